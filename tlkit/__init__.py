@@ -1,3 +1,43 @@
-"""tlkit: transfer learning with Keras, to learn it and to use it."""
+"""tlkit: transfer learning with Keras, to learn it and to use it.
+
+The public names below are loaded when they are first used, so that `import tlkit` is instant and
+loads neither Keras nor its backend.
+"""
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "load": "data",
+    "list_datasets": "data",
+    "get": "backbones",
+    "list_backbones": "backbones",
+    "augmentation": "models",
+    "build_classifier": "models",
+    "freeze": "models",
+    "frozen_table": "models",
+    "join": "models",
+    "unfreeze": "models",
+    "extract": "techniques.feature_extraction",
+    "train_head": "techniques.feature_extraction",
+    "fine_tune": "techniques.fine_tuning",
+    "gradual_unfreezing": "techniques.fine_tuning",
+    "study": "study",
+    "train": "run",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    from tlkit.quiet import import_keras
+
+    if name not in _HOME:
+        raise AttributeError(f"module 'tlkit' has no attribute {name!r}; it has {', '.join(__all__)}")
+    import_keras()
+    return getattr(importlib.import_module(f"tlkit.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -2,21 +2,28 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import platformdirs
+
+from tlkit.errors import TlkitWarning
+
+
+def root() -> Path:
+    """Return the user's cache folder for tlkit, or the one that `TLKIT_CACHE` names."""
+    return Path(os.environ.get("TLKIT_CACHE") or platformdirs.user_cache_dir("tlkit"))
 
 
 def directory(kind: str) -> Path:
     """Return the folder for one kind of cached file, made if missing.
 
-    It lies in the user's cache folder, or below the environment variable `TLKIT_CACHE`. Everything
-    in it may be deleted at any time.
+    Everything in it may be deleted at any time.
     """
-    root = os.environ.get("TLKIT_CACHE") or platformdirs.user_cache_dir("tlkit")
-    path = Path(root) / kind
+    path = root() / kind
     path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -30,4 +37,37 @@ def atomic(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
         temporary = Path(folder) / path.name
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
+
+
+def arrays(
+    kind: str, key: str, compute: Callable[[], dict[str, np.ndarray]], *, compress: bool = False
+) -> dict[str, np.ndarray]:
+    """Return the arrays kept under `key`, computing and keeping them when they are not there yet.
+
+    A damaged file (its checksums are verified) is computed anew with a warning; a full disk costs
+    only the next run's time, and says so.
+
+    Args:
+        kind: folder of the cache, such as `"features"`.
+        key: what the arrays depend on, as a file name.
+        compute: makes the arrays, by name.
+        compress: worth it for pictures, not for features.
+    """
+    path = root() / kind / f"{key}.npz"
+    try:
+        with np.load(path) as kept:
+            return dict(kept)
+    except FileNotFoundError:
+        pass
+    except Exception as error:  # zipfile, zlib and numpy each raise their own
+        warnings.warn(f"Kept {kind} cannot be read and are made again: {error}", TlkitWarning, stacklevel=3)
+    made = compute()
+    try:
+        directory(kind)
+        with atomic(path) as temporary:
+            (np.savez_compressed if compress else np.savez)(temporary, **made)  # type: ignore[operator]
+    except OSError as error:
+        message = f"The {kind} are not kept for the next run: {error}. Set TLKIT_CACHE to a folder with room."
+        warnings.warn(message, TlkitWarning, stacklevel=3)
+    return made

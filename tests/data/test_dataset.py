@@ -1,0 +1,147 @@
+"""Splits: labels that are there, labels that cannot leak, and batches for Keras."""
+
+import gc
+
+import numpy as np
+import pytest
+
+from tlkit.data import Card, Dataset, Split
+from tlkit.errors import DataError, NoLabelsError
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (10, 4, 4, 3), dtype="uint8")
+
+
+@pytest.fixture
+def split(images):
+    labels = np.arange(10) % 3
+    return Split(images, labels, [f"{n}.png" for n in "abcdefghij"], {"group": labels.astype(str)})
+
+
+def reachable(root):
+    seen, open_ = {}, [root]
+    while open_:
+        each = open_.pop()
+        if id(each) not in seen and not isinstance(each, type) and not hasattr(each, "__code__"):
+            seen[id(each)] = each
+            open_ += gc.get_referents(each)
+    return seen
+
+
+def test_labels_are_int64_whatever_was_given(images):
+    assert Split(images, [0, 1] * 5).labels.dtype == np.int64
+
+
+def test_names_are_numbers_unless_given(images):
+    assert Split(images).names.tolist()[:2] == ["0", "1"]
+
+
+@pytest.mark.parametrize("column", [{"labels": [0]}, {"names": ["a"]}, {"attributes": {"group": ["a"]}}])
+def test_a_column_of_another_length_is_refused(images, column):
+    with pytest.raises(DataError, match=r"shape \(1,\), but there are 10 images"):
+        Split(images, **column)
+
+
+def test_images_that_are_not_uint8_rgb_are_refused(images):
+    with pytest.raises(DataError, match="float64 were given; expected uint8"):
+        Split(images / 255.0)
+    with pytest.raises(DataError, match="shape \\(10, 4, 4\\)"):
+        Split(images[..., 0])
+
+
+def test_labels_that_are_not_integers_are_refused(images):
+    with pytest.raises(DataError, match="expected integers"):
+        Split(images, ["cat", "dog"] * 5)
+
+
+def test_a_subset_takes_every_column_along(split):
+    few = split.subset([4, 1])
+    assert few.labels.tolist() == [1, 1]
+    assert few.names.tolist() == ["e.png", "b.png"]
+    assert few.attributes["group"].tolist() == ["1", "1"]
+    np.testing.assert_array_equal(few.images, split.images[[4, 1]])
+    assert len(split.subset(split.labels == 0)) == 4
+    assert len(split.subset(slice(2))) == 2
+    assert len(split.subset([])) == 0
+    assert len(split.subset([0]).unlabelled().subset([0])) == 1
+
+
+def test_an_unlabelled_split_says_that_nobody_has_labels(split):
+    assert not split.unlabelled().labelled
+    with pytest.raises(NoLabelsError, match="no labels to read"):
+        _ = split.unlabelled().labels
+
+
+def test_an_unlabelled_split_holds_no_label_attribute_or_telling_name(split):
+    held = reachable(vars(split.unlabelled()))
+    assert id(split.images) in held
+    assert not {id(split.labels), id(split.attributes), id(split.attributes["group"]), id(split.names)} & set(
+        held
+    )
+    assert split.unlabelled().batches().labels is None
+
+
+def test_batches_cover_every_example_once_in_order(split):
+    batches = split.batches(4)
+    assert len(batches) == 3
+    np.testing.assert_array_equal(np.concatenate([batches[i][0] for i in range(3)]), split.images)
+    np.testing.assert_array_equal(np.concatenate([batches[i][1] for i in range(3)]), split.labels)
+    assert batches[0][0].dtype == np.uint8
+
+
+def test_batches_without_labels_are_images_alone(split):
+    assert isinstance(split.batches(4, labels=False)[0], np.ndarray)
+    assert isinstance(split.unlabelled().batches(4)[0], np.ndarray)
+
+
+def test_shuffled_batches_differ_by_epoch_and_repeat_by_seed(split):
+    def two_epochs(seed):
+        batches = split.batches(10, shuffle=True, seed=seed)
+        first = batches[0]
+        batches.on_epoch_end()
+        return first, batches[0]
+
+    (one, labels), (two, _) = two_epochs(seed=1)
+    again, other = two_epochs(seed=1), two_epochs(seed=2)
+    assert not np.array_equal(one, two)
+    np.testing.assert_array_equal(one, again[0][0])
+    np.testing.assert_array_equal(two, again[1][0])
+    assert not np.array_equal(one, other[0][0])
+    place = [int(np.nonzero((split.images == image).all((1, 2, 3)))[0][0]) for image in one]
+    np.testing.assert_array_equal(labels, split.labels[place])
+
+
+def test_a_batch_size_below_one_is_refused(split):
+    with pytest.raises(DataError, match="batch_size=0 was given; expected at least 1"):
+        split.batches(0)
+
+
+def test_keras_fits_and_predicts_from_batches(split):
+    import keras
+
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")])
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+    model.fit(split.batches(4, shuffle=True), epochs=2, verbose=0)
+    assert model.predict(split.unlabelled().batches(4), verbose=0).shape == (10, 3)
+
+
+def test_the_fingerprint_is_of_the_pixels_alone(split, images):
+    assert split.fingerprint() == split.unlabelled().fingerprint()
+    images[0, 0, 0, 0] ^= 1
+    assert split.fingerprint() != Split(images.copy()[:9]).fingerprint()
+    assert Split(images.copy()).fingerprint() != Split(images ^ 1).fingerprint()
+
+
+def test_a_dataset_shows_itself_in_a_few_lines(split):
+    card = Card("mine", "My pictures", "", "CC0", "", "", ["a", "b", "c"], {"train": 10}, 4)
+    dataset = Dataset(split, None, split.subset([0]), ["a", "b", "c"], card)
+    assert repr(dataset).splitlines() == [
+        "My pictures (mine)",
+        "  3 classes: a, b, c",
+        "  images: train 10, test 1; 4 x 4 pixels",
+        "  licence: CC0",
+    ]
+    assert list(dataset.splits) == ["train", "test"]
+    assert dataset.image_size == 4

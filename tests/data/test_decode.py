@@ -1,0 +1,139 @@
+"""Every kind of image file becomes the square RGB array that a person would expect to see."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlkit.data.decode import WINDOW, decode, ordered_map, square
+from tlkit.errors import DataError
+
+RED, WHITE = (255, 0, 0), (255, 255, 255)
+
+
+def colours(pixels):
+    return {tuple(colour) for colour in pixels.reshape(-1, 3).tolist()}
+
+
+def save(image, path, **options):
+    image.save(path, **options)
+    return path
+
+
+def test_the_result_is_a_square_of_uint8(picture):
+    pixels = decode(picture("wide.png", size=(90, 30)), 12)
+    assert pixels.shape == (12, 12, 3)
+    assert pixels.dtype == np.uint8
+
+
+def test_the_shorter_side_fits_and_the_centre_is_kept(tmp_path):
+    image = Image.new("RGB", (90, 30), WHITE)
+    image.paste(RED, (30, 0, 60, 30))
+    assert colours(decode(save(image, tmp_path / "a.png"), 30)) == {RED}
+
+
+def test_grey_palette_and_one_bit_become_rgb(tmp_path):
+    grey = decode(save(Image.new("L", (8, 8), 77), tmp_path / "grey.png"), 8)
+    assert colours(grey) == {(77, 77, 77)}
+    palette = Image.new("RGB", (8, 8), RED).convert("P", palette=Image.Palette.ADAPTIVE)
+    assert colours(decode(save(palette, tmp_path / "p.png"), 8)) == {RED}
+    assert colours(decode(save(Image.new("1", (8, 8), 1), tmp_path / "bit.png"), 8)) == {WHITE}
+
+
+def test_transparent_pixels_lie_on_white(tmp_path):
+    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    half = Image.new("RGBA", (8, 8), (0, 0, 0, 128))
+    palette = Image.new("P", (8, 8), 3)
+    palette.putpalette([0, 0, 0] * 256)
+    assert colours(decode(save(clear, tmp_path / "clear.png"), 8)) == {WHITE}
+    assert colours(decode(save(half, tmp_path / "half.png"), 8)) == {(127, 127, 127)}
+    assert colours(decode(save(Image.new("LA", (8, 8), (0, 0)), tmp_path / "la.png"), 8)) == {WHITE}
+    assert colours(decode(save(palette, tmp_path / "palette.png", transparency=3), 8)) == {WHITE}
+
+
+def test_cmyk_jpegs_have_their_colours(tmp_path):
+    path = save(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), tmp_path / "ink.jpg", quality=95)
+    red, green, blue = decode(path, 16)[8, 8].tolist()
+    assert red > 240
+    assert max(green, blue) < 15
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_16_bit_grey_is_scaled_and_not_clipped(tmp_path, ending):
+    levels = np.tile(np.array([0, 128 * 257, 65535], "uint16").repeat(4), (12, 1))
+    pixels = decode(save(Image.fromarray(levels), tmp_path / f"deep.{ending}"), 12)
+    assert pixels[6, [1, 6, 10], 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize("peak", [1.0, 255.0, 65535.0])
+def test_float_grey_is_scaled_from_the_range_that_holds_it(tmp_path, peak):
+    levels = np.full((8, 8), peak / 2, "float32")
+    levels[0, 0] = peak
+    path = save(Image.fromarray(levels), tmp_path / "float.tif")
+    assert decode(path, 8)[4, 4].tolist() == [128, 128, 128]
+
+
+def test_32_bit_integers_beyond_65535_keep_their_contrast():
+    levels = np.full((8, 8), 2_000_000, "int32")
+    levels[:, 4:] = 0
+    assert square(Image.fromarray(levels), 8)[4, [0, 7], 0].tolist() == [255, 0]
+
+
+def test_exif_orientation_turns_the_image(tmp_path):
+    image = Image.new("RGB", (40, 40), WHITE)
+    image.paste(RED, (0, 0, 20, 40))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise: left becomes top
+    pixels = decode(save(image, tmp_path / "turned.png", exif=exif), 40)
+    assert colours(pixels[:18]) == {RED}
+    assert colours(pixels[22:]) == {WHITE}
+
+
+def test_the_first_frame_of_an_animation_is_taken(tmp_path):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, WHITE)]
+    path = save(frames[0], tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    assert colours(decode(path, 8)) == {RED}
+
+
+def test_a_large_jpeg_decoded_at_reduced_size_looks_the_same(tmp_path):
+    ramp = np.tile(np.linspace(0, 255, 800, dtype="uint8"), (800, 1))
+    image = Image.fromarray(np.stack([ramp, ramp.T, ramp], -1))
+    path = save(image, tmp_path / "large.jpg", quality=95)
+    difference = decode(path, 50).astype(int) - square(image, 50)
+    assert abs(difference).max() <= 4
+
+
+def test_a_truncated_file_is_named(tmp_path, picture):
+    whole = picture("whole.png", size=(64, 64)).read_bytes()
+    path = tmp_path / "half.png"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"half\.png: "):
+        decode(path, 8)
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path):
+    path = tmp_path / "text.jpg"
+    path.write_text("not an image")
+    with pytest.raises(DataError, match=r"text\.jpg: cannot identify image file$"):
+        decode(path, 8)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("limit", [50, 300])  # Pillow's own error from twice the limit, its warning below
+def test_a_decompression_bomb_is_unreadable(picture, monkeypatch, limit):
+    path = picture("bomb.png", size=(20, 20))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(DataError, match=r"bomb\.png: .*pixels"):
+        decode(path, 8)
+
+
+def test_the_threaded_map_keeps_order_and_holds_few_items_at_a_time():
+    taken = []
+
+    def items():
+        for i in range(10 * WINDOW):
+            taken.append(i)
+            yield i
+
+    for received, result in enumerate(ordered_map(lambda i: i * i, items())):
+        assert result == received**2
+        assert len(taken) - received <= WINDOW

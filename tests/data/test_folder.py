@@ -1,0 +1,221 @@
+"""Folders as they come: two layouts, any file name, and errors that say what to do."""
+
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tlkit.data.folder
+from tlkit.data import ImageFiles, load
+from tlkit.errors import DataError, TlkitWarning
+
+pytestmark = pytest.mark.filterwarnings("error::tlkit.errors.TlkitWarning")
+
+
+def counts(dataset):
+    return {name: len(split) for name, split in dataset.splits.items()}
+
+
+def test_class_folders_are_split_within_each_class(animals):
+    dataset = load(animals, image_size=8)
+    assert dataset.class_names == ["cat", "dog"]
+    assert counts(dataset) == dataset.card.counts == {"train": 12, "validation": 4, "test": 4}
+    for split in dataset.splits.values():
+        assert (split.labels == 0).sum() == (split.labels == 1).sum()
+        assert [dataset.class_names[i] for i in split.labels] == [name.split("/")[0] for name in split.names]
+
+
+def test_the_split_is_the_seeds(animals):
+    names = [set(load(animals, image_size=8, seed=seed).test.names) for seed in (0, 0, 1)]
+    assert names[0] == names[1] != names[2]
+
+
+def test_splits_that_are_not_wanted_are_missing(animals):
+    assert counts(load(animals, image_size=8, validation=0)) == {"train": 16, "test": 4}
+    assert counts(load(animals, image_size=8, validation=0, test=0)) == {"train": 20}
+
+
+def test_fractions_that_leave_nothing_to_train_are_refused(animals):
+    with pytest.raises(DataError, match=r"validation=0.5 and test=0.5 leave nothing to train on"):
+        load(animals, image_size=8, validation=0.5, test=0.5)
+
+
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (["train", "validation", "test"], {"train": 6, "validation": 6, "test": 6}),
+        (["Train", "VAL"], {"train": 6, "validation": 6}),
+        (["train", "valid"], {"train": 6, "validation": 6}),
+        (["train", "test"], {"train": 4, "validation": 2, "test": 6}),
+        (["train"], {"train": 4, "validation": 2}),
+    ],
+)
+def test_folders_named_after_splits_are_these_splits(picture, tmp_path, folders, expected):
+    for folder in folders:
+        for i in range(3):
+            picture(f"set/{folder}/cat/{i}.png")
+            picture(f"set/{folder}/dog/{i}.png")
+    assert counts(load(tmp_path / "set", image_size=8)) == expected
+
+
+def test_a_train_beside_buses_is_a_vehicle(picture, tmp_path):
+    for i in range(3):
+        picture(f"set/train/{i}.png")
+        picture(f"set/bus/{i}.png")
+    assert load(tmp_path / "set", image_size=8).class_names == ["bus", "train"]
+
+
+def test_folders_beside_train_are_left_out_with_a_warning(picture, animals):
+    shutil.copytree(animals, animals / "train")
+    with pytest.warns(TlkitWarning, match="Left out: cat, dog"):
+        load(animals, image_size=8)
+
+
+def test_any_file_name_is_read_and_other_files_are_passed_over(picture, tmp_path):
+    wanted = ["class2/deep/er/a b.PNG", "class2/Übung.JPG", "class2/猫.webp", "class10/1.gif"]
+    wanted += ["class10/2.bmp", "class10/3.tiff"]
+    for name in [*wanted, "class2/.hidden.png", "class2/.cache/a.png", ".git/a.png"]:
+        picture(f"set/{name}")
+    (tmp_path / "set" / "class2" / "notes.txt").write_text("hello")
+    dataset = load(str(tmp_path / "set"), image_size=8, validation=0, test=0)
+    assert dataset.class_names == ["class2", "class10"]
+    assert sorted(dataset.train.names) == sorted(wanted)
+
+
+def test_the_home_folder_is_found(animals, monkeypatch):
+    monkeypatch.setenv("HOME", str(animals.parent))
+    monkeypatch.setenv("USERPROFILE", str(animals.parent))
+    assert len(load("~/animals", image_size=8).train) == 12
+
+
+def test_lazy_and_in_memory_are_the_same_pixel_for_pixel(animals):
+    lazy, kept = (load(animals, image_size=8, in_memory=in_memory) for in_memory in (False, True))
+    assert isinstance(lazy.train.images, ImageFiles)
+    assert isinstance(kept.train.images, np.ndarray)
+    for name, split in kept.splits.items():
+        np.testing.assert_array_equal(lazy.splits[name].images[:], split.images)
+        np.testing.assert_array_equal(lazy.splits[name].labels, split.labels)
+        assert lazy.splits[name].names.tolist() == split.names.tolist()
+        assert lazy.splits[name].fingerprint() == split.fingerprint()
+    images, labels = lazy.train.batches(5)[1]
+    np.testing.assert_array_equal(images, kept.train.images[5:10])
+    np.testing.assert_array_equal(labels, kept.train.labels[5:10])
+
+
+def test_what_does_not_fit_stays_in_its_files(animals, monkeypatch):
+    monkeypatch.setattr(tlkit.data.folder, "IN_MEMORY_BYTES", 20 * 8 * 8 * 3)
+    assert isinstance(load(animals, image_size=8).train.images, np.ndarray)
+    assert isinstance(load(animals, image_size=9).train.images, ImageFiles)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_an_unreadable_file_is_left_out_and_named(animals, in_memory):
+    (animals / "cat" / "5.png").write_bytes(b"broken")
+    with pytest.warns(TlkitWarning, match=r"1 of 20 image files .* could not be read: .*5\.png: "):
+        dataset = load(animals, image_size=8, in_memory=in_memory)
+    assert len(dataset.skipped) == 1
+    assert "5.png: " in dataset.skipped[0]
+    for split in dataset.splits.values():
+        for image, name in zip(split.images, split.names, strict=True):
+            np.testing.assert_array_equal(image, tlkit.data.folder.ImageFiles([animals / name], 8)[0])
+
+
+def test_more_than_a_tenth_unreadable_is_an_error(animals):
+    for i in range(3):
+        (animals / "cat" / f"{i}.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"(?s)3 of 20 .*0\.png.*more than 10%: copy"):
+        load(animals, image_size=8)
+
+
+def test_an_image_in_two_splits_is_named_as_a_leak(picture, tmp_path):
+    for folder in ("train", "test"):
+        for i in range(3):
+            picture(f"set/{folder}/cat/{i}.png")
+            picture(f"set/{folder}/dog/{i}.png")
+    shutil.copy(tmp_path / "set/train/cat/1.png", tmp_path / "set/test/cat/copy.png")
+    with pytest.warns(TlkitWarning, match=r"train/cat/1.png and test/cat/copy.png.*leak"):
+        dataset = load(tmp_path / "set", image_size=8)
+    assert ("train/cat/1.png", "test/cat/copy.png") in dataset.duplicates
+
+
+def test_an_image_twice_in_one_split_is_no_leak(picture, tmp_path, animals):
+    shutil.copy(animals / "cat/1.png", animals / "cat/copy.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load(animals, image_size=8, validation=0, test=0).duplicates == []
+
+
+def test_a_progress_bar_is_shown_on_request_only(animals, capsys):
+    load(animals, image_size=8)
+    assert capsys.readouterr().err == ""
+    load(animals, image_size=8, progress=True)
+    assert "reading images" in capsys.readouterr().err
+
+
+def make_file(root, picture):
+    root.write_text("hello")
+
+
+def make_flat(root, picture):
+    picture("set/a.png")
+
+
+def make_one_class(root, picture):
+    picture("set/cat/a.png")
+
+
+def make_few(root, picture):
+    for name in ("cat/1", "cat/2", "cat/3", "dog/1", "dog/2"):
+        picture(f"set/{name}.png")
+
+
+def make_unknown_class(root, picture):
+    for name in ("train/cat", "train/dog", "test/cow"):
+        picture(f"set/{name}/1.png")
+
+
+def make_flat_splits(root, picture):
+    for name in ("train", "test"):
+        picture(f"set/{name}/1.png")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda root, picture: None, "There is no folder at .*set. Check the spelling"),
+        (make_file, "is a file; expected a folder"),
+        (
+            lambda root, picture: root.mkdir(),
+            "There are no images below .*set. Expected one sub-folder a class",
+        ),
+        (make_flat, "directly in .*Sort them into one sub-folder a class"),
+        (make_flat_splits, "directly in .*train.*Sort them into one sub-folder a class"),
+        (make_one_class, "one class only below .*'cat'.*add a sub-folder"),
+        (
+            make_few,
+            "class 'dog' has 2, and each needs at least 3, one for each of train, validation, test. Add",
+        ),
+        (make_unknown_class, "test/cow: not among the classes of train .cat, dog.*Rename"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_says_what_to_do(tmp_path, picture, make, message):
+    make(tmp_path / "set", picture)
+    with pytest.raises(DataError, match=message):
+        load(tmp_path / "set", image_size=8)
+
+
+def test_memory_stays_flat_while_a_lazy_folder_is_scanned(tmp_path):
+    import tracemalloc
+
+    for i in range(60):
+        path = tmp_path / "set" / ("cat", "dog")[i % 2] / f"{i}.bmp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(path)
+    decoded = 60 * 256 * 256 * 3
+    tracemalloc.start()
+    load(tmp_path / "set", image_size=256, in_memory=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < decoded / 3

@@ -1,0 +1,77 @@
+"""One door: what a name can be, and what is said when it is none."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tlkit.data import load
+from tlkit.errors import DataError, UnknownNameError
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest():
+    with pytest.raises(
+        UnknownNameError, match=r"no data set named 'emoji/twemojy'\. Did you mean 'emoji/twemoji'"
+    ):
+        load("emoji/twemojy")
+    with pytest.raises(UnknownNameError, match=r"no data set named 'something'\. Known: emoji/twemoji"):
+        load("something")
+
+
+@pytest.mark.parametrize("path", ["./nowhere", "~/nowhere-at-all", "/nowhere", "my/nowhere", "my\\nowhere"])
+def test_a_path_that_is_missing_is_called_a_folder(path):
+    with pytest.raises(DataError, match=r"There is no folder at .*nowhere"):
+        load(path)
+
+
+def test_a_relative_folder_needs_no_dot(animals, monkeypatch):
+    monkeypatch.chdir(animals.parent)
+    assert load("animals", image_size=8).card.title == "animals"
+
+
+def test_an_impossible_size_is_refused():
+    with pytest.raises(DataError, match="image_size=0 was given; expected a number of pixels"):
+        load("digits/mnist", image_size=0)
+
+
+@pytest.fixture
+def tfds(monkeypatch):
+    """A stand-in for tensorflow_datasets with ten grey images of two classes."""
+    examples = [(np.full((6, 9, 1), i, "uint8"), i % 2) for i in range(10)]
+    info = SimpleNamespace(
+        features={"label": SimpleNamespace(names=["even", "odd"])},
+        description="Numbers.",
+        homepage="https://example.org",
+        citation="Nobody (2026)",
+    )
+    module = SimpleNamespace(
+        load=lambda name, as_supervised, with_info: ({"train": examples, "test": examples[:4]}, info),
+        as_numpy=iter,
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", module)
+    return module
+
+
+def test_a_tfds_name_keeps_its_splits_and_gets_the_missing_one(tfds):
+    dataset = load("tfds:numbers", image_size=4)
+    assert dataset.class_names == ["even", "odd"]
+    assert dataset.card.counts == {"train": 8, "validation": 2, "test": 4}
+    assert dataset.train.images.shape == (8, 4, 4, 3)
+    assert (dataset.train.images[:, 0, 0, 0] % 2 == dataset.train.labels).all()
+
+
+def test_tfds_without_a_network_says_what_works_instead(tfds, monkeypatch):
+    def fail(*args, **options):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(tfds, "load", fail)
+    monkeypatch.setenv("TFDS_DATA_DIR", "/somewhere")
+    with pytest.raises(DataError, match=r"no route to host.*/somewhere.*Offline these work: emoji/twemoji"):
+        load("tfds:numbers")
+
+
+def test_tfds_that_is_not_installed_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(DataError, match=r"pip install 'tlkit\[online\]'"):
+        load("tfds:numbers")

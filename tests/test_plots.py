@@ -1,0 +1,145 @@
+"""Figures: drawn onto the axes that were given, which are returned and never shown."""
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from tlkit import plots
+from tlkit.data import Split
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3)).astype("uint8")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_shown(monkeypatch):
+    def show(*_, **__):
+        pytest.fail("show was called")
+
+    monkeypatch.setattr(plt, "show", show)
+    yield
+    plt.close("all")
+
+
+def draw(axes):
+    """Lay out and render, which is where matplotlib notices what it cannot draw."""
+    np.asarray(axes).flat[0].figure.canvas.draw()
+
+
+class Lazy:
+    """Images that may be read in small parts only."""
+
+    shape, dtype = (20_000, 8, 8, 3), np.dtype("uint8")
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, index):
+        chosen = np.arange(len(self))[index]
+        assert chosen.size < 100
+        return np.zeros((chosen.size, 8, 8, 3), "uint8")
+
+    def __array__(self, *_, **__):
+        pytest.fail("the whole folder was read")
+
+
+def titles(axes):
+    return [ax.get_title() for ax in axes.flat if ax.get_title()]
+
+
+def test_pictures_are_titled_by_their_class():
+    axes = plots.images(Split(PICTURES, [0, 1, 0, 1, 0]), class_names=["cat", "dog"], columns=3, count=4)
+    assert axes.shape == (2, 3)
+    assert titles(axes) == ["cat", "dog", "cat", "dog"]
+
+
+def test_a_wrong_prediction_is_said_in_words_and_in_red():
+    right, wrong = plots.images(
+        PICTURES[:2], labels=[0, 1], predicted=[0, 0], class_names=["cat", "dog"]
+    ).flat
+    assert right.title.get_color() == plots.PALETTE["green"]
+    assert wrong.title.get_color() == plots.PALETTE["vermillion"]
+    assert wrong.get_title() == "cat\ntrue: dog"
+
+
+def test_only_the_shown_pictures_of_a_split_are_read():
+    plots.images(Split(Lazy()), count=3)
+
+
+def test_no_pictures_make_an_empty_grid():
+    draw(plots.images(PICTURES[:0]))
+
+
+def test_phases_are_drawn_one_after_the_other():
+    phase = {"accuracy": [0.1, 0.2], "loss": [2.0, 1.0], "val_accuracy": [0.1, 0.3], "val_loss": [2.0, 1.5]}
+    accuracy, loss = plots.learning_curves({"head": phase, "fine-tuning": phase})
+    validation = [line.get_xdata().tolist() for line in accuracy.lines if line.get_linestyle() == "-"]
+    assert validation[0] == [1, 2]
+    assert validation[-1] == [3, 4]
+    assert [text.get_text() for text in loss.texts] == ["head", "fine-tuning"]
+    assert len(loss.get_legend().get_texts()) == 2
+
+
+def test_a_history_of_keras_or_its_dictionary_will_do():
+    import keras
+
+    history = keras.callbacks.History()
+    history.history = {"loss": [1.0]}
+    draw(plots.learning_curves(history))
+    draw(plots.learning_curves(history.history))
+
+
+@pytest.mark.parametrize(("classes", "numbers"), [(2, 2), (100, 0)])
+def test_a_confusion_matrix_has_numbers_when_there_is_room(classes, numbers):
+    labels = np.arange(classes)
+    ax = plots.confusion(labels, labels, [f"class {label}" for label in labels])
+    draw(ax)
+    assert len(ax.texts) == numbers
+    assert len(ax.get_xticks()) <= plots.MAX_NAMED_CLASSES
+
+
+def test_names_that_look_like_mathematics_are_drawn_as_they_are():
+    names = ["$x^{$", "a_b$\\frac$"]
+    draw(plots.confusion(np.array([0, 1]), np.array([0, 1]), names))
+    draw(plots.images(PICTURES[:2], labels=[0, 1], class_names=names))
+    draw(plots.compare({names[0]: [0.5], names[1]: [0.6]}))
+    draw(plots.learning_curves({names[0]: {"loss": [1.0]}}))
+
+
+@pytest.mark.parametrize("table", [dict, pd.DataFrame])
+def test_arms_are_compared_by_every_seed_and_their_mean(table):
+    ax = plots.compare(table({"scratch": [0.4, 0.6, 0.5], "frozen": [0.9, 0.9, np.nan]}))
+    draw(ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["scratch", "frozen"]
+    assert [text.get_text() for text in ax.texts] == ["0.500", "0.900"]
+    assert ax.lines[0].get_xdata() == pytest.approx([0.4, 0.6])
+
+
+def test_frozen_stages_are_coloured_by_their_state():
+    table = pd.DataFrame(
+        {"parameters": [1000, 1000, 10], "trainable parameters": [0, 900, 3]}, index=["low", "high", "head"]
+    )
+    ax = plots.frozen(table)
+    draw(ax)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["frozen", "partly", "trainable"]
+
+
+def test_heat_is_laid_over_the_image():
+    heat = np.zeros((8, 8))
+    heat[0, 0] = 1
+    picture = plots.overlay(PICTURES[0], heat)
+    assert picture.dtype == np.uint8
+    assert len(set(picture[5, 5])) == 1
+    assert len(set(picture[0, 0])) == 3
+    draw(plots.heatmap(PICTURES[0], heat))
+
+
+def test_given_axes_are_drawn_on_and_no_figure_is_made():
+    _, (first, second) = plt.subplots(1, 2)
+    assert plots.compare({"a": [1.0]}, ax=first) is first
+    assert plots.learning_curves({"loss": [1.0]}, axes=[first, second])[1] is second
+    assert len(plt.get_fignums()) == 1

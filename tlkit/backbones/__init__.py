@@ -1,0 +1,10 @@
+"""Pretrained networks from one door: `get(name)`.
+
+>>> get("LeNet", weights=None).name
+'LeNet'
+"""
+
+from tlkit.backbones.building import get, stages
+from tlkit.backbones.registry import Backbone, list_backbones
+
+__all__ = ["Backbone", "get", "list_backbones", "stages"]

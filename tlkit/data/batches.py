@@ -1,0 +1,48 @@
+"""A split as the batches that Keras trains on."""
+
+import keras
+import numpy as np
+
+from tlkit.data.images import ImageFiles
+from tlkit.errors import DataError
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of images, with labels unless they are None; see `Split.batches`."""
+
+    def __init__(
+        self,
+        images: np.ndarray | ImageFiles,
+        labels: np.ndarray | None,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+    ) -> None:
+        if batch_size < 1:
+            raise DataError(f"batch_size={batch_size} was given; expected at least 1, such as 32.")
+        super().__init__()
+        self.images = images
+        self.labels = labels
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.epoch = 0
+        self._set_order()
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch_size)
+
+    def __getitem__(self, index: int) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        images = self.images[chosen]
+        return images if self.labels is None else (images, self.labels[chosen])
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+        self._set_order()
+
+    def _set_order(self) -> None:
+        n = len(self.images)
+        self.order = (
+            np.random.default_rng((self.seed, self.epoch)).permutation(n) if self.shuffle else np.arange(n)
+        )

@@ -1,0 +1,85 @@
+"""One image file becomes one square RGB array; every format of pixel is treated by one policy."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from tlkit.errors import DataError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+WINDOW = 4 * CORES
+
+
+def decode(path: str | Path, image_size: int) -> np.ndarray:
+    """Read an image file as uint8 RGB pixels of shape (image_size, image_size, 3), values 0 to 255.
+
+    The image is turned as its EXIF orientation says; of an animation the first frame is taken;
+    transparent pixels lie on white; grey, palette and CMYK become RGB. Grey levels beyond 8 bits are
+    scaled, not clipped: integers from 0..65535, floats from the smallest of 0..1, 0..255 and 0..65535 that
+    holds them (a larger maximum is its own scale; below 0 is black). Then the shorter side is resized to
+    `image_size` (Lanczos) and the centre is cropped.
+
+    Raises:
+        DataError: the file is not an image, is truncated, or has more pixels than
+            `PIL.Image.MAX_IMAGE_PIXELS` (a decompression bomb). The message is "path: reason".
+    """
+    try:
+        with Image.open(path) as image:
+            limit = Image.MAX_IMAGE_PIXELS
+            if limit and image.width * image.height > limit:
+                raise ValueError(f"{image.width} x {image.height} pixels are more than {limit}")
+            # A JPEG is decoded at 1/2 to 1/8 of its size where that still leaves twice what is wanted.
+            image.draft(None, (2 * image_size, 2 * image_size))
+            return square(ImageOps.exif_transpose(image), image_size)
+    except Exception as error:  # Pillow's plugins raise nearly every type on damaged files
+        reason = " ".join(str(error).split()).replace(f" '{path}'", "").rstrip(":") or type(error).__name__
+        raise DataError(f"{path}: {reason}") from error
+
+
+def square(image: Image.Image, image_size: int) -> np.ndarray:
+    """Turn a Pillow image of any mode into uint8 RGB pixels of shape (image_size, image_size, 3).
+
+    >>> square(Image.new("L", (40, 20), 255), 8).shape
+    (8, 8, 3)
+    """
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = Image.fromarray(_to_8_bit(np.asarray(image, "float32"), floating=image.mode == "F"))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(
+        ImageOps.fit(image.convert("RGB"), (image_size, image_size), Image.Resampling.LANCZOS), "uint8"
+    )
+
+
+def _to_8_bit(levels: np.ndarray, floating: bool) -> np.ndarray:
+    levels = np.nan_to_num(levels, posinf=0.0, neginf=0.0).clip(min=0.0)
+    peak = float(levels.max())
+    scale = next((each for each in ((1, 255, 65535) if floating else (65535,)) if peak <= each), peak)
+    return np.round(levels * (255.0 / scale)).astype("uint8")
+
+
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Apply `function` to each item on a thread for each core; yield the results in the order of the items.
+
+    At most `WINDOW` results are waiting at any time, so memory stays flat however many items there are
+    (`ThreadPoolExecutor.map` would take all of them at once).
+    """
+    Image.init()  # loading Pillow's plugins is not safe on several threads at once
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(CORES) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= WINDOW:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,0 +1,132 @@
+"""A folder of images as a data set."""
+
+import warnings
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from tlkit.data.cards import Card
+from tlkit.data.dataset import Dataset, Split
+from tlkit.data.images import ImageFiles, scan
+from tlkit.data.layout import UNDECIDED, find
+from tlkit.data.splits import stratified
+from tlkit.errors import DataError, TlkitWarning
+
+IN_MEMORY_BYTES = 500_000_000
+UNREADABLE_LIMIT = 0.1
+
+
+def load_folder(
+    path: str | Path,
+    *,
+    image_size: int = 224,
+    validation: float = 0.2,
+    test: float = 0.2,
+    seed: int = 0,
+    in_memory: bool | None = None,
+    progress: bool = False,
+) -> Dataset:
+    """Read a folder of images with one sub-folder a class; the files may lie at any depth below these.
+
+    The class folders lie in `path` itself, and each class is then split at random; or in its folders
+    train, validation (or val, valid) and test. Of these only train must be there: a missing validation
+    split is taken from train, a missing test split stays missing. Every file is decoded once, to find the
+    unreadable (left out, with a warning) and the identical (named when they lie in two splits).
+
+    Args:
+        path: the folder.
+        image_size: height and width in pixels; `decode` says how a file becomes a square.
+        validation, test: the fractions of each class to split off; 0 for no such split.
+        seed: another seed, another split. It depends on the names of the files alone.
+        in_memory: keep the decoded images (True), or decode them at each access (False); None keeps up
+            to 0.5 GB.
+        progress: show a progress bar.
+
+    Raises:
+        DataError: the folder is missing, empty or laid out otherwise; a class is unknown in train or has
+            too few images; more than 10 % of the files are unreadable.
+    """
+    root = Path(path).expanduser()
+    found, class_names = find(root)
+    keep = len(found) * image_size**2 * 3 <= IN_MEMORY_BYTES if in_memory is None else in_memory
+    images, outcomes = scan([each.file for each in found], image_size, keep, progress)
+    skipped = [str(outcome) for outcome in outcomes if isinstance(outcome, DataError)]
+    _report_skipped(root, skipped, len(found))
+
+    readable = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, bytes)]
+    digests = [outcome for outcome in outcomes if isinstance(outcome, bytes)]
+    found = [found[row] for row in readable]
+    pixels: np.ndarray | ImageFiles
+    if images is None:
+        pixels = ImageFiles([each.file for each in found], image_size, digests)
+    else:
+        pixels = images[readable] if skipped else images
+    names = np.array([each.name for each in found])
+    labels = np.array([class_names.index(each.class_name) for each in found])
+    part = np.array([each.split for each in found], dtype="U10")
+
+    open_rows = np.isin(part, ["train", UNDECIDED])
+    part[open_rows] = stratified(
+        [f"{seed}/{name}" for name in names[open_rows]],
+        labels[open_rows],
+        class_names,
+        validation=0 if "validation" in part else validation,
+        test=test if UNDECIDED in part else 0,
+    )
+    whole = Split(pixels, labels, names)
+    splits = {
+        split: whole.subset(part == split) for split in ("train", "validation", "test") if split in part
+    }
+    card = Card(
+        name=str(path),
+        title=root.resolve().name,
+        description="A folder of images.",
+        licence="unknown (yours)",
+        source=str(root.resolve()),
+        citation="",
+        classes=class_names,
+        counts={split: len(each) for split, each in splits.items()},
+        image_size=image_size,
+    )
+    return Dataset(
+        splits["train"],
+        splits.get("validation"),
+        splits.get("test"),
+        class_names,
+        card,
+        skipped,
+        _duplicates(digests, names.tolist(), part.tolist()),
+    )
+
+
+def _report_skipped(root: Path, skipped: list[str], n: int) -> None:
+    if not skipped:
+        return
+    message = (
+        f"{len(skipped)} of {n} image files below {root} could not be read: "
+        f"{'; '.join(skipped[:3])}{'; ...' if len(skipped) > 3 else ''}."
+    )
+    if len(skipped) > UNREADABLE_LIMIT * n:
+        raise DataError(
+            f"{message} That is more than {UNREADABLE_LIMIT:.0%}: copy the folder again from where it came, "
+            "or remove these files."
+        )
+    warnings.warn(f"{message} They are left out; see Dataset.skipped.", TlkitWarning, stacklevel=2)
+
+
+def _duplicates(digests: list[bytes], names: list[str], part: list[str]) -> list[tuple[str, str]]:
+    first: dict[bytes, dict[str, str]] = {}  # of each content, one file a split is enough to name
+    for digest, name, split in zip(digests, names, part, strict=True):
+        first.setdefault(digest, {}).setdefault(split, name)
+    pairs = [pair for by_split in first.values() for pair in combinations(by_split.values(), 2)]
+    if pairs:
+        shown = "; ".join(f"{one} and {other}" for one, other in pairs[:3])
+        warnings.warn(
+            f"{len(pairs)} pairs of identical images lie in two splits: {shown}"
+            f"{'; ...' if len(pairs) > 3 else ''}. What was seen in training is then tested again (a leak), "
+            "so accuracy looks better than it is. Remove one of each (see Dataset.duplicates).",
+            TlkitWarning,
+            stacklevel=2,
+        )
+    return pairs

@@ -1,0 +1,111 @@
+"""Images that stay in their files until somebody looks at them."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from tlkit.data.decode import decode, ordered_map
+from tlkit.errors import DataError
+
+
+def digest(pixels: np.ndarray) -> bytes:
+    """Return the BLAKE2b digest of one image's pixels, 16 bytes; equal digests mean equal pixels.
+
+    >>> digest(np.zeros((2, 2, 3), "uint8")) == digest(np.zeros((2, 2, 3), "uint8"))
+    True
+    """
+    return hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest()
+
+
+class ImageFiles:
+    """Image files that behave as a uint8 array of shape (n, image_size, image_size, 3), decoded on access.
+
+    Indexing with an integer, a slice, a boolean mask or an array of integers reads just those files, on
+    all cores, and returns a numpy array. `take` selects files without reading them.
+
+    Args:
+        paths: the files.
+        image_size: height and width in pixels.
+        digests: digest of each decoded image where it is already known, else computed when asked for.
+
+    Raises:
+        DataError: on access, when a file has gone or cannot be read; the message names it.
+    """
+
+    dtype = np.dtype("uint8")
+    ndim = 4
+
+    def __init__(
+        self, paths: Sequence[str | Path], image_size: int, digests: Sequence[bytes] | None = None
+    ) -> None:
+        self.paths = list(paths)
+        self.image_size = image_size
+        self._digests = None if digests is None else list(digests)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return len(self), self.image_size, self.image_size, 3
+
+    @property
+    def digests(self) -> list[bytes]:
+        """The digest of each decoded image."""
+        if self._digests is None:
+            self._digests = list(ordered_map(lambda path: digest(decode(path, self.image_size)), self.paths))
+        return self._digests
+
+    def take(self, indices: np.ndarray) -> "ImageFiles":
+        """Return the chosen files as another lazy array; nothing is read."""
+        chosen = np.arange(len(self))[indices]
+        digests = None if self._digests is None else [self._digests[i] for i in chosen]
+        return ImageFiles([self.paths[i] for i in chosen], self.image_size, digests)
+
+    def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray:
+        chosen = np.arange(len(self))[index]
+        if np.ndim(chosen) == 0:
+            return decode(self.paths[chosen], self.image_size)
+        images = np.empty((len(chosen), *self.shape[1:]), self.dtype)
+        read = partial(decode, image_size=self.image_size)
+        for row, pixels in enumerate(ordered_map(read, [self.paths[i] for i in chosen])):
+            images[row] = pixels
+        return images
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+    def __repr__(self) -> str:
+        return f"ImageFiles({len(self)} files, {self.image_size} x {self.image_size} pixels)"
+
+
+def scan(
+    paths: Sequence[Path], image_size: int, keep: bool, progress: bool = False
+) -> tuple[np.ndarray | None, list[bytes | DataError]]:
+    """Decode every file once.
+
+    Returns:
+        The pixels, uint8 of shape (n, image_size, image_size, 3), when `keep` is true, else None; and for
+        each file its digest, or the error where it could not be read (its pixels are then undefined).
+    """
+
+    def read(path: Path) -> tuple[np.ndarray | None, bytes | DataError]:
+        try:
+            pixels = decode(path, image_size)
+        except DataError as error:
+            return None, error
+        return (pixels if keep else None), digest(pixels)
+
+    images = np.empty((len(paths), image_size, image_size, 3), "uint8") if keep else None
+    outcomes = []
+    for row, (pixels, outcome) in enumerate(
+        tqdm(ordered_map(read, paths), "reading images", len(paths), disable=not progress)
+    ):
+        outcomes.append(outcome)
+        if images is not None and pixels is not None:
+            images[row] = pixels
+    return images, outcomes

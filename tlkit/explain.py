@@ -1,0 +1,123 @@
+"""Where a network looked: the places of an image that raised a class's score."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tlkit.errors import TlkitError
+from tlkit.models import backbone_of
+
+_BATCH_SIZE = 16
+
+
+def grad_cam(
+    model: keras.Model, images: np.ndarray, classes: np.ndarray | Sequence[int] | None = None
+) -> np.ndarray:
+    """Return Grad-CAM heat maps: which places spoke for a class.
+
+    The channels A_k of the last feature map are weighted by how much the class's logit grows with
+    their mean, a_k = mean over places of d logit / d A_k, and what speaks for the class is kept:
+    ReLU(sum_k a_k A_k). The map is as coarse as the feature map and then enlarged; it shows where
+    evidence was found, not what the network concluded from it.
+
+    Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+    Localization".
+
+    Args:
+        model: a classifier made by `build_classifier` or `join`.
+        images: RGB `(n, height, width, 3)`, values 0 to 255.
+        classes: int `(n,)` class to explain for each image; the predicted one by default.
+
+    Returns:
+        float32 `(n, height, width)`, values 0 to 1; each map's largest value is 1, and where nothing
+        spoke for the class the map is 0.
+
+    Raises:
+        TlkitError: no layer of the backbone has an output `(n, h, w, channels)`.
+
+    >>> from tlkit import build_classifier
+    >>> model = build_classifier("LeNet", classes=10, weights=None)
+    >>> grad_cam(model, np.zeros((2, 28, 28, 3), "uint8")).shape
+    (2, 28, 28)
+    """
+    eyes, logits = _halves(model)
+    maps = []
+    for start in range(0, len(images), _BATCH_SIZE):
+        batch = slice(start, start + _BATCH_SIZE)
+        channels = ops.cast(eyes(images[batch], training=False), "float32")
+        chosen = ops.argmax(logits(channels), axis=-1) if classes is None else np.asarray(classes)[batch]
+        maps.append(_class_map(logits, channels, chosen))
+    coarse = np.concatenate(maps)[..., None]
+    resized = ops.image.resize(
+        coarse, images.shape[1:3], interpolation="bilinear", data_format="channels_last"
+    )
+    heat = np.maximum(ops.convert_to_numpy(resized)[..., 0], 0)
+    largest = heat.max(axis=(1, 2), keepdims=True)
+    return np.divide(heat, largest, out=np.zeros_like(heat), where=largest > 0)
+
+
+def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
+    """Return the gradient of a scalar function of one tensor, by the backend that Keras runs on."""
+    match keras.backend.backend():
+        case "tensorflow":
+            import tensorflow as tf
+
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                value = function(inputs)
+            return tape.gradient(value, inputs)
+        case "jax":
+            import jax
+
+            return jax.grad(function)(inputs)
+        case "torch":
+            import torch
+
+            leaf = inputs.detach().requires_grad_()
+            return torch.autograd.grad(function(leaf), leaf)[0]
+        case other:
+            raise TlkitError(f"The Keras backend {other!r} has no gradients. Use tensorflow, jax or torch.")
+
+
+def _class_map(logits: Callable[[Any], Any], channels: Any, classes: Any) -> np.ndarray:
+    def score(maps: Any) -> Any:
+        return ops.sum(ops.take_along_axis(logits(maps), ops.reshape(classes, (-1, 1)), axis=-1))
+
+    weights = ops.mean(gradient(score, channels), axis=(1, 2), keepdims=True)
+    return ops.convert_to_numpy(ops.relu(ops.sum(weights * channels, axis=-1)))
+
+
+def _halves(model: keras.Model) -> tuple[keras.Model, Callable[[Any], Any]]:
+    """Cut the classifier at the last feature map: images to channels, and channels to logits."""
+    backbone = backbone_of(model)
+    head = model.layers[-1]
+    spatial = _last_feature_map(backbone)
+    *_, last = head.layers
+    before_last = keras.Model(head.inputs, last.input)
+    rest = None if spatial is backbone.output else keras.Model(spatial, backbone.output)
+
+    def logits(channels: Any) -> Any:
+        features = channels if rest is None else rest(channels, training=False)
+        if len(features.shape) == 4:
+            features = ops.mean(features, axis=(1, 2))
+        features = before_last(features, training=False)
+        if not isinstance(last, keras.layers.Dense):
+            return last(features)
+        # the softmax is left out: a class's probability also moves with the other classes' scores
+        return ops.matmul(features, last.kernel) + (last.bias if last.use_bias else 0.0)
+
+    return keras.Model(backbone.inputs, spatial), logits
+
+
+def _last_feature_map(backbone: keras.Model) -> keras.KerasTensor:
+    layers = [layer for layer in backbone.layers if not isinstance(layer, keras.layers.InputLayer)]
+    for tensor in (backbone.output, *(layer.output for layer in reversed(layers))):
+        if isinstance(tensor, keras.KerasTensor) and len(tensor.shape) == 4:
+            return tensor
+    raise TlkitError(
+        f"Backbone {backbone.name!r} has no feature map (n, h, w, channels) to explain. Grad-CAM needs a "
+        "convolutional backbone."
+    )

@@ -1,0 +1,32 @@
+"""Keep a framework's start-up lines out of terminals and notebooks."""
+
+import os
+import sys
+import tempfile
+from types import ModuleType
+
+_STARTUP = ("cudart_stub", "InitializeLog", "cpu_feature_guard", "To enable the following instructions")
+
+
+def import_keras() -> ModuleType:
+    """Import Keras and its backend; of what they write to standard error, only the known chatter is lost.
+
+    TensorFlow 2.21 writes these lines from C++ while it loads and heeds no log level before that.
+    """
+    if "keras" in sys.modules:
+        return sys.modules["keras"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    screen = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            import keras
+        finally:
+            os.dup2(screen, 2)
+            os.close(screen)
+            held.seek(0)
+            for line in held.read().decode(errors="replace").splitlines(keepends=True):
+                if not any(known in line for known in _STARTUP):
+                    sys.stderr.write(line)
+    return keras

@@ -1,0 +1,169 @@
+"""Fine-tuning: which layers learn, how fast, and in which order."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from tlkit import backbones
+from tlkit.data import Split
+from tlkit.errors import TlkitError
+from tlkit.models import backbone_of, unfreeze
+from tlkit.techniques.feature_extraction import early_stopping
+
+
+def fine_tune(
+    model: keras.Model,
+    train: Split,
+    validation: Split | None = None,
+    *,
+    from_stage: str | None = None,
+    fraction: float | None = None,
+    batch_norm: bool = False,
+    epochs: int = 10,
+    learning_rate: float = 1e-3,
+    depth_decay: float = 1.0,
+    warmup: float = 0.1,
+    batch_size: int = 32,
+    patience: int = 5,
+    seed: int = 0,
+    class_weight: dict[int, float] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int | str = 0,
+) -> keras.callbacks.History:
+    """Train the upper stages of a pretrained backbone together with its head.
+
+    Train the head first (`train_head`): a random head sends large gradients into good features.
+    Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution".
+
+    Args:
+        model: a classifier made by `build_classifier`.
+        train: labelled images.
+        validation: labelled images on which training stops early and the best epoch is chosen.
+        from_stage: the lowest stage that learns; `None` with no `fraction` is the whole backbone.
+        fraction: instead of a stage: the top share of the backbone's layers, 0 to 1.
+        batch_norm: let BatchNormalization learn too; for training from scratch.
+        epochs: passes over the images, at most.
+        learning_rate: the largest step size, reached after the warm-up; then it falls along a cosine.
+        depth_decay: each stage learns with this share of the step size of the stage above it.
+        warmup: share of all steps in which the step size rises from zero.
+        patience: epochs without a better validation loss before training stops.
+        seed: of the order of the images.
+        class_weight: weight of each class in the loss, by index.
+        callbacks: further Keras callbacks.
+        verbose: Keras's progress of the epochs: 0, 1, 2 or `"auto"`.
+
+    Returns:
+        Keras's history: loss and accuracy of every epoch.
+    """
+    unfreeze(model, from_stage=from_stage, fraction=fraction, batch_norm=batch_norm)
+    model.compile(
+        DiscriminativeAdam(
+            warmup_cosine(learning_rate, epochs * -(-len(train) // batch_size), warmup),
+            scales=depth_scales(model, depth_decay),
+        ),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    history = model.fit(
+        train.batches(batch_size, shuffle=True, seed=seed),
+        validation_data=None if validation is None else validation.batches(batch_size),
+        epochs=epochs,
+        class_weight=class_weight,
+        callbacks=[*early_stopping(validation, patience), *callbacks],
+        verbose=verbose,
+    )
+    # a saved model must open without tlkit, and so without our optimizer
+    model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return history
+
+
+def gradual_unfreezing(
+    model: keras.Model,
+    train: Split,
+    validation: Split | None = None,
+    *,
+    stages: Iterable[str] | None = None,
+    epochs_per_stage: int = 1,
+    **options: Any,
+) -> keras.callbacks.History:
+    """Fine-tune stage after stage from the top down: each round unfreezes one more.
+
+    Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text Classification".
+
+    Args:
+        stages: the stages in the order in which they are unfrozen; all of them, top first, by default.
+        epochs_per_stage: passes over the images in each round.
+        options: as for `fine_tune`.
+
+    Returns:
+        Keras's history of all rounds, one after the other.
+    """
+    whole = keras.callbacks.History()
+    whole.history = {}
+    for stage in stages or reversed(backbones.stages(backbone_of(model))):
+        part = fine_tune(model, train, validation, from_stage=stage, epochs=epochs_per_stage, **options)
+        for name, values in part.history.items():
+            whole.history.setdefault(name, []).extend(values)
+    whole.epoch = list(range(len(whole.history.get("loss", []))))
+    return whole
+
+
+def warmup_cosine(
+    learning_rate: float, steps: int, warmup: float = 0.1
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Return a step size that rises linearly over the share `warmup` of the steps, then falls to zero.
+
+    Loshchilov & Hutter 2017, "SGDR"; Goyal et al. 2017, "Accurate, Large Minibatch SGD" for the warm-up.
+    """
+    rising = int(warmup * steps)
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if rising else learning_rate,
+        decay_steps=max(1, steps - rising),
+        warmup_target=learning_rate if rising else None,
+        warmup_steps=rising,
+    )
+
+
+def depth_scales(model: keras.Model, decay: float) -> dict[str, float]:
+    """Return for every trainable variable, by its path, the share of the full step size that it takes.
+
+    The head takes 1, the top stage of the backbone `decay`, the one below `decay` squared, and so on.
+    """
+    if not 0 < decay <= 1:
+        raise TlkitError(
+            f"depth_decay is a share above 0 and up to 1; got {decay}. 1 treats all stages alike."
+        )
+    scales = {variable.path: 1.0 for variable in model.trainable_variables}
+    stages = list(backbones.stages(backbone_of(model)).values())
+    for depth, layers in enumerate(reversed(stages), start=1):
+        scales |= {variable.path: decay**depth for layer in layers for variable in layer.trainable_variables}
+    return scales
+
+
+@keras.saving.register_keras_serializable("tlkit")
+class DiscriminativeAdam(keras.optimizers.Adam):
+    """Adam with a step size of its own for each variable ("discriminative fine-tuning").
+
+    The step itself is scaled. Scaling the gradients instead would do nothing: Adam divides each by
+    its own running size.
+
+    Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text Classification".
+
+    Args:
+        learning_rate: step size or schedule, as in Keras.
+        scales: share of the step size for each variable, by its path; 1 where none is given.
+    """
+
+    def __init__(
+        self, learning_rate: Any = 1e-3, *, scales: Mapping[str, float] | None = None, **options: Any
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        self.scales = dict(scales or {})
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        path = self._trainable_variables[self._get_variable_index(variable)].path
+        super().update_step(gradient, variable, learning_rate * self.scales.get(path, 1.0))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"scales": self.scales}
