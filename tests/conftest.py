@@ -4,3 +4,53 @@ import tempfile
 # before Keras loads: its backend's log lines, and a cache of the tests' own
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["TLKIT_CACHE"] = tempfile.mkdtemp(prefix="tlkit-tests-")
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """A few optical digits, 28 pixels: 200 to train, 100 to validate, 100 to test."""
+    from tlkit.data import Dataset, load
+
+    whole = load("digits/optical")
+    return Dataset(
+        whole.train.subset(slice(200)),
+        whole.validation.subset(slice(100)),
+        whole.test.subset(slice(100)),
+        whole.class_names,
+        whole.card,
+    )
+
+
+@pytest.fixture
+def lenet():
+    """A small classifier of digits from fixed random weights."""
+    import keras
+
+    from tlkit.models import build_classifier
+
+    keras.utils.set_random_seed(0)
+    return build_classifier("LeNet", classes=10, weights=None)
+
+
+@pytest.fixture
+def lite():
+    """EfficientNetLite0 from random weights at 32 pixels: small, with BatchNormalization and stages."""
+    import keras
+
+    from tlkit.models import build_classifier
+
+    keras.utils.set_random_seed(0)
+    return build_classifier("EfficientNetLite0", classes=3, weights=None, image_size=32)
+
+
+@pytest.fixture
+def weights_of():
+    """Copy the values of a layer's or model's weights, by path."""
+
+    def copy(model):
+        return {weight.path: np.array(weight) for weight in model.weights if "seed" not in weight.path}
+
+    return copy

@@ -77,7 +77,7 @@ def test_no_pictures_make_an_empty_grid():
 def test_phases_are_drawn_one_after_the_other():
     phase = {"accuracy": [0.1, 0.2], "loss": [2.0, 1.0], "val_accuracy": [0.1, 0.3], "val_loss": [2.0, 1.5]}
     accuracy, loss = plots.learning_curves({"head": phase, "fine-tuning": phase})
-    validation = [line.get_xdata().tolist() for line in accuracy.lines if line.get_linestyle() == "-"]
+    validation = [list(line.get_xdata()) for line in accuracy.lines if line.get_linestyle() == "-"]
     assert validation[0] == [1, 2]
     assert validation[-1] == [3, 4]
     assert [text.get_text() for text in loss.texts] == ["head", "fine-tuning"]

@@ -96,7 +96,7 @@ def _halves(model: keras.Model) -> tuple[keras.Model, Callable[[Any], Any]]:
     head = model.layers[-1]
     spatial = _last_feature_map(backbone)
     *_, last = head.layers
-    before_last = keras.Model(head.inputs, last.input)
+    before_last = keras.Model(head.input, last.input)
     rest = None if spatial is backbone.output else keras.Model(spatial, backbone.output)
 
     def logits(channels: Any) -> Any:
@@ -109,7 +109,7 @@ def _halves(model: keras.Model) -> tuple[keras.Model, Callable[[Any], Any]]:
         # the softmax is left out: a class's probability also moves with the other classes' scores
         return ops.matmul(features, last.kernel) + (last.bias if last.use_bias else 0.0)
 
-    return keras.Model(backbone.inputs, spatial), logits
+    return keras.Model(backbone.input, spatial), logits
 
 
 def _last_feature_map(backbone: keras.Model) -> keras.KerasTensor:

@@ -5,6 +5,6 @@
 """
 
 from tlkit.backbones.building import get, stages
-from tlkit.backbones.registry import Backbone, list_backbones
+from tlkit.backbones.registry import Backbone, find, list_backbones
 
-__all__ = ["Backbone", "get", "list_backbones", "stages"]
+__all__ = ["Backbone", "find", "get", "list_backbones", "stages"]

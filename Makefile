@@ -1,0 +1,46 @@
+# Two commands to remember: `make demo` and `make test`. Both set up what they need.
+PYTHON ?= python3
+BIN := .venv/bin
+export TF_CPP_MIN_LOG_LEVEL := 3
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint unit lessons lab lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: $(BIN)/.ready ## Make .venv with the exact versions of requirements.lock
+
+# Compiled ahead: every lesson is a new process, and importing TensorFlow uncompiled takes twice as long.
+$(BIN)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.lock)
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: setup ## The main job: emoji by a pretrained network, with a report in runs/demo
+	$(BIN)/tlkit demo --out runs/demo --overwrite
+
+test: lint unit lessons ## Everything that must pass: style, types, unit tests, every notebook
+
+lint: setup ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: setup ## Unit tests and the examples in the docstrings
+	$(BIN)/pytest
+
+lessons: setup ## Run every notebook as a test
+	$(BIN)/pytest --nbval-lax --nbval-cell-timeout=120 --nbval-kernel-name=python3 notebooks
+
+lab: setup ## Open the lessons in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+lock: setup ## Resolve requirements.lock anew
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-annotate \
+		--no-header --extra tensorflow --extra lessons --extra lite --extra dev pyproject.toml -o requirements.lock
+
+clean: ## Remove the environment, runs and caches
+	rm -rf .venv runs build dist .pytest_cache .mypy_cache .ruff_cache

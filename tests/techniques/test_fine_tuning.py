@@ -1,0 +1,93 @@
+import keras
+import numpy as np
+import pytest
+
+from tlkit.backbones import stages
+from tlkit.errors import TlkitError
+from tlkit.models import backbone_of, unfreeze
+from tlkit.techniques.fine_tuning import (
+    DiscriminativeAdam,
+    depth_scales,
+    fine_tune,
+    gradual_unfreezing,
+    warmup_cosine,
+)
+
+
+def test_the_step_is_scaled_not_the_gradient():
+    """Adam's first step is the step size, whatever the gradient; a scaled gradient would not change it."""
+    slow, fast = keras.Variable([1.0], name="slow"), keras.Variable([1.0], name="fast")
+    optimizer = DiscriminativeAdam(0.1, scales={slow.path: 0.01})
+    optimizer.build([slow, fast])
+    optimizer.apply([keras.ops.convert_to_tensor([5.0])] * 2)
+    assert float(slow.numpy()[0]) == pytest.approx(1 - 0.001, abs=1e-5)
+    assert float(fast.numpy()[0]) == pytest.approx(1 - 0.1, abs=1e-4)
+
+
+def test_the_optimizer_survives_saving():
+    optimizer = DiscriminativeAdam(0.1, scales={"a": 0.5})
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert again.scales == {"a": 0.5}
+
+
+def test_each_stage_takes_a_share_of_the_step_above_it(lite):
+    unfreeze(lite)
+    scales = depth_scales(lite, 0.5)
+    order = list(stages(backbone_of(lite)).values())
+    top, below = order[-1], order[-2]
+    assert {scales[each.path] for each in lite.get_layer("head").trainable_variables} == {1.0}
+    assert {scales[each.path] for layer in top for each in layer.trainable_variables} == {0.5}
+    assert {scales[each.path] for layer in below for each in layer.trainable_variables} == {0.25}
+    with pytest.raises(TlkitError, match="up to 1; got 2"):
+        depth_scales(lite, 2)
+
+
+def test_the_step_size_rises_then_falls():
+    schedule = warmup_cosine(1.0, steps=100, warmup=0.1)
+    sizes = [float(schedule(step)) for step in range(101)]
+    assert sizes[0] == 0
+    assert max(sizes) == pytest.approx(sizes[10]) == pytest.approx(1.0)
+    assert np.all(np.diff(sizes[:11]) > 0)
+    assert np.all(np.diff(sizes[10:]) < 0)
+    assert sizes[-1] == pytest.approx(0, abs=1e-6)
+    assert float(warmup_cosine(1.0, steps=10, warmup=0)(0)) == 1.0
+
+
+def test_fine_tuning_learns_and_chooses_the_best_epoch(digits, lenet):
+    history = fine_tune(lenet, digits.train, digits.validation, epochs=15, patience=20)
+    loss, accuracy = lenet.evaluate(digits.validation.batches(), verbose=0)
+    assert loss == pytest.approx(min(history.history["val_loss"]), rel=1e-3)
+    assert accuracy > 0.7
+    assert type(lenet.optimizer) is keras.optimizers.Adam or "tlkit" not in type(lenet.optimizer).__module__
+
+
+def test_the_same_seed_gives_the_same_model(digits):
+    def trained():
+        from tlkit.models import augmentation, build_classifier
+
+        keras.utils.set_random_seed(3)
+        model = build_classifier("LeNet", 10, weights=None, augmentation=augmentation(flip=False))
+        fine_tune(model, digits.train, epochs=2, seed=3)
+        return model.predict(digits.test.images, verbose=0)
+
+    np.testing.assert_allclose(trained(), trained(), atol=1e-5)
+
+
+def test_gradual_unfreezing_goes_from_the_top_down(digits, lenet, weights_of):
+    moved = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.before = weights_of(self.model)
+
+        def on_train_end(self, logs=None):
+            after = weights_of(self.model)
+            moved.append(
+                {path for path, value in self.before.items() if not np.array_equal(value, after[path])}
+            )
+
+    history = gradual_unfreezing(lenet, digits.train, stages=["dense", "conv2"], callbacks=[Watch()])
+    assert len(history.history["loss"]) == len(history.epoch) == 2
+    assert not any("conv" in path for path in moved[0])
+    assert any("conv2" in path for path in moved[1])
+    assert not any("conv1" in path for path in moved[1])

@@ -1,0 +1,76 @@
+import keras
+import numpy as np
+import pytest
+
+from tlkit import backbones, engines
+from tlkit.errors import TlkitError, TlkitWarning, UnknownNameError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (37, 64, 64, 3), dtype="uint8")
+
+
+@pytest.fixture(scope="module")
+def network():
+    return backbones.get("EfficientNetLite0", image_size=64)
+
+
+def test_openvino_agrees_with_predict(network):
+    fast = engines.infer(network, IMAGES, engine="openvino")
+    slow = engines.infer(network, IMAGES, engine="predict")
+    assert fast.shape == slow.shape == (37, 2, 2, 1280)
+    assert np.abs(fast - slow).max() <= 1e-4 * np.abs(slow).max()
+
+
+def test_float_pixels_are_not_cut_to_whole_numbers(network):
+    images = IMAGES[:4] + np.float32(0.4)
+    fast = engines.infer(network, images, engine="openvino")
+    slow = engines.infer(network, images, engine="predict")
+    assert np.abs(fast - slow).max() <= 1e-4 * np.abs(slow).max()
+
+
+def test_importing_openvino_sends_nothing(network):
+    import sys
+
+    engines.infer(network, IMAGES[:2], engine="openvino")
+    assert sys.modules["openvino_telemetry"] is None
+
+
+def test_the_network_is_exported_once(network, monkeypatch):
+    engines.infer(network, IMAGES[:2], engine="openvino")
+    monkeypatch.setattr(keras.Model, "export", lambda *_, **__: pytest.fail("exported again"))
+    engines.infer(network, IMAGES[:2], engine="openvino")
+
+
+def test_a_failing_export_falls_back_and_says_so(lenet, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("no such operation")
+
+    monkeypatch.setattr(keras.Model, "export", fail)
+    images = IMAGES[:4, :28, :28]
+    with pytest.warns(TlkitWarning, match="runs by Keras predict, not OpenVINO: no such operation"):
+        answers = engines.infer(lenet, images)
+    np.testing.assert_allclose(answers, lenet.predict(images, verbose=0), atol=1e-6)
+    with pytest.raises(TlkitError, match="Use engine='predict'"):
+        engines.infer(lenet, images, engine="openvino")
+
+
+def test_errors_say_what_to_do(network):
+    with pytest.raises(TlkitError, match="no images"):
+        engines.infer(network, IMAGES[:0])
+    with pytest.raises(TlkitError, match=r"takes images \(64, 64, 3\), got \(32, 32, 3\).*image_size=64"):
+        engines.infer(network, IMAGES[:, :32, :32])
+    with pytest.raises(UnknownNameError, match="Did you mean 'openvino'"):
+        engines.infer(network, IMAGES, engine="openvin")
+
+
+def test_the_fingerprint_is_of_settings_and_weights_not_of_names():
+    def build(name, scale=1 / 255):
+        keras.utils.set_random_seed(0)
+        layers = [keras.Input((8, 8, 3)), keras.layers.Rescaling(scale), keras.layers.Conv2D(2, 3)]
+        return keras.Sequential(layers, name=name)
+
+    first = engines.fingerprint(build("first"))
+    assert engines.fingerprint(build("second")) == first
+    assert engines.fingerprint(build("first", scale=1 / 127)) != first
+    changed = build("first")
+    changed.set_weights([value + 1e-3 for value in changed.get_weights()])
+    assert engines.fingerprint(changed) != first

@@ -1,0 +1,125 @@
+import keras
+import numpy as np
+import pytest
+
+from tlkit.backbones import stages
+from tlkit.errors import TlkitError, UnknownNameError
+from tlkit.models import augmentation, backbone_of, build_classifier, freeze, frozen_table, unfreeze
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (6, 32, 32, 3), dtype="uint8")
+
+
+def test_a_classifier_turns_raw_pixels_into_probabilities(lite):
+    probabilities = lite.predict(IMAGES, verbose=0)
+    assert probabilities.shape == (6, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_without_activation_it_gives_logits():
+    model = build_classifier("LeNet", classes=4, weights=None, activation=None)
+    logits = model.predict(RNG.integers(0, 256, (3, 28, 28, 3)).astype("uint8"), verbose=0)
+    assert not np.allclose(logits.sum(axis=1), 1)
+
+
+def test_a_saved_classifier_opens_without_tlkit(lite, tmp_path):
+    import subprocess
+    import sys
+
+    lite.save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", IMAGES)
+    code = (
+        "import sys, keras, numpy as np; model = keras.saving.load_model(sys.argv[1] + '/model.keras');"
+        "assert 'tlkit' not in sys.modules;"
+        "np.save(sys.argv[1] + '/out.npy', model.predict(np.load(sys.argv[1] + '/images.npy'), verbose=0))"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), lite.predict(IMAGES, verbose=0), atol=1e-5)
+
+
+def train_once(model):
+    model.compile(keras.optimizers.SGD(0.1), loss="sparse_categorical_crossentropy")
+    model.fit(IMAGES, np.arange(6) % 3, epochs=1, batch_size=3, verbose=0)
+
+
+def test_a_frozen_backbone_is_bit_identical_after_training(lite, weights_of):
+    freeze(lite)
+    before, head = weights_of(backbone_of(lite)), weights_of(lite.get_layer("head"))
+    train_once(lite)
+    assert all(np.array_equal(before[path], value) for path, value in weights_of(backbone_of(lite)).items())
+    assert any(
+        not np.array_equal(head[path], value) for path, value in weights_of(lite).items() if path in head
+    )
+
+
+def test_unfreezing_from_a_stage_moves_that_stage_and_those_above_alone(lite, weights_of):
+    unfreeze(lite, from_stage="block6")
+    before = weights_of(lite)
+    train_once(lite)
+    after = weights_of(lite)
+    for name, layers in stages(backbone_of(lite)).items():
+        kernels = [layer.kernel.path for layer in layers if isinstance(layer, keras.layers.Conv2D)]
+        for path in kernels:
+            moved = not np.array_equal(before[path], after[path])
+            assert moved == (name in ("block6", "block7", "top")), path
+
+
+def test_batch_norm_stays_in_inference_mode_unless_asked(lite, weights_of):
+    unfreeze(lite)
+    before = weights_of(lite)
+    train_once(lite)
+    statistics = [path for path in before if "moving_" in path]
+    assert statistics
+    assert all(np.array_equal(before[path], weights_of(lite)[path]) for path in statistics)
+    unfreeze(lite, batch_norm=True)
+    train_once(lite)
+    assert not any(np.array_equal(before[path], weights_of(lite)[path]) for path in statistics)
+
+
+def test_a_fraction_counts_layers_from_the_top(lite):
+    unfreeze(lite, fraction=0.0)
+    assert not backbone_of(lite).trainable_weights
+    unfreeze(lite, fraction=1.0, batch_norm=True)
+    whole = len(backbone_of(lite).trainable_weights)
+    unfreeze(lite, fraction=0.5, batch_norm=True)
+    assert 0 < len(backbone_of(lite).trainable_weights) < whole
+
+
+def test_the_table_counts_what_learns(lite):
+    freeze(lite)
+    table = frozen_table(lite)
+    assert table["parameters"].sum() == lite.count_params()
+    assert table["trainable parameters"].sum() == 1280 * 3 + 3
+    unfreeze(lite, from_stage="top")
+    assert frozen_table(lite)["state"].to_dict() | {"top": "trainable", "head": "trainable"} == {
+        name: "trainable" if name in ("top", "head") else "frozen" for name in frozen_table(lite).index
+    }
+
+
+def test_augmentation_acts_in_training_only():
+    layer = augmentation()
+    images = IMAGES.astype("float32")
+    np.testing.assert_array_equal(layer(images, training=False), images)
+    changed = np.array(layer(images, training=True))
+    assert not np.allclose(changed, images)
+    assert changed.min() >= 0
+    assert changed.max() <= 255
+
+
+def test_augmentation_of_no_strength_changes_nothing():
+    images = IMAGES.astype("float32")
+    same = augmentation(strength=0, flip=False)(images, training=True)
+    np.testing.assert_allclose(same, images, atol=0.01)
+
+
+def test_errors_say_what_to_do(lite):
+    with pytest.raises(TlkitError, match="at least 2 classes, got 1"):
+        build_classifier("LeNet", classes=1, weights=None)
+    with pytest.raises(UnknownNameError, match="Did you mean 'block6'"):
+        unfreeze(lite, from_stage="blok6")
+    with pytest.raises(TlkitError, match="not both"):
+        unfreeze(lite, from_stage="top", fraction=0.5)
+    with pytest.raises(TlkitError, match="from 0 to 1; got 3"):
+        unfreeze(lite, fraction=3)
+    with pytest.raises(TlkitError, match="build_classifier"):
+        backbone_of(keras.Sequential([keras.layers.Dense(2)]))
