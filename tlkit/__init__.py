@@ -24,7 +24,8 @@ _HOME = {
     "train_head": "techniques.feature_extraction",
     "fine_tune": "techniques.fine_tuning",
     "gradual_unfreezing": "techniques.fine_tuning",
-    "study": "study",
+    "compare": "study",
+    "summary": "study",
     "train": "run",
 }
 __all__ = sorted(_HOME)

@@ -95,26 +95,29 @@ def _halves(model: keras.Model) -> tuple[keras.Model, Callable[[Any], Any]]:
     backbone = backbone_of(model)
     head = model.layers[-1]
     spatial = _last_feature_map(backbone)
-    *_, last = head.layers
-    before_last = keras.Model(head.input, last.input)
-    rest = None if spatial is backbone.output else keras.Model(spatial, backbone.output)
+    last = head.layers[-1]
+    before_last = keras.Model(head.inputs[0], last.input)
+    features = backbone.outputs[0]
+    rest = None if spatial is features else keras.Model(spatial, features)
 
     def logits(channels: Any) -> Any:
         features = channels if rest is None else rest(channels, training=False)
         if len(features.shape) == 4:
             features = ops.mean(features, axis=(1, 2))
         features = before_last(features, training=False)
-        if not isinstance(last, keras.layers.Dense):
-            return last(features)
         # the softmax is left out: a class's probability also moves with the other classes' scores
+        if isinstance(last, keras.layers.Softmax | keras.layers.Activation):
+            return features
+        if not isinstance(last, keras.layers.Dense):
+            return last(features, training=False)
         return ops.matmul(features, last.kernel) + (last.bias if last.use_bias else 0.0)
 
-    return keras.Model(backbone.input, spatial), logits
+    return keras.Model(backbone.inputs[0], spatial), logits
 
 
 def _last_feature_map(backbone: keras.Model) -> keras.KerasTensor:
     layers = [layer for layer in backbone.layers if not isinstance(layer, keras.layers.InputLayer)]
-    for tensor in (backbone.output, *(layer.output for layer in reversed(layers))):
+    for tensor in (backbone.outputs[0], *(layer.output for layer in reversed(layers))):
         if isinstance(tensor, keras.KerasTensor) and len(tensor.shape) == 4:
             return tensor
     raise TlkitError(

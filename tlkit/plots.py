@@ -115,25 +115,22 @@ def learning_curves(history: Any, axes: Any = None) -> np.ndarray:
     axes = np.asarray(axes)
     styles = {"": ("training", "--", PALETTE["orange"]), "val_": ("validation", "-", PALETTE["blue"])}
     for ax, quantity in zip(axes.flat, ("accuracy", "loss"), strict=True):
-        done = 0
+        done, drawn = 0, {}
         for name, phase in phases.items():
-            epochs = len(phase.get("loss", ()))
             for prefix, (label, line, color) in styles.items():
                 if values := phase.get(prefix + quantity):
-                    # one label for all phases; a name that starts with "_" stays out of the legend
-                    label = label if done == 0 else f"_{label}"
                     x = np.arange(done + 1, done + len(values) + 1)
                     marker = "o" if len(values) < 12 else None
-                    ax.plot(x, values, line, color=color, label=label, marker=marker, markersize=3.5)
+                    [drawn[label]] = ax.plot(x, values, line, color=color, marker=marker, markersize=3.5)
             if done:
                 ax.axvline(done + 0.5, color=PALETTE["grey"], linewidth=0.8)
             above = ax.get_xaxis_transform()
             ax.text(done + 0.5, 1.02, name, transform=above, fontsize=9, color="#444444", parse_math=False)
-            done += epochs
+            done += max(map(len, phase.values()), default=0)
         ax.set(xlabel="epoch", ylabel=quantity, xlim=(0.5, max(done, 1) + 0.5))
         ax.xaxis.get_major_locator().set_params(integer=True)
-        if ax.lines:
-            ax.legend(frameon=False, fontsize=9)
+        if drawn:
+            ax.legend(drawn.values(), drawn.keys(), frameon=False, fontsize=9)
         _lighten(ax)
     return axes
 
@@ -236,11 +233,14 @@ def frozen(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     centres = np.cumsum(widths) - widths / 2
     ax = _axes(ax, (9, 1.9))
     ax.bar(centres, 1, widths, color=[colors[state] for state in states], edgecolor="white", linewidth=2)
+    upright = len(widths) <= 8
     for centre, count in zip(centres, parameters, strict=True):
-        ax.text(centre, 0.5, _count(count), rotation=90, ha="center", va="center", fontsize=8)
-    ax.set_xticks(
-        centres, [_short(str(name), 16) for name in table.index], rotation=45, ha="right", fontsize=8
-    )
+        ax.text(
+            centre, 0.5, _count(count), rotation=0 if upright else 90, ha="center", va="center", fontsize=8
+        )
+    names = [_short(str(name), 16) for name in table.index]
+    turned: dict[str, Any] = {} if upright else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(centres, names, fontsize=8, **turned)
     ax.tick_params(length=0)
     ax.set(yticks=[], xlim=(0, widths.sum()), ylim=(0, 1))
     ax.spines[:].set_visible(False)
@@ -250,16 +250,15 @@ def frozen(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Return the image in grey under the heat in colour, uint8 `(height, width, 3)`.
+    """Return the image in grey under the heat in colour, bright where it is hot, uint8 `(height, width, 3)`.
 
     Args:
         image: RGB `(height, width, 3)`, values 0 to 255.
         heat: `(height, width)`, values 0 to 1.
     """
-    grey = np.repeat(np.asarray(image, float).mean(axis=-1, keepdims=True), 3, axis=-1)
+    grey = np.asarray(image, float).mean(axis=-1, keepdims=True)
     colored = 255 * colormaps["inferno"](heat)[..., :3]
-    strength = 0.65 * np.asarray(heat)[..., None]
-    return _uint8((1 - strength) * grey + strength * colored)
+    return _uint8(0.45 * grey + 0.55 * colored)
 
 
 def heatmap(image: np.ndarray, heat: np.ndarray, ax: Axes | None = None) -> Axes:

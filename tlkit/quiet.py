@@ -1,5 +1,6 @@
 """Keep a framework's start-up lines out of terminals and notebooks."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -16,6 +17,8 @@ def import_keras() -> ModuleType:
     if "keras" in sys.modules:
         return sys.modules["keras"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # "retracing" is advice to library authors: every new small model traces its functions once
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.stderr.flush()
     screen = os.dup(2)
     with tempfile.TemporaryFile() as held:

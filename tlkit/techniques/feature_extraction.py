@@ -58,7 +58,7 @@ def train_head(
     validation: Split | None = None,
     *,
     epochs: int = 50,
-    learning_rate: float = 1e-2,
+    learning_rate: float = 3e-3,
     batch_size: int = 32,
     patience: int = 10,
     class_weight: dict[int, float] | None = None,
