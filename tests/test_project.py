@@ -58,12 +58,12 @@ def test_public_names_are_all_there():
 def test_floors_import_only_from_below():
     """The order of DESIGN: who stands on whom."""
     floors = [
-        {"errors", "quiet", "cache"},
+        {"errors", "quiet", "cache", "outputs"},
         {"data", "backbones"},
         {"models", "engines", "explain", "plots"},
         {"techniques"},
         {"challenges"},
-        {"run", "study", "report", "prediction"},
+        {"run", "study", "report", "page", "prediction"},
         {"cli"},
     ]
     height = {name: i for i, names in enumerate(floors) for name in names}
@@ -77,4 +77,6 @@ def test_floors_import_only_from_below():
             imported |= set(names.split(", ")) & set(height)
         for name in imported:
             assert height[name] <= height[here], f"{path.name} imports {name} from a floor above"
-        assert not re.search(r"^from tlkit[\w.]* import .*\b_[a-z]", text, flags=re.M), f"{path}: private name"
+        assert not re.search(r"^from tlkit[\w.]* import .*\b_[a-z]", text, flags=re.M), (
+            f"{path}: private name"
+        )

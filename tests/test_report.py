@@ -14,6 +14,7 @@ from tlkit import load, report
 from tlkit.data import Card, Dataset, Split
 from tlkit.errors import OutputError
 from tlkit.models import build_classifier, frozen_table, join
+from tlkit.outputs import prepare
 from tlkit.page import render
 from tlkit.run import Run
 
@@ -214,16 +215,16 @@ def test_runs_are_compared_by_what_tells_them_apart(text):
 
 
 def test_an_empty_folder_is_made_ready(tmp_path):
-    report.prepare(tmp_path / "a" / "b")
-    report.prepare(tmp_path / "a" / "b")
+    prepare(tmp_path / "a" / "b")
+    prepare(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
 def test_a_folder_with_content_is_refused_unless_overwriting_is_wanted(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(OutputError, match=r"not empty.*--overwrite"):
-        report.prepare(tmp_path)
-    report.prepare(tmp_path, overwrite=True)
+        prepare(tmp_path)
+    prepare(tmp_path, overwrite=True)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
@@ -231,9 +232,9 @@ def test_a_file_or_a_folder_that_cannot_be_made_is_refused(tmp_path):
     taken = tmp_path / "taken"
     taken.write_text("mine")
     with pytest.raises(OutputError, match="is a file"):
-        report.prepare(taken, overwrite=True)
+        prepare(taken, overwrite=True)
     with pytest.raises(OutputError, match="cannot be written"):
-        report.prepare(taken / "below")
+        prepare(taken / "below")
 
 
 def test_a_full_disk_leaves_the_files_of_the_earlier_run(run, tmp_path, monkeypatch):

@@ -66,7 +66,7 @@ def arrays(
     try:
         directory(kind)
         with atomic(path) as temporary:
-            (np.savez_compressed if compress else np.savez)(temporary, **made)  # type: ignore[operator]
+            (np.savez_compressed if compress else np.savez)(temporary, **made)  # type: ignore[arg-type]
     except OSError as error:
         message = f"The {kind} are not kept for the next run: {error}. Set TLKIT_CACHE to a folder with room."
         warnings.warn(message, TlkitWarning, stacklevel=3)

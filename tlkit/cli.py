@@ -10,8 +10,10 @@ from typing import Any
 
 import click
 
-from tlkit import __version__
+from tlkit import __version__, outputs
+from tlkit.backbones import registry
 from tlkit.errors import TlkitError, TlkitWarning
+from tlkit.quiet import import_keras
 from tlkit.techniques import TECHNIQUES
 
 ONLINE = "A path of a folder, or a name: see `tlkit datasets`."
@@ -40,16 +42,17 @@ def training_options(command: Any) -> Any:
 @training_options
 def demo(out: Path, image_size: int | None, epochs: int | None, seed: int, overwrite: bool) -> None:
     """Emoji by EfficientNetLite0: frozen, fine-tuned and from scratch, side by side in one report."""
+    outputs.prepare(out, overwrite)
+    import_keras()
     from tlkit import report, run
     from tlkit.data import load
 
-    report.prepare(out, overwrite)
     data = load("emoji", image_size=image_size or 96)
     click.echo(data)
     runs = {}
     for technique in TECHNIQUES:
         click.secho(f"\n{technique}", bold=True)
-        options = {} if technique == "feature-extraction" else {"epochs": epochs}
+        options: dict[str, Any] = {} if technique == "feature-extraction" else {"epochs": epochs}
         runs[technique] = run.train(data, technique=technique, seed=seed, **progress(), **options)
         click.echo(outcome(runs[technique]))
     best = runs.pop("fine-tuning")
@@ -82,13 +85,18 @@ def train(
     overwrite: bool,
 ) -> None:
     """Train a classifier on DATA, a data set's name or a folder of images; write model and report."""
-    from tlkit import backbones, report, run
+    outputs.prepare(out, overwrite)
+    network = registry.find(backbone)
+    import_keras()
+    from tlkit import report, run
+    from tlkit.backbones import get
     from tlkit.data import list_datasets, load
 
-    report.prepare(out, overwrite)
-    network = backbones.find(backbone)
     cards = {card.name: card.image_size for card in list_datasets()} | {"emoji": 128}
     size = image_size or max(cards.get(data, network.default_size), network.smallest_size)
+    network.check_size(size)  # what can fail early does, before a large folder is read
+    given = None if weights.lower() == "none" else weights
+    body = network.name if technique == "scratch" else get(network.name, weights=given, image_size=size)
     images = load(
         data, image_size=size, validation=validation, test=test, seed=seed, progress=sys.stderr.isatty()
     )
@@ -96,8 +104,7 @@ def train(
     result = run.train(
         images,
         technique=technique,
-        backbone=network.name,
-        weights=None if weights.lower() == "none" else weights,
+        backbone=body,
         epochs=epochs,
         seed=seed,
         **progress(),

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Any
 
 import keras
 import numpy as np
@@ -57,7 +58,7 @@ def train(
     data: Dataset,
     *,
     technique: str = "fine-tuning",
-    backbone: str = "EfficientNetLite0",
+    backbone: str | keras.Model = "EfficientNetLite0",
     weights: str | None = "imagenet",
     fraction: float = 0.4,
     epochs: int | None = None,
@@ -76,8 +77,8 @@ def train(
         data: a labelled data set.
         technique: `"feature-extraction"` (the backbone stays as it is), `"fine-tuning"` (then its upper
             part learns too) or `"scratch"` (the same network from random weights: the control).
-        backbone: a name of `tlkit.backbones`.
-        weights: `"imagenet"` or a weights file; not used from scratch.
+        backbone: a name of `tlkit.backbones`; or, to transfer, a model made by `tlkit.get`.
+        weights: `"imagenet"` or a weights file, for a name; not used from scratch.
         fraction: share of the backbone's layers that fine-tuning unfreezes, from the top, 0 to 1.
         epochs: passes over the images, at most; for feature extraction, of the head.
         head_epochs: passes of the head before fine-tuning, over kept features.
@@ -110,7 +111,7 @@ def train(
     )
     run = Run(model, data, technique, backbone_of(model).name, seed)
     watch = Interruptible()
-    common = {
+    common: dict[str, Any] = {
         "class_weight": class_weights(data.train.labels),
         "callbacks": [*callbacks, watch],
         "verbose": verbose,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlkit.backbones import registry
-from tlkit.errors import TlkitError, WeightsError
+from tlkit.errors import WeightsError
 
 if TYPE_CHECKING:
     import keras
@@ -46,12 +46,7 @@ def get(name: str, *, weights: str | Path | None = "imagenet", image_size: int |
 
     row = registry.find(name)
     size = row.default_size if image_size is None else image_size
-    if size < row.smallest_size:
-        raise TlkitError(
-            f"{row.name} cannot be built for images of {size} pixels: the smallest size is "
-            f"{row.smallest_size}. Use image_size={row.smallest_size} or more; "
-            f"its own size is {row.default_size}."
-        )
+    row.check_size(size)
     imagenet = weights == "imagenet"
     if imagenet and row.weights_file is None:
         raise WeightsError(

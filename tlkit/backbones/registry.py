@@ -10,7 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 
-from tlkit.errors import UnknownNameError
+from tlkit.errors import TlkitError, UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,15 @@ class Backbone:
     def available(self) -> bool:
         """Whether the ImageNet weights are on this machine now."""
         return self.weights_path is not None and self.weights_path.is_file()
+
+    def check_size(self, image_size: int) -> None:
+        """Raise TlkitError where the network cannot be built for so small images."""
+        if image_size < self.smallest_size:
+            raise TlkitError(
+                f"{self.name} cannot be built for images of {image_size} pixels: the smallest size is "
+                f"{self.smallest_size}. Use image_size={self.smallest_size} or more; "
+                f"its own size is {self.default_size}."
+            )
 
     def stage_of(self, layer: str) -> str | None:
         """Return the stage that the layer's name tells, if it tells one."""

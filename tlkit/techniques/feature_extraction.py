@@ -120,5 +120,5 @@ def early_stopping(validation: Split | None, patience: int) -> list[keras.callba
 
 def _fingerprint(images: np.ndarray) -> str:
     digest = hashlib.blake2b(f"{images.shape} {images.dtype}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(images))
+    digest.update(np.ascontiguousarray(images).tobytes())
     return digest.hexdigest()

@@ -56,6 +56,7 @@ def fine_tune(
     Returns:
         Keras's history: loss and accuracy of every epoch.
     """
+    held_out = None if validation is None else validation.batches(batch_size)
     unfreeze(model, from_stage=from_stage, fraction=fraction, batch_norm=batch_norm)
     model.compile(
         DiscriminativeAdam(
@@ -65,9 +66,13 @@ def fine_tune(
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
+    # TensorFlow traces the step twice when variables appear in the first; these make them all exist
+    model.optimizer.build(model.trainable_variables)
+    if held_out is not None:
+        model.evaluate(held_out, verbose=0)
     history = model.fit(
         train.batches(batch_size, shuffle=True, seed=seed),
-        validation_data=None if validation is None else validation.batches(batch_size),
+        validation_data=held_out,
         epochs=epochs,
         class_weight=class_weight,
         callbacks=[*early_stopping(validation, patience), *callbacks],

@@ -1,0 +1,159 @@
+"""The command line as a user meets it: in its own process, with exit codes."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image, ImageDraw
+
+from tlkit.cli import cli
+from tlkit.errors import TlkitError
+
+TLKIT = Path(sys.executable).with_name("tlkit")
+LENET = ["--technique", "scratch", "--backbone", "LeNet", "--image-size", "28", "--epochs", "3"]
+
+
+def tlkit(*words):
+    return subprocess.run([TLKIT, *map(str, words)], capture_output=True, text=True)
+
+
+def refused(*words):
+    """Run a command in this process; return the message with which it refuses."""
+    result = CliRunner().invoke(cli, list(map(str, words)))
+    assert isinstance(result.exception, TlkitError), result
+    return str(result.exception)
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    """A folder of drawn shapes: 20 circles and 20 squares, and one file that is no image."""
+    root = tmp_path_factory.mktemp("data") / "my shapes"
+    for i in range(20):
+        for name in ("circle", "square"):
+            picture = Image.new("RGB", (40, 40), (255, 255 - i, 255))
+            box = (5 + i % 7, 5 + i % 5, 27 + i % 7, 27 + i % 5)
+            draw = ImageDraw.Draw(picture)
+            (draw.ellipse if name == "circle" else draw.rectangle)(box, fill=(i, 0, 99))
+            path = root / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path)
+    (root / "circle" / "broken.png").write_bytes(b"not a picture")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(shapes, tmp_path_factory):
+    """`tlkit train` on the shapes: the finished process and its folder."""
+    out = tmp_path_factory.mktemp("runs") / "shapes"
+    return tlkit("train", shapes, "--out", out, *LENET, "--seed", 7), out
+
+
+def test_train_writes_model_metrics_and_report(trained, shapes):
+    done, out = trained
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "model.keras", "report.html"]
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["technique"] == "scratch"
+    assert metrics["splits"] == {"train": 24, "validation": 8, "test": 8}
+    assert metrics["seed"] == 7
+    assert "'" in metrics["command"]  # the space in the folder's name is quoted
+    assert metrics["skipped"]["count"] == 1
+    assert "circle/broken.png" in metrics["skipped"]["files"][0]
+    assert "broken.png" in done.stderr
+
+
+def test_the_screen_shows_no_log_lines(trained):
+    done, _ = trained
+    for noise in ("I0000", "E0000", "WARNING", "Traceback", "cuda"):
+        assert noise not in done.stderr + done.stdout
+
+
+def test_predict_names_images(trained, shapes):
+    _, out = trained
+    answers = json.loads(tlkit("predict", out, shapes / "circle", "--top", 2, "--json").stdout)
+    assert len(answers) == 20
+    assert {each["class"] for each in answers[0]["classes"]} == {"circle", "square"}
+    assert sum(each["probability"] for each in answers[0]["classes"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_ctrl_c_keeps_the_best_model(shapes, tmp_path):
+    command = [TLKIT, "train", shapes, "--out", tmp_path / "run", *LENET[:-1], "3000"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+    for line in process.stdout:
+        if line.startswith("Epoch 3/"):
+            process.send_signal(signal.SIGINT)
+            break
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["interrupted"] is True
+    assert tlkit("predict", tmp_path / "run", shapes / "square" / "1.png").returncode == 0
+
+
+def test_an_error_is_one_line_without_a_traceback(tmp_path):
+    done = tlkit("train", tmp_path / "nowhere", "--out", tmp_path / "run", *LENET)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    assert "no folder at" in done.stderr
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys; from tlkit.cli import cli; cli(['--help'], standalone_mode=False); "
+    code += "print({'keras', 'tensorflow', 'numpy', 'pandas', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Transfer learning with Keras" in done.stdout
+    assert done.stdout.endswith("set()\n")
+
+
+def test_unknown_names_come_with_the_nearest(tmp_path, shapes):
+    out = ["--out", tmp_path / "run"]
+    assert "Did you mean 'emoji/twemoji'" in refused("train", "emoji/twemojy", *out)
+    assert "Did you mean 'EfficientNetLite0'" in refused(
+        "train", shapes, *out, "--backbone", "EficientNetLite0"
+    )
+
+
+def test_a_size_below_the_smallest_is_refused_before_the_data_are_read(tmp_path, shapes):
+    message = refused("train", shapes, "--out", tmp_path / "run", "--image-size", "16")
+    assert "smallest size is 32" in message
+
+
+def test_an_occupied_folder_is_refused_before_anything_is_done(tmp_path, shapes):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert "--overwrite" in refused("train", shapes, "--out", tmp_path, *LENET)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_weights_that_are_not_here_are_named(tmp_path, shapes, monkeypatch):
+    out = ["--out", tmp_path / "run"]
+    assert "there.keras" in refused("train", shapes, *out, "--weights", "there.keras")
+    assert "no ImageNet weights of LeNet" in refused("train", shapes, *out, "--backbone", "LeNet")
+
+
+def test_what_cannot_be_predicted_is_refused(tmp_path, trained):
+    _, out = trained
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "model.keras").write_text("no model")
+    assert "no model at" in refused("predict", tmp_path / "absent.keras", tmp_path)
+    assert "not an image classifier" in refused("predict", tmp_path / "model.keras", tmp_path)
+    assert "no image in" in refused("predict", out, tmp_path / "empty")
+    assert "no file at" in refused("predict", out, tmp_path / "absent.png")
+    with pytest.warns(UserWarning, match="unreadable"):
+        assert "None of the 1 images" in refused("predict", out, tmp_path / "text.png")
+
+
+def test_lists_are_json_on_request():
+    rows = json.loads(CliRunner().invoke(cli, ["backbones", "--json"]).stdout)
+    lite = next(row for row in rows if row["name"] == "EfficientNetLite0")
+    assert lite["here"] is True
+    assert lite["parameters"] == 3413024
+    rows = json.loads(CliRunner().invoke(cli, ["datasets", "--json"]).stdout)
+    assert {"emoji/twemoji", "digits/mnist"} <= {row["name"] for row in rows}
