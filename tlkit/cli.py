@@ -47,12 +47,12 @@ def demo(out: Path, image_size: int | None, epochs: int | None, seed: int, overw
     from tlkit import report, run
     from tlkit.data import load
 
-    data = load("emoji", image_size=image_size or 96)
+    data = load("emoji", image_size=image_size or 64)
     click.echo(data)
     runs = {}
     for technique in TECHNIQUES:
         click.secho(f"\n{technique}", bold=True)
-        options: dict[str, Any] = {} if technique == "feature-extraction" else {"epochs": epochs}
+        options: dict[str, Any] = {} if technique == "feature-extraction" else {"epochs": epochs or 5}
         runs[technique] = run.train(data, technique=technique, seed=seed, **progress(), **options)
         click.echo(outcome(runs[technique]))
     best = runs.pop("fine-tuning")

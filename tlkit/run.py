@@ -144,7 +144,8 @@ def train(
             head, features = model.get_layer("head"), extract(backbone_of(model), split)
             run.probabilities[name] = head.predict(features, verbose=0)
         else:
-            run.probabilities[name] = model.predict(split.batches(), verbose=0)
+            pixels = split.images if isinstance(split.images, np.ndarray) else split.batches(labels=False)
+            run.probabilities[name] = model.predict(pixels, verbose=0)
     run.seconds = {
         "features": features_end - start if not scratch else 0.0,
         "training": trained - features_end,

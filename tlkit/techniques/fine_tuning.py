@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from tlkit import backbones
 from tlkit.data import Split
@@ -48,7 +49,7 @@ def fine_tune(
         depth_decay: each stage learns with this share of the step size of the stage above it.
         warmup: share of all steps in which the step size rises from zero.
         patience: epochs without a better validation loss before training stops.
-        seed: of the order of the images.
+        seed: of the order of images that are read from files; `keras.utils.set_random_seed` sets all others.
         class_weight: weight of each class in the loss, by index.
         callbacks: further Keras callbacks.
         verbose: Keras's progress of the epochs: 0, 1, 2 or `"auto"`.
@@ -56,7 +57,6 @@ def fine_tune(
     Returns:
         Keras's history: loss and accuracy of every epoch.
     """
-    held_out = None if validation is None else validation.batches(batch_size)
     unfreeze(model, from_stage=from_stage, fraction=fraction, batch_norm=batch_norm)
     model.compile(
         DiscriminativeAdam(
@@ -66,13 +66,16 @@ def fine_tune(
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
+    shown = _inputs(train, batch_size, shuffle=True, seed=seed)
+    held_out = () if validation is None else _inputs(validation, batch_size)
     # TensorFlow traces the step twice when variables appear in the first; these make them all exist
     model.optimizer.build(model.trainable_variables)
-    if held_out is not None:
-        model.evaluate(held_out, verbose=0)
+    if held_out:
+        model.evaluate(*held_out, batch_size=batch_size, verbose=0)
     history = model.fit(
-        train.batches(batch_size, shuffle=True, seed=seed),
-        validation_data=held_out,
+        *shown,
+        batch_size=batch_size,
+        validation_data=held_out if len(held_out) > 1 else next(iter(held_out), None),
         epochs=epochs,
         class_weight=class_weight,
         callbacks=[*early_stopping(validation, patience), *callbacks],
@@ -81,6 +84,13 @@ def fine_tune(
     # a saved model must open without tlkit, and so without our optimizer
     model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return history
+
+
+def _inputs(split: Split, batch_size: int, **order: Any) -> tuple[Any, ...]:
+    # Arrays where they are in memory: for a generator TensorFlow trims its heap at every step.
+    if isinstance(split.images, np.ndarray):
+        return split.images, split.labels
+    return (split.batches(batch_size, **order),)
 
 
 def gradual_unfreezing(
