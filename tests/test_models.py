@@ -4,7 +4,15 @@ import pytest
 
 from tlkit.backbones import stages
 from tlkit.errors import TlkitError, UnknownNameError
-from tlkit.models import augmentation, backbone_of, build_classifier, freeze, frozen_table, unfreeze
+from tlkit.models import (
+    augmentation,
+    backbone_of,
+    build_classifier,
+    freeze,
+    frozen_table,
+    restart,
+    unfreeze,
+)
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (6, 32, 32, 3), dtype="uint8")
@@ -123,3 +131,21 @@ def test_errors_say_what_to_do(lite):
         unfreeze(lite, fraction=3)
     with pytest.raises(TlkitError, match="build_classifier"):
         backbone_of(keras.Sequential([keras.layers.Dense(2)]))
+
+
+def test_restarting_equals_a_new_start(lite):
+    """New weights, the optimizer as on its first day, and still able to learn."""
+    freeze(lite)
+    lite.compile("adam", loss="sparse_categorical_crossentropy")
+    before = lite.get_weights()
+    lite.fit(IMAGES, np.arange(6) % 3, epochs=2, verbose=0)
+    keras.utils.set_random_seed(1)
+    restart(lite)
+    assert int(lite.optimizer.iterations) == 0
+    assert float(lite.optimizer.learning_rate) == pytest.approx(0.001)
+    assert all(not np.any(moment) for moment in lite.optimizer.variables[2:])
+    first = lite.get_weights()
+    assert not np.array_equal(before[0], first[0])
+    keras.utils.set_random_seed(1)
+    restart(lite)
+    assert all(np.array_equal(one, two) for one, two in zip(first, lite.get_weights(), strict=True))

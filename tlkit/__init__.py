@@ -19,6 +19,7 @@ _HOME = {
     "freeze": "models",
     "frozen_table": "models",
     "join": "models",
+    "restart": "models",
     "unfreeze": "models",
     "extract": "techniques.feature_extraction",
     "train_head": "techniques.feature_extraction",

@@ -109,6 +109,10 @@ def train(
         image_size=data.image_size,
         augmentation=augmentation(flip=flip) if augment and technique != "feature-extraction" else None,
     )
+    if scratch:
+        for layer in backbone_of(model).layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = 0.9  # 0.99 forgets its start in hundreds of steps; a small set has tens
     run = Run(model, data, technique, backbone_of(model).name, seed)
     watch = Interruptible()
     common: dict[str, Any] = {
