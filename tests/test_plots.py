@@ -110,10 +110,15 @@ def test_names_that_look_like_mathematics_are_drawn_as_they_are():
     draw(plots.learning_curves({names[0]: {"loss": [1.0]}}))
 
 
-@pytest.mark.parametrize("table", [dict, pd.DataFrame])
+ARMS = {"scratch": [0.4, 0.6, 0.5], "frozen": [0.9, 0.9, np.nan]}
+TIDY = pd.DataFrame([{"arm": arm, "accuracy": value} for arm, values in ARMS.items() for value in values])
+
+
+@pytest.mark.parametrize("table", [ARMS, TIDY], ids=["mapping", "table"])
 def test_arms_are_compared_by_every_seed_and_their_mean(table):
-    ax = plots.compare(table({"scratch": [0.4, 0.6, 0.5], "frozen": [0.9, 0.9, np.nan]}))
+    ax = plots.compare(table, predicted={"frozen": 0.7})
     draw(ax)
+    assert ax.get_legend_handles_labels()[0][0].get_xydata().tolist() == [[0.7, 1]]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["scratch", "frozen"]
     assert [text.get_text() for text in ax.texts] == ["0.500", "0.900"]
     assert ax.lines[0].get_xdata() == pytest.approx([0.4, 0.6])

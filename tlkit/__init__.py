@@ -29,15 +29,18 @@ _HOME = {
     "summary": "study",
     "train": "run",
 }
-__all__ = sorted(_HOME)
+_MODULES = ("models", "plots", "report", "study", "techniques", "challenges")
+__all__ = sorted([*_HOME, *_MODULES])
 
 
 def __getattr__(name: str) -> Any:
     from tlkit.quiet import import_keras
 
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module 'tlkit' has no attribute {name!r}; it has {', '.join(__all__)}")
-    import_keras()
+    import_keras()  # before anything else imports it: this one is quiet
+    if name in _MODULES:
+        return importlib.import_module(f"tlkit.{name}")
     return getattr(importlib.import_module(f"tlkit.{_HOME[name]}"), name)
 
 

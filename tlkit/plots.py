@@ -173,19 +173,25 @@ def compare(
     ax: Axes | None = None,
     *,
     intervals: Mapping[str, tuple[float, float]] | None = None,
-    quantity: str = "accuracy",
+    predicted: Mapping[str, float] | None = None,
+    value: str = "accuracy",
+    quantity: str | None = None,
 ) -> Axes:
     """Draw the arms of an experiment below each other: a point for each seed, a tick for the mean.
 
     Args:
-        arms: values over seeds by the name of the arm; in a table, a column for each arm.
+        arms: the table of `tlkit.compare`, or values over seeds by the name of the arm.
         intervals: (low, high) of each arm, drawn as a bar; the standard deviation by default.
-        quantity: what the values are, for the axis.
+        predicted: what the learner expected of each arm, drawn as a diamond.
+        value: the column of the table.
+        quantity: what the values are, for the axis; the column's name by default.
 
     >>> compare({"scratch": [0.5, 0.6], "frozen": [0.8, 0.9]}).get_xlabel()
     'accuracy'
     """
-    ax = _axes(ax, (7, 0.8 + 0.55 * max(1, len(list(arms.keys())))))
+    if isinstance(arms, pd.DataFrame):
+        arms = {str(name): rows[value].to_list() for name, rows in arms.groupby("arm", sort=False)}
+    ax = _axes(ax, (7, 0.8 + 0.55 * max(1, len(arms))))
     for row, (name, given) in enumerate(arms.items()):
         values = np.asarray(given, float)
         values = values[np.isfinite(values)]
@@ -205,8 +211,12 @@ def compare(
             va="center",
             fontsize=9,
         )
-    ax.set_yticks(range(len(arms.keys())), [_short(str(name), 40) for name in arms], parse_math=False)
-    ax.set(xlabel=quantity, ylim=(len(arms.keys()) - 0.5, -0.5))
+    if predicted:
+        rows = [list(arms).index(name) for name in predicted]
+        ax.plot(list(predicted.values()), rows, "D", color="black", markersize=6, label="your prediction")
+        ax.legend(frameon=False)
+    ax.set_yticks(range(len(arms)), [_short(str(name), 40) for name in arms], parse_math=False)
+    ax.set(xlabel=quantity or value, ylim=(len(arms) - 0.5, -0.5))
     ax.margins(x=0.12)
     ax.grid(axis="x", color="#EEEEEE")
     ax.set_axisbelow(True)

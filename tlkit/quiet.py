@@ -17,8 +17,6 @@ def import_keras() -> ModuleType:
     if "keras" in sys.modules:
         return sys.modules["keras"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # "retracing" is advice to library authors: every new small model traces its functions once
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.stderr.flush()
     screen = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -32,4 +30,6 @@ def import_keras() -> ModuleType:
             for line in held.read().decode(errors="replace").splitlines(keepends=True):
                 if not any(known in line for known in _STARTUP):
                     sys.stderr.write(line)
+    # "retracing" is advice to library authors: every new small model traces its functions once
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return keras

@@ -1,0 +1,1 @@
+"""Methods that answer the challenges of transfer learning, one module each."""
