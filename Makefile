@@ -33,7 +33,7 @@ unit: setup ## Unit tests and the examples in the docstrings
 	$(BIN)/pytest
 
 lessons: setup ## Run every notebook as a test
-	$(BIN)/pytest --nbval-lax --nbval-cell-timeout=120 --nbval-kernel-name=python3 notebooks
+	$(BIN)/pytest --nbval-lax --nbval-cell-timeout=400 --nbval-kernel-name=python3 notebooks
 
 lab: setup ## Open the lessons in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=notebooks
