@@ -80,6 +80,17 @@ def test_predict_names_images(trained, shapes):
     assert sum(each["probability"] for each in answers[0]["classes"]) == pytest.approx(1, abs=1e-4)
 
 
+def test_the_demo_compares_frozen_fine_tuned_and_scratch(tmp_path):
+    done = tlkit("demo", "--out", tmp_path / "demo", "--image-size", 32, "--epochs", 1)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr.lower()
+    metrics = json.loads((tmp_path / "demo" / "metrics.json").read_text())
+    assert metrics["technique"] == "fine-tuning"
+    assert [each["technique"] for each in metrics["runs"]] == ["feature-extraction", "scratch"]
+    assert metrics["runs"][0]["accuracy"]["train"] > 0.5 > metrics["runs"][1]["accuracy"]["train"]
+    assert (tmp_path / "demo" / "report.html").stat().st_size > 100_000
+
+
 def test_ctrl_c_keeps_the_best_model(shapes, tmp_path):
     command = [TLKIT, "train", shapes, "--out", tmp_path / "run", *LENET[:-1], "3000"]
     process = subprocess.Popen(

@@ -5,8 +5,9 @@ import keras
 import numpy as np
 import pytest
 
+from tlkit import engines
 from tlkit.errors import UnknownNameError
-from tlkit.run import Interruptible, class_weights, train
+from tlkit.run import EpochLines, Interruptible, class_weights, train
 from tlkit.study import compare, summary
 
 
@@ -46,6 +47,21 @@ def test_fine_tuning_starts_with_the_head(digits, tmp_path, scratch):
     assert frozen.frozen["state"].tolist() == ["frozen"] * 3 + ["trainable"]
     whole = frozen.model.predict(digits.test.images, verbose=0)
     np.testing.assert_allclose(whole, frozen.probabilities["test"], atol=1e-4)
+
+
+def test_features_are_computed_once(digits, monkeypatch):
+    """Freezing the backbone between extraction and head training must not look like another backbone."""
+    computed = []
+    infer = engines.infer
+    monkeypatch.setattr(engines, "infer", lambda *given, **more: computed.append(1) or infer(*given, **more))
+    train(digits, technique="feature-extraction", backbone="LeNet", weights=None, epochs=1, seed=5)
+    assert len(computed) == len(digits.splits)
+
+
+def test_epoch_lines_carry_a_name(digits, lenet, capsys):
+    lenet.compile("adam", loss="sparse_categorical_crossentropy")
+    lenet.fit(digits.test.batches(), epochs=1, callbacks=[EpochLines("control")], verbose=0)
+    assert capsys.readouterr().out.startswith("control            epoch  1 of 1: loss ")
 
 
 def test_unknown_techniques_are_named(digits):

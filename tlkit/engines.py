@@ -74,10 +74,13 @@ def has_accelerator() -> bool:
 
 
 def fingerprint(model: keras.Model) -> str:
-    """Return a digest of what the model computes: its layers' settings and weights, not their names."""
+    """Return a digest of what the model computes in inference: its layers' settings and weights.
+
+    Names, and what is frozen, change nothing about that.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for layer in _layers(model):
-        config = {key: value for key, value in layer.get_config().items() if key != "name"}
+        config = {key: value for key, value in layer.get_config().items() if key not in ("name", "trainable")}
         digest.update(f"{type(layer).__name__} {json.dumps(config, default=str)}".encode())
     for weight in model.weights:
         digest.update(np.ascontiguousarray(weight).tobytes())

@@ -60,7 +60,7 @@ def train(
     technique: str = "fine-tuning",
     backbone: str | keras.Model = "EfficientNetLite0",
     weights: str | None = "imagenet",
-    fraction: float = 0.4,
+    fraction: float = 0.7,
     epochs: int | None = None,
     head_epochs: int = 50,
     learning_rate: float = 1e-3,
@@ -173,6 +173,20 @@ def class_weights(labels: np.ndarray, *, from_ratio: float = 3.0) -> dict[int, f
         return None
     balanced = compute_class_weight("balanced", classes=classes, y=labels)
     return dict(zip(classes.tolist(), balanced.tolist(), strict=True))
+
+
+class EpochLines(keras.callbacks.Callback):
+    """Print one line an epoch, at most one a second, with a name in front: two runs can share a screen."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name, self._last = name, 0.0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if time.monotonic() - self._last > 1:
+            self._last = time.monotonic()
+            values = ", ".join(f"{name} {value:.2f}" for name, value in (logs or {}).items())
+            print(f"{self._name:<18} epoch {epoch + 1:>2} of {self.params['epochs']}: {values}", flush=True)
 
 
 class Interruptible(keras.callbacks.Callback):

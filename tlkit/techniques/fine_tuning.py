@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from tlkit import backbones
 from tlkit.data import Split
@@ -81,8 +82,8 @@ def fine_tune(
         callbacks=[*early_stopping(validation, patience), *callbacks],
         verbose=verbose,
     )
-    # a saved model must open without tlkit, and so without our optimizer
-    model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    # a saved model must open without tlkit, and so without our optimizer; SGD has no state to save
+    model.compile("sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return history
 
 
@@ -176,9 +177,20 @@ class DiscriminativeAdam(keras.optimizers.Adam):
         super().__init__(learning_rate, **options)
         self.scales = dict(scales or {})
 
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        step = ops.cast(self.iterations + 1, "float32")
+        # once a step; Keras's Adam computes it anew for each variable, which doubles the graph
+        self._correction = ops.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        super().apply(grads, trainable_variables)
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        path = self._trainable_variables[self._get_variable_index(variable)].path
-        super().update_step(gradient, variable, learning_rate * self.scales.get(path, 1.0))
+        index = self._get_variable_index(variable)
+        mean, square = self._momentums[index], self._velocities[index]
+        mean.assign(self.beta_1 * mean + (1 - self.beta_1) * gradient)
+        square.assign(self.beta_2 * square + (1 - self.beta_2) * ops.square(gradient))
+        scale = self.scales.get(self._trainable_variables[index].path, 1.0)
+        step = scale * learning_rate * self._correction
+        variable.assign(variable - step * mean / (ops.sqrt(square) + self.epsilon))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"scales": self.scales}
