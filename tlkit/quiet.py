@@ -6,7 +6,13 @@ import sys
 import tempfile
 from types import ModuleType
 
-_STARTUP = ("cudart_stub", "InitializeLog", "cpu_feature_guard", "To enable the following instructions")
+_STARTUP = (
+    "cudart_stub",
+    "InitializeLog",
+    "cpu_feature_guard",
+    "To enable the following instructions",
+    "oneDNN custom operations are on",
+)
 
 
 def import_keras() -> ModuleType:
