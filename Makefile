@@ -4,7 +4,7 @@ BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL := 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit lessons lab lock clean
+.PHONY: help setup demo test lint unit lessons execute lab lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -34,6 +34,11 @@ unit: setup ## Unit tests and the examples in the docstrings
 
 lessons: setup ## Run every notebook as a test
 	$(BIN)/pytest --nbval-lax --nbval-cell-timeout=400 --nbval-kernel-name=python3 notebooks
+
+LESSONS ?= notebooks/*.ipynb
+execute: setup ## Run the lessons anew and keep what they show; LESSONS=notebooks/05* for one
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level=WARN \
+		--NotebookExporter.preprocessors=tlkit.course.answer.AnswerFirst $(LESSONS)
 
 lab: setup ## Open the lessons in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=notebooks

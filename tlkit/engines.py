@@ -135,12 +135,11 @@ def _openvino_module() -> Any:
 
 
 def _openvino(compiled: Any, images: Any, progress: bool) -> np.ndarray:
-    # A ring of requests keeps every core busy. Not AsyncInferQueue: its Python callbacks wait for the
-    # interpreter's lock while the network's destructor holds it, and the two can block each other.
-    free = [
-        compiled.create_infer_request()
-        for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-    ]
+    # A ring of requests, two for each stream so that none waits for Python, keeps every core busy. Not
+    # AsyncInferQueue: its Python callbacks wait for the interpreter's lock while the network's destructor
+    # holds it, and the two can block each other.
+    streams = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+    free = [compiled.create_infer_request() for _ in range(2 * streams)]
     running: deque[Any] = deque()
     outputs: list[np.ndarray] = []
 

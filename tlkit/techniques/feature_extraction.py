@@ -15,6 +15,8 @@ from tlkit import cache, engines
 from tlkit.data import Split
 from tlkit.models import backbone_of, freeze
 
+SMALLEST_BATCH, MOST_STEPS = 32, 100  # images in a step, steps in an epoch of the head
+
 
 def extract(
     backbone: keras.Model,
@@ -59,7 +61,7 @@ def train_head(
     *,
     epochs: int = 50,
     learning_rate: float = 3e-3,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     patience: int = 10,
     class_weight: dict[int, float] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -78,6 +80,7 @@ def train_head(
         validation: labelled images on which training stops early and the best epoch is chosen.
         epochs: passes over the features, at most.
         learning_rate: the first step size of Adam; it falls to zero along a cosine.
+        batch_size: images in a step; by default 32, and more where an epoch would have over 100 steps.
         patience: epochs without a better validation loss before training stops.
         class_weight: weight of each class in the loss, by index.
         callbacks: further Keras callbacks.
@@ -93,12 +96,15 @@ def train_head(
     options: dict[str, Any] = {"engine": engine, "progress": progress}
     features = extract(backbone, train, **options)
     held_out = None if validation is None else (extract(backbone, validation, **options), validation.labels)
-    steps = epochs * -(-len(features) // batch_size)
+    batch_size = batch_size or max(SMALLEST_BATCH, len(features) // MOST_STEPS)
+    steps = -(-len(features) // batch_size)
+    # a step of one small layer takes less time than starting it; PyTorch starts each by itself
+    at_once = 1 if keras.backend.backend() == "torch" else min(steps, MOST_STEPS)
     head.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
-        steps_per_execution=16,  # a step of one small layer takes less time than starting it
+        steps_per_execution=at_once,
     )
     return head.fit(
         features,

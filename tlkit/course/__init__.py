@@ -1,0 +1,1 @@
+"""The course: what makes the notebooks lessons."""
