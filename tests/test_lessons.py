@@ -75,7 +75,9 @@ def test_it_is_short_enough_to_be_read(path, lesson):
     assert 3 <= len(figures(lesson)) <= 5
     for cell in code(lesson):
         limit = 16 if "exercise" in cell.metadata.get("tags", ()) else 12  # an exercise brings its own check
-        assert len([line for line in cell.source.splitlines() if line.strip()]) <= limit, cell.source
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        assert len(lines) <= limit, cell.source
+        assert max(map(len, lines)) <= 104, "a page of a browser shows no more"
     assert path.stat().st_size < 1_000_000
 
 

@@ -114,6 +114,13 @@ def test_augmentation_acts_in_training_only():
     assert changed.max() <= 255
 
 
+def test_an_augmentation_that_never_rests_is_refused():
+    keras_cv = pytest.importorskip("keras_cv")
+    with pytest.raises(TlkitError, match=r"in prediction too.*augment=layer"):
+        build_classifier("LeNet", 3, weights=None, augmentation=keras_cv.layers.GridMask())
+    build_classifier("LeNet", 3, weights=None, augmentation=keras.layers.RandAugment((0, 255)))
+
+
 def test_augmentation_of_no_strength_changes_nothing():
     images = IMAGES.astype("float32")
     same = augmentation(strength=0, flip=False)(images, training=True)

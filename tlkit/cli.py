@@ -46,7 +46,7 @@ def training_options(command: Any) -> Any:
 def demo(out: Path, image_size: int | None, epochs: int | None, seed: int, overwrite: bool) -> None:
     """Emoji by EfficientNetLite0: frozen, fine-tuned and from scratch, side by side in one report."""
     outputs.prepare(out, overwrite)
-    settings = {"image_size": image_size or 96, "epochs": epochs or 5, "seed": seed}
+    settings = {"image_size": image_size or 112, "epochs": epochs or 6, "seed": seed}
     # TensorFlow builds a graph on one core: the control takes the other, and leaves a GPU alone
     cpu = ("CUDA_VISIBLE_DEVICES", "-1")
     with ProcessPoolExecutor(1, get_context("spawn"), os.putenv, cpu) as beside:

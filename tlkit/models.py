@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import pandas as pd
 
 from tlkit import backbones
@@ -63,13 +64,27 @@ def join(backbone: keras.Model, head: keras.Model, *, augmentation: keras.Layer 
         backbone: raw images to a feature map `(n, h, w, c)` or features `(n, d)`.
         head: features to predictions.
         augmentation: a layer that acts in training only.
+
+    Raises:
+        TlkitError: the augmentation changes images in prediction too.
     """
+    if augmentation is not None and _acts_in_prediction(augmentation, backbone.input_shape[1:]):
+        raise TlkitError(
+            f"The augmentation {augmentation.name!r} changes images in prediction too, as the layers of "
+            f"keras_cv do. Give it to the training images alone: fine_tune(..., augment=layer)."
+        )
     inputs = keras.Input(backbone.input_shape[1:], name="images")
     x = augmentation(inputs) if augmentation is not None else inputs
     x = backbone(x)
     if len(x.shape) == 4:
         x = keras.layers.GlobalAveragePooling2D(name="pooling")(x)
     return keras.Model(inputs, head(x), name=f"{backbone.name}_classifier")
+
+
+def _acts_in_prediction(layer: keras.Layer, shape: tuple[int | None, ...]) -> bool:
+    noise = np.random.default_rng(0).uniform(0, 255, (8, *(size or 32 for size in shape))).astype("float32")
+    once, again = (keras.ops.convert_to_numpy(layer(noise, training=False)) for _ in range(2))
+    return not np.array_equal(once, again)
 
 
 def augmentation(*, strength: float = 1.0, flip: bool = True) -> keras.Sequential:
@@ -79,7 +94,8 @@ def augmentation(*, strength: float = 1.0, flip: bool = True) -> keras.Sequentia
         strength: 1 shifts by up to 10 %, turns by up to 18 degrees; 0 changes nothing.
         flip: mirror left and right; wrong for digits and letters.
 
-    Any other layer does as well, for example `keras.layers.RandAugment` or those of `keras_cv.layers`.
+    Any other layer that is off in prediction does as well, such as `keras.layers.RandAugment`. Those of
+    `keras_cv` are not: see `augment` of `fine_tune`.
     """
     layers: list[keras.Layer] = [keras.layers.RandomFlip("horizontal")] if flip else []
     layers += [

@@ -203,21 +203,13 @@ def compare(
         ax.plot([low, high], [row, row], color=color, linewidth=9, alpha=0.25, solid_capstyle="butt")
         ax.plot([mean, mean], [row - 0.28, row + 0.28], color=color, linewidth=2)
         ax.plot(values, np.full(len(values), row), "o", color=color, markersize=5)
-        ax.annotate(
-            f"{mean:.3f}",
-            (max(high, values.max()), row),
-            (8, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-        )
+        ax.text(mean, row - 0.3, f"{mean:.3f}", ha="center", va="bottom", fontsize=9)
     if predicted:
         rows = [list(arms).index(name) for name in predicted]
         ax.plot(list(predicted.values()), rows, "D", color="black", markersize=6, label="your prediction")
-        ax.legend(frameon=False)
+        ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
     ax.set_yticks(range(len(arms)), [_short(str(name), 40) for name in arms], parse_math=False)
-    ax.set(xlabel=quantity or value, ylim=(len(arms) - 0.5, -0.5))
-    ax.margins(x=0.12)
+    ax.set(xlabel=quantity or value, ylim=(len(arms) - 0.5, -0.65))
     ax.grid(axis="x", color="#EEEEEE")
     ax.set_axisbelow(True)
     _lighten(ax)

@@ -30,8 +30,8 @@ def reachable(root):
     return seen
 
 
-def test_labels_are_int64_whatever_was_given(images):
-    assert Split(images, [0, 1] * 5).labels.dtype == np.int64
+def test_labels_are_int32_whatever_was_given(images):
+    assert Split(images, [0, 1] * 5).labels.dtype == np.int32
 
 
 def test_names_are_numbers_unless_given(images):

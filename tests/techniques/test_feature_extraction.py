@@ -76,4 +76,4 @@ def test_class_weights_reach_the_loss(digits):
     train_head(model, digits.train, epochs=20, class_weight={i: float(i != 3) for i in range(10)})
     predicted = model.predict(digits.train.images, verbose=0).argmax(axis=1)
     assert (predicted == 3).sum() == 0
-    assert (predicted == 4).sum() > 0
+    assert len(np.unique(predicted)) > 1

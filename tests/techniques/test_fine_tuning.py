@@ -72,6 +72,23 @@ def test_fine_tuning_learns_and_chooses_the_best_epoch(digits, lenet):
     assert "tlkit" not in type(lenet.optimizer).__module__
 
 
+def test_training_images_alone_are_augmented(digits, lenet):
+    """Trained on negatives it knows negatives; the validation images it is judged by are as they are."""
+    history = fine_tune(
+        lenet, digits.train, digits.validation, epochs=15, patience=15, augment=lambda images: 255 - images
+    )
+    assert history.history["accuracy"][-1] > max(history.history["val_accuracy"]) + 0.3
+
+
+def test_a_layer_of_keras_cv_augments(digits, lenet):
+    keras_cv = pytest.importorskip("keras_cv")
+    batch, labels = digits.train.batches(16, augment=keras_cv.layers.RandomCutout(0.5, 0.5))[0]
+    assert batch.shape == (16, 28, 28, 3)
+    assert (batch != digits.train.images[:16]).any()
+    np.testing.assert_array_equal(labels, digits.train.labels[:16])
+    fine_tune(lenet, digits.train, epochs=1, augment=keras_cv.layers.RandAugment((0, 255)))
+
+
 def test_the_same_seed_gives_the_same_model(digits):
     def trained():
         from tlkit.models import augmentation, build_classifier

@@ -21,11 +21,12 @@ class L2SP(keras.regularizers.Regularizer):
     """
 
     def __init__(self, start: Any, strength: float = 0.01) -> None:
-        self.start = keras.ops.copy(keras.ops.convert_to_tensor(start))
+        # a copy outside of every graph: PyTorch would send the gradient through it, back to the variable
+        self.start = keras.ops.stop_gradient(keras.ops.copy(keras.ops.convert_to_tensor(start)))
         self.strength = strength
 
     def __call__(self, x: Any) -> Any:
-        return 0.5 * self.strength * keras.ops.sum(keras.ops.square(x - self.start))
+        return 0.5 * self.strength * keras.ops.sum(keras.ops.square(keras.ops.subtract(x, self.start)))
 
 
 def keep_near_start(model: keras.Model, strength: float = 0.01, head_strength: float = 0.01) -> None:
@@ -41,4 +42,4 @@ def keep_near_start(model: keras.Model, strength: float = 0.01, head_strength: f
         if variable.trainable:
             variable.regularizer = L2SP(variable, strength)
     for variable in model.get_layer("head").trainable_variables:
-        variable.regularizer = L2SP(keras.ops.zeros_like(variable), head_strength)
+        variable.regularizer = L2SP(keras.ops.zeros(variable.shape), head_strength)

@@ -1,5 +1,8 @@
 """A split as the batches that Keras trains on."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -17,6 +20,7 @@ class Batches(keras.utils.PyDataset):
         batch_size: int,
         shuffle: bool,
         seed: int,
+        augment: Callable[[np.ndarray], Any] | None = None,
     ) -> None:
         if batch_size < 1:
             raise DataError(f"batch_size={batch_size} was given; expected at least 1, such as 32.")
@@ -26,6 +30,7 @@ class Batches(keras.utils.PyDataset):
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
+        self.augment = augment
         self.epoch = 0
         self._set_order()
 
@@ -35,6 +40,8 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         images = self.images[chosen]
+        if self.augment is not None:
+            images = keras.ops.convert_to_numpy(self.augment(images))
         return images if self.labels is None else (images, self.labels[chosen])
 
     def on_epoch_end(self) -> None:

@@ -56,7 +56,7 @@ def load(
         progress: show a progress bar while a folder is read.
 
     Returns:
-        Images of uint8 RGB, values 0 to 255, shape (n, image_size, image_size, 3), with int64 labels.
+        Images of uint8 RGB, values 0 to 255, shape (n, image_size, image_size, 3), with int32 labels.
 
     Raises:
         UnknownNameError: no data set has this name.

@@ -1,9 +1,9 @@
 """Images with or without labels, and the splits of a data set."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class Split:
             images=images,
             names=columns.pop("names"),
             attributes=columns,
-            _labels=None if label_column is None else label_column.astype("int64"),
+            _labels=None if label_column is None else label_column.astype("int32"),
         )
 
     def __len__(self) -> int:
@@ -90,7 +90,7 @@ class Split:
 
     @property
     def labels(self) -> np.ndarray:
-        """Class indices, int64 (n,). Raises NoLabelsError where the split has none."""
+        """Class indices, int32 (n,). Raises NoLabelsError where the split has none."""
         if self._labels is None:
             raise NoLabelsError(
                 "This split is unlabelled: there are no labels to read. A technique that needs them must be "
@@ -117,21 +117,28 @@ class Split:
         return Split(self.images)
 
     def batches(
-        self, batch_size: int = 32, *, shuffle: bool = False, seed: int = 0, labels: bool = True
+        self,
+        batch_size: int = 32,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        labels: bool = True,
+        augment: Callable[[np.ndarray], Any] | None = None,
     ) -> "keras.utils.PyDataset":
         """Return the split as input for `fit`, `evaluate` and `predict` of any Keras model.
 
         Each batch is (images, labels), or only images when `labels` is false or the split has none: uint8
-        (batch, height, width, 3) and int64 (batch,). With `shuffle` every epoch has another order, the same
+        (batch, height, width, 3) and int32 (batch,). With `shuffle` every epoch has another order, the same
         one for the same seed. Files are decoded when their batch is asked for. Keras's `fit` also changes the
-        order of the batches, from Python's `random`; `fit(shuffle=False)` leaves it.
+        order of the batches, from Python's `random`; `fit(shuffle=False)` leaves it. `augment` maps the
+        images of a batch to others of the same shape and range, as the layers of keras_cv do.
 
         Raises:
             DataError: the batch size is below 1.
         """
         from tlkit.data.batches import Batches  # imports Keras, which plain arrays can do without
 
-        return Batches(self.images, self._labels if labels else None, batch_size, shuffle, seed)
+        return Batches(self.images, self._labels if labels else None, batch_size, shuffle, seed, augment)
 
     def fingerprint(self) -> str:
         """Return a hex digest of the pixels and their shape; the same for files and for arrays.

@@ -1,6 +1,6 @@
 """Fine-tuning: which layers learn, how fast, and in which order."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -29,6 +29,7 @@ def fine_tune(
     batch_size: int = 32,
     patience: int = 5,
     seed: int = 0,
+    augment: Callable[[np.ndarray], Any] | None = None,
     class_weight: dict[int, float] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = 0,
@@ -51,6 +52,8 @@ def fine_tune(
         warmup: share of all steps in which the step size rises from zero.
         patience: epochs without a better validation loss before training stops.
         seed: of the order of images that are read from files; `keras.utils.set_random_seed` sets all others.
+        augment: changes the images of each training batch, outside the model: a layer of keras_cv, or any
+            function of images. A layer that knows training from prediction belongs into the model.
         class_weight: weight of each class in the loss, by index.
         callbacks: further Keras callbacks.
         verbose: Keras's progress of the epochs: 0, 1, 2 or `"auto"`.
@@ -67,7 +70,7 @@ def fine_tune(
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    shown = _inputs(train, batch_size, shuffle=True, seed=seed)
+    shown = _inputs(train, batch_size, shuffle=True, seed=seed, augment=augment)
     held_out = () if validation is None else _inputs(validation, batch_size)
     # TensorFlow traces the step twice when variables appear in the first; these make them all exist
     model.optimizer.build(model.trainable_variables)
@@ -89,7 +92,7 @@ def fine_tune(
 
 def _inputs(split: Split, batch_size: int, **order: Any) -> tuple[Any, ...]:
     # Arrays where they are in memory: for a generator TensorFlow trims its heap at every step.
-    if isinstance(split.images, np.ndarray):
+    if isinstance(split.images, np.ndarray) and order.get("augment") is None:
         return split.images, split.labels
     return (split.batches(batch_size, **order),)
 
