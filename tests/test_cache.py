@@ -98,3 +98,4 @@ def test_a_cache_that_cannot_be_written_is_done_without(monkeypatch, tmp_path):
     monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "file"))
     with pytest.warns(TlkitWarning, match="not kept .* Set TLKIT_CACHE"):
         assert cache.arrays("data", "ones", ones)["values"].sum() == 1000
+    assert cache.arrays("data", "ones", never)["values"].sum() == 1000  # this process still has it

@@ -12,6 +12,8 @@ import platformdirs
 
 from tlkit.errors import TlkitWarning
 
+_unwritten: dict[Path, dict[str, np.ndarray]] = {}  # what the disk did not take, for this process alone
+
 
 def root() -> Path:
     """Return the user's cache folder for tlkit, or the one that `TLKIT_CACHE` names."""
@@ -55,6 +57,8 @@ def arrays(
         compress: worth it for pictures, not for features.
     """
     path = root() / kind / f"{key}.npz"
+    if path in _unwritten:
+        return _unwritten[path]
     try:
         with np.load(path) as kept:
             return dict(kept)
@@ -70,4 +74,5 @@ def arrays(
     except OSError as error:
         message = f"The {kind} are not kept for the next run: {error}. Set TLKIT_CACHE to a folder with room."
         warnings.warn(message, TlkitWarning, stacklevel=3)
+        _unwritten[path] = made
     return made

@@ -1,6 +1,9 @@
 """One door: what a name can be, and what is said when it is none."""
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +18,8 @@ def test_a_misspelt_name_is_answered_with_the_nearest():
         UnknownNameError, match=r"no data set named 'emoji/twemojy'\. Did you mean 'emoji/twemoji'"
     ):
         load("emoji/twemojy")
+    with pytest.raises(UnknownNameError, match="Did you mean 'emoji'"):
+        load("emojy")
     with pytest.raises(UnknownNameError, match=r"no data set named 'something'\. Known: emoji/twemoji"):
         load("something")
 
@@ -75,3 +80,14 @@ def test_tfds_that_is_not_installed_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(DataError, match=r"pip install 'tlkit\[online\]'"):
         load("tfds:numbers")
+
+
+def test_a_data_set_of_the_installed_tfds_loads(tmp_path):
+    """Nothing is put in the place of tensorflow-datasets here: it prepares, keeps and reads a data set."""
+    pytest.importorskip("tensorflow_datasets")
+    script = Path(__file__).with_name("parity.py")
+    environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "{'test': 4, 'train': 12, 'validation': 4}" in done.stdout
+    assert (tmp_path / "parity").is_dir()

@@ -84,7 +84,7 @@ def load(
         )
     path = Path(name).expanduser()
     if isinstance(name, str) and not path.exists() and not _looks_like_a_path(name):
-        raise UnknownNameError("data set", name, BUILT_IN)
+        raise UnknownNameError("data set", name, [*BUILT_IN, *ALIASES])
     return load_folder(
         path,
         image_size=size,

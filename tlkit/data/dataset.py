@@ -189,7 +189,7 @@ class Dataset:
             f"  licence: {self.card.licence}",
         ]
         if self.skipped:
-            lines.append(f"  skipped: {len(self.skipped)} files that could not be read")
+            lines.append(f"  skipped, since they could not be read: {len(self.skipped)}")
         if self.duplicates:
-            lines.append(f"  duplicates: {len(self.duplicates)} images lie in two splits")
+            lines.append(f"  duplicates, which lie in two splits: {len(self.duplicates)}")
         return "\n".join(lines)

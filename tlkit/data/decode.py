@@ -41,7 +41,7 @@ def decode(path: str | Path, image_size: int) -> np.ndarray:
             image.draft(None, (2 * image_size, 2 * image_size))
             return square(ImageOps.exif_transpose(image), image_size)
     except Exception as error:  # Pillow's plugins raise nearly every type on damaged files
-        reason = " ".join(str(error).split()).replace(f" '{path}'", "").rstrip(":") or type(error).__name__
+        reason = " ".join(str(error).split()).replace(f" '{path}'", "").rstrip(":.") or type(error).__name__
         raise DataError(f"{path}: {reason}") from error
 
 

@@ -122,8 +122,9 @@ def _duplicates(digests: list[bytes], names: list[str], part: list[str]) -> list
     pairs = [pair for by_split in first.values() for pair in combinations(by_split.values(), 2)]
     if pairs:
         shown = "; ".join(f"{one} and {other}" for one, other in pairs[:3])
+        count = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
         warnings.warn(
-            f"{len(pairs)} pairs of identical images lie in two splits: {shown}"
+            f"Identical images lie in two splits, {count}: {shown}"
             f"{'; ...' if len(pairs) > 3 else ''}. What was seen in training is then tested again (a leak), "
             "so accuracy looks better than it is. Remove one of each (see Dataset.duplicates).",
             TlkitWarning,
