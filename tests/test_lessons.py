@@ -74,9 +74,8 @@ def test_it_is_short_enough_to_be_read(path, lesson):
     assert 900 <= len(re.sub(r"!\[.*?\)", "", prose(lesson)).split()) <= 1500
     assert 3 <= len(figures(lesson)) <= 5
     for cell in code(lesson):
-        limit = 16 if "exercise" in cell.metadata.get("tags", ()) else 12  # an exercise brings its own check
         lines = [line for line in cell.source.splitlines() if line.strip()]
-        assert len(lines) <= limit, cell.source
+        assert len(lines) <= 12, cell.source
         assert max(map(len, lines)) <= 104, "a page of a browser shows no more"
     assert path.stat().st_size < 1_000_000
 
