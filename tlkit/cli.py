@@ -237,7 +237,7 @@ def main() -> None:
             plain(message, category, *where, **more)
 
     warnings.showwarning = shown
-    warnings.simplefilter("always", TlkitWarning)
+    warnings.simplefilter("default", TlkitWarning)  # the same one once
     try:
         cli.main(standalone_mode=True)
     except TlkitError as error:

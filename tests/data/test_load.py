@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -82,12 +81,38 @@ def test_tfds_that_is_not_installed_names_the_extra(monkeypatch):
         load("tfds:numbers")
 
 
+PARITY = """\
+import numpy as np
+import tensorflow_datasets as tfds
+
+from tlkit.data import load
+
+
+class Parity(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        label = tfds.features.ClassLabel(names=["even", "odd"])
+        features = tfds.features.FeaturesDict({"image": tfds.features.Image(), "label": label})
+        return tfds.core.DatasetInfo(builder=self, features=features, supervised_keys=("image", "label"))
+
+    def _split_generators(self, download):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for i in range(20):
+            yield i, {"image": np.full((6, 9, 3), i, "uint8"), "label": i % 2}
+
+
+print(load("tfds:parity", image_size=4).card.counts)
+"""
+
+
 def test_a_data_set_of_the_installed_tfds_loads(tmp_path):
     """Nothing is put in the place of tensorflow-datasets here: it prepares, keeps and reads a data set."""
     pytest.importorskip("tensorflow_datasets")
-    script = Path(__file__).with_name("parity.py")
     environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", PARITY], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "{'test': 4, 'train': 12, 'validation': 4}" in done.stdout
     assert (tmp_path / "parity").is_dir()
