@@ -1,0 +1,142 @@
+"""How it learned, what it confuses, and which arm of an experiment is ahead."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from sklearn.metrics import confusion_matrix
+
+from tlkit.plots.style import PALETTE, axes_or_new, lighten, shortened
+
+MAX_NUMBERED_CLASSES = 20
+MAX_NAMED_CLASSES = 40
+
+
+def learning_curves(history: Any, axes: Any = None) -> np.ndarray:
+    """Draw accuracy and loss by epoch: training dashed, validation solid.
+
+    Args:
+        history: Keras's `History` or its `history` dictionary, or several of them by the name of their
+            phase, such as `{"head": ..., "fine-tuning": ...}`; these are drawn one after the other.
+        axes: two axes, for accuracy and loss.
+
+    Returns:
+        The two axes, as an array.
+
+    >>> learning_curves({"accuracy": [0.5, 0.8], "loss": [1.0, 0.4]}).shape
+    (2,)
+    """
+    history = getattr(history, "history", history)
+    curves = all(isinstance(values, Sequence) for values in history.values())
+    phases = {
+        name: getattr(phase, "history", phase)
+        for name, phase in ({"": history} if curves else history).items()
+    }
+    if axes is None:
+        _, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    axes = np.asarray(axes)
+    styles = {"": ("training", "--", PALETTE["orange"]), "val_": ("validation", "-", PALETTE["blue"])}
+    for ax, quantity in zip(axes.flat, ("accuracy", "loss"), strict=True):
+        done, drawn = 0, {}
+        for name, phase in phases.items():
+            for prefix, (label, line, color) in styles.items():
+                if values := phase.get(prefix + quantity):
+                    x = np.arange(done + 1, done + len(values) + 1)
+                    marker = "o" if len(values) < 12 else None
+                    [drawn[label]] = ax.plot(x, values, line, color=color, marker=marker, markersize=3.5)
+            if done:
+                ax.axvline(done + 0.5, color=PALETTE["grey"], linewidth=0.8)
+            above = ax.get_xaxis_transform()
+            ax.text(done + 0.5, 1.02, name, transform=above, fontsize=9, color="#444444", parse_math=False)
+            done += max(map(len, phase.values()), default=0)
+        ax.set(xlabel="epoch", ylabel=quantity, xlim=(0.5, max(done, 1) + 0.5))
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        if drawn:
+            ax.legend(drawn.values(), drawn.keys(), frameon=False, fontsize=9)
+        lighten(ax)
+    return axes
+
+
+def confusion(
+    labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str], ax: Axes | None = None
+) -> Axes:
+    """Draw the confusion matrix: true classes in rows, predicted ones in columns.
+
+    Colour is the share of the true class. The counts are written for up to 20 classes; of more
+    than 40 classes every second, third, ... one is named.
+
+    Args:
+        labels, predicted: int `(n,)` class indices.
+        class_names: the names, by index.
+
+    >>> confusion(np.array([0, 1, 1]), np.array([0, 1, 0]), ["cat", "dog"]).get_xlabel()
+    'predicted'
+    """
+    classes = len(class_names)
+    counts = confusion_matrix(labels, predicted, labels=range(classes))
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    ax = axes_or_new(ax, (min(10, 3 + 0.35 * classes),) * 2)
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ticks = range(0, classes, math.ceil(classes / MAX_NAMED_CLASSES))
+    names = [shortened(class_names[tick], 18) for tick in ticks]
+    ax.set_xticks(ticks, names, rotation=90 if max(map(len, names)) > 2 else 0, fontsize=8, parse_math=False)
+    ax.set_yticks(ticks, names, fontsize=8, parse_math=False)
+    ax.set(xlabel="predicted", ylabel="true")
+    if classes <= MAX_NUMBERED_CLASSES:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            ax.text(column, row, counts[row, column], ha="center", va="center", color=color, fontsize=8)
+    lighten(ax)
+    return ax
+
+
+def compare(
+    arms: Mapping[str, Sequence[float]] | pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    predicted: Mapping[str, float] | None = None,
+    value: str = "accuracy",
+    quantity: str | None = None,
+) -> Axes:
+    """Draw the arms of an experiment below each other: a point for each seed, a tick for the mean.
+
+    Args:
+        arms: the table of `tlkit.compare`, or values over seeds by the name of the arm.
+        intervals: (low, high) of each arm, drawn as a bar; the standard deviation by default.
+        predicted: what the learner expected of each arm, drawn as a diamond.
+        value: the column of the table.
+        quantity: what the values are, for the axis; the column's name by default.
+
+    >>> compare({"scratch": [0.5, 0.6], "frozen": [0.8, 0.9]}).get_xlabel()
+    'accuracy'
+    """
+    if isinstance(arms, pd.DataFrame):
+        arms = {str(name): rows[value].to_list() for name, rows in arms.groupby("arm", sort=False)}
+    ax = axes_or_new(ax, (7, 0.8 + 0.55 * max(1, len(arms))))
+    for row, (name, given) in enumerate(arms.items()):
+        values = np.asarray(given, float)
+        values = values[np.isfinite(values)]
+        if not len(values):
+            continue
+        mean, spread = values.mean(), values.std(ddof=1) if len(values) > 1 else 0.0
+        low, high = intervals[name] if intervals else (mean - spread, mean + spread)
+        color = list(PALETTE.values())[row % 6]
+        ax.plot([low, high], [row, row], color=color, linewidth=9, alpha=0.25, solid_capstyle="butt")
+        ax.plot([mean, mean], [row - 0.28, row + 0.28], color=color, linewidth=2)
+        ax.plot(values, np.full(len(values), row), "o", color=color, markersize=5)
+        ax.text(mean, row - 0.3, f"{mean:.3f}", ha="center", va="bottom", fontsize=9)
+    if predicted:
+        rows = [list(arms).index(name) for name in predicted]
+        ax.plot(list(predicted.values()), rows, "D", color="black", markersize=6, label="your prediction")
+        ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
+    ax.set_yticks(range(len(arms)), [shortened(str(name), 40) for name in arms], parse_math=False)
+    ax.set(xlabel=quantity or value, ylim=(len(arms) - 0.5, -0.65))
+    ax.grid(axis="x", color="#EEEEEE")
+    ax.set_axisbelow(True)
+    lighten(ax)
+    return ax
