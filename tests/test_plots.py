@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tlkit import plots
+from tlkit.plots.results import MAX_NAMED_CLASSES
 from tlkit.data import Split
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3)).astype("uint8")
@@ -99,7 +100,7 @@ def test_a_confusion_matrix_has_numbers_when_there_is_room(classes, numbers):
     ax = plots.confusion(labels, labels, [f"class {label}" for label in labels])
     draw(ax)
     assert len(ax.texts) == numbers
-    assert len(ax.get_xticks()) <= plots.MAX_NAMED_CLASSES
+    assert len(ax.get_xticks()) <= MAX_NAMED_CLASSES
 
 
 def test_names_that_look_like_mathematics_are_drawn_as_they_are():
