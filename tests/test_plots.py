@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from tlkit import plots
-from tlkit.plots.results import MAX_NAMED_CLASSES
 from tlkit.data import Split
+from tlkit.plots.results import MAX_NAMED_CLASSES
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3)).astype("uint8")
 
