@@ -131,6 +131,12 @@ def _openvino_module() -> Any:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # nothing is sent from here
     import openvino
 
+    if sys.version_info >= (3, 13) and "tensorflow" in sys.modules:
+        # Its check of TensorFlow's version runs exec("del tensorflow") inside a function, which fails since
+        # Python 3.13 (PEP 667), and the export with it. TensorFlow is imported already: nothing to execute.
+        from openvino.frontend.tensorflow import utils
+
+        utils.exec = lambda statement: None
     return openvino
 
 
