@@ -169,7 +169,7 @@ def class_weights(labels: np.ndarray, *, from_ratio: float = 3.0) -> dict[int, f
     {0: 0.625, 1: 2.5}
     """
     classes, counts = np.unique(labels, return_counts=True)
-    if counts.max() < from_ratio * counts.min():
+    if max(counts) < from_ratio * min(counts):
         return None
     balanced = compute_class_weight("balanced", classes=classes, y=labels)
     return dict(zip(classes.tolist(), balanced.tolist(), strict=True))

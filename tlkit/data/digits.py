@@ -87,7 +87,7 @@ def as_mnist(digit: np.ndarray) -> np.ndarray:
     box = _resize(ink, (width, height))
     weight = box / box.sum()
     top, left = (
-        int(np.clip(round(13.5 - (weight.sum(axis=1 - axis) @ np.arange(side))), 0, 28 - side))
+        int(np.clip(round(13.5 - float(weight.sum(axis=1 - axis) @ np.arange(side))), 0, 28 - side))
         for axis, side in enumerate(box.shape)
     )
     frame = np.zeros((28, 28), "uint8")

@@ -59,7 +59,7 @@ def stratified(
         )
     order = hash_order(keys)
     splits = np.full(len(keys), "train", dtype="U10")
-    for label, n in enumerate(counts):
+    for label, n in enumerate(counts.tolist()):
         members = order[labels[order] == label]
         n_test = min(_share(n, test), n - 1 - (validation > 0))
         n_validation = min(_share(n, validation), n - 1 - n_test)
