@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/frozen_features.py
 
 Both sides run in this one process on the same images: emoji in three styles, turned and mirrored,
-128 pixels. Takes 5 to 15 minutes on two cores, nearly all of it in the usual fit.
+128 pixels. Nearly all of its minutes are those of the usual fit.
 """
 
 import tempfile

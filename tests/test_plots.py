@@ -72,7 +72,10 @@ def test_only_the_shown_pictures_of_a_split_are_read():
 
 
 def test_no_pictures_make_an_empty_grid():
-    draw(plots.images(PICTURES[:0]))
+    axes = plots.images(PICTURES[:0])
+    draw(axes)
+    assert axes.shape == (1, 1)
+    assert not axes[0, 0].images
 
 
 def test_phases_are_drawn_one_after_the_other():
@@ -90,8 +93,10 @@ def test_a_history_of_keras_or_its_dictionary_will_do():
 
     history = keras.callbacks.History()
     history.history = {"loss": [1.0]}
-    draw(plots.learning_curves(history))
-    draw(plots.learning_curves(history.history))
+    for given in (history, history.history):
+        axes = plots.learning_curves(given)
+        draw(axes)
+        assert [line.get_ydata().tolist() for line in axes[1].lines] == [[1.0]]
 
 
 @pytest.mark.parametrize(("classes", "numbers"), [(2, 2), (100, 0)])
@@ -105,7 +110,9 @@ def test_a_confusion_matrix_has_numbers_when_there_is_room(classes, numbers):
 
 def test_names_that_look_like_mathematics_are_drawn_as_they_are():
     names = ["$x^{$", "a_b$\\frac$"]
-    draw(plots.confusion(np.array([0, 1]), np.array([0, 1]), names))
+    matrix = plots.confusion(np.array([0, 1]), np.array([0, 1]), names)
+    draw(matrix)
+    assert [label.get_text() for label in matrix.get_yticklabels()] == names
     draw(plots.images(PICTURES[:2], labels=[0, 1], class_names=names))
     draw(plots.compare({names[0]: [0.5], names[1]: [0.6]}))
     draw(plots.learning_curves({names[0]: {"loss": [1.0]}}))

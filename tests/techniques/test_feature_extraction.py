@@ -69,6 +69,16 @@ def test_the_best_epoch_is_kept(digits, lenet):
     assert loss == pytest.approx(min(history.history["val_loss"]), rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("images", "batch_size", "steps"), [(64, None, 2), (3333, None, 99), (3333, 32, 105)]
+)
+def test_an_epoch_of_the_head_has_at_most_a_hundred_steps_unless_told(lenet, images, batch_size, steps):
+    split = Split(np.zeros((images, 28, 28, 3), "uint8"), np.arange(images) % 10)
+    seen = keras.callbacks.LambdaCallback()
+    train_head(lenet, split, epochs=1, batch_size=batch_size, callbacks=[seen])
+    assert seen.params["steps"] == steps
+
+
 def test_class_weights_reach_the_loss(digits):
     """A class of no weight is never learned."""
     keras.utils.set_random_seed(0)

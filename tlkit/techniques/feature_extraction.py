@@ -5,6 +5,7 @@ they turn the epochs of the head from minutes into seconds.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,8 +97,8 @@ def train_head(
     options: dict[str, Any] = {"engine": engine, "progress": progress}
     features = extract(backbone, train, **options)
     held_out = None if validation is None else (extract(backbone, validation, **options), validation.labels)
-    batch_size = batch_size or max(SMALLEST_BATCH, len(features) // MOST_STEPS)
-    steps = -(-len(features) // batch_size)
+    batch_size = batch_size or max(SMALLEST_BATCH, math.ceil(len(features) / MOST_STEPS))
+    steps = math.ceil(len(features) / batch_size)
     # a step of one small layer takes less time than starting it; PyTorch starts each by itself
     at_once = 1 if keras.backend.backend() == "torch" else min(steps, MOST_STEPS)
     head.compile(
