@@ -18,6 +18,7 @@ def build_classifier(
     image_size: int | None = None,
     augmentation: keras.Layer | None = None,
     dropout: float = 0.2,
+    bottleneck: int | None = None,
     activation: str | None = "softmax",
 ) -> keras.Model:
     """Build a classifier of raw images: augmentation, backbone, global average pooling, head.
@@ -29,6 +30,8 @@ def build_classifier(
         image_size: height and width in pixels; `None` takes the backbone's default.
         augmentation: a layer that acts in training only, such as `augmentation()`.
         dropout: fraction of the features dropped in training, 0 to 1.
+        bottleneck: width of a layer (dense, batch normalisation, ReLU) between the features and the last layer;
+            `None` for no such layer. Domain adaptation on kept features needs one, to have features that move.
         activation: `"softmax"` for probabilities, `None` for logits.
 
     Returns:
@@ -47,12 +50,21 @@ def build_classifier(
         [
             keras.Input((backbone.output_shape[-1],)),
             keras.layers.Dropout(dropout),
+            *(_bottleneck(bottleneck) if bottleneck else ()),
             # float32 also under mixed precision: a softmax in float16 loses small probabilities
             keras.layers.Dense(classes, activation=activation, dtype="float32", name="predictions"),
         ],
         name="head",
     )
     return join(backbone, head, augmentation=augmentation)
+
+
+def _bottleneck(width: int) -> list[keras.Layer]:
+    return [
+        keras.layers.Dense(width, use_bias=False, name="bottleneck"),
+        keras.layers.BatchNormalization(momentum=0.9, name="bottleneck_bn"),
+        keras.layers.ReLU(name="bottleneck_relu"),
+    ]
 
 
 def join(backbone: keras.Model, head: keras.Model, *, augmentation: keras.Layer | None = None) -> keras.Model:
@@ -136,6 +148,18 @@ def backbone_of(model: keras.Model) -> keras.Model:
             f"Model {model.name!r} holds no backbone. Build it with build_classifier(...) or join(...)."
         )
     return found[0]
+
+
+def normalizations(network: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Return the BatchNormalization layers of a network, those within its parts too."""
+    return [layer for layer in leaves(network) if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def leaves(layer: keras.Layer) -> list[keras.Layer]:
+    """Return all layers below that hold no others."""
+    if not isinstance(layer, keras.Model):
+        return [layer]
+    return [leaf for each in layer.layers for leaf in leaves(each)]
 
 
 def freeze(model: keras.Model) -> None:

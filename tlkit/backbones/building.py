@@ -27,7 +27,7 @@ def get(name: str, *, weights: str | Path | None = "imagenet", image_size: int |
 
     Returns:
         A `keras.Model` called `name`, from RGB images `(n, image_size, image_size, 3)` with values 0 to
-        255 (uint8 or float) to the last feature map `(n, h, w, c)`; LeNet gives features `(n, 100)`.
+        255 (uint8 or float) to the last feature map `(n, h, w, c)`; LeNet and LeNetBN give features `(n, 100)`.
         Everything in it is trainable.
 
     Raises:
@@ -57,8 +57,9 @@ def get(name: str, *, weights: str | Path | None = "imagenet", image_size: int |
     if row.wheel:
         x = preprocessing.preprocess(pixels, row.preprocessing)
         features = efficientnet_lite.efficientnet_lite(x, row.name)
-    elif row.name == "LeNet":
-        features = lenet.lenet(preprocessing.preprocess(pixels, row.preprocessing))
+    elif row.name.startswith("LeNet"):
+        x = preprocessing.preprocess(pixels, row.preprocessing)
+        features = lenet.lenet(x, batch_norm=row.name == "LeNetBN")
     else:
         features = applications.application(pixels, row, "imagenet" if imagenet else None)
     backbone = keras.Model(pixels, features, name=row.name)

@@ -167,6 +167,7 @@ BACKBONES: tuple[Backbone, ...] = (
     _LITE("EfficientNetLite1", 4_189_344, 240, "efficientnet-lite1-77cc7160.pth", wheel=_WHEEL.format(1)),
     _LITE("EfficientNetLite2", 4_869_168, 260, "efficientnet-lite2-9656183e.pth", wheel=_WHEEL.format(2)),
     _LENET("LeNet", 286_280, 28, None),
+    _LENET("LeNetBN", 287_400, 28, None),
     _CONVNEXT("ConvNeXtTiny", 27_820_128, 224, "convnext_tiny_notop.h5"),
     _CONVNEXT("ConvNeXtSmall", 49_454_688, 224, "convnext_small_notop.h5"),
     _CONVNEXT("ConvNeXtBase", 87_566_464, 224, "convnext_base_notop.h5"),

@@ -1,8 +1,21 @@
 """Figures on axes: each function draws onto the axes it is given, or makes some, and returns them."""
 
+from tlkit.plots.adaptation import class_gains, discriminator, domains
 from tlkit.plots.networks import frozen
 from tlkit.plots.pictures import heatmap, images, overlay
 from tlkit.plots.results import compare, confusion, learning_curves
 from tlkit.plots.style import PALETTE
 
-__all__ = ["PALETTE", "compare", "confusion", "frozen", "heatmap", "images", "learning_curves", "overlay"]
+__all__ = [
+    "PALETTE",
+    "class_gains",
+    "compare",
+    "confusion",
+    "discriminator",
+    "domains",
+    "frozen",
+    "heatmap",
+    "images",
+    "learning_curves",
+    "overlay",
+]

@@ -1,0 +1,263 @@
+"""A classifier that learns from a labelled source and an unlabelled target together, by Keras's own fit."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tlkit.data import Split
+from tlkit.errors import TlkitError
+from tlkit.models import leaves
+from tlkit.techniques.domain_adaptation.alignment import Alignment, Domain
+from tlkit.techniques.domain_adaptation.pairs import Pairs
+from tlkit.techniques.domain_adaptation.selection import MOST, KeepBest
+
+
+class DomainAdapter(keras.Model):
+    """Train a classifier on a labelled source so that it works on an unlabelled target.
+
+    The classifier learns in place and stays a plain Keras model: save it, not the adapter. The features
+    that are aligned are what enters its last layer. Give the head of a classifier instead of the whole one
+    to train on kept features (see `extract`): seconds instead of minutes, and the classifier learns as well.
+
+    Args:
+        classifier: a model of `build_classifier` or `join` with class probabilities as its output, or its
+            head (`model.get_layer("head")`) to train on features.
+        alignment: the method, such as `DANN()`.
+
+    Raises:
+        TlkitError: the classifier's last layer gives no class probabilities.
+
+    >>> from tlkit import build_classifier
+    >>> from tlkit.techniques.domain_adaptation import DANN, pair
+    >>> model = build_classifier("LeNet", classes=10, weights=None)
+    >>> adapter = DomainAdapter(model, DANN())
+    >>> adapter.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    >>> photos, sketches = np.zeros((32, 28, 28, 3), "uint8"), np.ones((32, 28, 28, 3), "uint8")
+    >>> history = adapter.fit(pair((photos, np.zeros(32, int)), sketches), epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['accuracy', 'alignment_loss', 'discriminator_accuracy', 'loss', 'supervised_loss']
+    """
+
+    def __init__(self, classifier: keras.Model, alignment: Alignment, **options: Any) -> None:
+        super().__init__(**options)
+        self.classifier = classifier
+        self.encoder, self.last = split(classifier)
+        self.alignment = alignment
+        alignment.prepare(self.encoder, self.last)
+        self.supervised_loss = keras.metrics.Mean("supervised_loss")
+        self.alignment_loss = keras.metrics.Mean("alignment_loss")
+        counter = {"trainable": False, "initializer": "zeros", "aggregation": "only_first_replica"}
+        self.done = self.add_weight(shape=(), dtype="float32", name="steps_done", **counter)
+        self.planned = self.add_weight(shape=(), dtype="float32", name="steps_planned", **counter)
+        self.planned.assign(1.0)
+        self._look = keras.Model(self.encoder.inputs, [self.encoder.output, self.last(self.encoder.output)])
+        self._settings: dict[str, Any] = {}
+        alignment.built = self.built = True  # all variables exist
+
+    def compile(self, optimizer: Any = "adam", **settings: Any) -> None:
+        """Set optimizer, loss and metrics as in Keras; loss and metrics are those of the source."""
+        super().compile(optimizer=optimizer, **settings)
+        self._settings = settings
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if not isinstance(inputs, dict):
+            return self.classifier(inputs, training=training)
+        features = self.alignment.encode(self.encoder, inputs["source"], inputs["target"], training)
+        both = ops.cast(ops.concatenate(features), "float32")
+        probabilities, n = self.last(both), ops.shape(features[0])[0]
+        if training:
+            self.done.assign_add(1.0)
+        return {
+            "source_features": both[:n],
+            "target_features": both[n:],
+            "source": probabilities[:n],
+            "target": probabilities[n:],
+        }
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        if not isinstance(y_pred, dict):
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        supervised = super().compute_loss(x, y, y_pred["source"], sample_weight, training)
+        source = Domain(x["source"], y_pred["source_features"], y_pred["source"], y)
+        target = Domain(x["target"], y_pred["target_features"], y_pred["target"])
+        strength = self.alignment.strength(ops.minimum(self.done / self.planned, 1.0))
+        alignment = self.alignment.loss(source, target, strength)
+        self.supervised_loss.update_state(supervised)
+        self.alignment_loss.update_state(alignment)
+        return supervised + alignment
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        if isinstance(y_pred, dict):
+            return super().compute_metrics(x, y, y_pred["source"], sample_weight)
+        results = super().compute_metrics(x, y, y_pred, sample_weight)
+        of_pairs = {self.supervised_loss.name, self.alignment_loss.name}
+        of_pairs |= {metric.name for metric in self.alignment.metrics}
+        return {name: value for name, value in results.items() if name not in of_pairs}
+
+    def fit(  # type: ignore[override]
+        self,
+        x: Pairs,
+        *,
+        epochs: int = 1,
+        source_epochs: int | None = None,
+        validation_data: Split | tuple[Any, Any] | None = None,
+        select: str | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        verbose: int | str = "auto",
+        **options: Any,
+    ) -> keras.callbacks.History:
+        """Train as Keras does, on `pair(source, target)`.
+
+        Args:
+            x: the two domains.
+            epochs: passes over the larger domain.
+            source_epochs: passes over the source alone before. By default as many as `epochs` for a method that
+                adapts a trained network (ADDA, AdaBN, TENT, closed-form CORAL, importance weighting), else 0.
+            validation_data: held-out source: a split, or inputs and labels. Never the target's labels.
+            select: keep the best epoch by this score, which needs no target labels; see
+                `tlkit.techniques.domain_adaptation.selection.SCORES`. By default the last epoch stays.
+            callbacks, verbose, options: as in Keras.
+
+        Returns:
+            Keras's history. Beside the loss it has `supervised_loss` and `alignment_loss`, the score by its
+            name, and what the method measures of itself.
+
+        Raises:
+            TlkitError: the input is no `pair(...)`, or a loss became NaN; the classifier then has the weights
+                of the last epoch without.
+        """
+        if not isinstance(x, Pairs):
+            raise TlkitError(
+                f"fit was given {type(x).__name__}. Give pair(source, target): a labelled and an unlabelled domain."
+            )
+        if self.alignment.moves_features and not self.encoder.trainable_variables:
+            raise TlkitError(
+                f"{type(self.alignment).__name__} moves the features, but no layer before the last one can learn. "
+                "Unfreeze a stage, or build the head with a layer of its own: build_classifier(..., bottleneck=256)."
+            )
+        held_out = _inputs_and_labels(validation_data)
+        watch = [*callbacks, StopAtNaN(self.classifier, type(self.alignment).__name__)]
+        if select is not None:
+            rows = np.random.default_rng(x.seed).permutation(len(x.target))[:MOST]
+            target = x.target[np.sort(rows)]
+            watch.insert(0, KeepBest(select, self.look, self.classifier, held_out, target))
+        before = (epochs if self.alignment.starts_from_source else 0) if source_epochs is None else source_epochs
+        if before:
+            source = {"x": x.source[:], "y": x.labels, "batch_size": x.batch_size, "epochs": before}
+            self.classifier.compile(self.fresh_optimizer(), **self._settings)
+            self.classifier.fit(**source, callbacks=[watch[-1]], verbose=verbose)
+        self.done.assign(0.0)
+        self.planned.assign(float(max(1, epochs * len(x))))
+        shared = {"epochs": epochs, "validation_data": held_out, "callbacks": watch, "verbose": verbose}
+        history = self.alignment.train(self, x, **shared, **options)
+        # a saved classifier must open anywhere, and an optimizer is state of training
+        self.classifier.compile("sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+        return history
+
+    def stock_fit(self, pairs: Pairs, **options: Any) -> keras.callbacks.History:
+        """Run the `fit` of `keras.Model`; methods call it from `Alignment.train`."""
+        return super().fit(pairs, **options)
+
+    def look(self, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return features `(n, d)` and class probabilities `(n, classes)` of inputs, in inference mode."""
+        features, probabilities = self._look.predict(inputs[:], batch_size=256, verbose=0)
+        return features.astype("float32"), probabilities
+
+    @contextmanager
+    def learning(self, *parts: keras.Layer, share: float = 1.0) -> Iterator[None]:
+        """Let only these parts of the classifier learn within the block, and the method's own layers.
+
+        What was frozen within a part stays so; a single layer learns in any case. They take `share` of the
+        step size.
+        """
+        layers = leaves(self.classifier)
+        before = [layer.trainable for layer in layers]
+        chosen = {id(leaf) for part in parts for leaf in leaves(part)}
+        given = {id(part) for part in parts}
+        try:
+            for layer, learns in zip(layers, before, strict=True):
+                layer.trainable = id(layer) in given or (learns and id(layer) in chosen)
+            self.compile(self.fresh_optimizer(share), **self._settings)
+            yield
+        finally:
+            for layer, learns in zip(layers, before, strict=True):
+                layer.trainable = learns
+
+    def fresh_optimizer(self, share: float = 1.0) -> keras.optimizers.Optimizer:
+        """Return the compiled optimizer as it was before its first step, at a share of its step size."""
+        config = self.optimizer.get_config()
+        size = config["learning_rate"]
+        if isinstance(size, dict):
+            size = keras.optimizers.schedules.deserialize(size)
+        if share != 1.0:
+            config["learning_rate"] = Share(size, share) if callable(size) else size * share
+        return type(self.optimizer).from_config(config)
+
+
+class Share(keras.optimizers.schedules.LearningRateSchedule):
+    """A share of the step size of another schedule."""
+
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, share: float) -> None:
+        self.schedule, self.share = schedule, share
+
+    def __call__(self, step: Any) -> Any:
+        return self.share * self.schedule(step)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"schedule": self.schedule, "share": self.share}
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Stop with an error that says which term of the loss is no number any more, and lose nothing but that epoch."""
+
+    def __init__(self, network: keras.Model, method: str) -> None:
+        super().__init__()
+        self.network, self.method = network, method
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._weights = self.network.get_weights()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs = logs or {}
+        if math.isfinite(logs.get("loss", 0.0)):
+            self._weights = self.network.get_weights()
+            return
+        self.network.set_weights(self._weights)
+        terms = {"supervised_loss": "the supervised loss", "alignment_loss": f"the loss of {self.method}"}
+        broken = [said for term, said in terms.items() if not math.isfinite(logs.get(term, 0.0))]
+        raise TlkitError(
+            f"{' and '.join(broken) or 'the loss'} became {logs['loss']} in epoch {epoch + 1}. The classifier has "
+            "the weights of the epoch before. Use a smaller learning rate, or a smaller weight of the method."
+        )
+
+
+def split(classifier: keras.Model) -> tuple[keras.Model, keras.layers.Dense]:
+    """Cut a classifier in two that share its layers: inputs to features, and the last layer.
+
+    Raises:
+        TlkitError: the last layer is not a dense one with a softmax.
+    """
+    x, *layers = [classifier.inputs[0], *classifier.layers]
+    layers = [layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)]
+    if isinstance(layers[-1], keras.Sequential):
+        layers += layers.pop().layers
+    last = layers.pop()
+    if not isinstance(last, keras.layers.Dense) or last.activation is not keras.activations.softmax:
+        raise TlkitError(
+            f"{classifier.name!r} ends with {type(last).__name__} {last.name!r}; expected a Dense layer with a "
+            "softmax, as build_classifier(...) and join(...) make it."
+        )
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(classifier.inputs[0], x, name=classifier.name), last
+
+
+def _inputs_and_labels(held_out: Split | tuple[Any, Any] | None) -> tuple[Any, Any] | None:
+    return (held_out.images[:], held_out.labels) if isinstance(held_out, Split) else held_out
