@@ -1,0 +1,60 @@
+import keras
+import numpy as np
+import pytest
+
+from tlkit.techniques.domain_adaptation import DomainAdapter, pair
+
+LOSS = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+
+
+def blobs(shift, seed, n=400):
+    """Two classes, told apart by both coordinates; the first one is moved by `shift` in the target."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    means = np.stack([2.0 * labels - 1, 0.6 * (2.0 * labels - 1)], axis=1) + [shift, 0.0]
+    return (means + rng.normal(0, 0.25, (n, 2))).astype("float32"), labels.astype("int32")
+
+
+@pytest.fixture
+def small():
+    """Build a perceptron with one hidden layer."""
+
+    def build(batch_norm=False, seed=1):
+        keras.utils.set_random_seed(seed)
+        layers = keras.layers
+        norm = [layers.BatchNormalization(momentum=0.9)] if batch_norm else []
+        last = layers.Dense(2, activation="softmax")
+        return keras.Sequential([keras.Input((2,)), layers.Dense(32), *norm, layers.ReLU(), last])
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def shifted():
+    """Labelled source, and target with the labels that only the test knows: source-only is wrong on many."""
+    return blobs(0.0, seed=1), blobs(1.3, seed=11)
+
+
+@pytest.fixture
+def adapted(shifted, small):
+    """Adapt a small network by a method from the source to the target; return the adapter and its history."""
+
+    def train(method, *, network=None, epochs=20, step_size=1e-2, **options):
+        (x, y), (target, _) = shifted
+        adapter = DomainAdapter(network or small(), method)
+        adapter.compile(keras.optimizers.Adam(step_size), **LOSS)
+        history = adapter.fit(pair((x, y), target, batch_size=50), epochs=epochs, verbose=0, **options)
+        return adapter, history
+
+    return train
+
+
+@pytest.fixture
+def accuracy(shifted):
+    """The accuracy of a network on the target."""
+
+    def measure(network):
+        _, (target, labels) = shifted
+        return float(np.mean(network.predict(target, verbose=0).argmax(axis=1) == labels))
+
+    return measure
