@@ -63,7 +63,7 @@ def test_floors_import_only_from_below():
         {"models", "engines", "explain", "plots"},
         {"techniques"},
         {"challenges"},
-        {"run", "study", "report", "page", "prediction", "course"},
+        {"run", "adaptation", "study", "report", "page", "prediction", "course"},
         {"cli"},
     ]
     height = {name: i for i, names in enumerate(floors) for name in names}

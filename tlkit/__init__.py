@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "load": "data",
+    "load_unlabelled": "data",
     "list_datasets": "data",
     "get": "backbones",
     "list_backbones": "backbones",
@@ -28,6 +29,9 @@ _HOME = {
     "compare": "study",
     "summary": "study",
     "train": "run",
+    "adapt": "adaptation",
+    "DomainAdapter": "techniques.domain_adaptation",
+    "pair": "techniques.domain_adaptation",
 }
 _MODULES = ("models", "plots", "report", "study", "techniques", "challenges")
 __all__ = sorted([*_HOME, *_MODULES])

@@ -240,7 +240,7 @@ def _some(inputs: Any) -> np.ndarray:
 
 
 def _features(adapter: DomainAdapter, source: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
-    return adapter.look(source[_some(source)])[0], adapter.look(target[_some(target)])[0]
+    return adapter.look_at_source(source[_some(source)])[0], adapter.look(target[_some(target)])[0]
 
 
 def _accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:

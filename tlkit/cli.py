@@ -141,6 +141,102 @@ def train(
 
 
 @cli.command()
+@click.argument("source", required=False)
+@click.argument("target", required=False)
+@click.option("--out", type=Path, help="Folder for model.keras, metrics.json, report.html.")
+@click.option("--method", default="jan", show_default=True, help="See `tlkit adapt --list`.")
+@click.option("--backbone", default="EfficientNetLite0", show_default=True, help="See `tlkit backbones`.")
+@click.option(
+    "--weights", default=None, help="imagenet (default where there are any), none, or a weights file."
+)
+@click.option(
+    "--features/--end-to-end",
+    "on_features",
+    default=None,
+    help="Train the head on kept features, or the network.  [default: features where there are weights]",
+)
+@click.option("--select", default="snd", show_default=True, help="Score that chooses the epoch, or none.")
+@click.option("--evaluate", help="Labelled images of the target, to judge by and for nothing else.")
+@click.option("--list", "listed", is_flag=True, help="Explain every method in a line, and leave.")
+@training_options
+def adapt(
+    source: str | None,
+    target: str | None,
+    out: Path | None,
+    method: str,
+    backbone: str,
+    weights: str | None,
+    on_features: bool | None,
+    select: str,
+    evaluate: str | None,
+    listed: bool,
+    image_size: int | None,
+    epochs: int | None,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Learn from labelled SOURCE for unlabelled TARGET: names of data sets, or folders of images.
+
+    TARGET may be a folder without class sub-folders.
+    """
+    from tlkit.techniques.domain_adaptation import methods
+
+    if listed:
+        for each in methods.METHODS:
+            click.echo(f"{each.name:<13} {each.does} ({each.paper})")
+        return
+    if source is None or target is None or out is None:
+        raise click.UsageError("Give SOURCE, TARGET and --out; or --list.")
+    methods.find(method)
+    outputs.prepare(out, overwrite)
+    network = registry.find(backbone)
+    import_keras()
+    from tlkit import adaptation, report
+    from tlkit.data import list_datasets, load, load_unlabelled
+    from tlkit.techniques.domain_adaptation.selection import check
+
+    chosen = None if select.lower() == "none" else check(select)
+    cards = {card.name: card.image_size for card in list_datasets()} | {"emoji": 128}
+    size = image_size or max(cards.get(source, network.default_size), network.smallest_size)
+    network.check_size(size)
+    if weights is None:
+        weights = "imagenet" if network.weights_file else "none"
+    bars = progress()
+    read = {"image_size": size, "progress": bars["progress"]}
+    labelled = load(source, seed=seed, **read)
+    images = load_unlabelled(target, **read)
+    judge = (
+        load(evaluate, **read, **({} if evaluate in cards else {"validation": 0, "test": 0}))
+        if evaluate
+        else None
+    )
+    click.echo(labelled)
+    click.echo(f"target: {target}, {len(images)} images without labels")
+    result = adaptation.adapt(
+        labelled,
+        images,
+        method=method,
+        backbone=network.name,
+        weights=None if weights.lower() == "none" else weights,
+        on_features=on_features,
+        select=chosen,
+        epochs=epochs,
+        evaluate=judge,
+        target_name=target,
+        seed=seed,
+        **bars,
+    )
+    known = {name: value for name, value in result.accuracies.items() if value is not None}
+    if known:
+        click.echo("on the target: " + ", ".join(f"{name} {value:.1%}" for name, value in known.items()))
+    written = report.write(result, out, command=this_command(), overwrite=True)
+    click.secho(f"Report: {written / 'report.html'}", fg="green")
+    if result.interrupted:
+        click.secho("Stopped by Ctrl-C: what was written is the model until then.", fg="yellow", err=True)
+        sys.exit(130)
+
+
+@cli.command()
 @click.argument("model", type=Path)
 @click.argument("images", type=Path, nargs=-1, required=True)
 @click.option("--top", type=click.IntRange(1), default=1, show_default=True, help="Answers for each image.")

@@ -14,12 +14,20 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix
 
 from tlkit import plots
+from tlkit.adaptation import Adaptation
 from tlkit.data import Split
 from tlkit.errors import TlkitError
 from tlkit.explain import grad_cam
 from tlkit.run import Run
 
 SHOWN = 12
+ACCURACIES = {
+    "source_only": "source only",
+    "last": "adapted, last epoch",
+    "selected": "adapted, chosen without labels",
+    "oracle": "best epoch (nobody knows it in life)",
+    "ceiling": "trained on target labels",
+}
 THUMBNAIL = 128  # pixels; dozens of larger ones would make the page slow to open
 
 
@@ -39,8 +47,11 @@ def render(run: Run, numbers: dict[str, Any]) -> str:
     )
     environment.filters.update(percent=percent, duration=duration)
     judged = numbers["interval"] and numbers["interval"]["split"]
+    adaptation = _adaptation(run) if isinstance(run, Adaptation) else None
     return environment.get_template("report.html.jinja").render(
         m=numbers,
+        adaptation=adaptation,
+        reached=run.accuracy(judged) if judged else None,
         card=run.data.card,
         judged=judged,
         comparison=_comparison(numbers) if numbers["runs"] else None,
@@ -83,6 +94,45 @@ def _comparison(numbers: dict[str, Any]) -> dict[str, Any]:
         f"Accuracy of each way to train: {described}.",
     )
     return {"figure": figure, "rows": rows}
+
+
+def _adaptation(run: Adaptation) -> dict[str, Any]:
+    """Show what adapting changed: accuracies, features before and after, the discriminator, classes."""
+    found = run.data.splits["test"]
+    reached = {
+        name: [run.accuracies[key]] for key, name in ACCURACIES.items() if run.accuracies.get(key) is not None
+    }
+    said = "; ".join(f"{name} {percent(value)} %" for name, (value,) in reached.items() if value is not None)
+    height = 0.8 + 0.55 * len(reached)
+    figures: dict[str, Any] = {"accuracies": None, "discriminator": None, "gains": None}
+    if reached:
+        figures["accuracies"] = _figure(
+            lambda ax: plots.compare(reached, ax, quantity="accuracy on the target"),
+            (6.4, height),
+            f"Accuracy on the target: {said}.",
+        )
+        names = run.data.class_names
+        before, after = run.before.argmax(axis=1), run.probabilities["test"].argmax(axis=1)
+        figures["gains"] = _figure(
+            lambda ax: plots.class_gains(found.labels, before, after, names, ax),
+            (6.4, 1.0 + 0.26 * len(names)),
+            "What each class gained or lost by adapting.",
+        )
+    source_labels, target_labels = run.shown_labels
+    for when, (source, target) in run.features.items():
+        figures[when] = _figure(
+            lambda axes, s=source, t=target: plots.domains(
+                s, t, source_labels=source_labels, target_labels=target_labels, axes=axes
+            ),
+            (8, 3.6),
+            f"Features of both domains {when} adapting, by t-SNE.",
+            columns=2,
+        )
+    if run.history.get("adaptation", {}).get("discriminator_accuracy"):
+        figures["discriminator"] = _figure(
+            lambda ax: plots.discriminator(run.history["adaptation"], ax), (5, 3), "Discriminator accuracy."
+        )
+    return figures
 
 
 def _samples(split: Split, class_names: Sequence[str]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 import tlkit
 from tlkit import page
+from tlkit.adaptation import Adaptation
 from tlkit.cache import atomic
 from tlkit.errors import OutputError
 from tlkit.outputs import prepare
@@ -72,7 +73,7 @@ def metrics(run: Run, command: str, others: Sequence[Run] = ()) -> dict[str, Any
     """
     data = run.data
     backend = keras.backend.backend()
-    return {
+    numbers = {
         "version": tlkit.__version__,
         "command": command,
         **_summary(run),
@@ -95,6 +96,17 @@ def metrics(run: Run, command: str, others: Sequence[Run] = ()) -> dict[str, Any
         "interrupted": run.interrupted,
         "runs": [_summary(other) for other in others if other is not run],
     }
+    if isinstance(run, Adaptation):
+        numbers |= {
+            "method": run.method,
+            "target": run.target,
+            "select": run.select,
+            "accuracy": run.accuracies,
+            "accuracy_by_split": numbers["accuracy"],
+            "target_accuracy": run.target_accuracy,
+            "a_distance": run.a_distance,
+        }
+    return numbers
 
 
 def _judged(run: Run) -> str | None:

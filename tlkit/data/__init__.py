@@ -6,8 +6,8 @@
 """
 
 from tlkit.data.cards import Card
-from tlkit.data.catalog import list_datasets, load
+from tlkit.data.catalog import list_datasets, load, load_unlabelled
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.images import ImageFiles
 
-__all__ = ["Card", "Dataset", "ImageFiles", "Split", "list_datasets", "load"]
+__all__ = ["Card", "Dataset", "ImageFiles", "Split", "list_datasets", "load", "load_unlabelled"]

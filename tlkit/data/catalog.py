@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tlkit.data import digits, emoji
 from tlkit.data.cards import Card, read
-from tlkit.data.dataset import Dataset
-from tlkit.data.folder import load_folder
+from tlkit.data.dataset import Dataset, Split
+from tlkit.data.folder import load_folder, load_images
 from tlkit.data.online import load_tfds
 from tlkit.errors import DataError, UnknownNameError
 
@@ -94,6 +94,27 @@ def load(
         in_memory=in_memory,
         progress=progress,
     )
+
+
+def load_unlabelled(name: str | Path, *, image_size: int | None = None, progress: bool = False) -> Split:
+    """Return images alone, to adapt to or to learn from without labels.
+
+    Args:
+        name: a data set, of which the train images are taken; or a folder of images, sorted by class or not.
+        image_size: height and width in pixels; as in `load`.
+        progress: show a progress bar while a folder is read.
+
+    Raises:
+        UnknownNameError, DataError: as `load`.
+
+    >>> load_unlabelled("digits/optical").labelled
+    False
+    """
+    path = Path(name).expanduser()
+    text = ALIASES.get(str(name), str(name))
+    if path.is_dir() and not (isinstance(name, str) and text in BUILT_IN):
+        return load_images(path, image_size=image_size or DEFAULT_SIZE, progress=progress)
+    return load(name, image_size=image_size).train.unlabelled()
 
 
 def _looks_like_a_path(name: str) -> bool:

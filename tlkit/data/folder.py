@@ -9,7 +9,7 @@ import numpy as np
 from tlkit.data.cards import Card
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.images import ImageFiles, scan
-from tlkit.data.layout import UNDECIDED, find
+from tlkit.data.layout import UNDECIDED, find, images_below
 from tlkit.data.splits import stratified
 from tlkit.errors import DataError, TlkitWarning
 
@@ -98,6 +98,35 @@ def load_folder(
         skipped,
         _duplicates(digests, names.tolist(), part.tolist()),
     )
+
+
+def load_images(path: str | Path, *, image_size: int = 224, progress: bool = False) -> Split:
+    """Read the images of a folder without labels: they may lie in it at any depth, sorted by class or not.
+
+    Args:
+        path: the folder.
+        image_size: height and width in pixels.
+        progress: show a progress bar.
+
+    Raises:
+        DataError: the folder is missing or holds no image; more than 10 % of the files are unreadable.
+    """
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise DataError(
+            f"There is no folder at {root}. Check the spelling; the working folder is {Path.cwd()}."
+        )
+    files = images_below(root)
+    if not files:
+        raise DataError(f"There are no images below {root}. Expected files such as .jpg or .png.")
+    keep = len(files) * image_size**2 * 3 <= IN_MEMORY_BYTES
+    images, outcomes = scan(files, image_size, keep, progress)
+    readable = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, bytes)]
+    _report_skipped(root, [str(each) for each in outcomes if isinstance(each, DataError)], len(files))
+    if images is not None:
+        return Split(images[readable])
+    digests = [each for each in outcomes if isinstance(each, bytes)]
+    return Split(ImageFiles([files[row] for row in readable], image_size, digests))
 
 
 def _report_skipped(root: Path, skipped: list[str], n: int) -> None:

@@ -78,7 +78,9 @@ def discriminator(history: Any, ax: Axes | None = None) -> Axes:
     """
     values = getattr(history, "history", history)["discriminator_accuracy"]
     ax = axes_or_new(ax, (5, 3.2))
-    ax.plot(range(1, len(values) + 1), values, color=PALETTE["blue"], marker="o" if len(values) < 12 else None)
+    ax.plot(
+        range(1, len(values) + 1), values, color=PALETTE["blue"], marker="o" if len(values) < 12 else None
+    )
     ax.axhline(0.5, color=PALETTE["grey"], linestyle="--", linewidth=1)
     ax.text(len(values) + 0.5, 0.51, "chance", ha="right", va="bottom", fontsize=9, color="#444444")
     ax.set(xlabel="epoch", ylabel="discriminator accuracy", ylim=(0.35, 1.02), xlim=(0.5, len(values) + 0.5))

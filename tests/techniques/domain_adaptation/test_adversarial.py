@@ -131,7 +131,9 @@ def test_the_classifiers_of_mcd_disagree_more_while_the_features_agree():
     def apart(features):
         return ops.mean(ops.abs(method.first(features) - method.second(features)))
 
-    np.testing.assert_allclose(slopes[0], ops.convert_to_numpy(gradient(apart, FEATURES)), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(
+        slopes[0], ops.convert_to_numpy(gradient(apart, FEATURES)), rtol=1e-4, atol=1e-7
+    )
     np.testing.assert_array_equal(slopes[1], 0)
 
 

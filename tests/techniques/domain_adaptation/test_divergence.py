@@ -38,7 +38,9 @@ def test_mmd_is_the_textbook_sum():
 
 def test_the_joint_mmd_multiplies_the_kernels_of_the_layers():
     constant = np.zeros((12, 3), "float32")  # a kernel of ones
-    assert float(joint_mmd((ONE, constant), (OTHER, constant))) == pytest.approx(float(mmd(ONE, OTHER)), rel=1e-3)
+    assert float(joint_mmd((ONE, constant), (OTHER, constant))) == pytest.approx(
+        float(mmd(ONE, OTHER)), rel=1e-3
+    )
 
 
 def test_coral_is_the_distance_of_the_covariances():
@@ -65,7 +67,9 @@ def test_the_closed_form_gives_the_source_the_mean_and_the_covariance_of_the_tar
     matrix, offset = coral_map(source, target, regularization=0.0)
     moved = source @ matrix + offset
     np.testing.assert_allclose(moved.mean(axis=0), target.mean(axis=0), atol=1e-3)
-    np.testing.assert_allclose(np.cov(moved, rowvar=False), np.cov(target, rowvar=False), rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(
+        np.cov(moved, rowvar=False), np.cov(target, rowvar=False), rtol=1e-2, atol=1e-3
+    )
 
 
 def test_losses_have_finite_gradients_where_the_domains_are_the_same():

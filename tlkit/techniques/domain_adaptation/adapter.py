@@ -11,8 +11,9 @@ from keras import ops
 
 from tlkit.data import Split
 from tlkit.errors import TlkitError
-from tlkit.models import leaves
+from tlkit.models import leaves, normalizations
 from tlkit.techniques.domain_adaptation.alignment import Alignment, Domain
+from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
 from tlkit.techniques.domain_adaptation.pairs import Pairs
 from tlkit.techniques.domain_adaptation.selection import MOST, KeepBest
 
@@ -80,7 +81,12 @@ class DomainAdapter(keras.Model):
         }
 
     def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
     ) -> Any:
         if not isinstance(y_pred, dict):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
@@ -147,8 +153,10 @@ class DomainAdapter(keras.Model):
         if select is not None:
             rows = np.random.default_rng(x.seed).permutation(len(x.target))[:MOST]
             target = x.target[np.sort(rows)]
-            watch.insert(0, KeepBest(select, self.look, self.classifier, held_out, target))
-        before = (epochs if self.alignment.starts_from_source else 0) if source_epochs is None else source_epochs
+            watch.insert(0, KeepBest(select, self, held_out, target, epochs // 2))
+        before = (
+            (epochs if self.alignment.starts_from_source else 0) if source_epochs is None else source_epochs
+        )
         if before:
             source = {"x": x.source[:], "y": x.labels, "batch_size": x.batch_size, "epochs": before}
             self.classifier.compile(self.fresh_optimizer(), **self._settings)
@@ -169,6 +177,25 @@ class DomainAdapter(keras.Model):
         """Return features `(n, d)` and class probabilities `(n, classes)` of inputs, in inference mode."""
         features, probabilities = self._look.predict(inputs[:], batch_size=256, verbose=0)
         return features.astype("float32"), probabilities
+
+    def look_at_source(self, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same for source inputs, as training sees them: normalised by the source's statistics.
+
+        Where batch normalisation learned, the classifier itself holds the target's.
+        """
+        x = inputs[:]
+        norms = [norm for norm in normalizations(self.encoder) if norm.trainable]
+        kept = [norm.get_weights() for norm in norms]
+        try:
+            if norms:
+                adapt_statistics(self.encoder, x, 64, frozen=False)
+            batches = [x[i : i + 256] for i in range(0, len(x), 256)]
+            encoded = [self.alignment.encode(self.encoder, batch, batch[:1], False)[0] for batch in batches]
+        finally:
+            for norm, weights in zip(norms, kept, strict=True):
+                norm.set_weights(weights)
+        features = ops.cast(ops.concatenate(encoded), "float32")
+        return ops.convert_to_numpy(features), ops.convert_to_numpy(self.last(features))
 
     @contextmanager
     def learning(self, *parts: keras.Layer, share: float = 1.0) -> Iterator[None]:

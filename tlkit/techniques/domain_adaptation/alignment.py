@@ -64,7 +64,9 @@ class Alignment(keras.Layer):
         Batch normalisation sees each domain by itself, and keeps the target's statistics, since that is
         where the network will work (Chang et al. 2019, "Domain-Specific Batch Normalization").
         """
-        if not training or not normalizations(encoder):  # then nothing depends on the batch: one call for both
+        if not training or not normalizations(
+            encoder
+        ):  # then nothing depends on the batch: one call for both
             features, n = encoder(ops.concatenate([source, target]), training=training), ops.shape(source)[0]
             return features[:n], features[n:]
         return without_memory(encoder, source), encoder(target, training=True)

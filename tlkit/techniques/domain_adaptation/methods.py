@@ -39,7 +39,12 @@ class Method:
 
 
 METHODS = (
-    Method("mmd", "divergence.MMD", "features with the same mean under Gaussian kernels (DAN)", "Long et al. 2015"),
+    Method(
+        "mmd",
+        "divergence.MMD",
+        "features with the same mean under Gaussian kernels (DAN)",
+        "Long et al. 2015",
+    ),
     Method("jan", "divergence.JAN", "the same for features and predictions together", "Long et al. 2017"),
     Method("coral", "divergence.DeepCORAL", "features with the same covariance", "Sun & Saenko 2016"),
     Method(
@@ -48,9 +53,13 @@ METHODS = (
         "fixed source features recoloured like the target's, in closed form",
         "Sun et al. 2016",
     ),
-    Method("cmd", "divergence.CMD", "features with the same means and central moments", "Zellinger et al. 2017"),
+    Method(
+        "cmd", "divergence.CMD", "features with the same means and central moments", "Zellinger et al. 2017"
+    ),
     Method("afn", "divergence.AFN", "features of both domains that grow together", "Xu et al. 2019"),
-    Method("dann", "adversarial.DANN", "features that a discriminator cannot tell apart", "Ganin et al. 2016"),
+    Method(
+        "dann", "adversarial.DANN", "features that a discriminator cannot tell apart", "Ganin et al. 2016"
+    ),
     Method("cdan", "adversarial.CDAN", "the same, seen together with the predictions", "Long et al. 2018"),
     Method(
         "cdan-e",
@@ -59,11 +68,18 @@ METHODS = (
         "Long et al. 2018",
         {"entropy": True},
     ),
-    Method("adda", "adversarial.ADDA", "an encoder for the target that passes for the source's", "Tzeng et al. 2017"),
+    Method(
+        "adda",
+        "adversarial.ADDA",
+        "an encoder for the target that passes for the source's",
+        "Tzeng et al. 2017",
+    ),
     Method("mcd", "adversarial.MCD", "two classifiers that must agree on the target", "Saito et al. 2018"),
     Method("wdgrl", "adversarial.WDGRL", "features at a small Wasserstein distance", "Shen et al. 2018"),
     Method("mdd", "adversarial.MDD", "no adversary may contradict on the target alone", "Zhang et al. 2019"),
-    Method("entropy", "predictions.MinimumEntropy", "sure predictions on the target", "Grandvalet & Bengio 2005"),
+    Method(
+        "entropy", "predictions.MinimumEntropy", "sure predictions on the target", "Grandvalet & Bengio 2005"
+    ),
     Method("mcc", "predictions.MCC", "classes that are not confused on the target", "Jin et al. 2020"),
     Method(
         "pseudo-label",
@@ -71,8 +87,12 @@ METHODS = (
         "sure predictions become labels of changed views (FixMatch)",
         "Sohn et al. 2020",
     ),
-    Method("adabn", "normalization.AdaBN", "batch normalisation by the target's statistics", "Li et al. 2017"),
-    Method("tent", "normalization.TENT", "batch normalisation that learns sure predictions", "Wang et al. 2021"),
+    Method(
+        "adabn", "normalization.AdaBN", "batch normalisation by the target's statistics", "Li et al. 2017"
+    ),
+    Method(
+        "tent", "normalization.TENT", "batch normalisation that learns sure predictions", "Wang et al. 2021"
+    ),
     Method("kliep", "weighting.KLIEP", "source examples like the target count more", "Sugiyama et al. 2008"),
     Method("ratio", "weighting.DomainRatio", "the same, by a classifier of the domain", "Bickel et al. 2009"),
 )

@@ -68,18 +68,21 @@ class TargetOnly(keras.utils.PyDataset):
         self.pairs.on_epoch_end()
 
 
-def adapt_statistics(network: keras.Model, inputs: Any, batch_size: int = 32) -> None:
+def adapt_statistics(
+    network: keras.Model, inputs: Any, batch_size: int = 32, *, frozen: bool = True
+) -> None:
     """Set mean and variance of every BatchNormalization to those of these inputs, averaged over batches.
 
     Args:
         network: its weights stay as they are; other layers act as in prediction.
         inputs: `(n, ...)`, without labels.
         batch_size: examples of which the statistics are taken at a time.
+        frozen: those of frozen layers too.
 
     Raises:
         TlkitError: the network has no BatchNormalization.
     """
-    norms = normalizations(network)
+    norms = [norm for norm in normalizations(network) if frozen or norm.trainable]
     if not norms:
         raise TlkitError(
             f"{network.name} has no BatchNormalization whose statistics could be adapted. Use a backbone that "

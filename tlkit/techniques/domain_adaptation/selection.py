@@ -5,7 +5,7 @@ better for all of them.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -110,6 +110,23 @@ SCORES: dict[str, Callable[[Seen, Seen], float]] = {
 TARGET_ALONE = ("entropy", "snd")  # these look at no source example
 
 
+def check(name: str) -> str:
+    """Return the name of a score, or raise UnknownNameError."""
+    if name not in SCORES:
+        raise UnknownNameError("score to select by", name, SCORES)
+    return name
+
+
+class Looks(Protocol):
+    """What a network has to offer to be judged: see `DomainAdapter`."""
+
+    classifier: keras.Model
+
+    def look(self, inputs: Any) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def look_at_source(self, inputs: Any) -> tuple[np.ndarray, np.ndarray]: ...
+
+
 class KeepBest(keras.callbacks.Callback):
     """Score the network after every epoch without target labels, and put the best epoch's weights back.
 
@@ -117,10 +134,11 @@ class KeepBest(keras.callbacks.Callback):
 
     Args:
         name: one of `SCORES`.
-        look: returns what the network makes of inputs now: features and probabilities.
-        networks: whose weights are kept.
+        adapter: the network that learns.
         source: held-out inputs and labels of the source; not needed for `"snd"` and `"entropy"`.
         target: inputs of the target.
+        start: the first epoch that may be chosen. Methods grow stronger over training, and a network that has
+            not learned yet answers everything alike, which density takes for agreement.
 
     Raises:
         UnknownNameError: there is no such score.
@@ -130,35 +148,37 @@ class KeepBest(keras.callbacks.Callback):
     def __init__(
         self,
         name: str,
-        look: Callable[[Any], tuple[np.ndarray, np.ndarray]],
-        network: keras.Model,
+        adapter: Looks,
         source: tuple[Any, np.ndarray] | None,
         target: Any,
+        start: int = 0,
     ) -> None:
         super().__init__()
-        if name not in SCORES:
-            raise UnknownNameError("score to select by", name, SCORES)
+        check(name)
         if source is None and name not in TARGET_ALONE:
             raise TlkitError(
-                f"select={name!r} judges by source examples that were not trained on, and none were given. Pass "
-                "fit(..., validation_data=(inputs, labels)) of the source, or select='snd'."
+                f"select={name!r} judges by source examples that were not trained on, and none were given. "
+                "Pass fit(..., validation_data=(inputs, labels)) of the source, or select='snd'."
             )
-        self.name, self.look, self.network, self.source, self.target = name, look, network, source, target
+        self.name, self.adapter, self.source, self.target, self.start = name, adapter, source, target, start
         self.best, self.best_epoch = -np.inf, 0
         self._weights: list[np.ndarray] | None = None
 
     def score(self) -> float:
         """Return the score of the network as it is."""
-        source = Seen(*self.look(self.source[0]), self.source[1]) if self.source else Seen(None, None)  # type: ignore[arg-type]
-        return SCORES[self.name](source, Seen(*self.look(self.target)))
+        target = Seen(*self.adapter.look(self.target))
+        if self.source is None or self.name in TARGET_ALONE:
+            return SCORES[self.name](target, target)  # these look at no source
+        return SCORES[self.name](Seen(*self.adapter.look_at_source(self.source[0]), self.source[1]), target)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         value = self.score()
         if logs is not None:
             logs[self.name] = value
-        if value > self.best:
-            self.best, self.best_epoch, self._weights = value, epoch, self.network.get_weights()
+        if epoch >= self.start and value > self.best:
+            self.best, self.best_epoch = value, epoch
+            self._weights = self.adapter.classifier.get_weights()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         if self._weights is not None:
-            self.network.set_weights(self._weights)
+            self.adapter.classifier.set_weights(self._weights)

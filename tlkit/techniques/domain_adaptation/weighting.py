@@ -25,7 +25,9 @@ class KLIEP(Alignment):
         return kliep(source, target)
 
     def train(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
-        source, target = (adapter.encoder.predict(each[:], verbose=0) for each in (pairs.source, pairs.target))
+        source, target = (
+            adapter.encoder.predict(each[:], verbose=0) for each in (pairs.source, pairs.target)
+        )
         return adapter.stock_fit(pairs.weighted(self.importance(source, target)), **options)
 
 
