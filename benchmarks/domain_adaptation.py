@@ -1,11 +1,11 @@
-"""Every method of domain adaptation on six tasks, beside the source alone and beside training on target labels.
+"""Every method of domain adaptation on six tasks, beside the source alone and the ceiling.
 
     .venv/bin/python benchmarks/domain_adaptation.py
 
-Digits: LeNetBN from end to end, 1,000 images a domain. Emoji: the head on kept features of EfficientNetLite0, 297
-images a domain. All methods have the same epochs, step size and batch; nothing is tuned to a task, and the last epoch
-counts. Target labels serve to train the ceiling and to judge. Writes `domain_adaptation.json` beside this file after each
-method, and leaves out what stands there: delete it to start anew.
+Digits: LeNetBN from end to end, 1,000 images a domain. Emoji: the head on kept features of EfficientNetLite0,
+297 images a domain. All methods have the same epochs, step size and batch; nothing is tuned to a task, and
+the last epoch counts. Target labels serve to train the ceiling and to judge. Writes `domain_adaptation.json`
+beside this file after each method, and leaves out what stands there: delete it to start anew.
 """
 
 import json
@@ -115,9 +115,9 @@ def examples(family: str, name: str, split: str) -> tuple[Any, Any]:
 
 
 def table(rows: list[dict[str, Any]], arms: list[str]) -> str:
-    """Return a table in Markdown: accuracy in percent, mean and standard deviation over the seeds, and seconds.
+    """Return a table in Markdown: accuracy in percent, mean and standard deviation over the seeds; seconds.
 
-    A star marks what closes half of the gap between source only and ceiling, a minus what is below source only.
+    A star marks what closes half of the gap from source only to ceiling, a minus what is below source only.
     """
     import pandas as pd
 

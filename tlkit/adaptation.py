@@ -1,4 +1,4 @@
-"""One experiment of domain adaptation: the source alone, the adapted network, and what choosing blindly costs."""
+"""One experiment of domain adaptation: source alone, adapted, and the cost of choosing blindly."""
 
 import time
 from collections.abc import Sequence
@@ -32,11 +32,11 @@ class Adaptation(Run):
         select: the score by which the epoch was chosen, or None for the last one.
         target: what the target is called.
         accuracies: on the labelled target, 0 to 1, or None where there are no labels: `source_only`, `last`,
-            `selected`, `oracle` (the best epoch, which nobody knows without labels), `ceiling` (trained on target
-            labels).
+            `selected`, `oracle` (the best epoch, which nobody knows without labels), `ceiling` (trained on
+            target labels).
         target_accuracy: of each epoch, where there are labels.
         a_distance: proxy A-distance of the features, 0 to 2, `before` and `after`.
-        features: `before` and `after`: the features of some source and some target examples, float32 `(n, d)`.
+        features: `before` and `after`: features of some source and some target examples, float32 `(n, d)`.
         shown_labels: int `(n,)` of these examples, of the source and of the target; None for unknown ones.
         before: probabilities of the network that learned the source alone, on the target `(n, classes)`.
     """
@@ -81,14 +81,15 @@ def adapt(
         method: see `tlkit adapt --list`.
         backbone: a name of `tlkit.backbones`, or to transfer a model made by `tlkit.get`.
         weights: `"imagenet"`, `None` or a weights file, for a name.
-        on_features: train the head alone on the features of the frozen backbone (seconds), or from end to end;
-            of a pretrained backbone then the upper part learns. By default on features where there are weights.
+        on_features: train the head alone on the features of the frozen backbone (seconds), or from end to
+            end; of a pretrained backbone then the upper part learns. By default on features where there are
+            weights.
         select: score by which the best epoch is kept, without target labels; `None` keeps the last.
         epochs: passes over the larger domain; by default 40 on features and 10 from end to end.
         learning_rate: the first step size of Adam; it falls to zero along a cosine.
         batch_size: images of each domain in a step; fewer where a domain has fewer.
-        evaluate: labelled images of the target, to judge by and for nothing else: its test split, or its train
-            split where it has no other. With both, training on the train labels gives the ceiling.
+        evaluate: labelled images of the target, to judge by and for nothing else: its test split, or its
+            train split where it has no other. With both, training on the train labels gives the ceiling.
         target_name: what reports call the target.
         seed: of the weights and the order of the images.
         callbacks: further Keras callbacks for the adaptation.
@@ -123,7 +124,7 @@ def adapt(
     fresh = network.get_weights()
     history = {"source only": arms.fit(network, (xs, source.train.labels), pairs.batch_size, **fit)}
     adapter = DomainAdapter(network, find(method).build())
-    before = {"features": _features(adapter, xs, xt), "probabilities": adapter.look(xj)[1]}
+    features, alone = {"before": _features(adapter, xs, xt)}, adapter.look(xj)[1]
     if not adapter.alignment.starts_from_source:
         network.set_weights(fresh)
     oracle = Oracle(adapter, xj, None if judge is None else judge.labels)
@@ -137,11 +138,11 @@ def adapt(
     )
     run = Adaptation(model, data, f"domain adaptation by {method}", backbone.name, seed, history)
     run.method, run.select, run.target = method, select, target_name
-    run.frozen, run.interrupted, run.before = frozen_table(model), watch.interrupted, before["probabilities"]
+    run.frozen, run.interrupted, run.before = frozen_table(model), watch.interrupted, alone
     for name, x in (("train", xs), ("validation", xv), ("test", xj)):
         if x is not None:
             run.probabilities[name] = adapter.look(x)[1]
-    run.features = {"before": before["features"], "after": _features(adapter, xs, xt)}
+    run.features = features | {"after": _features(adapter, xs, xt)}
     run.a_distance = {name: proxy_a_distance(*features) for name, features in run.features.items()}
     run.shown_labels = source.train.labels[_some(xs)], None
     run.accuracies = dict.fromkeys(("source_only", "last", "selected", "oracle", "ceiling"))
@@ -177,13 +178,13 @@ def check_classes(source: Dataset, evaluate: Dataset | None) -> None:
     }
     said = "; ".join(f"only the {domain} has {', '.join(names)}" for domain, names in only.items() if names)
     raise DataError(
-        f"Source and labelled target must have the same classes: {said or 'their order differs'}. Rename or remove "
-        "the class folders that are in one of them alone."
+        f"Source and labelled target must have the same classes: {said or 'their order differs'}. Rename or "
+        "remove the class folders that are in one of them alone."
     )
 
 
 class Oracle(keras.callbacks.Callback):
-    """Record the accuracy on the labelled target after each epoch, for the report alone: training never sees it."""
+    """Record the accuracy on the labelled target after each epoch, for the report: training never sees it."""
 
     def __init__(self, adapter: DomainAdapter, inputs: Any, labels: np.ndarray | None) -> None:
         super().__init__()

@@ -205,11 +205,10 @@ def adapt(
     read = {"image_size": size, "progress": bars["progress"]}
     labelled = load(source, seed=seed, **read)
     images = load_unlabelled(target, **read)
-    judge = (
-        load(evaluate, **read, **({} if evaluate in cards else {"validation": 0, "test": 0}))
-        if evaluate
-        else None
-    )
+    judge = None
+    if evaluate:  # of a folder all images judge; a data set has its own splits
+        share = 0.2 if evaluate in cards else 0.0
+        judge = load(evaluate, validation=share, test=share, **read)
     click.echo(labelled)
     click.echo(f"target: {target}, {len(images)} images without labels")
     result = adaptation.adapt(

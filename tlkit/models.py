@@ -30,8 +30,9 @@ def build_classifier(
         image_size: height and width in pixels; `None` takes the backbone's default.
         augmentation: a layer that acts in training only, such as `augmentation()`.
         dropout: fraction of the features dropped in training, 0 to 1.
-        bottleneck: width of a layer (dense, batch normalisation, ReLU) between the features and the last layer;
-            `None` for no such layer. Domain adaptation on kept features needs one, to have features that move.
+        bottleneck: width of a layer (dense, batch normalisation, ReLU) between the features and the last
+            layer; `None` for no such layer. Domain adaptation on kept features needs one, to have features
+            that move.
         activation: `"softmax"` for probabilities, `None` for logits.
 
     Returns:

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +120,9 @@ def _adaptation(run: Adaptation) -> dict[str, Any]:
             "What each class gained or lost by adapting.",
         )
     source_labels, target_labels = run.shown_labels
-    for when, (source, target) in run.features.items():
+    for when, features in run.features.items():
         figures[when] = _figure(
-            lambda axes, s=source, t=target: plots.domains(
-                s, t, source_labels=source_labels, target_labels=target_labels, axes=axes
-            ),
+            partial(plots.domains, *features, source_labels, target_labels),
             (8, 3.6),
             f"Features of both domains {when} adapting, by t-SNE.",
             columns=2,

@@ -27,7 +27,8 @@ def get(name: str, *, weights: str | Path | None = "imagenet", image_size: int |
 
     Returns:
         A `keras.Model` called `name`, from RGB images `(n, image_size, image_size, 3)` with values 0 to
-        255 (uint8 or float) to the last feature map `(n, h, w, c)`; LeNet and LeNetBN give features `(n, 100)`.
+        255 (uint8 or float) to the last feature map `(n, h, w, c)`; LeNet and LeNetBN give features
+        `(n, 100)`.
         Everything in it is trainable.
 
     Raises:

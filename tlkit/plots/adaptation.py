@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from sklearn.manifold import TSNE
 
 from tlkit.plots.style import PALETTE, axes_or_new, lighten, shortened
@@ -16,13 +17,13 @@ DOMAINS = {"source": (PALETTE["blue"], "o"), "target": (PALETTE["vermillion"], "
 def domains(
     source: np.ndarray,
     target: np.ndarray,
-    *,
     source_labels: np.ndarray | None = None,
     target_labels: np.ndarray | None = None,
     axes: Any = None,
+    *,
     seed: int = 0,
 ) -> np.ndarray:
-    """Draw the features of two domains on a plane by t-SNE, coloured by domain, and by class where labels are given.
+    """Draw the features of two domains on a plane by t-SNE, coloured by domain and, given labels, by class.
 
     Neighbours stay neighbours; sizes of groups and distances between them mean nothing.
     Van der Maaten & Hinton 2008, "Visualizing Data using t-SNE".
@@ -84,7 +85,7 @@ def discriminator(history: Any, ax: Axes | None = None) -> Axes:
     ax.axhline(0.5, color=PALETTE["grey"], linestyle="--", linewidth=1)
     ax.text(len(values) + 0.5, 0.51, "chance", ha="right", va="bottom", fontsize=9, color="#444444")
     ax.set(xlabel="epoch", ylabel="discriminator accuracy", ylim=(0.35, 1.02), xlim=(0.5, len(values) + 0.5))
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     lighten(ax)
     return ax
 

@@ -11,7 +11,8 @@ def blobs(shift, seed, n=400):
     """Two classes, told apart by both coordinates; the first one is moved by `shift` in the target."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2
-    means = np.stack([2.0 * labels - 1, 0.6 * (2.0 * labels - 1)], axis=1) + [shift, 0.0]
+    signs = 2.0 * labels - 1
+    means = np.stack([signs + shift, 0.6 * signs], axis=1)
     return (means + rng.normal(0, 0.25, (n, 2))).astype("float32"), labels.astype("int32")
 
 

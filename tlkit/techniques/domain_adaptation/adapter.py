@@ -107,7 +107,7 @@ class DomainAdapter(keras.Model):
         of_pairs |= {metric.name for metric in self.alignment.metrics}
         return {name: value for name, value in results.items() if name not in of_pairs}
 
-    def fit(  # type: ignore[override]
+    def fit(
         self,
         x: Pairs,
         *,
@@ -124,8 +124,9 @@ class DomainAdapter(keras.Model):
         Args:
             x: the two domains.
             epochs: passes over the larger domain.
-            source_epochs: passes over the source alone before. By default as many as `epochs` for a method that
-                adapts a trained network (ADDA, AdaBN, TENT, closed-form CORAL, importance weighting), else 0.
+            source_epochs: passes over the source alone before. By default as many as `epochs` for a method
+                that adapts a trained network (ADDA, AdaBN, TENT, closed-form CORAL, importance weighting),
+                else 0.
             validation_data: held-out source: a split, or inputs and labels. Never the target's labels.
             select: keep the best epoch by this score, which needs no target labels; see
                 `tlkit.techniques.domain_adaptation.selection.SCORES`. By default the last epoch stays.
@@ -141,12 +142,14 @@ class DomainAdapter(keras.Model):
         """
         if not isinstance(x, Pairs):
             raise TlkitError(
-                f"fit was given {type(x).__name__}. Give pair(source, target): a labelled and an unlabelled domain."
+                f"fit was given {type(x).__name__}. Give pair(source, target): a labelled and an unlabelled "
+                "domain."
             )
         if self.alignment.moves_features and not self.encoder.trainable_variables:
             raise TlkitError(
-                f"{type(self.alignment).__name__} moves the features, but no layer before the last one can learn. "
-                "Unfreeze a stage, or build the head with a layer of its own: build_classifier(..., bottleneck=256)."
+                f"{type(self.alignment).__name__} moves the features, but no layer before the last one can "
+                "learn. Unfreeze a stage, or build the head with a layer of its own: build_classifier(..., "
+                "bottleneck=256)."
             )
         held_out = _inputs_and_labels(validation_data)
         watch = [*callbacks, StopAtNaN(self.classifier, type(self.alignment).__name__)]
@@ -242,7 +245,7 @@ class Share(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """Stop with an error that says which term of the loss is no number any more, and lose nothing but that epoch."""
+    """Stop with an error that says which term of the loss is no number; nothing but that epoch is lost."""
 
     def __init__(self, network: keras.Model, method: str) -> None:
         super().__init__()
@@ -260,8 +263,9 @@ class StopAtNaN(keras.callbacks.Callback):
         terms = {"supervised_loss": "the supervised loss", "alignment_loss": f"the loss of {self.method}"}
         broken = [said for term, said in terms.items() if not math.isfinite(logs.get(term, 0.0))]
         raise TlkitError(
-            f"{' and '.join(broken) or 'the loss'} became {logs['loss']} in epoch {epoch + 1}. The classifier has "
-            "the weights of the epoch before. Use a smaller learning rate, or a smaller weight of the method."
+            f"{' and '.join(broken) or 'the loss'} became {logs['loss']} in epoch {epoch + 1}. The "
+            "classifier has the weights of the epoch before. Use a smaller learning rate, or a smaller weight of "
+            "the method."
         )
 
 
@@ -271,16 +275,16 @@ def split(classifier: keras.Model) -> tuple[keras.Model, keras.layers.Dense]:
     Raises:
         TlkitError: the last layer is not a dense one with a softmax.
     """
-    x, *layers = [classifier.inputs[0], *classifier.layers]
-    layers = [layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)]
+    layers = [layer for layer in classifier.layers if not isinstance(layer, keras.layers.InputLayer)]
     if isinstance(layers[-1], keras.Sequential):
         layers += layers.pop().layers
     last = layers.pop()
     if not isinstance(last, keras.layers.Dense) or last.activation is not keras.activations.softmax:
         raise TlkitError(
-            f"{classifier.name!r} ends with {type(last).__name__} {last.name!r}; expected a Dense layer with a "
-            "softmax, as build_classifier(...) and join(...) make it."
+            f"{classifier.name!r} ends with {type(last).__name__} {last.name!r}; expected a Dense layer with "
+            "a softmax, as build_classifier(...) and join(...) make it."
         )
+    x = classifier.inputs[0]
     for layer in layers:
         x = layer(x)
     return keras.Model(classifier.inputs[0], x, name=classifier.name), last

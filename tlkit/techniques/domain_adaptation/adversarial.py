@@ -108,8 +108,8 @@ class CDAN(Adversary):
 
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
         weights = (certainty(source), certainty(target)) if self.entropy else None
-        maps = [reverse_gradient(self.conditioned(each), strength) for each in (source, target)]
-        return self.judge(*maps, weights)
+        one, other = (reverse_gradient(self.conditioned(each), strength) for each in (source, target))
+        return self.judge(one, other, weights)
 
 
 def multilinear_map(features: Any, probabilities: Any) -> Any:
@@ -252,7 +252,8 @@ class ADDA(Adversary):
     First encoder and classifier learn the source. Then a copy of the encoder, started there, learns to make
     target features that a discriminator takes for the source's; the source encoder and the classifier stay.
 
-    The second phase takes a tenth of the step size: nothing else holds the features where the classifier knows them.
+    The second phase takes a tenth of the step size: nothing else holds the features where the classifier
+    knows them.
 
     Tzeng et al. 2017, "Adversarial Discriminative Domain Adaptation".
     """

@@ -76,7 +76,7 @@ class Alignment(keras.Layer):
         return ops.zeros(())
 
     def train(self, adapter: "DomainAdapter", pairs: Pairs, **options: Any) -> keras.callbacks.History:
-        """Run the training that `DomainAdapter.fit` asks for: Keras's own `fit`, unless a method overrides it."""
+        """Run the training that `DomainAdapter.fit` asks for: Keras's own `fit`, unless overridden."""
         return adapter.stock_fit(pairs, **options)
 
     def call(self, inputs: Any) -> Any:

@@ -105,7 +105,7 @@ class MMD(Alignment):
 
 
 class JAN(Alignment):
-    """Joint adaptation network: the discrepancy of features and class probabilities together. See `joint_mmd`."""
+    """Joint adaptation network: the discrepancy of features and probabilities together. See `joint_mmd`."""
 
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
         return strength * joint_mmd(
@@ -170,8 +170,8 @@ class ClosedFormCORAL(Alignment):
 def coral_map(source: np.ndarray, target: np.ndarray, regularization: float = 1.0) -> tuple:
     """Return matrix and offset of the map that gives source features the target's mean and covariance.
 
-    `(s - mean_s) C_s^(-1/2) C_t^(1/2) + mean_t`, each covariance with `regularization` times its mean variance on
-    the diagonal, without which few examples leave it singular.
+    `(s - mean_s) C_s^(-1/2) C_t^(1/2) + mean_t`, each covariance with `regularization` times its mean
+    variance on the diagonal, without which few examples leave it singular.
 
     Sun, Feng & Saenko 2016, "Return of Frustratingly Easy Domain Adaptation" (which leaves the means to a
     standardisation before).
@@ -193,7 +193,7 @@ def coral_map(source: np.ndarray, target: np.ndarray, regularization: float = 1.
 
 
 def gaussian_kernel(x: Any, bandwidths: Sequence[float] = BANDWIDTHS) -> Any:
-    """Return the mean of Gaussian kernels between all rows `(n, d)`: `(n, n)`, widths relative to the rows."""
+    """Return the mean of Gaussian kernels between all rows `(n, d)`: `(n, n)`, widths relative to them."""
     squares = ops.sum(ops.square(x), axis=-1)
     distances = squares[:, None] + squares[None, :] - 2.0 * ops.matmul(x, ops.transpose(x))
     distances = ops.maximum(distances, 0.0)

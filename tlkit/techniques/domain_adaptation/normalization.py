@@ -33,8 +33,8 @@ class AdaBN(Alignment):
 class TENT(Alignment):
     """Test-time entropy minimisation: scale and offset of the normalisation learn to make predictions sure.
 
-    Only target inputs are used, normalised by their own batch, at a tenth of the step size. Wang et al. 2021, "Tent: Fully Test-Time
-    Adaptation by Entropy Minimization".
+    Only target inputs are used, normalised by their own batch, at a tenth of the step size. Wang et al. 2021,
+    "Tent: Fully Test-Time Adaptation by Entropy Minimization".
     """
 
     starts_from_source = True
@@ -68,9 +68,7 @@ class TargetOnly(keras.utils.PyDataset):
         self.pairs.on_epoch_end()
 
 
-def adapt_statistics(
-    network: keras.Model, inputs: Any, batch_size: int = 32, *, frozen: bool = True
-) -> None:
+def adapt_statistics(network: keras.Model, inputs: Any, batch_size: int = 32, *, frozen: bool = True) -> None:
     """Set mean and variance of every BatchNormalization to those of these inputs, averaged over batches.
 
     Args:
@@ -85,8 +83,9 @@ def adapt_statistics(
     norms = [norm for norm in normalizations(network) if frozen or norm.trainable]
     if not norms:
         raise TlkitError(
-            f"{network.name} has no BatchNormalization whose statistics could be adapted. Use a backbone that "
-            "has some, such as EfficientNetLite0 or LeNetBN, a head with a bottleneck, or another method."
+            f"{network.name} has no BatchNormalization whose statistics could be adapted. Use a backbone "
+            "that has some, such as EfficientNetLite0 or LeNetBN, a head with a bottleneck, or another "
+            "method."
         )
     others = [layer for layer in leaves(network) if isinstance(layer, keras.layers.Dropout)]
     before = [(layer, layer.momentum, layer.trainable) for layer in norms]

@@ -96,7 +96,7 @@ class PseudoLabel(Alignment):
     ) -> None:
         super().__init__(weight, rise, **options)
         self.threshold = threshold
-        self.change = change
+        self.change: Any = change
         self.used = keras.metrics.Mean("pseudo_labelled")
 
     def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:

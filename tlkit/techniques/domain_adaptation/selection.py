@@ -1,7 +1,7 @@
 """Choose among trained networks without target labels, because nobody has them.
 
-Each score takes what the network makes of held-out source examples, and of the target: `Seen` for both. Higher is
-better for all of them.
+Each score takes what the network makes of held-out source examples, and of the target: `Seen` for both.
+Higher is better for all of them.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def target_entropy(source: Seen, target: Seen) -> float:
 
 
 def soft_neighborhood_density(source: Seen, target: Seen, temperature: float = 0.05) -> float:
-    """Return the soft neighbourhood density (SND), from 0 to log(n - 1): how many neighbours agree on an answer.
+    """Return the soft neighbourhood density (SND), from 0 to log(n - 1): how many neighbours agree.
 
     The mean entropy of each target example's similarities to the others, by the predictions' cosine.
     Saito et al. 2021, "Tune it the Right Way: Unsupervised Validation of Domain Adaptation via Soft

@@ -43,8 +43,8 @@ def kliep(
 ) -> np.ndarray:
     """Return the importance of each source example, p_target / p_source, by Kullback-Leibler fitting.
 
-    The ratio is a mixture of Gaussians around target examples that maximises the target's mean
-    log-ratio while the source's mean is 1. Each step is the one of expectation maximisation for these mixture weights,
+    The ratio is a mixture of Gaussians around target examples that maximises the target's mean log-ratio
+    while the source's mean is 1. Each step is the one of expectation maximisation for these mixture weights,
     so it needs no step size. The width is the one of five with the best held-out log-ratio.
 
     Sugiyama et al. 2008, "Direct Importance Estimation for Covariate Shift Adaptation".
@@ -82,7 +82,9 @@ def _mixture(a: np.ndarray, b: np.ndarray, steps: int) -> np.ndarray:
 def domain_ratio(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Return the importance of each source example by a logistic regression of the domain.
 
-    `p(target | x) n / (p(source | x) m)`, each example judged by a classifier that did not see it, scaled to a mean of 1.
+    `p(target | x) n / (p(source | x) m)`, each example judged by a classifier that did not see it, scaled to
+    a mean of 1.
+
     Bickel et al. 2009, "Discriminative Learning Under Covariate Shift".
 
     Args:

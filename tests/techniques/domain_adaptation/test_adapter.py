@@ -1,0 +1,155 @@
+import keras
+import numpy as np
+import pytest
+
+from tlkit.data import Split
+from tlkit.errors import DataError, NoLabelsError, TlkitError
+from tlkit.models import build_classifier
+from tlkit.techniques.domain_adaptation import CDAN, DANN, JAN, MMD, DomainAdapter, pair
+
+RNG = np.random.default_rng(0)
+LOSS = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+
+
+class Unreadable:
+    """Labels that nobody may touch."""
+
+    def __array__(self, *args, **kwargs):
+        raise AssertionError("target labels were read")
+
+    def __getitem__(self, index):
+        raise AssertionError("target labels were read")
+
+
+def images(n, seed=0):
+    return np.random.default_rng(seed).integers(0, 255, (n, 28, 28, 3)).astype("uint8")
+
+
+def test_target_labels_cannot_be_read_anywhere_in_fit(monkeypatch):
+    source, target = Split(images(32), np.arange(32) % 3), Split(images(32, 1), np.arange(32) % 3)
+    vars(target)["_labels"] = Unreadable()
+    adapter = DomainAdapter(build_classifier("LeNet", 3, weights=None), DANN())
+    adapter.compile("adam", **LOSS)
+    adapter.fit(pair(source, target, batch_size=16), epochs=1, select="snd", verbose=0)
+    with pytest.raises(NoLabelsError):
+        _ = target.unlabelled().labels
+
+
+def test_the_classifier_is_saved_and_opens_without_the_adapter(tmp_path):
+    model = build_classifier("LeNetBN", 3, weights=None)
+    adapter = DomainAdapter(model, CDAN(entropy=True))
+    adapter.compile("adam", **LOSS)
+    adapter.fit(pair((images(32), np.arange(32) % 3), images(32, 1), batch_size=16), epochs=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    x = images(8, 2)
+    np.testing.assert_allclose(again.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5)
+    assert "tlkit" not in (tmp_path / "model.keras").read_bytes().decode("latin1")
+
+
+def test_training_the_head_on_features_trains_the_whole_classifier():
+    model = build_classifier("LeNet", 3, weights=None, bottleneck=8)
+    before = model.predict(images(4), verbose=0)
+    adapter = DomainAdapter(model.get_layer("head"), MMD())
+    adapter.compile("adam", **LOSS)
+    features = RNG.normal(size=(32, 100)).astype("float32")
+    adapter.fit(pair((features, np.arange(32) % 3), features), epochs=2, verbose=0)
+    assert (model.predict(images(4), verbose=0) != before).any()
+
+
+def test_the_same_seed_gives_the_same_result(adapted, small):
+    runs = [adapted(DANN(), network=small(), epochs=2)[0].classifier.get_weights() for _ in range(2)]
+    for one, other in zip(*runs, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_strength_rises_from_zero_to_the_weight(adapted):
+    method = MMD(weight=2.0)
+    assert float(method.strength(0.0)) == 0
+    assert float(method.strength(0.1)) == pytest.approx(2 * (2 / (1 + np.exp(-1)) - 1))
+    assert float(MMD(weight=2.0, rise=None).strength(0.0)) == 2
+    adapter, _ = adapted(method, epochs=3)
+    assert float(adapter.done) == float(adapter.planned) == 24
+
+
+def test_the_logs_name_both_terms_and_validation_has_neither(adapted, shifted):
+    (x, y), _ = shifted
+    _, history = adapted(JAN(), epochs=2, validation_data=(x, y))
+    logs = history.history
+    assert set(logs) == {"loss", "supervised_loss", "alignment_loss", "accuracy", "val_loss", "val_accuracy"}
+    np.testing.assert_allclose(
+        np.add(logs["supervised_loss"], logs["alignment_loss"]), logs["loss"], rtol=1e-3
+    )
+
+
+def test_callbacks_and_mixed_precision_work():
+    class Seen(keras.callbacks.Callback):
+        batches = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.batches += 1
+
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build_classifier("LeNet", 3, weights=None)
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    adapter, seen = DomainAdapter(model, JAN()), Seen()
+    adapter.compile("adam", **LOSS)
+    pairs = pair((images(32), np.arange(32) % 3), images(32, 1), batch_size=16)
+    history = adapter.fit(pairs, epochs=2, callbacks=[seen], verbose=0)
+    assert seen.batches == 4
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_a_loss_that_is_no_number_stops_and_loses_nothing(adapted, small):
+    class Broken(MMD):
+        def loss(self, source, target, strength):
+            return super().loss(source, target, strength) / 0.0 * 0.0
+
+    network = small()
+    before = network.get_weights()
+    with pytest.raises(TlkitError, match="the loss of Broken became nan in epoch 1"):
+        adapted(Broken(), network=network, epochs=3)
+    for one, other in zip(before, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_does_not_fit_together_is_refused():
+    x, y = RNG.normal(size=(40, 5)), np.arange(40) % 3
+    for source, target, size, said in (
+        ((x, y), x[:1], 1, "target domain has 1 examples"),
+        ((x, y), x[:10], 16, "fewer than a batch of 16"),
+        ((x, y), x[:, :4], 16, r"shape \(5,\), one of the target \(4,\)"),
+        ((x, y[:9]), x, 16, "40 inputs and 9 labels"),
+        ((x, y), (x, y), 16, "target labels are never used"),
+    ):
+        with pytest.raises(DataError, match=said):
+            pair(source, target, batch_size=size)
+    with pytest.raises(NoLabelsError):
+        pair(Split(images(8)), images(8))
+
+
+def test_networks_that_cannot_be_adapted_are_refused(adapted):
+    with pytest.raises(TlkitError, match="softmax"):
+        DomainAdapter(build_classifier("LeNet", 3, weights=None, activation=None), MMD())
+    head = build_classifier("LeNet", 2, weights=None).get_layer("head")
+    adapter = DomainAdapter(head, MMD())
+    adapter.compile("adam", **LOSS)
+    x = RNG.normal(size=(40, 100)).astype("float32")
+    with pytest.raises(TlkitError, match="bottleneck=256"):
+        adapter.fit(pair((x, np.arange(40) % 2), x), verbose=0)
+    with pytest.raises(TlkitError, match=r"pair\(source, target\)"):
+        adapter.fit(x)
+
+
+def test_a_pair_passes_over_the_larger_domain_in_full_batches():
+    pairs = pair((np.arange(50.0)[:, None], np.arange(50)), np.arange(20.0)[:, None], batch_size=8)
+    assert len(pairs) == 7
+    batches = [pairs[i] for i in range(len(pairs))]
+    assert all(len(x["source"]) == len(x["target"]) == len(y) == 8 for x, y in batches)
+    assert {int(v) for x, _ in batches for v in x["source"][:, 0]} == set(range(50))
+    assert {int(v) for x, _ in batches for v in x["target"][:, 0]} == set(range(20))
+    assert all((x["source"][:, 0] == y).all() for x, y in batches)
+    pairs.on_epoch_end()
+    assert (pairs[0][0]["source"] != batches[0][0]["source"]).any()

@@ -1,0 +1,57 @@
+import keras
+import numpy as np
+import pytest
+
+from tlkit.errors import TlkitError
+from tlkit.techniques.domain_adaptation import TENT, AdaBN, DomainAdapter, pair
+from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
+
+RNG = np.random.default_rng(0)
+
+
+def test_statistics_become_those_of_the_inputs():
+    network = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dropout(0.5), keras.layers.BatchNormalization()]
+    )
+    x = RNG.normal(2.0, 3.0, (64, 3)).astype("float32")
+    adapt_statistics(network, x, batch_size=64)
+    norm = network.layers[-1]
+    np.testing.assert_allclose(norm.moving_mean, x.mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance, x.var(axis=0), rtol=1e-4)
+    assert (norm.momentum, network.layers[0].rate) == (0.99, 0.5)
+
+
+def test_adabn_changes_statistics_alone(adapted, small, weights_of):
+    network = small(batch_norm=True)
+    before = weights_of(network)
+    adapted(AdaBN(), network=network, source_epochs=0)
+    changed = {path for path, value in weights_of(network).items() if (value != before[path]).any()}
+    assert {path.split("/")[-1] for path in changed} == {"moving_mean", "moving_variance"}
+
+
+def test_tent_moves_scale_and_offset_alone_and_makes_predictions_sure(adapted, small, weights_of, shifted):
+    network = small(batch_norm=True)
+    before = weights_of(network)
+    _, history = adapted(TENT(), network=network, source_epochs=0, epochs=5)
+    changed = {path for path, value in weights_of(network).items() if (value != before[path]).any()}
+    names = {path.split("/")[-1] for path in changed}
+    assert names == {"moving_mean", "moving_variance", "gamma", "beta"}
+    assert history.history["loss"][-1] < history.history["loss"][0]
+
+
+@pytest.mark.parametrize("method", [AdaBN, TENT])
+def test_a_network_without_batch_normalisation_is_refused(method, adapted):
+    with pytest.raises(TlkitError, match="has no BatchNormalization"):
+        adapted(method(), source_epochs=0)
+
+
+def test_training_keeps_the_statistics_of_the_target(small, shifted):
+    (x, y), (target, _) = shifted
+    network = small(batch_norm=True)
+    from tlkit.techniques.domain_adaptation import MMD
+
+    adapter = DomainAdapter(network, MMD(weight=0.0))
+    adapter.compile(keras.optimizers.SGD(0.0), loss="sparse_categorical_crossentropy")
+    adapter.fit(pair((x, y), target, batch_size=100), epochs=20, verbose=0)
+    seen = network.layers[0](target)
+    np.testing.assert_allclose(network.layers[1].moving_mean, np.array(seen).mean(axis=0), atol=0.1)
