@@ -168,3 +168,48 @@ def test_lists_are_json_on_request():
     assert lite["parameters"] == 3413024
     rows = json.loads(CliRunner().invoke(cli, ["datasets", "--json"]).stdout)
     assert {"emoji/twemoji", "digits/mnist"} <= {row["name"] for row in rows}
+
+
+def test_adapt_writes_model_metrics_and_report(tmp_path):
+    """The target is a folder without class sub-folders; it is judged by labelled images of its own kind."""
+    from tlkit import load
+
+    for i, image in enumerate(load("digits/mnist").train.images[:60]):
+        path = tmp_path / "target" / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(path)
+    options = ["--method", "dann", "--backbone", "LeNetBN", "--epochs", 2, "--evaluate", "digits/mnist"]
+    done = tlkit("adapt", "digits/optical", tmp_path / "target", "--out", tmp_path / "run", *options)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["method"] == "dann"
+    assert set(metrics["accuracy"]) == {"source_only", "last", "selected", "oracle", "ceiling"}
+    assert all(0 <= value <= 1 for value in metrics["accuracy"].values())
+    assert metrics["accuracy"]["oracle"] >= metrics["accuracy"]["last"]
+    assert set(metrics["a_distance"]) == {"before", "after"}
+    page = (tmp_path / "run" / "report.html").read_text()
+    for said in ("What adapting gained", "nobody has these in life", "discriminator is lost"):
+        assert said in page
+    assert tlkit("predict", tmp_path / "run", tmp_path / "target" / "0.png").returncode == 0
+
+
+def test_adapt_without_target_labels_says_so(tmp_path):
+    options = ["--backbone", "LeNetBN", "--epochs", 1, "--method", "adabn", "--select", "none"]
+    done = tlkit("adapt", "digits/optical", "digits/mnist", "--out", tmp_path / "run", *options)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert set(metrics["accuracy"].values()) == {None}
+    assert "nothing here says how good it is on the target" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_adapt_lists_its_methods_and_refuses_what_does_not_fit(tmp_path, shapes):
+    listed = CliRunner().invoke(cli, ["adapt", "--list"]).stdout
+    assert "features that a discriminator cannot tell apart (Ganin et al. 2016)" in listed
+    assert len(listed.splitlines()) == 20
+    out = ["--out", tmp_path / "run"]
+    assert "Did you mean 'dann'" in refused("adapt", shapes, shapes, *out, "--method", "dan")
+    assert "Did you mean 'snd'" in refused("adapt", shapes, shapes, *out, "--select", "snb")
+    small = ["--backbone", "LeNet", "--image-size", 28, "--overwrite"]
+    message = refused("adapt", shapes, "digits/mnist", *out, *small, "--evaluate", "digits/mnist")
+    assert "only the source has circle, square" in message
+    assert "no BatchNormalization" in refused("adapt", shapes, shapes, *out, *small, "--method", "adabn")

@@ -122,8 +122,8 @@ def adapt(
     fit: dict[str, Any] = {"validation_data": held_out, "callbacks": [watch], "verbose": verbose}
     model, network = arms.build()
     fresh = network.get_weights()
-    history = {"source only": arms.fit(network, (xs, source.train.labels), pairs.batch_size, **fit)}
     adapter = DomainAdapter(network, find(method).build())
+    history = {"source only": arms.fit(network, (xs, source.train.labels), pairs.batch_size, **fit)}
     features, alone = {"before": _features(adapter, xs, xt)}, adapter.look(xj)[1]
     if not adapter.alignment.starts_from_source:
         network.set_weights(fresh)

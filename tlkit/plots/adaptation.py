@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from tlkit.plots.style import PALETTE, axes_or_new, lighten, shortened
 
@@ -43,7 +44,8 @@ def domains(
     """
     both = np.concatenate([source, target])
     perplexity = min(30.0, (len(both) - 1) / 3)
-    places = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(both)
+    with threadpool_limits(1):  # on so few points threads only wait for each other
+        places = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(both)
     of = {"source": places[: len(source)], "target": places[len(source) :]}
     labels = {"source": source_labels, "target": target_labels}
     by_class = any(each is not None for each in labels.values())
@@ -84,7 +86,7 @@ def discriminator(history: Any, ax: Axes | None = None) -> Axes:
     )
     ax.axhline(0.5, color=PALETTE["grey"], linestyle="--", linewidth=1)
     ax.text(len(values) + 0.5, 0.51, "chance", ha="right", va="bottom", fontsize=9, color="#444444")
-    ax.set(xlabel="epoch", ylabel="discriminator accuracy", ylim=(0.35, 1.02), xlim=(0.5, len(values) + 0.5))
+    ax.set(xlabel="epoch", ylabel="discriminator accuracy", ylim=(0, 1.02), xlim=(0.5, len(values) + 0.5))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     lighten(ax)
     return ax

@@ -60,10 +60,10 @@ class DomainAdapter(keras.Model):
         self._settings: dict[str, Any] = {}
         alignment.built = self.built = True  # all variables exist
 
-    def compile(self, optimizer: Any = "adam", **settings: Any) -> None:
+    def compile(self, optimizer: Any = "adam", loss: Any = None, **settings: Any) -> None:
         """Set optimizer, loss and metrics as in Keras; loss and metrics are those of the source."""
-        super().compile(optimizer=optimizer, **settings)
-        self._settings = settings
+        super().compile(optimizer, loss, **settings)
+        self._settings = {"loss": loss, **settings}
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not isinstance(inputs, dict):
@@ -264,8 +264,8 @@ class StopAtNaN(keras.callbacks.Callback):
         broken = [said for term, said in terms.items() if not math.isfinite(logs.get(term, 0.0))]
         raise TlkitError(
             f"{' and '.join(broken) or 'the loss'} became {logs['loss']} in epoch {epoch + 1}. The "
-            "classifier has the weights of the epoch before. Use a smaller learning rate, or a smaller weight of "
-            "the method."
+            "classifier has the weights of the epoch before. Use a smaller learning rate, or a smaller "
+            "weight of the method."
         )
 
 

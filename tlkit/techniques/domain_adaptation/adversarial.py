@@ -156,6 +156,7 @@ class WDGRL(Alignment):
         super().__init__(weight, rise, **options)
         self.hidden = hidden
         self.penalty = penalty
+        self.seeds = keras.random.SeedGenerator()
 
     def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:
         self.critic = keras.Sequential(
@@ -177,7 +178,7 @@ class WDGRL(Alignment):
             self.critic(reverse_gradient(target.features, strength))
         )
         one, other = (ops.stop_gradient(each.features) for each in (source, target))
-        mix = keras.random.uniform(ops.shape(one[:, :1]))
+        mix = keras.random.uniform(ops.shape(one[:, :1]), seed=self.seeds)
         between = mix * one + (1.0 - mix) * other
         sizes = [
             ops.sqrt(ops.sum(ops.square(self.critic_gradient(x)), axis=-1) + EPSILON)

@@ -23,6 +23,9 @@ class AdaBN(Alignment):
     starts_from_source = True
     moves_features = False
 
+    def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:
+        require(encoder)
+
     def train(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
         adapt_statistics(adapter.encoder, pairs.target, pairs.batch_size)
         history = keras.callbacks.History()
@@ -39,6 +42,9 @@ class TENT(Alignment):
 
     starts_from_source = True
     moves_features = False
+
+    def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:
+        require(encoder)
 
     def train(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
         adapt_statistics(adapter.encoder, pairs.target, pairs.batch_size)
@@ -80,13 +86,7 @@ def adapt_statistics(network: keras.Model, inputs: Any, batch_size: int = 32, *,
     Raises:
         TlkitError: the network has no BatchNormalization.
     """
-    norms = [norm for norm in normalizations(network) if frozen or norm.trainable]
-    if not norms:
-        raise TlkitError(
-            f"{network.name} has no BatchNormalization whose statistics could be adapted. Use a backbone "
-            "that has some, such as EfficientNetLite0 or LeNetBN, a head with a bottleneck, or another "
-            "method."
-        )
+    norms = [norm for norm in require(network) if frozen or norm.trainable]
     others = [layer for layer in leaves(network) if isinstance(layer, keras.layers.Dropout)]
     before = [(layer, layer.momentum, layer.trainable) for layer in norms]
     rates = [(layer, layer.rate) for layer in others]
@@ -104,3 +104,15 @@ def adapt_statistics(network: keras.Model, inputs: Any, batch_size: int = 32, *,
             layer.momentum, layer.trainable = momentum, trainable
         for layer, rate in rates:
             layer.rate = rate
+
+
+def require(network: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Return the BatchNormalization layers of a network that must have some."""
+    norms = normalizations(network)
+    if not norms:
+        raise TlkitError(
+            f"{network.name} has no BatchNormalization whose statistics could be adapted. Use a backbone "
+            "that has some, such as EfficientNetLite0 or LeNetBN, a head with a bottleneck, or another "
+            "method."
+        )
+    return norms

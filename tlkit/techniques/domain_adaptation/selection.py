@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import keras
 import numpy as np
 from sklearn.model_selection import cross_val_score
+from threadpoolctl import threadpool_limits
 
 from tlkit.errors import TlkitError, UnknownNameError
 from tlkit.techniques.domain_adaptation.weighting import both_domains, domain_classifier, domain_ratio
@@ -90,7 +91,8 @@ def proxy_a_distance(source: np.ndarray, target: np.ndarray) -> float:
         source, target: features `(n, d)` and `(m, d)`, at least five examples each.
     """
     x, domain = both_domains(source, target)
-    found = cross_val_score(domain_classifier(), x, domain, scoring="balanced_accuracy").mean()
+    with threadpool_limits(1):  # on so few examples threads only wait for each other
+        found = cross_val_score(domain_classifier(), x, domain, scoring="balanced_accuracy").mean()
     return max(0.0, 2.0 * (2.0 * float(found) - 1.0))
 
 

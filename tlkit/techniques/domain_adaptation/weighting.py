@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from tlkit.techniques.domain_adaptation.alignment import Alignment
 from tlkit.techniques.domain_adaptation.pairs import Pairs
@@ -94,7 +95,8 @@ def domain_ratio(source: np.ndarray, target: np.ndarray) -> np.ndarray:
         float64 `(n,)`.
     """
     x, domain = both_domains(source, target)
-    p = cross_val_predict(domain_classifier(), x, domain, method="predict_proba")[: len(source), 1]
+    with threadpool_limits(1):  # on so few examples threads only wait for each other
+        p = cross_val_predict(domain_classifier(), x, domain, method="predict_proba")[: len(source), 1]
     ratio = p / np.maximum(1.0 - p, 1e-6)
     return ratio / ratio.mean()
 
