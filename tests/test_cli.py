@@ -199,13 +199,20 @@ def test_adapt_without_target_labels_says_so(tmp_path):
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert set(metrics["accuracy"].values()) == {None}
-    assert "nothing here says how good it is on the target" in (tmp_path / "run" / "report.html").read_text()
+    assert metrics["interval"] is None
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "nothing here says how good it is on the target" in page
+    assert "pictures right" not in page  # those of the source would be no answer
 
 
 def test_adapt_lists_its_methods_and_refuses_what_does_not_fit(tmp_path, shapes):
     listed = CliRunner().invoke(cli, ["adapt", "--list"]).stdout
     assert "features that a discriminator cannot tell apart (Ganin et al. 2016)" in listed
     assert len(listed.splitlines()) == 20
+    code = "import sys; from tlkit.cli import cli; cli(['adapt', '--list'], standalone_mode=False); "
+    code += "print({'keras', 'tensorflow', 'sklearn', 'pandas'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("set()\n")
     out = ["--out", tmp_path / "run"]
     assert "Did you mean 'dann'" in refused("adapt", shapes, shapes, *out, "--method", "dan")
     assert "Did you mean 'snd'" in refused("adapt", shapes, shapes, *out, "--select", "snb")

@@ -14,6 +14,7 @@ from tlkit.errors import DataError
 from tlkit.models import build_classifier, frozen_table, unfreeze
 from tlkit.run import Interruptible, Run
 from tlkit.techniques.domain_adaptation import DomainAdapter, find, pair, proxy_a_distance
+from tlkit.techniques.domain_adaptation.selection import check
 from tlkit.techniques.feature_extraction import extract
 
 BOTTLENECK = 256
@@ -37,7 +38,7 @@ class Adaptation(Run):
         target_accuracy: of each epoch, where there are labels.
         a_distance: proxy A-distance of the features, 0 to 2, `before` and `after`.
         features: `before` and `after`: features of some source and some target examples, float32 `(n, d)`.
-        shown_labels: int `(n,)` of these examples, of the source and of the target; None for unknown ones.
+        source_labels: int `(n,)` of these examples of the source.
         before: probabilities of the network that learned the source alone, on the target `(n, classes)`.
     """
 
@@ -48,7 +49,7 @@ class Adaptation(Run):
     target_accuracy: list[float] = field(default_factory=list)
     a_distance: dict[str, float] = field(default_factory=dict)
     features: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    shown_labels: tuple[np.ndarray, np.ndarray | None] = (np.zeros(0, int), None)
+    source_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     before: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), "float32"))
 
 
@@ -98,9 +99,13 @@ def adapt(
 
     Raises:
         DataError: the domains do not fit together; see also `pair`.
+        UnknownNameError: there is no such method or score.
     """
     start = time.perf_counter()
     check_classes(source, evaluate)
+    chosen = find(method)  # what can fail early does
+    if select is not None:
+        check(select)
     if not isinstance(backbone, keras.Model):
         pretrained, size = weights is not None, source.image_size
         backbone = backbones.get(backbone, weights=weights, image_size=size)
@@ -122,7 +127,7 @@ def adapt(
     fit: dict[str, Any] = {"validation_data": held_out, "callbacks": [watch], "verbose": verbose}
     model, network = arms.build()
     fresh = network.get_weights()
-    adapter = DomainAdapter(network, find(method).build())
+    adapter = DomainAdapter(network, chosen.build())
     history = {"source only": arms.fit(network, (xs, source.train.labels), pairs.batch_size, **fit)}
     features, alone = {"before": _features(adapter, xs, xt)}, adapter.look(xj)[1]
     if not adapter.alignment.starts_from_source:
@@ -144,7 +149,7 @@ def adapt(
             run.probabilities[name] = adapter.look(x)[1]
     run.features = features | {"after": _features(adapter, xs, xt)}
     run.a_distance = {name: proxy_a_distance(*features) for name, features in run.features.items()}
-    run.shown_labels = source.train.labels[_some(xs)], None
+    run.source_labels = source.train.labels[_some(xs)]
     run.accuracies = dict.fromkeys(("source_only", "last", "selected", "oracle", "ceiling"))
     if judge is not None:
         run.target_accuracy = oracle.accuracy

@@ -119,10 +119,9 @@ def _adaptation(run: Adaptation) -> dict[str, Any]:
             (6.4, 1.0 + 0.26 * len(names)),
             "What each class gained or lost by adapting.",
         )
-    source_labels, target_labels = run.shown_labels
     for when, features in run.features.items():
         figures[when] = _figure(
-            partial(plots.domains, *features, source_labels, target_labels),
+            partial(plots.domains, *features, run.source_labels, None),
             (8, 3.6),
             f"Features of both domains {when} adapting, by t-SNE.",
             columns=2,

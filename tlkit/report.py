@@ -110,8 +110,12 @@ def metrics(run: Run, command: str, others: Sequence[Run] = ()) -> dict[str, Any
 
 
 def _judged(run: Run) -> str | None:
-    """Return the split that the report is about: test, else validation, else train."""
-    return next((name for name in reversed(SPLITS) if _scored(run, name)), None)
+    """Return the split that the report is about: test, else validation, else train.
+
+    Of an adaptation only the target, which is its test split: the source says nothing about it.
+    """
+    splits = ("test",) if isinstance(run, Adaptation) else reversed(SPLITS)
+    return next((name for name in splits if _scored(run, name)), None)
 
 
 def _scored(run: Run, name: str) -> bool:

@@ -25,7 +25,7 @@ def images(n, seed=0):
     return np.random.default_rng(seed).integers(0, 255, (n, 28, 28, 3)).astype("uint8")
 
 
-def test_target_labels_cannot_be_read_anywhere_in_fit(monkeypatch):
+def test_target_labels_cannot_be_read_anywhere_in_fit():
     source, target = Split(images(32), np.arange(32) % 3), Split(images(32, 1), np.arange(32) % 3)
     vars(target)["_labels"] = Unreadable()
     adapter = DomainAdapter(build_classifier("LeNet", 3, weights=None), DANN())

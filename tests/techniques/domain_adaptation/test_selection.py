@@ -1,11 +1,12 @@
+import keras
 import numpy as np
 import pytest
 
 from tlkit.errors import TlkitError, UnknownNameError
 from tlkit.techniques.domain_adaptation import MMD, proxy_a_distance
+from tlkit.techniques.domain_adaptation.callbacks import KeepBest
 from tlkit.techniques.domain_adaptation.selection import (
     SCORES,
-    KeepBest,
     Seen,
     deep_embedded,
     importance_weighted,
@@ -66,6 +67,35 @@ def test_errors_where_the_target_lies_weigh_more():
     target = Seen(RNG.normal(3, 1, (300, 2)), np.full((300, 2), 0.5))
     for score in (importance_weighted, deep_embedded):
         assert score(Seen(x, near, labels), target) < score(Seen(x, far, labels), target) - 0.5
+
+
+class Rehearsed:
+    """A network whose answers on the target get surer or less sure as told, epoch by epoch."""
+
+    def __init__(self):
+        self.classifier = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+
+    def play(self, sureness):
+        self.classifier.set_weights([np.array([[sureness]])])
+
+    def look(self, inputs):
+        p = self.classifier.get_weights()[0].item()
+        return np.zeros((4, 1)), np.tile([p, 1 - p], (4, 1))
+
+    look_at_source = look
+
+
+def test_the_best_epoch_from_the_start_on_is_put_back():
+    network = Rehearsed()
+    keeper = KeepBest("entropy", network, None, None, start=1)
+    logs = {}
+    for epoch, sureness in enumerate([0.99, 0.6, 0.9, 0.7]):
+        network.play(sureness)
+        keeper.on_epoch_end(epoch, logs)
+    assert logs["entropy"] == pytest.approx(0.7 * np.log(0.7) + 0.3 * np.log(0.3))
+    keeper.on_train_end()
+    assert keeper.best_epoch == 2
+    assert network.classifier.get_weights()[0].item() == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize("name", list(SCORES))

@@ -8,65 +8,33 @@
 Pan & Yang 2010, "A Survey on Transfer Learning", call this transductive transfer.
 """
 
-from tlkit.techniques.domain_adaptation.adapter import DomainAdapter
-from tlkit.techniques.domain_adaptation.adversarial import ADDA, CDAN, DANN, MCD, MDD, WDGRL, reverse_gradient
-from tlkit.techniques.domain_adaptation.alignment import Alignment, Domain
-from tlkit.techniques.domain_adaptation.divergence import (
-    AFN,
-    CMD,
-    JAN,
-    MMD,
-    ClosedFormCORAL,
-    DeepCORAL,
-    cmd,
-    coral,
-    coral_map,
-    joint_mmd,
-    mmd,
-)
-from tlkit.techniques.domain_adaptation.methods import METHODS, Method, find
-from tlkit.techniques.domain_adaptation.normalization import TENT, AdaBN
-from tlkit.techniques.domain_adaptation.pairs import Pairs, pair
-from tlkit.techniques.domain_adaptation.predictions import MCC, MinimumEntropy, PseudoLabel
-from tlkit.techniques.domain_adaptation.selection import SCORES, proxy_a_distance
-from tlkit.techniques.domain_adaptation.weighting import KLIEP, DomainRatio, domain_ratio, kliep
+import importlib
+from typing import Any
 
-__all__ = [
-    "ADDA",
-    "AFN",
-    "CDAN",
-    "CMD",
-    "DANN",
-    "JAN",
-    "KLIEP",
-    "MCC",
-    "MCD",
-    "MDD",
-    "METHODS",
-    "MMD",
-    "SCORES",
-    "TENT",
-    "WDGRL",
-    "AdaBN",
-    "Alignment",
-    "ClosedFormCORAL",
-    "DeepCORAL",
-    "Domain",
-    "DomainAdapter",
-    "DomainRatio",
-    "Method",
-    "MinimumEntropy",
-    "Pairs",
-    "PseudoLabel",
-    "cmd",
-    "coral",
-    "coral_map",
-    "domain_ratio",
-    "find",
-    "joint_mmd",
-    "kliep",
-    "mmd",
-    "pair",
-    "proxy_a_distance",
-    "reverse_gradient",
-]
+_HOME = {
+    "adapter": ("DomainAdapter",),
+    "adversarial": ("ADDA", "CDAN", "DANN", "reverse_gradient"),
+    "alignment": ("Alignment", "Domain"),
+    "discrepancy": ("MCD", "MDD", "WDGRL"),
+    "divergence": (
+        *("AFN", "CMD", "JAN", "MMD", "ClosedFormCORAL", "DeepCORAL"),
+        *("cmd", "coral", "coral_map", "joint_mmd", "mmd"),
+    ),
+    "methods": ("METHODS", "Method", "find"),
+    "normalization": ("TENT", "AdaBN"),
+    "pairs": ("Pairs", "pair"),
+    "predictions": ("MCC", "MinimumEntropy", "PseudoLabel"),
+    "selection": ("SCORES", "proxy_a_distance"),
+    "weighting": ("KLIEP", "DomainRatio", "domain_ratio", "kliep"),
+}
+__all__ = sorted(name for names in _HOME.values() for name in names)
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is asked for when it is first used: the table of methods alone needs no Keras."""
+    if name in _HOME:
+        return importlib.import_module(f"{__name__}.{name}")
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")

@@ -1,6 +1,5 @@
 """A classifier that learns from a labelled source and an unlabelled target together, by Keras's own fit."""
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,9 +12,10 @@ from tlkit.data import Split
 from tlkit.errors import TlkitError
 from tlkit.models import leaves, normalizations
 from tlkit.techniques.domain_adaptation.alignment import Alignment, Domain
+from tlkit.techniques.domain_adaptation.callbacks import KeepBest, StopAtNaN
 from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
 from tlkit.techniques.domain_adaptation.pairs import Pairs
-from tlkit.techniques.domain_adaptation.selection import MOST, KeepBest
+from tlkit.techniques.domain_adaptation.selection import MOST
 
 
 class DomainAdapter(keras.Model):
@@ -242,31 +242,6 @@ class Share(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         return {"schedule": self.schedule, "share": self.share}
-
-
-class StopAtNaN(keras.callbacks.Callback):
-    """Stop with an error that says which term of the loss is no number; nothing but that epoch is lost."""
-
-    def __init__(self, network: keras.Model, method: str) -> None:
-        super().__init__()
-        self.network, self.method = network, method
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self._weights = self.network.get_weights()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        logs = logs or {}
-        if math.isfinite(logs.get("loss", 0.0)):
-            self._weights = self.network.get_weights()
-            return
-        self.network.set_weights(self._weights)
-        terms = {"supervised_loss": "the supervised loss", "alignment_loss": f"the loss of {self.method}"}
-        broken = [said for term, said in terms.items() if not math.isfinite(logs.get(term, 0.0))]
-        raise TlkitError(
-            f"{' and '.join(broken) or 'the loss'} became {logs['loss']} in epoch {epoch + 1}. The "
-            "classifier has the weights of the epoch before. Use a smaller learning rate, or a smaller "
-            "weight of the method."
-        )
 
 
 def split(classifier: keras.Model) -> tuple[keras.Model, keras.layers.Dense]:

@@ -64,9 +64,7 @@ class Alignment(keras.Layer):
         Batch normalisation sees each domain by itself, and keeps the target's statistics, since that is
         where the network will work (Chang et al. 2019, "Domain-Specific Batch Normalization").
         """
-        if not training or not normalizations(
-            encoder
-        ):  # then nothing depends on the batch: one call for both
+        if not (training and normalizations(encoder)):  # nothing depends on the batch: one call for both
             features, n = encoder(ops.concatenate([source, target]), training=training), ops.shape(source)[0]
             return features[:n], features[n:]
         return without_memory(encoder, source), encoder(target, training=True)
@@ -78,9 +76,6 @@ class Alignment(keras.Layer):
     def train(self, adapter: "DomainAdapter", pairs: Pairs, **options: Any) -> keras.callbacks.History:
         """Run the training that `DomainAdapter.fit` asks for: Keras's own `fit`, unless overridden."""
         return adapter.stock_fit(pairs, **options)
-
-    def call(self, inputs: Any) -> Any:
-        return inputs  # a layer for the sake of its variables only
 
 
 def without_memory(network: keras.Model, inputs: Any) -> Any:

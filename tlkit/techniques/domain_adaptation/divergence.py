@@ -97,9 +97,6 @@ def feature_norm(features: Any, step: float = 1.0) -> Any:
 class MMD(Alignment):
     """Deep adaptation network (DAN): the features' maximum mean discrepancy. See `mmd`."""
 
-    def __init__(self, weight: float = 1.0, rise: float | None = 10.0, **options: Any) -> None:
-        super().__init__(weight, rise, **options)
-
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
         return strength * mmd(source.features, target.features)
 

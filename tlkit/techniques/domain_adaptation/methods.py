@@ -74,9 +74,9 @@ METHODS = (
         "an encoder for the target that passes for the source's",
         "Tzeng et al. 2017",
     ),
-    Method("mcd", "adversarial.MCD", "two classifiers that must agree on the target", "Saito et al. 2018"),
-    Method("wdgrl", "adversarial.WDGRL", "features at a small Wasserstein distance", "Shen et al. 2018"),
-    Method("mdd", "adversarial.MDD", "no adversary may contradict on the target alone", "Zhang et al. 2019"),
+    Method("mcd", "discrepancy.MCD", "two classifiers that must agree on the target", "Saito et al. 2018"),
+    Method("wdgrl", "discrepancy.WDGRL", "features at a small Wasserstein distance", "Shen et al. 2018"),
+    Method("mdd", "discrepancy.MDD", "no adversary may contradict on the target alone", "Zhang et al. 2019"),
     Method(
         "entropy", "predictions.MinimumEntropy", "sure predictions on the target", "Grandvalet & Bengio 2005"
     ),

@@ -33,18 +33,12 @@ class AdaBN(Alignment):
         return history
 
 
-class TENT(Alignment):
+class TENT(AdaBN):
     """Test-time entropy minimisation: scale and offset of the normalisation learn to make predictions sure.
 
     Only target inputs are used, normalised by their own batch, at a tenth of the step size. Wang et al. 2021,
     "Tent: Fully Test-Time Adaptation by Entropy Minimization".
     """
-
-    starts_from_source = True
-    moves_features = False
-
-    def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:
-        require(encoder)
 
     def train(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
         adapt_statistics(adapter.encoder, pairs.target, pairs.batch_size)

@@ -1,11 +1,7 @@
-"""The command line. Every command is one call into the package; nothing heavy loads before it is needed."""
+"""The commands that train: demo, train, adapt."""
 
-import json
 import os
-import shlex
 import sys
-import warnings
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,34 +9,21 @@ from typing import Any
 
 import click
 
-from tlkit import __version__, outputs
+from tlkit import outputs
 from tlkit.backbones import registry
-from tlkit.errors import TlkitError, TlkitWarning
+from tlkit.cli.shared import (
+    image_size_for,
+    interrupted,
+    outcome,
+    progress,
+    this_command,
+    training_options,
+)
 from tlkit.quiet import import_keras
 from tlkit.techniques import TECHNIQUES
 
-ONLINE = "A path of a folder, or a name: see `tlkit datasets`."
 
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="tlkit")
-def cli() -> None:
-    """Transfer learning with Keras: train, understand and use models on few images."""
-
-
-def training_options(command: Any) -> Any:
-    """Add the options that every training command shares."""
-    for option in (
-        click.option("--overwrite", is_flag=True, help="Replace the files of an earlier run in --out."),
-        click.option("--seed", type=int, default=0, show_default=True),
-        click.option("--epochs", type=click.IntRange(1), help="Passes over the images, at most."),
-        click.option("--image-size", type=click.IntRange(1), help="Height and width in pixels."),
-    ):
-        command = option(command)
-    return command
-
-
-@cli.command()
+@click.command()
 @click.option("--out", type=Path, default=Path("runs/demo"), show_default=True)
 @training_options
 def demo(out: Path, image_size: int | None, epochs: int | None, seed: int, overwrite: bool) -> None:
@@ -81,7 +64,7 @@ def trained(technique: str, image_size: int, epochs: int, seed: int) -> Any:
     )
 
 
-@cli.command()
+@click.command()
 @click.argument("data")
 @click.option("--out", type=Path, required=True, help="Folder for model.keras, metrics.json, report.html.")
 @click.option("--technique", type=click.Choice(TECHNIQUES), default="feature-extraction", show_default=True)
@@ -111,11 +94,9 @@ def train(
     import_keras()
     from tlkit import report, run
     from tlkit.backbones import get
-    from tlkit.data import list_datasets, load
+    from tlkit.data import load
 
-    cards = {card.name: card.image_size for card in list_datasets()} | {"emoji": 128}
-    size = image_size or max(cards.get(data, network.default_size), network.smallest_size)
-    network.check_size(size)  # what can fail early does, before a large folder is read
+    size = image_size_for(data, network, image_size)
     given = None if weights.lower() == "none" else weights
     body = network.name if technique == "scratch" else get(network.name, weights=given, image_size=size)
     images = load(
@@ -133,14 +114,10 @@ def train(
     click.echo(outcome(result))
     written = report.write(result, out, command=this_command(), overwrite=True)
     click.secho(f"Report: {written / 'report.html'}", fg="green")
-    if result.interrupted:
-        click.secho(
-            "Stopped by Ctrl-C: what was written is the best model until then.", fg="yellow", err=True
-        )
-        sys.exit(130)
+    interrupted(result)
 
 
-@cli.command()
+@click.command()
 @click.argument("source", required=False)
 @click.argument("target", required=False)
 @click.option("--out", type=Path, help="Folder for model.keras, metrics.json, report.html.")
@@ -196,9 +173,7 @@ def adapt(
     from tlkit.techniques.domain_adaptation.selection import check
 
     chosen = None if select.lower() == "none" else check(select)
-    cards = {card.name: card.image_size for card in list_datasets()} | {"emoji": 128}
-    size = image_size or max(cards.get(source, network.default_size), network.smallest_size)
-    network.check_size(size)
+    size = image_size_for(source, network, image_size)
     if weights is None:
         weights = "imagenet" if network.weights_file else "none"
     bars = progress()
@@ -207,7 +182,7 @@ def adapt(
     images = load_unlabelled(target, **read)
     judge = None
     if evaluate:  # of a folder all images judge; a data set has its own splits
-        share = 0.2 if evaluate in cards else 0.0
+        share = 0.2 if evaluate in {card.name for card in list_datasets()} | {"emoji"} else 0.0
         judge = load(evaluate, validation=share, test=share, **read)
     click.echo(labelled)
     click.echo(f"target: {target}, {len(images)} images without labels")
@@ -230,111 +205,4 @@ def adapt(
         click.echo("on the target: " + ", ".join(f"{name} {value:.1%}" for name, value in known.items()))
     written = report.write(result, out, command=this_command(), overwrite=True)
     click.secho(f"Report: {written / 'report.html'}", fg="green")
-    if result.interrupted:
-        click.secho("Stopped by Ctrl-C: what was written is the model until then.", fg="yellow", err=True)
-        sys.exit(130)
-
-
-@cli.command()
-@click.argument("model", type=Path)
-@click.argument("images", type=Path, nargs=-1, required=True)
-@click.option("--top", type=click.IntRange(1), default=1, show_default=True, help="Answers for each image.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def predict(model: Path, images: Sequence[Path], top: int, as_json: bool) -> None:
-    """Name what is on IMAGES (files or folders) with MODEL, a model.keras of `tlkit train` or its folder."""
-    from tlkit import prediction
-
-    answers = prediction.predict(model, images, top=top)
-    if as_json:
-        click.echo(json.dumps(answers, indent=2, ensure_ascii=False))
-        return
-    for answer in answers:
-        named = ", ".join(f"{each['class']} {each['probability']:.1%}" for each in answer["classes"])
-        click.echo(f"{answer['image']}: {named}")
-
-
-@cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def backbones(as_json: bool) -> None:
-    """List the pretrained networks, and whether their weights are on this machine."""
-    from tlkit.backbones import list_backbones
-
-    rows = [
-        {
-            "name": each.name,
-            "parameters": each.parameters,
-            "megabytes": round(each.megabytes, 1),
-            "default_size": each.default_size,
-            "smallest_size": each.smallest_size,
-            "weights": each.weights_source,
-            "here": each.available,
-        }
-        for each in list_backbones()
-    ]
-    show(rows, as_json)
-
-
-@cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def datasets(as_json: bool) -> None:
-    """List the data sets that work offline; a folder or tfds:NAME works as well."""
-    from tlkit.data import list_datasets
-
-    rows = [
-        {
-            "name": card.name,
-            "title": card.title,
-            "classes": len(card.classes),
-            **card.counts,
-            "image_size": card.image_size,
-            "licence": card.licence,
-        }
-        for card in list_datasets()
-    ]
-    show(rows, as_json)
-
-
-def show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Print rows as JSON or as a table."""
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    import pandas as pd
-
-    click.echo(pd.DataFrame(rows).to_string(index=False))
-
-
-def progress() -> dict[str, Any]:
-    """Progress bars on a terminal, one line an epoch in a log."""
-    terminal = sys.stderr.isatty()
-    return {"progress": terminal, "verbose": 1 if terminal else 2}
-
-
-def outcome(result: Any) -> str:
-    """Say in one line how good a run is and how long it took."""
-    shares = ", ".join(f"{name} {result.accuracy(name):.1%}" for name in result.probabilities)
-    return f"accuracy: {shares}; {result.seconds['total']:.0f} s"
-
-
-def this_command() -> str:
-    """Return the command line that is running, ready to be pasted."""
-    return shlex.join(["tlkit", *sys.argv[1:]])
-
-
-def main() -> None:
-    """Run the command line: errors on purpose are one red line and exit code 2."""
-    plain = warnings.showwarning
-
-    def shown(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, TlkitWarning):
-            click.secho(f"Note: {message}", fg="yellow", err=True)
-        else:
-            plain(message, category, *where, **more)
-
-    warnings.showwarning = shown
-    warnings.simplefilter("default", TlkitWarning)  # the same one once
-    try:
-        cli.main(standalone_mode=True)
-    except TlkitError as error:
-        click.secho(f"Error: {error}", fg="red", err=True)
-        sys.exit(2)
+    interrupted(result)

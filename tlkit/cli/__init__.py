@@ -1,0 +1,41 @@
+"""The command line. Every command is one call into the package; nothing heavy loads before it is needed."""
+
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from tlkit import __version__
+from tlkit.cli.training import adapt, demo, train
+from tlkit.cli.using import backbones, datasets, predict
+from tlkit.errors import TlkitError, TlkitWarning
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="tlkit")
+def cli() -> None:
+    """Transfer learning with Keras: train, understand and use models on few images."""
+
+
+for command in (demo, train, adapt, predict, backbones, datasets):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line: errors on purpose are one red line and exit code 2."""
+    plain = warnings.showwarning
+
+    def shown(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, TlkitWarning):
+            click.secho(f"Note: {message}", fg="yellow", err=True)
+        else:
+            plain(message, category, *where, **more)
+
+    warnings.showwarning = shown
+    warnings.simplefilter("default", TlkitWarning)  # the same one once
+    try:
+        cli.main(standalone_mode=True)
+    except TlkitError as error:
+        click.secho(f"Error: {error}", fg="red", err=True)
+        sys.exit(2)
