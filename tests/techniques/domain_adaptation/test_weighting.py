@@ -1,7 +1,8 @@
+import keras
 import numpy as np
 import pytest
 
-from tlkit.techniques.domain_adaptation import domain_ratio, kliep, pair
+from tlkit.techniques.domain_adaptation import KLIEP, domain_ratio, kliep, pair
 
 RNG = np.random.default_rng(0)
 SOURCE = RNG.normal(0.0, 1.0, (600, 1))
@@ -43,3 +44,15 @@ def test_weights_go_into_the_supervised_loss_by_example():
     pairs = pair((np.arange(6.0)[:, None], np.zeros(6, int)), np.zeros((6, 1)), batch_size=3)
     batch, _, weights = pairs.weighted(np.array([0, 0, 0, 1, 2, 3.0]))[0]
     np.testing.assert_allclose(weights, np.maximum(batch["source"][:, 0] - 2, 0))  # scaled to a mean of 1
+
+
+def test_weighting_keeps_the_statistics_of_the_source(adapted, shifted, small):
+    (x, _), (target, _) = shifted
+    adapter, _ = adapted(KLIEP(), network=small(batch_norm=True), epochs=5)
+    dense, norm = adapter.classifier.layers[:2]
+    of_source, of_target = (keras.ops.mean(dense(each), axis=0) for each in (x, target))
+
+    def away(mean):
+        return float(keras.ops.max(keras.ops.abs(norm.moving_mean - mean)))
+
+    assert away(of_source) < 0.1 < away(of_target)

@@ -16,10 +16,16 @@ from tlkit.techniques.domain_adaptation.pairs import Pairs
 
 
 class KLIEP(Alignment):
-    """Importance weighting: the source's features, weighted, look like the target's. See `kliep`."""
+    """Importance weighting: the source's features, weighted, look like the target's. See `kliep`.
+
+    Nothing but weights: other than under most methods, batch normalisation keeps the source's statistics.
+    """
 
     starts_from_source = True
     moves_features = False
+
+    def encode(self, encoder: keras.Model, source: Any, target: Any, training: bool) -> tuple[Any, Any]:
+        return encoder(source, training=training), encoder(target, training=False)
 
     def importance(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Return the weight of each row of the source's features."""
