@@ -174,7 +174,7 @@ class DomainAdapter(keras.Model):
 
     def stock_fit(self, pairs: Pairs, **options: Any) -> keras.callbacks.History:
         """Run the `fit` of `keras.Model`; methods call it from `Alignment.train`."""
-        return super().fit(pairs, **options)
+        return super().fit(pairs, shuffle=False, **options)  # pairs shuffle by their own seed
 
     def look(self, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return features `(n, d)` and class probabilities `(n, classes)` of inputs, in inference mode."""
@@ -211,6 +211,7 @@ class DomainAdapter(keras.Model):
         before = [layer.trainable for layer in layers]
         chosen = {id(leaf) for part in parts for leaf in leaves(part)}
         given = {id(part) for part in parts}
+        optimizer = self.optimizer
         try:
             for layer, learns in zip(layers, before, strict=True):
                 layer.trainable = id(layer) in given or (learns and id(layer) in chosen)
@@ -219,6 +220,7 @@ class DomainAdapter(keras.Model):
         finally:
             for layer, learns in zip(layers, before, strict=True):
                 layer.trainable = learns
+            self.compile(optimizer, **self._settings)  # its step size again, for another fit
 
     def fresh_optimizer(self, share: float = 1.0) -> keras.optimizers.Optimizer:
         """Return the compiled optimizer as it was before its first step, at a share of its step size."""

@@ -47,7 +47,7 @@ class TENT(AdaBN):
         with adapter.learning(*norms, share=0.1):
             network.compile(adapter.optimizer, loss=lambda _, p: ops.mean(entropy(p)))
             options.pop("validation_data", None)  # the loss of labelled images is another one
-            return network.fit(TargetOnly(pairs), **options)
+            return network.fit(TargetOnly(pairs), shuffle=False, **options)
 
 
 class TargetOnly(keras.utils.PyDataset):

@@ -46,7 +46,7 @@ class Pairs(keras.utils.PyDataset):
 
     def weighted(self, weights: np.ndarray) -> "Pairs":
         """Return the same pairs with a weight for each source example, scaled to a mean of 1."""
-        weights = np.asarray(weights, "float32") / np.mean(weights)
+        weights = (weights / np.mean(weights)).astype("float32")
         return Pairs(self.source, self.labels, self.target, self.batch_size, self.seed, weights)
 
     def _set_order(self) -> None:
