@@ -36,7 +36,7 @@ def test_a_large_map_is_estimated_by_random_features():
     method.prepare(encoder, last)
     f = np.abs(RNG.normal(size=(2, 600))).astype("float32")
     p = RNG.dirichlet(np.ones(20), 2).astype("float32")
-    seen = ops.convert_to_numpy(method.conditioned(Domain(None, ops.convert_to_tensor(f), p)))
+    seen = ops.convert_to_numpy(method.conditioned(Domain(None, *map(ops.convert_to_tensor, (f, p)))))
     assert seen.shape == (2, 4096)
     assert seen[0] @ seen[1] == pytest.approx((f[0] @ f[1]) * (p[0] @ p[1]), rel=0.2)
 

@@ -167,13 +167,13 @@ class DomainAdapter(keras.Model):
         self.done.assign(0.0)
         self.planned.assign(float(max(1, epochs * len(x))))
         shared = {"epochs": epochs, "validation_data": held_out, "callbacks": watch, "verbose": verbose}
-        history = self.alignment.train(self, x, **shared, **options)
+        history = self.alignment.fit(self, x, **shared, **options)
         # a saved classifier must open anywhere, and an optimizer is state of training
         self.classifier.compile("sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
         return history
 
     def stock_fit(self, pairs: Pairs, **options: Any) -> keras.callbacks.History:
-        """Run the `fit` of `keras.Model`; methods call it from `Alignment.train`."""
+        """Run the `fit` of `keras.Model`; methods call it from `Alignment.fit`."""
         return super().fit(pairs, shuffle=False, **options)  # pairs shuffle by their own seed
 
     def look(self, inputs: Any) -> tuple[np.ndarray, np.ndarray]:

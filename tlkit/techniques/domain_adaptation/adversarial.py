@@ -162,7 +162,7 @@ class ADDA(Adversary):
         answer, _ = self.discriminator.stateless_call(fixed, [], features)
         return ops.mean(ops.softplus(-answer))
 
-    def train(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
+    def fit(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
         self.source_encoder.set_weights(adapter.encoder.get_weights())
         with adapter.learning(adapter.encoder, share=0.1):
             return adapter.stock_fit(pairs, **options)

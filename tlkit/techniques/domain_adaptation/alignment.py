@@ -32,7 +32,7 @@ class Alignment(keras.Layer):
     """A method of domain adaptation: the loss that it adds to the supervised one of the source.
 
     A method overrides `loss`, and `prepare` if it has layers of its own. The few that train in phases or
-    see the source otherwise override `train` or `encode`.
+    see the source otherwise override `fit` or `encode`.
 
     Args:
         weight: of the added loss, at its full strength.
@@ -73,7 +73,7 @@ class Alignment(keras.Layer):
         """Return what the method adds to the supervised loss: a scalar."""
         return ops.zeros(())
 
-    def train(self, adapter: "DomainAdapter", pairs: Pairs, **options: Any) -> keras.callbacks.History:
+    def fit(self, adapter: "DomainAdapter", pairs: Pairs, **options: Any) -> keras.callbacks.History:
         """Run the training that `DomainAdapter.fit` asks for: Keras's own `fit`, unless overridden."""
         return adapter.stock_fit(pairs, **options)
 

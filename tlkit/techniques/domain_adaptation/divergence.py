@@ -73,12 +73,13 @@ def cmd(source: Any, target: Any, moments: int = 5) -> Any:
         source, target: `(n, d)` and `(m, d)`, values 0 to 1 (others by a squashing function first).
         moments: the highest moment that is compared.
     """
+    source, target = ops.convert_to_tensor(source), ops.convert_to_tensor(target)
     means = ops.mean(source, axis=0), ops.mean(target, axis=0)
     centred = source - means[0], target - means[1]
     distance = _norm(means[0] - means[1])
     for k in range(2, moments + 1):
         one, other = (ops.mean(x**k, axis=0) for x in centred)
-        distance += _norm(one - other)
+        distance = distance + _norm(one - other)
     return distance
 
 
@@ -155,7 +156,7 @@ class ClosedFormCORAL(Alignment):
         source, target = super().encode(encoder, source, target, training)
         return ops.matmul(source, ops.cast(self.matrix, source.dtype)) + self.offset, target
 
-    def train(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
+    def fit(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
         features = [adapter.encoder.predict(each[:], verbose=0) for each in (pairs.source, pairs.target)]
         matrix, offset = coral_map(*features)
         self.matrix.assign(matrix)
@@ -202,6 +203,7 @@ def gaussian_kernel(x: Any, bandwidths: Sequence[float] = BANDWIDTHS) -> Any:
 
 def covariance(x: Any) -> Any:
     """Return the covariance `(d, d)` of the rows `(n, d)`, divided by n - 1."""
+    x = ops.convert_to_tensor(x)
     centred = x - ops.mean(x, axis=0)
     return ops.matmul(ops.transpose(centred), centred) / ops.cast(len_of(x) - 1, x.dtype)
 

@@ -26,7 +26,7 @@ class AdaBN(Alignment):
     def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:
         require(encoder)
 
-    def train(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
+    def fit(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
         adapt_statistics(adapter.encoder, pairs.target, pairs.batch_size)
         history = keras.callbacks.History()
         history.history, history.epoch = {}, []
@@ -40,7 +40,7 @@ class TENT(AdaBN):
     "Tent: Fully Test-Time Adaptation by Entropy Minimization".
     """
 
-    def train(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
+    def fit(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
         adapt_statistics(adapter.encoder, pairs.target, pairs.batch_size)
         norms = normalizations(adapter.encoder)
         network = keras.Sequential([adapter.encoder, adapter.last])

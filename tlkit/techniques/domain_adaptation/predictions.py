@@ -19,7 +19,8 @@ def entropy(probabilities: Any) -> Any:
     >>> ops.convert_to_numpy(values).round(2).tolist()
     [0.69, 0.0]
     """
-    return -ops.sum(probabilities * ops.log(probabilities + EPSILON), axis=-1)
+    p = ops.convert_to_tensor(probabilities)
+    return -ops.sum(p * ops.log(p + EPSILON), axis=-1)
 
 
 def class_confusion(probabilities: Any, temperature: float = 2.5) -> Any:

@@ -31,7 +31,7 @@ class KLIEP(Alignment):
         """Return the weight of each row of the source's features."""
         return kliep(source, target)
 
-    def train(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
+    def fit(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
         source, target = (
             adapter.encoder.predict(each[:], verbose=0) for each in (pairs.source, pairs.target)
         )
