@@ -74,18 +74,13 @@ def measure(family: str, arm: str) -> list[dict[str, Any]]:
         for seed in SEEDS:  # one graph for all of them: building it takes as long as an epoch
             start = time.perf_counter()
             keras.utils.set_random_seed(seed)
-            fresh = network(family)
             tlkit.restart(plain)
-            plain.set_weights(fresh.get_weights())
             if adapter is None or adapter.alignment.starts_from_source:
                 plain.fit(*shown, batch_size=BATCH, **options)
             if adapter is not None:
                 start = time.perf_counter()  # the network that knows the source is there already
-                again = DomainAdapter(fresh, find(arm).build())
-                fresh.set_weights(plain.get_weights())
-                adapter.set_weights(again.get_weights())
-                for variable in adapter.optimizer.variables:
-                    variable.assign(keras.ops.zeros_like(variable))
+                tlkit.restart(adapter)
+                trained.set_weights(plain.get_weights())
                 pairs = pair(labelled, t, batch_size=BATCH, seed=seed)
                 adapter.fit(pairs, source_epochs=0, **options)
             seconds = time.perf_counter() - start

@@ -123,7 +123,8 @@ def augmentation(*, strength: float = 1.0, flip: bool = True) -> keras.Sequentia
 def restart(model: keras.Model) -> None:
     """Give a compiled model new random weights and a new optimizer state, for the next seed of a study.
 
-    The traced graph stays, and building that is most of the time of a short training on a CPU.
+    The traced graph stays, and building that is most of the time of a short training on a CPU. Works for a
+    `DomainAdapter` too: its classifier and the layers of its method start anew.
 
     >>> model = build_classifier("LeNet", classes=10, weights=None)
     >>> model.compile("adam", loss="sparse_categorical_crossentropy")
@@ -132,7 +133,12 @@ def restart(model: keras.Model) -> None:
     >>> bool((model.get_weights()[0] == before).all())
     False
     """
-    model.set_weights(keras.models.clone_model(model).get_weights())
+    for layer in leaves(model):
+        built = layer.get_build_config()
+        if layer.weights and built:
+            again = type(layer).from_config(layer.get_config())
+            again.build_from_config(built)
+            layer.set_weights(again.get_weights())
     fresh = type(model.optimizer).from_config(model.optimizer.get_config())
     fresh.build(model.trainable_variables)
     model.optimizer.build(model.trainable_variables)
@@ -157,10 +163,13 @@ def normalizations(network: keras.Model) -> list[keras.layers.BatchNormalization
 
 
 def leaves(layer: keras.Layer) -> list[keras.Layer]:
-    """Return all layers below that hold no others."""
-    if not isinstance(layer, keras.Model):
-        return [layer]
-    return [leaf for each in layer.layers for leaf in leaves(each)]
+    """Return all layers below that hold no others, each once; the layer itself if it holds none."""
+    if isinstance(layer, keras.Model):
+        parts = layer.layers
+    else:
+        parts = [each for each in vars(layer).values() if isinstance(each, keras.Layer)]
+    found = {id(leaf): leaf for each in parts for leaf in leaves(each)}
+    return list(found.values()) or [layer]
 
 
 def freeze(model: keras.Model) -> None:

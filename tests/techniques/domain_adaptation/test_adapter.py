@@ -4,8 +4,8 @@ import pytest
 
 from tlkit.data import Split
 from tlkit.errors import DataError, NoLabelsError, TlkitError
-from tlkit.models import build_classifier
-from tlkit.techniques.domain_adaptation import CDAN, DANN, JAN, MMD, DomainAdapter, pair
+from tlkit.models import build_classifier, restart
+from tlkit.techniques.domain_adaptation import CDAN, DANN, JAN, MCD, MMD, DomainAdapter, pair
 
 RNG = np.random.default_rng(0)
 LOSS = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
@@ -55,6 +55,20 @@ def test_training_the_head_on_features_trains_the_whole_classifier():
     features = RNG.normal(size=(32, 100)).astype("float32")
     adapter.fit(pair((features, np.arange(32) % 3), features), epochs=2, verbose=0)
     assert (model.predict(images(4), verbose=0) != before).any()
+
+
+@pytest.mark.parametrize("method", [CDAN, MCD])
+def test_a_restarted_adapter_trains_as_at_first(method, small):
+    adapter = DomainAdapter(small(batch_norm=True), method())
+    adapter.compile("adam", **LOSS)
+    x = RNG.normal(size=(64, 2)).astype("float32")
+    losses = []
+    for seed in (1, 2, 1):
+        keras.utils.set_random_seed(seed)
+        restart(adapter)
+        losses.append(adapter.fit(pair((x, np.arange(64) % 2), x + 1), epochs=2, verbose=0).history["loss"])
+    assert losses[0] != losses[1]
+    np.testing.assert_allclose(losses[0], losses[2], rtol=1e-4)
 
 
 def test_the_same_seed_gives_the_same_result(adapted, small):
