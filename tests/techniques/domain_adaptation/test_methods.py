@@ -15,18 +15,18 @@ OPTIONS = {
     "dann": {"weight": 1.0},
     "cdan": {"weight": 0.5},
     "cdan-e": {"weight": 0.5},
+    "adda": {"share": 1.0},
     # the default for features, dropout, would take away one of only two coordinates
     "pseudo-label": {"threshold": 0.9, "change": keras.layers.GaussianNoise(0.2)},
 }
-STEP_SIZES = {"adda": 2e-2}  # of which it takes a tenth
 WEIGHTING = ("kliep", "ratio")  # of examples: see test_weighting.py, a problem that weights can solve
 GROWING = ("afn",)  # longer features: no help against a shift
 SEEDS, EPOCHS, BATCH = (3, 4, 5), 40, 50
 
 
-def plan(name="", batches=8):
+def plan(batches=8):
     """Return a new optimizer for the whole training: steps that become small, as Ganin et al. take them."""
-    schedule = keras.optimizers.schedules.CosineDecay(STEP_SIZES.get(name, 5e-3), EPOCHS * batches)
+    schedule = keras.optimizers.schedules.CosineDecay(5e-3, EPOCHS * batches)
     return keras.optimizers.Adam(schedule)
 
 
@@ -52,7 +52,7 @@ def test_it_recovers_what_the_source_alone_gets_wrong(name, learned, shifted, sm
     assert before > 0.1
     network, method = small(name in ("adabn", "tent")), find(name).build(**OPTIONS.get(name, {}))
     adapter = DomainAdapter(network, method)
-    adapter.compile(plan(name), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    adapter.compile(plan(), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     for seed, (weights, _) in zip(SEEDS, known, strict=True):  # in one graph: to build it takes long
         restart(adapter)
         draw_kernels(method, seed + 100)

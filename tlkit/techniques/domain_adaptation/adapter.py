@@ -204,8 +204,8 @@ class DomainAdapter(keras.Model):
     def learning(self, *parts: keras.Layer, share: float = 1.0) -> Iterator[None]:
         """Let only these parts of the classifier learn within the block, and the method's own layers.
 
-        What was frozen within a part stays so; a single layer learns in any case. They take `share` of the
-        step size.
+        What was frozen within a part stays so; a single layer learns in any case. The parts take `share` of
+        the step size, the method's own layers all of it.
         """
         layers = leaves(self.classifier)
         before = [layer.trainable for layer in layers]
@@ -223,27 +223,21 @@ class DomainAdapter(keras.Model):
             self.compile(optimizer, **self._settings)  # its step size again, for another fit
 
     def fresh_optimizer(self, share: float = 1.0) -> keras.optimizers.Optimizer:
-        """Return the compiled optimizer as it was before its first step, at a share of its step size."""
-        config = self.optimizer.get_config()
-        size = config["learning_rate"]
-        if isinstance(size, dict):
-            size = keras.optimizers.schedules.deserialize(size)
-        if share != 1.0:
-            config["learning_rate"] = Share(size, share) if callable(size) else size * share
-        return type(self.optimizer).from_config(config)
+        """Return the compiled optimizer as it was before its first step.
 
+        Args:
+            share: of its step size, which the variables of the classifier take.
+        """
+        optimizer: Any = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # float16 wraps it
+        slow = {variable.path for variable in self.classifier.variables} if share != 1.0 else set()
 
-class Share(keras.optimizers.schedules.LearningRateSchedule):
-    """A share of the step size of another schedule."""
+        class Fresh(type(optimizer)):  # type: ignore[misc]
+            # the step is scaled, not the gradient: Adam divides that by its own size
+            def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+                path = self._trainable_variables[self._get_variable_index(variable)].path
+                super().update_step(gradient, variable, learning_rate * (share if path in slow else 1.0))
 
-    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, share: float) -> None:
-        self.schedule, self.share = schedule, share
-
-    def __call__(self, step: Any) -> Any:
-        return self.share * self.schedule(step)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"schedule": self.schedule, "share": self.share}
+        return Fresh.from_config(optimizer.get_config())
 
 
 def split(classifier: keras.Model) -> tuple[keras.Model, keras.layers.Dense]:

@@ -136,13 +136,22 @@ class ADDA(Adversary):
     First encoder and classifier learn the source. Then a copy of the encoder, started there, learns to make
     target features that a discriminator takes for the source's; the source encoder and the classifier stay.
 
-    The second phase takes a tenth of the step size: nothing else holds the features where the classifier
-    knows them.
+    The encoder takes small steps, the discriminator full ones: nothing else holds the features where the
+    classifier knows them, and a discriminator that lags behind is fooled by features that run past the
+    source's.
 
     Tzeng et al. 2017, "Adversarial Discriminative Domain Adaptation".
+
+    Args:
+        weight, rise, hidden: see `Adversary`.
+        share: of the step size that the encoder takes, 0 to 1.
     """
 
     starts_from_source = True
+
+    def __init__(self, *args: Any, share: float = 0.05, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.share = share
 
     def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:
         super().prepare(encoder, last)
@@ -164,7 +173,7 @@ class ADDA(Adversary):
 
     def fit(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
         self.source_encoder.set_weights(adapter.encoder.get_weights())
-        with adapter.learning(adapter.encoder, share=0.1):
+        with adapter.learning(adapter.encoder, share=self.share):
             return adapter.stock_fit(pairs, **options)
 
 
