@@ -5,7 +5,8 @@
 Digits: LeNetBN from end to end, 1,000 images a domain. Emoji: the head on kept features of EfficientNetLite0,
 297 images a domain. All methods have the same epochs, step size and batch; nothing is tuned to a task, and
 the last epoch counts. Target labels serve to train the ceiling and to judge. Writes `domain_adaptation.json`
-beside this file after each method, and leaves out what stands there: delete it to start anew.
+beside this file after each method, and leaves out what stands there: delete it to start anew. The figure
+`domain_adaptation.png` is drawn from it.
 """
 
 import json
@@ -24,6 +25,7 @@ TASKS = {
     "emoji": [("twemoji", "openmoji"), ("twemoji", "line"), ("openmoji", "line")],
 }
 EPOCHS = {"digits": 6, "emoji": 40}
+NAMES = [f"{source} -> {target}" for family in TASKS.values() for source, target in family]
 BASELINES = ("source only", "ceiling")
 
 
@@ -43,6 +45,7 @@ def main() -> None:
             rows += future.result()
             RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
     print(table(rows, arms))
+    draw(rows)
 
 
 def one_thread() -> None:
@@ -119,11 +122,10 @@ def table(rows: list[dict[str, Any]], arms: list[str]) -> str:
     frame = pd.DataFrame(rows)
     over_seeds = frame.groupby(["task", "method"])["accuracy"].agg(["mean", "std"]) * 100
     seconds = frame.groupby(["family", "method"])["seconds"].median()
-    tasks = [f"{one} -> {other}" for family in TASKS.values() for one, other in family]
-    lines = [f"| method | {' | '.join(tasks)} | s digits | s emoji |", "|---" * (len(tasks) + 3) + "|"]
+    lines = [f"| method | {' | '.join(NAMES)} | s digits | s emoji |", "|---" * (len(NAMES) + 3) + "|"]
     for arm in arms:
         cells = []
-        for task in tasks:
+        for task in NAMES:
             mean, spread = over_seeds.loc[(task, arm)]
             low, high = (over_seeds.loc[(task, each), "mean"] for each in BASELINES)
             sign = " *" if mean >= (low + high) / 2 else " -" if mean < low else ""
@@ -131,6 +133,29 @@ def table(rows: list[dict[str, Any]], arms: list[str]) -> str:
         times = [f"{seconds[family, arm]:.1f}" for family in TASKS]
         lines.append(f"| {arm} | {' | '.join([*cells, *times])} |")
     return "\n".join(lines)
+
+
+def draw(rows: list[dict[str, Any]]) -> None:
+    """Draw how much of the gap between source only and ceiling each method closes on each task."""
+    import matplotlib.pyplot as plt
+    import numpy as np
+    import pandas as pd
+
+    mean = pd.DataFrame(rows).groupby(["method", "task"])["accuracy"].mean().unstack()[NAMES]
+    low, high = (mean.loc[each] for each in BASELINES)
+    closed = ((mean - low) / (high - low)).drop(list(BASELINES))
+    closed = closed.loc[closed.mean(axis=1).sort_values(ascending=False).index]
+    figure = plt.figure(figsize=(8, 7), layout="constrained")
+    ax = figure.subplots()
+    image = ax.imshow(closed, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+    for (row, column), share in np.ndenumerate(closed.to_numpy()):
+        colour = "white" if abs(share) > 0.6 else "black"
+        ax.text(column, row, f"{share:.0%}", ha="center", va="center", fontsize=8, color=colour)
+    headings = [f"{task}\n{low[task]:.0%} to {high[task]:.0%}".replace("-> ", "\n-> ") for task in NAMES]
+    ax.set_xticks(range(len(NAMES)), headings, fontsize=8)
+    ax.set_yticks(range(len(closed)), closed.index)
+    figure.colorbar(image, label="share of the gap from source only to ceiling that is closed")
+    figure.savefig(RESULTS.with_suffix(".png"), dpi=110)
 
 
 if __name__ == "__main__":

@@ -157,6 +157,27 @@ def backbone_of(model: keras.Model) -> keras.Model:
     return found[0]
 
 
+def cut_last(classifier: keras.Model) -> tuple[keras.Model, keras.layers.Dense]:
+    """Cut a classifier in two that share its layers: inputs to features, and the last layer.
+
+    Raises:
+        TlkitError: the last layer is not a dense one with a softmax.
+    """
+    layers = [layer for layer in classifier.layers if not isinstance(layer, keras.layers.InputLayer)]
+    if isinstance(layers[-1], keras.Sequential):
+        layers += layers.pop().layers
+    last = layers.pop()
+    if not isinstance(last, keras.layers.Dense) or last.activation is not keras.activations.softmax:
+        raise TlkitError(
+            f"{classifier.name!r} ends with {type(last).__name__} {last.name!r}; expected a Dense layer with "
+            "a softmax, as build_classifier(...) and join(...) make it."
+        )
+    x = classifier.inputs[0]
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(classifier.inputs[0], x, name=classifier.name), last
+
+
 def normalizations(network: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Return the BatchNormalization layers of a network, those within its parts too."""
     return [layer for layer in leaves(network) if isinstance(layer, keras.layers.BatchNormalization)]

@@ -141,7 +141,7 @@ def _report_skipped(root: Path, skipped: list[str], n: int) -> None:
             f"{message} That is more than {UNREADABLE_LIMIT:.0%}: copy the folder again from where it came, "
             "or remove these files."
         )
-    warnings.warn(f"{message} They are left out; see Dataset.skipped.", TlkitWarning, stacklevel=2)
+    warnings.warn(f"{message} They are left out.", TlkitWarning, stacklevel=2)
 
 
 def _duplicates(digests: list[bytes], names: list[str], part: list[str]) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ import pytest
 from tlkit.data import Split
 from tlkit.errors import DataError, NoLabelsError, TlkitError
 from tlkit.models import build_classifier, restart
-from tlkit.techniques.domain_adaptation import CDAN, DANN, JAN, MCD, MMD, DomainAdapter, pair
+from tlkit.techniques.domain_adaptation import CDAN, DANN, JAN, KLIEP, MCD, MMD, DomainAdapter, pair
 
 RNG = np.random.default_rng(0)
 LOSS = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
@@ -96,7 +96,8 @@ def test_the_logs_name_both_terms_and_validation_has_neither(adapted, shifted):
     )
 
 
-def test_callbacks_and_mixed_precision_work():
+@pytest.mark.parametrize("method", [JAN, KLIEP])
+def test_callbacks_and_mixed_precision_work(method):
     class Seen(keras.callbacks.Callback):
         batches = 0
 
@@ -108,7 +109,7 @@ def test_callbacks_and_mixed_precision_work():
         model = build_classifier("LeNet", 3, weights=None)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
-    adapter, seen = DomainAdapter(model, JAN()), Seen()
+    adapter, seen = DomainAdapter(model, method()), Seen()
     adapter.compile("adam", **LOSS)
     pairs = pair((images(32), np.arange(32) % 3), images(32, 1), batch_size=16)
     history = adapter.fit(pairs, epochs=2, callbacks=[seen], verbose=0)

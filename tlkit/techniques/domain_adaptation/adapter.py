@@ -10,7 +10,7 @@ from keras import ops
 
 from tlkit.data import Split
 from tlkit.errors import TlkitError
-from tlkit.models import leaves, normalizations
+from tlkit.models import cut_last, leaves, normalizations
 from tlkit.techniques.domain_adaptation.alignment import Alignment, Domain
 from tlkit.techniques.domain_adaptation.callbacks import KeepBest, StopAtNaN
 from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
@@ -47,7 +47,7 @@ class DomainAdapter(keras.Model):
     def __init__(self, classifier: keras.Model, alignment: Alignment, **options: Any) -> None:
         super().__init__(**options)
         self.classifier = classifier
-        self.encoder, self.last = split(classifier)
+        self.encoder, self.last = cut_last(classifier)
         self.alignment = alignment
         alignment.prepare(self.encoder, self.last)
         self.supervised_loss = keras.metrics.Mean("supervised_loss")
@@ -95,9 +95,11 @@ class DomainAdapter(keras.Model):
         target = Domain(x["target"], y_pred["target_features"], y_pred["target"])
         strength = self.alignment.strength(ops.minimum(self.done / self.planned, 1.0))
         alignment = self.alignment.loss(source, target, strength)
-        self.supervised_loss.update_state(supervised)
+        # of a loss of 1, the part that Keras gives to each replica of a distribution
+        part = keras.losses.MeanAbsoluteError()(ops.zeros((1, 1)), ops.ones((1, 1)))
+        self.supervised_loss.update_state(supervised / part)
         self.alignment_loss.update_state(alignment)
-        return supervised + alignment
+        return supervised + part * alignment
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         if isinstance(y_pred, dict):
@@ -120,6 +122,8 @@ class DomainAdapter(keras.Model):
         **options: Any,
     ) -> keras.callbacks.History:
         """Train as Keras does, on `pair(source, target)`.
+
+        The classifier itself is compiled with plain SGD at the end: saved, it then opens anywhere.
 
         Args:
             x: the two domains.
@@ -168,7 +172,6 @@ class DomainAdapter(keras.Model):
         self.planned.assign(float(max(1, epochs * len(x))))
         shared = {"epochs": epochs, "validation_data": held_out, "callbacks": watch, "verbose": verbose}
         history = self.alignment.fit(self, x, **shared, **options)
-        # a saved classifier must open anywhere, and an optimizer is state of training
         self.classifier.compile("sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
         return history
 
@@ -238,27 +241,6 @@ class DomainAdapter(keras.Model):
                 super().update_step(gradient, variable, learning_rate * (share if path in slow else 1.0))
 
         return Fresh.from_config(optimizer.get_config())
-
-
-def split(classifier: keras.Model) -> tuple[keras.Model, keras.layers.Dense]:
-    """Cut a classifier in two that share its layers: inputs to features, and the last layer.
-
-    Raises:
-        TlkitError: the last layer is not a dense one with a softmax.
-    """
-    layers = [layer for layer in classifier.layers if not isinstance(layer, keras.layers.InputLayer)]
-    if isinstance(layers[-1], keras.Sequential):
-        layers += layers.pop().layers
-    last = layers.pop()
-    if not isinstance(last, keras.layers.Dense) or last.activation is not keras.activations.softmax:
-        raise TlkitError(
-            f"{classifier.name!r} ends with {type(last).__name__} {last.name!r}; expected a Dense layer with "
-            "a softmax, as build_classifier(...) and join(...) make it."
-        )
-    x = classifier.inputs[0]
-    for layer in layers:
-        x = layer(x)
-    return keras.Model(classifier.inputs[0], x, name=classifier.name), last
 
 
 def _inputs_and_labels(held_out: Split | tuple[Any, Any] | None) -> tuple[Any, Any] | None:

@@ -33,7 +33,8 @@ class KLIEP(Alignment):
 
     def fit(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
         source, target = (
-            adapter.encoder.predict(each[:], verbose=0) for each in (pairs.source, pairs.target)
+            adapter.encoder.predict(each[:], verbose=0).astype("float32")
+            for each in (pairs.source, pairs.target)
         )
         return adapter.stock_fit(pairs.weighted(self.importance(source, target)), **options)
 
