@@ -71,6 +71,25 @@ def test_a_restarted_adapter_trains_as_at_first(method, small):
     np.testing.assert_allclose(losses[0], losses[2], rtol=1e-4)
 
 
+def test_parts_take_their_share_of_a_step_and_the_method_all_of_it(small, draw_kernels):
+    x = RNG.normal(size=(64, 2)).astype("float32")
+    steps = []
+    for share in (1.0, 0.1):
+        network, method = small(), DANN(rise=None)
+        adapter = DomainAdapter(network, method)
+        draw_kernels(method, seed=103)
+        adapter.compile(keras.optimizers.SGD(0.1), **LOSS)
+        parts = network, method.discriminator
+        before = [part.get_weights() for part in parts]
+        with adapter.learning(network, share=share):
+            adapter.stock_fit(pair((x, np.arange(64) % 2), x + 1, batch_size=64), verbose=0)
+        assert float(adapter.optimizer.learning_rate) == pytest.approx(0.1)  # for the next fit
+        steps.append([part.get_weights()[0] - old[0] for part, old in zip(parts, before, strict=True)])
+    np.testing.assert_allclose(steps[1][0], 0.1 * steps[0][0], rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(steps[1][1], steps[0][1], rtol=1e-3, atol=1e-6)
+    assert min(np.abs(step).max() for step in steps[0]) > 1e-4
+
+
 def test_the_same_seed_gives_the_same_result(adapted, small):
     runs = [adapted(DANN(), network=small(), epochs=2)[0].classifier.get_weights() for _ in range(2)]
     for one, other in zip(*runs, strict=True):
