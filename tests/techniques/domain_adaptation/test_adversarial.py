@@ -86,6 +86,20 @@ def test_adda_leaves_the_source_encoder_and_the_classifier_bit_identical(shifted
     assert adapter.last.trainable
 
 
+def test_adda_drops_features_of_both_domains_or_of_none():
+    layers = keras.layers
+    last = layers.Dense(3)
+    encoder = keras.Sequential([keras.Input((4,)), layers.BatchNormalization(), layers.Dropout(0.5)])
+    method = ADDA()
+    method.prepare(encoder, last)
+    x = RNG.normal(size=(50, 4)).astype("float32")
+    for training, low, high in ((True, 0.3, 0.7), (False, 0.0, 0.0)):
+        for features in method.encode(encoder, x, x, training):
+            assert low <= np.mean(ops.convert_to_numpy(features) == 0) <= high
+    mean = method.source_encoder.layers[0].moving_mean
+    np.testing.assert_array_equal(ops.convert_to_numpy(mean), 0)  # it stays as it was
+
+
 def test_adda_does_not_teach_the_discriminator_by_what_should_fool_it():
     keras.utils.set_random_seed(0)
     method = ADDA()

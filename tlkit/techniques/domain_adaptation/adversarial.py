@@ -159,7 +159,8 @@ class ADDA(Adversary):
         self.source_encoder.trainable = False
 
     def encode(self, encoder: keras.Model, source: Any, target: Any, training: bool) -> tuple[Any, Any]:
-        return self.source_encoder(source, training=False), encoder(target, training=training)
+        # with dropout on both sides: else the discriminator finds the target by its zeros
+        return self.source_encoder(source, training=training), encoder(target, training=training)
 
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
         judged = self.judge(ops.stop_gradient(source.features), ops.stop_gradient(target.features))
