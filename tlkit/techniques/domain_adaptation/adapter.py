@@ -208,7 +208,8 @@ class DomainAdapter(keras.Model):
         """Let only these parts of the classifier learn within the block, and the method's own layers.
 
         What was frozen within a part stays so; a single layer learns in any case. The parts take `share` of
-        the step size, the method's own layers all of it.
+        the step size, the method's own layers all of it. (Not on PyTorch: its optimizers move all variables
+        at once, by full steps.)
         """
         layers = leaves(self.classifier)
         before = [layer.trainable for layer in layers]
