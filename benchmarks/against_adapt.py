@@ -62,7 +62,7 @@ def write(path: Path) -> None:
     np.savez(path, xs=source.images[:2000], ys=source.labels[:2000], xt=images, yt=labels)
 
 
-def tlkit(method: str, seed: int, xs: Any, ys: Any, xt: Any, clock: Any) -> Any:
+def train_tlkit(method: str, seed: int, xs: Any, ys: Any, xt: Any, clock: Any) -> Any:
     """Return class probabilities of the target."""
     import keras
 
@@ -79,7 +79,7 @@ def tlkit(method: str, seed: int, xs: Any, ys: Any, xt: Any, clock: Any) -> Any:
     return model.predict(xt, verbose=0)
 
 
-def adapt(method: str, seed: int, xs: Any, ys: Any, xt: Any, clock: Any) -> Any:
+def train_adapt(method: str, seed: int, xs: Any, ys: Any, xt: Any, clock: Any) -> Any:
     """Return the same of ADAPT, as its documentation uses it."""
     import adapt.feature_based
     import tensorflow as tf
@@ -116,7 +116,7 @@ def run(side: str, method: str, seed: str, data: str) -> None:
     import numpy as np
 
     given, ends = np.load(data), []
-    train = {"tlkit": tlkit, "adapt": adapt}[side]
+    train = {"tlkit": train_tlkit, "adapt": train_adapt}[side]
     images = (given[name] for name in ("xs", "ys", "xt"))
     p = np.asarray(train(method, int(seed), *images, lambda *_: ends.append(time.perf_counter())))
     accuracy = float((p.argmax(axis=1) == given["yt"]).mean())

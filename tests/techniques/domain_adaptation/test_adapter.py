@@ -71,6 +71,17 @@ def test_a_restarted_adapter_trains_as_at_first(method, small):
     np.testing.assert_allclose(losses[0], losses[2], rtol=1e-4)
 
 
+def test_the_seed_of_the_pairs_alone_orders_the_batches(small):
+    x, losses = RNG.normal(size=(80, 2)).astype("float32"), []
+    for seed in (1, 2):
+        adapter = DomainAdapter(small(), MMD())
+        adapter.compile(keras.optimizers.SGD(0.5), **LOSS)
+        keras.utils.set_random_seed(seed)
+        pairs = pair((x, np.arange(80) % 2), x + 1, batch_size=8)
+        losses += adapter.fit(pairs, epochs=1, verbose=0).history["loss"]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_parts_take_their_share_of_a_step_and_the_method_all_of_it(small, draw_kernels):
     x = RNG.normal(size=(64, 2)).astype("float32")
     steps = []

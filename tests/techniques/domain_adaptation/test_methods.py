@@ -24,9 +24,9 @@ GROWING = ("afn",)  # longer features: no help against a shift
 SEEDS, EPOCHS, BATCH = (3, 4, 5), 40, 50
 
 
-def plan(batches=8):
+def plan():
     """Return a new optimizer for the whole training: steps that become small, as Ganin et al. take them."""
-    schedule = keras.optimizers.schedules.CosineDecay(5e-3, EPOCHS * batches)
+    schedule = keras.optimizers.schedules.CosineDecay(5e-3, EPOCHS * 8)  # of 8 batches
     return keras.optimizers.Adam(schedule)
 
 
