@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tlkit.data import Card, Dataset, Split
-from tlkit.errors import DataError, NoLabelsError
+from tlkit.errors import DataError, NoLabelsError, UnknownNameError
 
 
 @pytest.fixture
@@ -145,3 +145,60 @@ def test_a_dataset_shows_itself_in_a_few_lines(split):
     ]
     assert list(dataset.splits) == ["train", "test"]
     assert dataset.image_size == 4
+
+
+def test_a_few_of_each_class_are_nested_for_one_seed_and_differ_by_seed(split):
+    one, two, three = (set(split.few(n, seed=5).names) for n in (1, 2, 3))
+    assert one < two < three
+    assert np.bincount(split.few(2, seed=5).labels).tolist() == [2, 2, 2]
+    assert len({tuple(split.few(1, seed=seed).names) for seed in range(20)}) > 5
+    np.testing.assert_array_equal(split.few(2, seed=5).images, split.few(2, seed=5).images)
+
+
+def test_a_few_keep_what_is_known_of_each(split):
+    few = split.few(2)
+    place = [split.names.tolist().index(name) for name in few.names]
+    assert place == sorted(place)
+    np.testing.assert_array_equal(few.images, split.images[place])
+    assert few.attributes["group"].tolist() == few.labels.astype(str).tolist()
+
+
+def test_more_than_a_class_has_is_refused(split):
+    with pytest.raises(DataError, match="Class 1 has 3 examples, 4 of each were"):
+        split.few(4)
+    with pytest.raises(DataError, match="at least 1"):
+        split.few(0)
+    with pytest.raises(NoLabelsError):
+        split.unlabelled().few(1)
+
+
+@pytest.fixture
+def dataset(split):
+    card = Card("mine", "My pictures", "", "CC0", "", "", ["a", "b", "c"], {"train": 10, "test": 5}, 4)
+    duplicates = [("a.png", "a.png"), ("b.png", "b.png")]
+    return Dataset(split, None, split.subset(slice(5)), ["a", "b", "c"], card, duplicates=duplicates)
+
+
+def test_some_classes_alone_are_numbered_in_the_given_order(dataset):
+    some = dataset.only(["c", "a"])
+    assert some.class_names == some.card.classes == ["c", "a"]
+    assert some.train.names.tolist() == [f"{n}.png" for n in "acdfgij"]
+    assert some.train.labels.tolist() == [1, 0, 1, 0, 1, 0, 1]
+    assert some.train.attributes["group"].tolist() == ["0", "2", "0", "2", "0", "2", "0"]
+    np.testing.assert_array_equal(some.train.images, dataset.train.images[[0, 2, 3, 5, 6, 8, 9]])
+    assert some.validation is None
+    assert some.card.counts == {"train": 7, "test": 3}
+    assert some.card.licence == "CC0"
+    assert some.duplicates == [("a.png", "a.png")]
+    assert dataset.class_names == dataset.card.classes == ["a", "b", "c"]
+
+
+def test_classes_that_cannot_be_told_apart_are_refused(dataset):
+    with pytest.raises(UnknownNameError, match="no class of mine named 'd'"):
+        dataset.only(["a", "d"])
+    for names in (["a"], ["a", "a"]):
+        with pytest.raises(DataError, match="at least 2, each once, of: a, b, c"):
+            dataset.only(names)
+    unlabelled = Dataset(dataset.train, None, dataset.test.unlabelled(), dataset.class_names, dataset.card)
+    with pytest.raises(NoLabelsError):
+        unlabelled.only(["a", "b"])

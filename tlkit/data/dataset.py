@@ -1,15 +1,15 @@
 """Images with or without labels, and the splits of a data set."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tlkit.data.cards import Card
 from tlkit.data.images import ImageFiles, digest
-from tlkit.errors import DataError, NoLabelsError
+from tlkit.errors import DataError, NoLabelsError, UnknownNameError
 
 if TYPE_CHECKING:
     import keras
@@ -109,6 +109,30 @@ class Split:
             {key: values[chosen] for key, values in self.attributes.items()},
         )
 
+    def few(self, per_class: int, *, seed: int = 0) -> "Split":
+        """Return that many examples of each class, chosen at random; those of few(3) lie in few(10).
+
+        Raises:
+            DataError: `per_class` is below 1, or a class has fewer examples.
+            NoLabelsError: the split is unlabelled.
+
+        >>> split = Split(np.zeros((6, 8, 8, 3), "uint8"), [0, 0, 0, 1, 1, 1])
+        >>> split.few(2).labels.tolist()
+        [0, 0, 1, 1]
+        """
+        if per_class < 1:
+            raise DataError(f"{per_class} examples of each class were asked for; ask for at least 1.")
+        chosen: list[int] = []
+        for label in np.unique(self.labels):
+            members = np.flatnonzero(self.labels == label)
+            if len(members) < per_class:
+                raise DataError(
+                    f"Class {label} has {len(members)} examples, {per_class} of each were asked for. Ask for "
+                    "fewer, or leave out the small classes: Dataset.only(names)."
+                )
+            chosen += np.random.default_rng([seed, label]).permutation(members)[:per_class].tolist()
+        return self.subset(sorted(chosen))
+
     def unlabelled(self) -> "Split":
         """Return the same images alone: without labels, without attributes, and with numbers for names.
 
@@ -178,6 +202,39 @@ class Dataset:
         """The splits that exist, by name."""
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in named.items() if split is not None}
+
+    def only(self, class_names: Iterable[str]) -> "Dataset":
+        """Return the named classes alone, numbered in the given order; the card's checksum is the whole's.
+
+        Raises:
+            UnknownNameError: there is no such class.
+            DataError: fewer than 2 classes, or one twice.
+            NoLabelsError: a split is unlabelled.
+        """
+        wanted = list(class_names)
+        for name in wanted:
+            if name not in self.class_names:
+                raise UnknownNameError(f"class of {self.card.name}", name, self.class_names)
+        if len(wanted) < 2 or len(set(wanted)) < len(wanted):
+            raise DataError(
+                f"The classes {wanted} were asked for; expected at least 2, each once, of: "
+                f"{', '.join(self.class_names)}."
+            )
+        place = np.full(len(self.class_names), -1)
+        place[[self.class_names.index(name) for name in wanted]] = range(len(wanted))
+        parts: dict[str, Any] = {}
+        for name, split in self.splits.items():
+            kept = split.subset(place[split.labels] >= 0)
+            parts[name] = Split(kept.images, place[kept.labels], kept.names, kept.attributes)
+        counts = {name: len(split) for name, split in parts.items()}
+        here = {name for split in parts.values() for name in split.names.tolist()}
+        return replace(
+            self,
+            **parts,
+            class_names=wanted,
+            card=replace(self.card, classes=wanted, counts=counts),
+            duplicates=[pair for pair in self.duplicates if here.issuperset(pair)],
+        )
 
     def __repr__(self) -> str:
         shown = ", ".join(self.class_names[:12]) + (", ..." if len(self.class_names) > 12 else "")
