@@ -132,6 +132,37 @@ def test_arms_are_compared_by_every_seed_and_their_mean(table):
     assert ax.lines[0].get_xdata() == pytest.approx([0.4, 0.6])
 
 
+def test_a_curve_is_the_mean_of_each_arm_at_each_value_with_its_spread():
+    table = pd.DataFrame(
+        [
+            {"arm": arm, "labels": labels, "accuracy": base + labels / 100 + seed / 10}
+            for arm, base in (("scratch", 0.1), ("$x^{$", 0.4))
+            for labels in (30, 1)
+            for seed in (0, 1, 2)
+        ]
+    )
+    ax = plots.curves(table, "labels", predicted={"scratch": {1: 0.9}}, quantity="test accuracy")
+    draw(ax)
+    assert ax.get_xscale() == "log"
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "30"]
+    assert ax.lines[0].get_xydata() == pytest.approx(np.array([[1, 0.21], [30, 0.5]]))
+    band = ax.collections[0].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == pytest.approx((0.11, 0.6))
+    assert sorted(ax.lines[1].get_ydata()) == pytest.approx([0.11, 0.21, 0.31, 0.4, 0.5, 0.6])
+    assert [0.9] in [list(line.get_ydata()) for line in ax.lines]
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["scratch", "$x^{$", "your prediction"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("labels", "test accuracy")
+
+
+def test_a_curve_needs_no_spread_and_no_positive_values():
+    table = pd.DataFrame({"arm": "a", "depth": [0, 1, 2], "accuracy": [0.5, np.nan, 0.7]})
+    ax = plots.curves(table, "depth")
+    draw(ax)
+    assert ax.get_xscale() == "linear"
+    assert ax.lines[0].get_xdata().tolist() == [0, 2]
+
+
 def test_frozen_stages_are_coloured_by_their_state():
     table = pd.DataFrame(
         {"parameters": [1000, 1000, 10], "trainable parameters": [0, 900, 3]}, index=["low", "high", "head"]

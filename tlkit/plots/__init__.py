@@ -1,6 +1,7 @@
 """Figures on axes: each function draws onto the axes it is given, or makes some, and returns them."""
 
 from tlkit.plots.adaptation import class_gains, discriminator, domains
+from tlkit.plots.curves import curves
 from tlkit.plots.networks import frozen
 from tlkit.plots.pictures import heatmap, images, overlay
 from tlkit.plots.results import compare, confusion, learning_curves
@@ -11,6 +12,7 @@ __all__ = [
     "class_gains",
     "compare",
     "confusion",
+    "curves",
     "discriminator",
     "domains",
     "frozen",

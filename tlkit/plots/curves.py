@@ -1,0 +1,66 @@
+"""A result against what was varied, such as accuracy against the number of labels."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
+
+from tlkit.plots.style import PALETTE, axes_or_new, lighten, shortened
+
+MARKERS = "osD^vP"
+
+
+def curves(
+    table: pd.DataFrame,
+    x: str,
+    value: str = "accuracy",
+    ax: Axes | None = None,
+    *,
+    predicted: Mapping[str, Mapping[float, float]] | None = None,
+    quantity: str | None = None,
+    setting: str | None = None,
+) -> Axes:
+    """Draw one line an arm: the mean over the seeds, a band of one standard deviation, a point each seed.
+
+    The x axis is logarithmic where all values are above 0, and its ticks are the values.
+
+    Args:
+        table: of `tlkit.compare` with settings, or any with `arm` and the two columns below.
+        x: the column of what was varied, numbers.
+        value: the column of what was measured.
+        predicted: what the learner expected: arm to value by x, drawn as a diamond.
+        quantity, setting: the labels of the axes; the columns' names by default.
+
+    >>> table = pd.DataFrame({"arm": ["a", "a"], "labels": [1, 10], "accuracy": [0.5, 0.8]})
+    >>> curves(table, "labels", setting="labels a class").get_xlabel()
+    'labels a class'
+    """
+    ax = axes_or_new(ax, (7, 3.6))
+    colors = list(PALETTE.values())
+    for index, (arm, rows) in enumerate(table.dropna(subset=[x, value]).groupby("arm", sort=False)):
+        color, marker = colors[index % 6], MARKERS[index % 6]
+        grouped = rows.groupby(x)[value]
+        mean, spread = grouped.mean(), grouped.std().fillna(0)
+        low, high = mean - spread, mean + spread
+        at = mean.index.to_numpy(float)
+        ax.fill_between(at, low, high, color=color, alpha=0.15, linewidth=0)
+        ax.plot(at, mean, color=color, linewidth=2, marker=marker, label=shortened(str(arm), 40))
+        ax.plot(rows[x], rows[value], linestyle="", marker=marker, color=color, markersize=3, alpha=0.5)
+        if guess := (predicted or {}).get(str(arm)):
+            ax.plot(list(guess), list(guess.values()), "D", color=color, markeredgecolor="black")
+    if predicted:
+        ax.plot([], [], "D", color="white", markeredgecolor="black", label="your prediction")
+    values = np.unique(table[x].dropna().to_numpy(float))
+    if len(values) and values[0] > 0:
+        ax.set_xscale("log")
+    ax.set_xticks(values, [f"{each:g}" for each in values])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set(xlabel=setting or x, ylabel=quantity or value)
+    ax.grid(axis="y", color="#EEEEEE")
+    ax.set_axisbelow(True)
+    for text in ax.legend(frameon=False, fontsize=9).get_texts():
+        text.set_parse_math(False)
+    lighten(ax)
+    return ax
