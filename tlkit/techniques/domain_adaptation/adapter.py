@@ -12,10 +12,11 @@ from tlkit.data import Split
 from tlkit.errors import TlkitError
 from tlkit.models import cut_last, leaves, normalizations
 from tlkit.techniques.domain_adaptation.alignment import Alignment, Domain
-from tlkit.techniques.domain_adaptation.callbacks import KeepBest, StopAtNaN
+from tlkit.techniques.domain_adaptation.callbacks import KeepBest
 from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
 from tlkit.techniques.domain_adaptation.pairs import Pairs
 from tlkit.techniques.domain_adaptation.selection import MOST
+from tlkit.techniques.training import StopAtNaN, replica_share
 
 
 class DomainAdapter(keras.Model):
@@ -95,8 +96,7 @@ class DomainAdapter(keras.Model):
         target = Domain(x["target"], y_pred["target_features"], y_pred["target"])
         strength = self.alignment.strength(ops.minimum(self.done / self.planned, 1.0))
         alignment = self.alignment.loss(source, target, strength)
-        # of a loss of 1, the part that Keras gives to each replica of a distribution
-        part = keras.losses.MeanAbsoluteError()(ops.zeros((1, 1)), ops.ones((1, 1)))
+        part = replica_share()
         self.supervised_loss.update_state(supervised / part)
         self.alignment_loss.update_state(alignment)
         return supervised + part * alignment
@@ -156,7 +156,12 @@ class DomainAdapter(keras.Model):
                 "bottleneck=256)."
             )
         held_out = _inputs_and_labels(validation_data)
-        watch = [*callbacks, StopAtNaN(self.classifier, type(self.alignment).__name__)]
+        terms = {
+            "supervised_loss": "the supervised loss",
+            "alignment_loss": f"the loss of {type(self.alignment).__name__}",
+        }
+        advice = "Use a smaller learning rate, or a smaller weight of the method."
+        watch = [*callbacks, StopAtNaN(self.classifier, terms, advice)]
         if select is not None:
             rows = np.random.default_rng(x.seed).permutation(len(x.target))[:MOST]
             target = x.target[np.sort(rows)]

@@ -1,6 +1,5 @@
-"""What watches an adaptation while it trains: which epoch to keep, and when to stop."""
+"""What watches an adaptation while it trains: which epoch to keep."""
 
-import math
 from typing import Any, Protocol
 
 import keras
@@ -75,28 +74,3 @@ class KeepBest(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         if self._weights is not None:
             self.adapter.classifier.set_weights(self._weights)
-
-
-class StopAtNaN(keras.callbacks.Callback):
-    """Stop with an error that says which term of the loss is no number; nothing but that epoch is lost."""
-
-    def __init__(self, network: keras.Model, method: str) -> None:
-        super().__init__()
-        self.network, self.method = network, method
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self._weights = self.network.get_weights()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        logs = logs or {}
-        if math.isfinite(logs.get("loss", 0.0)):
-            self._weights = self.network.get_weights()
-            return
-        self.network.set_weights(self._weights)
-        terms = {"supervised_loss": "the supervised loss", "alignment_loss": f"the loss of {self.method}"}
-        broken = [said for term, said in terms.items() if not math.isfinite(logs.get(term, 0.0))]
-        raise TlkitError(
-            f"{' and '.join(broken) or 'the loss'} became {logs['loss']} in epoch {epoch + 1}. The "
-            "classifier has the weights of the epoch before. Use a smaller learning rate, or a smaller "
-            "weight of the method."
-        )

@@ -1,0 +1,161 @@
+"""How much each task counts in a step: the rule's base, and the rules that look at the losses alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tlkit.errors import TlkitError, UnknownNameError
+from tlkit.techniques.multi_task.tasks import Task
+
+
+class Balancing(keras.Layer):
+    """A rule that gives each task a weight in every step. A rule overrides `weigh`.
+
+    Attributes:
+        sees_gradients: the rule needs the tasks' gradients, so a step goes back through the network once for
+            each task.
+        weighs_heads: the weights hold for the heads too, not for the shared layers alone.
+    """
+
+    sees_gradients = False
+    weighs_heads = True
+
+    def prepare(self, tasks: Mapping[str, Task]) -> None:
+        """Make the rule's own variables for these tasks."""
+
+    def restart(self) -> None:
+        """Give the variables their first values; every `fit` begins with this."""
+
+    def weigh(self, losses: Any, products: Any = None) -> Any:
+        """Return the weight of each task, float32 `(tasks,)`.
+
+        Args:
+            losses: float32 `(tasks,)`, of this batch; 0 for a task without labels in it.
+            products: float32 `(tasks, tasks)`, inner products of the tasks' gradients with respect to the
+                shared layers, where the rule sees gradients.
+        """
+        raise NotImplementedError
+
+    def penalty(self, losses: Any) -> Any:
+        """Return what is added to the weighted sum of the losses: a scalar."""
+        return ops.zeros(())
+
+    def epoch_ended(self, losses: Sequence[float]) -> None:
+        """Take note of the mean loss of each task over an epoch."""
+
+
+class EqualWeights(Balancing):
+    """The plain sum of the losses: the baseline that is hard to beat.
+
+    Kurin et al. 2022, "In Defense of the Unitary Scalarization for Deep Multi-Task Learning".
+    """
+
+    def weigh(self, losses: Any, products: Any = None) -> Any:
+        return ops.ones_like(losses)
+
+
+class FixedWeights(Balancing):
+    """A sum with weights of your own.
+
+    Args:
+        by_task: weight of each task, above 0, by its name; 1 for those that are not named.
+    """
+
+    def __init__(self, by_task: Mapping[str, float], **options: Any) -> None:
+        super().__init__(**options)
+        self.by_task = dict(by_task)
+
+    def prepare(self, tasks: Mapping[str, Task]) -> None:
+        for name, weight in self.by_task.items():
+            if name not in tasks:
+                raise UnknownNameError("task", name, tasks)
+            if not weight > 0:
+                raise TlkitError(f"The weight {weight} of task {name!r} is not above 0; leave the task out.")
+        self._fixed = np.array([self.by_task.get(name, 1.0) for name in tasks], "float32")
+
+    def weigh(self, losses: Any, products: Any = None) -> Any:
+        return ops.convert_to_tensor(self._fixed)
+
+
+class RandomWeights(Balancing):
+    """New random weights in every step, a softmax of normal draws: as honest a baseline as equal weights.
+
+    Lin, Feiyang, Zhang & Tsang 2022, "Reasonable Effectiveness of Random Weighting".
+
+    Args:
+        seed: of the draws.
+    """
+
+    def __init__(self, seed: int = 0, **options: Any) -> None:
+        super().__init__(**options)
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def weigh(self, losses: Any, products: Any = None) -> Any:
+        draws = keras.random.normal(losses.shape, seed=self.generator)
+        return losses.shape[0] * ops.softmax(draws)
+
+
+class UncertaintyWeights(Balancing):
+    """Learn the noise of each task: exp(-s) likelihood L + s / 2, with s = log sigma^2.
+
+    The likelihood's factor is 1/2 for regression and 1 for classes. A task whose loss stays large gets a
+    small weight. For a fixed loss the optimum is sigma^2 = 2 likelihood L. The variances learn with the
+    optimizer's step size, slowly where that is small.
+
+    Kendall, Gal & Cipolla 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry and
+    Semantics".
+    """
+
+    def prepare(self, tasks: Mapping[str, Task]) -> None:
+        self._likelihood = np.array([task.likelihood for task in tasks.values()], "float32")
+        self.log_variance = self.add_weight(shape=(len(tasks),), initializer="zeros", name="log_variance")
+
+    def restart(self) -> None:
+        self.log_variance.assign(ops.zeros_like(self.log_variance))
+
+    def weigh(self, losses: Any, products: Any = None) -> Any:
+        return self._likelihood * ops.exp(-self.log_variance)
+
+    def penalty(self, losses: Any) -> Any:
+        has_labels = ops.cast(losses > 0, "float32")
+        return ops.sum(has_labels * self.log_variance) / 2
+
+
+class DynamicWeightAverage(Balancing):
+    """More weight for the tasks whose loss fell less over the last two epochs.
+
+    w = tasks * softmax(r / temperature), r = loss of the last epoch / loss of the one before.
+    The first two epochs have equal weights.
+
+    Liu, Johns & Davison 2019, "End-to-End Multi-Task Learning with Attention".
+
+    Args:
+        temperature: a large one makes the weights more equal; above 0.
+    """
+
+    def __init__(self, temperature: float = 2.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.temperature = temperature
+        self._epochs: list[np.ndarray] = []
+
+    def prepare(self, tasks: Mapping[str, Task]) -> None:
+        self.current = self.add_weight(
+            shape=(len(tasks),), initializer="ones", trainable=False, name="weights"
+        )
+
+    def restart(self) -> None:
+        self._epochs = []
+        self.current.assign(ops.ones_like(self.current))
+
+    def weigh(self, losses: Any, products: Any = None) -> Any:
+        return ops.convert_to_tensor(self.current)
+
+    def epoch_ended(self, losses: Sequence[float]) -> None:
+        self._epochs = [*self._epochs[-1:], np.maximum(losses, 1e-12)]
+        if len(self._epochs) == 2:
+            scores = self._epochs[1] / self._epochs[0] / self.temperature
+            odds = np.exp(scores - scores.max())
+            self.current.assign((len(odds) * odds / odds.sum()).astype("float32"))

@@ -1,0 +1,115 @@
+"""From the columns of a table to tasks, and to their labels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tlkit.data import Split
+from tlkit.errors import DataError, TlkitError, UnknownNameError
+from tlkit.techniques.multi_task.tasks import (
+    Classification,
+    MultiLabel,
+    Regression,
+    Task,
+    is_missing,
+    parts_of,
+)
+
+KINDS = ("classification", "multi-label", "regression")
+MOST_CLASSES = 0.5  # more different texts than this share of the images are no classes
+
+
+def infer_tasks(columns: Mapping[str, np.ndarray], kinds: Mapping[str, str] | None = None) -> dict[str, Task]:
+    """Choose a task for each column: numbers are regression, texts classes, texts with `|` several labels.
+
+    Args:
+        columns: values `(n,)` of the training images by name; "", "nan" and None are missing.
+        kinds: `"classification"`, `"multi-label"` or `"regression"` by column, where the guess is wrong;
+            numbers that name classes are the usual case.
+
+    Raises:
+        UnknownNameError: a kind or its column does not exist.
+        DataError: a column has no value, mixes numbers and texts, is neither numeric nor categorical, or has
+            one value only; the message names it.
+
+    >>> tasks = infer_tasks({"animal": np.array(["cat", "dog", "cat", "dog"]), "age": np.array([1, 2, 3, 4])})
+    >>> [type(task).__name__ for task in tasks.values()]
+    ['Classification', 'Regression']
+    """
+    kinds = dict(kinds or {})
+    for name, kind in kinds.items():
+        if name not in columns:
+            raise UnknownNameError("column", name, columns)
+        if kind not in KINDS:
+            raise UnknownNameError("kind of task", kind, KINDS)
+    if not columns:
+        raise DataError("The table has no column of labels. Add one a task beside the file names.")
+    return {name: _task(name, list(values), kinds.get(name)) for name, values in columns.items()}
+
+
+def labels_for(split: Split, tasks: Mapping[str, Task]) -> dict[str, np.ndarray]:
+    """Return the labels of the tasks from the split's attributes of the same names.
+
+    Raises:
+        UnknownNameError: the split has no such attribute, or a task has no such class.
+        DataError: a label does not fit its task.
+    """
+    labels = {}
+    for name, task in tasks.items():
+        if name not in split.attributes:
+            raise UnknownNameError("attribute of the images", name, split.attributes)
+        try:
+            labels[name] = task.encode(split.attributes[name])
+        except (DataError, UnknownNameError, ValueError) as error:
+            raise DataError(f"Task {name!r}: {error}") from error
+    return labels
+
+
+def _task(name: str, values: list[Any], kind: str | None) -> Task:
+    texts = [str(each).strip() for each in values if not is_missing(each)]
+    if not texts:
+        raise DataError(
+            f"All labels of {name!r} are missing. Fill some in, or remove the column from the table."
+        )
+    kind = kind or _kind(name, texts)
+    try:
+        if kind == "regression":
+            return Regression.of([np.nan if is_missing(each) else float(each) for each in values])
+        if kind == "multi-label":
+            return MultiLabel(sorted({part for text in texts for part in parts_of(text)}))
+        return Classification(sorted(set(texts), key=_natural))
+    except (TlkitError, ValueError) as error:
+        raise DataError(f"Column {name!r} as {kind}: {error}") from error
+
+
+def _kind(name: str, texts: list[str]) -> str:
+    numeric = [_is_number(text) for text in texts]
+    if all(numeric):
+        return "regression"
+    if any("|" in text for text in texts):
+        return "multi-label"
+    if any(numeric):
+        odd = texts[numeric.index(sum(numeric) < len(numeric) / 2)]
+        raise DataError(
+            f"Column {name!r} has {sum(numeric)} numbers and {len(numeric) - sum(numeric)} texts, such as "
+            f"{odd!r}. Correct these, or say that they all name classes: --kind {name}=classification."
+        )
+    classes = len(set(texts))
+    if classes > max(2, MOST_CLASSES * len(texts)):
+        raise DataError(
+            f"Column {name!r} is neither numeric nor categorical: {classes} different texts on {len(texts)} "
+            f"images, such as {texts[0]!r}. Remove it, or group the texts into classes."
+        )
+    return "classification"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def _natural(text: str) -> tuple[float, str]:
+    return (float(text) if _is_number(text) else np.inf), text

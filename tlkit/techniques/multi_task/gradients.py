@@ -1,0 +1,125 @@
+"""A training step that goes back through the network once for each task, on every backend.
+
+Keras's own step has one loss and one gradient. Balancing by gradients needs the gradient of each task; this
+is the one place that asks a backend for them.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+from keras import ops
+
+if TYPE_CHECKING:
+    from tlkit.techniques.multi_task.learner import MultiTask
+
+Rows = list[list[Any]]  # a gradient for each variable that learns, for each task
+
+
+def inner_products(rows: Rows) -> Any:
+    """Return the inner products of gradients: for `(tasks)` lists of arrays, float32 `(tasks, tasks)`.
+
+    >>> ops.convert_to_numpy(inner_products([[ops.ones((2, 2))], [ops.eye(2)]])).tolist()
+    [[4.0, 2.0], [2.0, 2.0]]
+    """
+    products: Any = 0.0
+    for gradients in zip(*rows, strict=True):
+        flat = ops.stack([ops.reshape(ops.cast(each, "float32"), (-1,)) for each in gradients])
+        products = products + ops.matmul(flat, ops.transpose(flat))
+    return products
+
+
+def cosines(products: Any) -> Any:
+    """Return the cosines between gradients from their inner products; 0 for a zero gradient."""
+    norms = ops.sqrt(ops.diagonal(products))
+    return ops.divide_no_nan(products, ops.outer(norms, norms))
+
+
+def step(learner: "MultiTask", *arguments: Any) -> Any:
+    """Train on one batch: takes and returns what `train_step` of this backend does."""
+    return STEPS[keras.backend.backend()](learner, *arguments)
+
+
+def _tensorflow(learner: "MultiTask", data: Any) -> Any:
+    import tensorflow as tf
+
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    variables = learner.trainable_variables
+    scale = learner.optimizer.scale_loss(tf.ones(()))
+    with tf.GradientTape(persistent=True) as tape:
+        y_pred = learner(x, training=True)
+        total = learner.compute_loss(x, y, y_pred, sample_weight, training=True)
+        losses = learner.task_losses(y, y_pred, sample_weight)
+        scaled = [scale * each for each in (*tf.unstack(losses), total)]
+    *rows, rest = [tape.gradient(each, variables, unconnected_gradients="zero") for each in scaled]
+    del tape
+    gradients = learner.blend([[*map(tf.convert_to_tensor, row)] for row in rows], rest, losses, scale)
+    learner.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    learner.metrics[0].update_state(total, sample_weight=tf.shape(losses)[0])
+    return learner.compute_metrics(x, y, y_pred, sample_weight)
+
+
+def _jax(learner: "MultiTask", state: Any, data: Any) -> Any:
+    import jax
+
+    trainable, fixed, optimizer, measured = state
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    with keras.StatelessScope(state_mapping=list(zip(learner.optimizer.variables, optimizer, strict=True))):
+        scale = learner.optimizer.scale_loss(ops.ones(()))
+
+    def all_losses(trainable: Any) -> Any:
+        total, (unscaled, y_pred, updated, measures) = learner.compute_loss_and_updates(
+            trainable, fixed, measured, x, y, sample_weight, training=True, optimizer_variables=optimizer
+        )
+        losses = learner.task_losses(y, y_pred, sample_weight)
+        return [*(scale * losses[i] for i in range(losses.shape[0])), total], (
+            losses,
+            unscaled,
+            y_pred,
+            updated,
+            measures,
+        )
+
+    values, backward, (losses, total, y_pred, fixed, measured) = jax.vjp(all_losses, trainable, has_aux=True)
+
+    def row(index: int) -> Any:
+        return backward([ops.full((), float(i == index)) for i in range(len(values))])[0]
+
+    *rows, rest = [row(index) for index in range(len(values))]
+    variables = learner.non_trainable_variables + learner.metrics_variables
+    with keras.StatelessScope(list(zip(variables, [*fixed, *measured], strict=True))) as scope:
+        gradients = learner.blend(rows, rest, losses, scale)
+        learner.metrics[0].update_state(total)
+        logs = learner.compute_metrics(x, y, y_pred, sample_weight)
+    fixed, measured = (
+        [scope.get_current_value(each) for each in group]
+        for group in (learner.non_trainable_variables, learner.metrics_variables)
+    )
+    trainable, optimizer = learner.optimizer.stateless_apply(optimizer, gradients, trainable)
+    return logs, (trainable, fixed, optimizer, measured)
+
+
+def _torch(learner: "MultiTask", data: Any) -> Any:
+    import torch
+
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    variables = learner.trainable_variables
+    values = [variable.value for variable in variables]
+    y_pred = learner(x, training=True)
+    total = learner.compute_loss(x, y, y_pred, sample_weight, training=True)
+    losses = learner.task_losses(y, y_pred, sample_weight)
+    scale = learner.optimizer.scale_loss(torch.ones(()))
+
+    def row(loss: Any) -> list[Any]:
+        if not loss.requires_grad:
+            return [torch.zeros_like(value) for value in values]
+        found = torch.autograd.grad(scale * loss, values, retain_graph=True, allow_unused=True)
+        return [torch.zeros_like(v) if g is None else g for g, v in zip(found, values, strict=True)]
+
+    *rows, rest = [row(each) for each in (*losses, total)]
+    with torch.no_grad():
+        learner.optimizer.apply(learner.blend(rows, rest, losses.detach(), scale), variables)
+        learner.metrics[0].update_state(total.detach())
+    return learner.compute_metrics(x, y, y_pred, sample_weight)
+
+
+STEPS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}

@@ -1,0 +1,269 @@
+"""A network with several heads that learns from dictionaries of labels, by Keras's own fit."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tlkit.data import Split
+from tlkit.errors import DataError, TlkitError, UnknownNameError
+from tlkit.techniques.multi_task import gradients
+from tlkit.techniques.multi_task.balancing import Balancing, EqualWeights
+from tlkit.techniques.multi_task.columns import labels_for
+from tlkit.techniques.multi_task.tasks import Task
+from tlkit.techniques.training import StopAtNaN, replica_share
+
+Labels = Mapping[str, Any]
+
+
+class MultiTask(keras.Model):
+    """Train a network on several tasks at once; an example may have labels for some of them only.
+
+    The network learns in place and stays a plain Keras model: save it, not the learner. Give its part
+    `model.get_layer("head")` instead to train on kept features.
+
+    Args:
+        network: inputs to `{task: predictions}`, as `build_multi_task` makes it.
+        tasks: the tasks by name, the same as the network's outputs.
+        balancing: how the tasks' losses become one; equal weights by default.
+        watch_gradients: record the cosine between each two tasks' gradients in the shared layers. A step then
+            goes back through the network once for each task; rules that see gradients do that anyway.
+
+    Keras's history gets, for each task, `<task>_loss`, `<task>_accuracy` or `<task>_error`, `<task>_weight`
+    (mean over the steps; of PCGrad and CAGrad in the shared layers), and where gradients are seen
+    `cosine_<task>_<task>`. `loss` is the weighted sum, `val_loss` the plain one: rules stay comparable.
+
+    >>> from tlkit.techniques.multi_task import Classification, build_multi_task
+    >>> tasks = {"left": Classification(3), "right": Classification(3)}
+    >>> learner = MultiTask(build_multi_task("LeNet", tasks, weights=None), tasks)
+    >>> learner.compile("adam")
+    >>> labels = {"left": np.array([0, 1, 2, -1]), "right": np.array([0, 0, -1, 2])}  # -1: no label
+    >>> history = learner.fit(np.zeros((4, 28, 28, 3)), labels, verbose=0)
+    >>> sorted(history.history)[:4]
+    ['left_accuracy', 'left_loss', 'left_weight', 'loss']
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        tasks: Mapping[str, Task],
+        balancing: Balancing | None = None,
+        *,
+        watch_gradients: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        outputs = network.output if isinstance(network.output, dict) else {}
+        for name in {*tasks} ^ {*outputs}:
+            raise TlkitError(
+                f"Task {name!r} is {'no output of the network' if name in tasks else 'not among the tasks'}. "
+                f"The network answers {', '.join(outputs) or 'one thing only'}; there are {', '.join(tasks)}."
+            )
+        self.network = network
+        self.task_table = dict(tasks)
+        self.balancing = balancing or EqualWeights()
+        self.watches = watch_gradients or self.balancing.sees_gradients
+        self.balancing.prepare(self.task_table)
+        self.balancing.built = True
+        self.broke = self.add_weight(
+            shape=(len(tasks),), initializer="zeros", trainable=False, name="broke_first"
+        )
+        mean = keras.metrics.Mean
+        self.measures = {name: mean(f"{name}_{task.measure}") for name, task in tasks.items()}
+        self.task_loss = {name: mean(f"{name}_loss") for name in tasks}
+        self.task_weight = {name: mean(f"{name}_weight") for name in tasks}
+        self.pairs = list(combinations(range(len(tasks)), 2)) if self.watches else []
+        names = list(tasks)
+        self.cosines = [mean(f"cosine_{names[i]}_{names[j]}") for i, j in self.pairs]
+        self.built = True
+
+    def compile(self, optimizer: Any = "adam", **settings: Any) -> None:
+        """Set the optimizer as in Keras; losses and metrics belong to the tasks.
+
+        Raises:
+            TlkitError: a loss or metrics were given.
+        """
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if settings.get(name) is not None:
+                raise TlkitError(
+                    f"compile was given {name}, but each task has its own loss and measure. Choose the "
+                    "kind of task, and weigh them by balancing=FixedWeights({...})."
+                )
+        super().compile(optimizer, **settings)
+
+    def call(self, inputs: Any, training: bool = False) -> dict[str, Any]:
+        return self.network(inputs, training=training)
+
+    def task_losses(self, y: Labels, y_pred: Labels, sample_weight: Any = None) -> Any:
+        """Return the mean loss of each task over its labelled examples, float32 `(tasks,)`."""
+        return ops.stack(
+            [task.loss(y[name], y_pred[name], sample_weight) for name, task in self.task_table.items()]
+        )
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        share = replica_share()
+        losses = self.task_losses(y, y_pred, sample_weight)
+        for name, loss in zip(self.task_table, ops.unstack(losses / share), strict=True):
+            counted = ops.sum(self.task_table[name].weights(y[name], sample_weight))
+            self.task_loss[name].update_state(loss, counted)
+        if not training:
+            return ops.sum(losses) + share * sum(map(ops.sum, self.losses))
+        broken = ops.cast(ops.logical_not(ops.isfinite(losses)), "float32")
+        self.broke.assign(ops.where(ops.max(self.broke) > 0, self.broke, broken))
+        if self.balancing.sees_gradients:  # `blend` adds the tasks' gradients
+            total = ops.stop_gradient(ops.sum(losses))
+        else:
+            weights = self.balancing.weigh(losses / share)
+            self._note_weights(weights)
+            total = ops.sum(weights * losses) + share * self.balancing.penalty(losses)
+        return total + share * sum(map(ops.sum, self.losses))
+
+    def train_step(self, *arguments: Any) -> Any:
+        return gradients.step(self, *arguments) if self.watches else super().train_step(*arguments)
+
+    def blend(self, rows: gradients.Rows, rest: list[Any], losses: Any, scale: Any) -> list[Any]:
+        """Return the gradient of each variable that learns, as the balancing wants it.
+
+        Args:
+            rows: for each task, the gradient of its loss for each variable, times `scale`.
+            rest: the gradient of the total loss without what the balancing adds here.
+            losses: of the tasks, `(tasks,)`.
+            scale: by which mixed precision multiplies losses.
+        """
+        alone = {id(each) for head in self._heads() for each in head.trainable_variables}
+        shared = [id(each) not in alone for each in self.trainable_variables]
+        products = gradients.inner_products(
+            [[g for g, is_shared in zip(row, shared, strict=True) if is_shared] for row in rows]
+        )
+        products = products / ops.square(scale)
+        for (i, j), metric in zip(self.pairs, self.cosines, strict=True):
+            metric.update_state(gradients.cosines(products)[i, j])
+        if not self.balancing.sees_gradients:
+            return rest
+        weights = self.balancing.weigh(losses / replica_share(), products)
+        self._note_weights(weights)
+        ones = ops.ones_like(weights)
+        blended = []
+        for is_shared, total, *of_tasks in zip(shared, rest, *rows, strict=True):
+            chosen = weights if is_shared or self.balancing.weighs_heads else ones
+            blended.append(total + sum(chosen[k] * gradient for k, gradient in enumerate(of_tasks)))
+        return blended
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        for name, task in self.task_table.items():
+            values = task.score(task.filled(y[name]), y_pred[name])
+            self.measures[name].update_state(values, task.weights(y[name], sample_weight))
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def fit(
+        self,
+        x: Split | Any,
+        y: Labels | None = None,
+        *,
+        validation_data: Split | tuple[Any, Labels] | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        **options: Any,
+    ) -> keras.callbacks.History:
+        """Train as Keras does.
+
+        Args:
+            x: inputs `(n, ...)`; or a split, whose attributes of the tasks' names are the labels; or any
+                other input of Keras's `fit` that yields `(inputs, {task: labels})`.
+            y: labels by task, `(n, ...)`, as the task says; a missing one is -1 for classes, else NaN.
+            validation_data: a split, or inputs and labels.
+            callbacks, options: as in Keras. `sample_weight` is `(n,)`, for all tasks.
+
+        Raises:
+            UnknownNameError: labels for a task that there is not.
+            DataError: a task has no labels at all, or they do not fit.
+            TlkitError: a loss became NaN, and which; the network then has the weights of the last epoch
+                without. Or the rule needs gradients of shared layers and none can learn.
+        """
+        if self.balancing.sees_gradients and not self._shared_layers_learn():
+            raise TlkitError(
+                f"{type(self.balancing).__name__} balances gradients in the shared layers, but none of these "
+                "can learn. Unfreeze a stage, or build the network with sharing=HardSharing(width=256)."
+            )
+        held_out: Any = None
+        if validation_data is not None:
+            given = (validation_data,) if isinstance(validation_data, Split) else validation_data
+            held_out = self._checked(*given)
+        self.balancing.restart()
+        self.broke.assign(ops.zeros_like(self.broke))
+        x, y = self._checked(x, y)
+        watch = [*callbacks, _EpochEnds(self), self._stop_at_nan()]
+        return super().fit(x, y, validation_data=held_out, callbacks=watch, **options)
+
+    def _checked(self, x: Any, y: Labels | None = None) -> tuple[Any, Labels | None]:
+        if isinstance(x, Split):
+            x, y = x.images[:], y or labels_for(x, self.task_table)
+        if y is None:
+            return x, None
+        for name in y:
+            if name not in self.task_table:
+                raise UnknownNameError("task", name, self.task_table)
+        encoded = {}
+        for name, task in self.task_table.items():
+            if name not in y:
+                raise DataError(
+                    f"There are no labels for task {name!r}. Give them, missing ones as -1 (classes) or NaN."
+                )
+            try:
+                encoded[name] = task.encode(y[name])
+            except (DataError, UnknownNameError, ValueError) as error:
+                raise DataError(f"Task {name!r}: {error}") from error
+            if len(encoded[name]) != len(x):
+                raise DataError(f"Task {name!r} has {len(encoded[name])} labels for {len(x)} inputs.")
+            if not ops.convert_to_numpy(task.known(encoded[name])).any():
+                raise DataError(
+                    f"All labels of task {name!r} are missing. Give some, or build the network without it."
+                )
+        return x, encoded
+
+    def _stop_at_nan(self) -> StopAtNaN:
+        terms = {f"{name}_loss": f"the loss of task {name!r}" for name in self.task_table}
+
+        def first() -> list[str]:
+            broken = np.flatnonzero(ops.convert_to_numpy(self.broke))
+            return [list(terms)[i] for i in broken]
+
+        return StopAtNaN(self.network, terms, "Look at its labels, or use a smaller learning rate.", first)
+
+    def _heads(self) -> list[keras.Layer]:
+        found = {layer.name: layer for layer in _all_layers(self.network)}
+        return [found[name] for name in self.task_table]
+
+    def _shared_layers_learn(self) -> bool:
+        alone = {id(each) for head in self._heads() for each in head.variables}
+        return any(id(each) not in alone for each in self.network.trainable_variables)
+
+    def _note_weights(self, weights: Any) -> None:
+        for metric, weight in zip(self.task_weight.values(), ops.unstack(weights), strict=True):
+            metric.update_state(weight)
+
+
+class _EpochEnds(keras.callbacks.Callback):
+    """Tell the balancing the mean losses of an epoch."""
+
+    def __init__(self, learner: MultiTask) -> None:
+        super().__init__()
+        self.learner = learner
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        losses = [(logs or {})[f"{name}_loss"] for name in self.learner.task_table]
+        self.learner.balancing.epoch_ended(losses)
+
+
+def _all_layers(network: keras.Model) -> list[keras.Layer]:
+    inner = [each for part in network.layers if isinstance(part, keras.Model) for each in _all_layers(part)]
+    return [*network.layers, *inner]

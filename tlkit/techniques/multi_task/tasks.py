@@ -1,0 +1,274 @@
+"""What a head answers: one of several classes, any of several labels, or numbers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tlkit.errors import DataError, TlkitError, UnknownNameError
+from tlkit.techniques.training import replica_share
+
+MISSING = ("", "nan", "none")  # as text, in any case
+
+
+class Task:
+    """One question to a network: its head, its loss, its measure, and how its labels are written.
+
+    Attributes:
+        outputs: width of the head.
+        measure: name of what `score` measures.
+        higher_is_better: whether a larger measure is the better one.
+        likelihood: factor of the loss in the Gaussian or Boltzmann likelihood of Kendall et al. 2018.
+        class_names: what the outputs stand for, where they are classes or labels.
+    """
+
+    outputs: int
+    measure: str
+    higher_is_better = True
+    likelihood = 1.0
+    class_names: list[str] | None = None
+
+    def head(self, name: str) -> keras.Layer:
+        """Return the layer from features `(n, d)` to predictions, float32 `(n, outputs)`."""
+        raise NotImplementedError
+
+    def encode(self, values: Any) -> np.ndarray:
+        """Turn labels as people write them into what `fit` takes; raises DataError where they do not fit."""
+        raise NotImplementedError
+
+    def known(self, labels: Any) -> Any:
+        """Return where there is a label: 1 or 0, float32, of the shape of the errors."""
+        return ops.cast(ops.logical_not(ops.isnan(ops.cast(labels, "float32"))), "float32")
+
+    def filled(self, labels: Any) -> Any:
+        """Return the labels with 0 where one is missing."""
+        labels = ops.cast(labels, "float32")
+        return ops.where(ops.isnan(labels), ops.zeros_like(labels), labels)
+
+    def errors(self, labels: Any, predictions: Any) -> Any:
+        """Return the loss of every label, `(n,)` or `(n, outputs)`."""
+        raise NotImplementedError
+
+    def score(self, labels: Any, predictions: Any) -> Any:
+        """Return the measure of every label, in the shape of the errors."""
+        raise NotImplementedError
+
+    def baseline(self, train: np.ndarray, test: np.ndarray) -> float:
+        """Return the measure on `test` of the best constant answer according to `train`: a floor to beat."""
+        raise NotImplementedError
+
+    def loss(self, labels: Any, predictions: Any, sample_weight: Any = None) -> Any:
+        """Return the mean loss over the labels that are there; 0, with no gradient, where none is."""
+        weights = self.weights(labels, sample_weight)
+        errors = self.errors(self.filled(labels), ops.cast(predictions, "float32"))
+        return replica_share() * ops.divide_no_nan(ops.sum(weights * errors), ops.sum(weights))
+
+    def weights(self, labels: Any, sample_weight: Any = None) -> Any:
+        """Return what each error counts: 0 for a missing label, else its example's weight or 1."""
+        known = self.known(labels)
+        if sample_weight is None:
+            return known
+        weight = ops.cast(sample_weight, "float32")
+        return known * (weight if len(known.shape) == 1 else ops.expand_dims(weight, -1))
+
+
+class Classification(Task):
+    """One of several classes: softmax and cross-entropy, measured by accuracy.
+
+    Args:
+        classes: their names, or how many; at least 2.
+
+    Labels are int `(n,)`, -1 where missing. `encode` takes names too.
+
+    >>> Classification(["cat", "dog"]).encode(["dog", "", "cat"]).tolist()
+    [1, -1, 0]
+    """
+
+    measure = "accuracy"
+
+    def __init__(self, classes: int | Sequence[str]) -> None:
+        names = [str(i) for i in range(classes)] if isinstance(classes, int) else list(classes)
+        if len(names) < 2 or len(set(names)) < len(names):
+            raise TlkitError(f"A classification needs 2 or more different classes; got {classes!r}.")
+        self.class_names, self.outputs = names, len(names)
+
+    def head(self, name: str) -> keras.Layer:
+        return keras.layers.Dense(self.outputs, activation="softmax", dtype="float32", name=name)
+
+    def encode(self, values: Any) -> np.ndarray:
+        values = np.asarray(values)
+        names = self.class_names or []
+        if values.dtype.kind in "OUS":
+            index = {name: i for i, name in enumerate(names)}
+            texts = ["" if is_missing(each) else str(each) for each in values]
+            if unknown := sorted(set(texts) - set(index) - {""}):
+                raise UnknownNameError("class", unknown[0], names)
+            return np.array([index.get(text, -1) for text in texts], "int32")
+        numbers = np.where(np.isnan(values), -1, values) if values.dtype.kind == "f" else values
+        wrong = (numbers != np.round(numbers)) | (numbers < -1) | (numbers >= self.outputs)
+        if numbers.shape != (len(values),) or wrong.any():
+            given = f"shape {numbers.shape}" if numbers.ndim != 1 else f"the value {numbers[wrong][0]}"
+            raise DataError(
+                f"Labels with {given} were given; expected (n,) integers from 0 to {self.outputs - 1}, and "
+                "-1 where the label is missing."
+            )
+        return numbers.astype("int32")
+
+    def known(self, labels: Any) -> Any:
+        return ops.cast(ops.cast(labels, "int32") >= 0, "float32")
+
+    def filled(self, labels: Any) -> Any:
+        return ops.maximum(ops.cast(labels, "int32"), 0)
+
+    def errors(self, labels: Any, predictions: Any) -> Any:
+        return keras.losses.sparse_categorical_crossentropy(labels, predictions)
+
+    def score(self, labels: Any, predictions: Any) -> Any:
+        return ops.cast(ops.equal(ops.cast(ops.argmax(predictions, axis=-1), "int32"), labels), "float32")
+
+    def baseline(self, train: np.ndarray, test: np.ndarray) -> float:
+        most = np.bincount(train[train >= 0]).argmax()
+        return float(np.mean(test[test >= 0] == most))
+
+
+class MultiLabel(Task):
+    """Any of several labels: a sigmoid and cross-entropy for each, measured by the share of right answers.
+
+    Args:
+        labels: their names, or how many.
+
+    Labels are float `(n, labels)` of 0 and 1, NaN where missing. `encode` takes texts too, the labels that
+    hold with `|` between them; "-" for none, "" for unknown.
+
+    >>> MultiLabel(["red", "round"]).encode(["round|red", "-", ""]).tolist()
+    [[1.0, 1.0], [0.0, 0.0], [nan, nan]]
+    """
+
+    measure = "accuracy"
+
+    def __init__(self, labels: int | Sequence[str]) -> None:
+        names = [str(i) for i in range(labels)] if isinstance(labels, int) else list(labels)
+        if not names or len(set(names)) < len(names):
+            raise TlkitError(f"A multi-label task needs 1 or more different labels; got {labels!r}.")
+        self.class_names, self.outputs = names, len(names)
+
+    def head(self, name: str) -> keras.Layer:
+        return keras.layers.Dense(self.outputs, activation="sigmoid", dtype="float32", name=name)
+
+    def encode(self, values: Any) -> np.ndarray:
+        values = np.asarray(values)
+        if values.dtype.kind in "OUS" and values.ndim == 1:
+            names = self.class_names or []
+            rows = np.zeros((len(values), self.outputs), "float32")
+            for row, value in zip(rows, values, strict=True):
+                if is_missing(value):
+                    row[:] = np.nan
+                    continue
+                for label in parts_of(str(value)):
+                    if label not in names:
+                        raise UnknownNameError("label", label, names)
+                    row[names.index(label)] = 1
+            return rows
+        return _numbers(values, self.outputs, "of 0 and 1", lambda each: np.isin(each, (0, 1)))
+
+    def errors(self, labels: Any, predictions: Any) -> Any:
+        return keras.losses.binary_crossentropy(ops.expand_dims(labels, -1), ops.expand_dims(predictions, -1))
+
+    def score(self, labels: Any, predictions: Any) -> Any:
+        return ops.cast(ops.equal(predictions > 0.5, labels > 0.5), "float32")
+
+    def baseline(self, train: np.ndarray, test: np.ndarray) -> float:
+        right = (test > 0.5) == (np.nanmean(train, axis=0) > 0.5)
+        return float(np.mean(right[~np.isnan(test)]))
+
+
+class Regression(Task):
+    """One or several numbers: mean squared error, measured by the mean absolute error.
+
+    The loss is taken in units of the labels' standard deviation, so that the size of the numbers does not
+    decide how much the task counts. Predictions and the measure are in the labels' own units.
+
+    Args:
+        outputs: how many numbers.
+        mean, deviation: of the labels; see `of`.
+
+    Labels are float `(n,)` or `(n, outputs)`, NaN where missing.
+
+    >>> task = Regression.of([10.0, 20.0, np.nan])
+    >>> task.mean, task.deviation
+    (15.0, 5.0)
+    """
+
+    measure = "error"
+    higher_is_better = False
+    likelihood = 0.5
+
+    def __init__(self, outputs: int = 1, *, mean: float = 0.0, deviation: float = 1.0) -> None:
+        if outputs < 1 or not deviation > 0:
+            raise TlkitError(
+                f"Regression(outputs={outputs}, deviation={deviation}) was given; expected at least one "
+                "output and a deviation above 0: labels that are all the same need no network."
+            )
+        self.outputs, self.mean, self.deviation = outputs, float(mean), float(deviation)
+
+    @classmethod
+    def of(cls, values: Any) -> "Regression":
+        """Return the task for these training labels: their width, mean and standard deviation."""
+        values = np.asarray(values, float)
+        if np.isnan(values).all():
+            raise DataError("All labels are missing. Give some, or leave the task out.")
+        outputs = values.shape[1] if values.ndim > 1 else 1
+        return cls(outputs, mean=float(np.nanmean(values)), deviation=float(np.nanstd(values)))
+
+    def head(self, name: str) -> keras.Layer:
+        return keras.Sequential(
+            [
+                keras.layers.Dense(self.outputs, dtype="float32", name="standardised"),
+                keras.layers.Rescaling(self.deviation, self.mean, dtype="float32", name="in_units"),
+            ],
+            name=name,
+        )
+
+    def encode(self, values: Any) -> np.ndarray:
+        values = np.asarray(values)
+        if values.dtype.kind in "OUS":
+            values = np.array([np.nan if is_missing(each) else float(each) for each in values.ravel()])
+        return _numbers(
+            values if values.ndim > 1 else values[:, None], self.outputs, "finite numbers", np.isfinite
+        )
+
+    def errors(self, labels: Any, predictions: Any) -> Any:
+        return ops.square((labels - predictions) / self.deviation)
+
+    def score(self, labels: Any, predictions: Any) -> Any:
+        return ops.abs(labels - predictions)
+
+    def baseline(self, train: np.ndarray, test: np.ndarray) -> float:
+        return float(np.nanmean(np.abs(test - np.nanmedian(train, axis=0))))
+
+
+def is_missing(value: Any) -> bool:
+    """Whether this is how tables write "no label": empty, NaN or None.
+
+    >>> is_missing(" "), is_missing(float("nan")), is_missing(0)
+    (True, True, False)
+    """
+    return value is None or str(value).strip().lower() in MISSING
+
+
+def parts_of(text: str) -> list[str]:
+    """Split the labels that hold, written with `|` between them; "-" means none of them."""
+    return [part.strip() for part in text.split("|") if part.strip() not in ("", "-")]
+
+
+def _numbers(values: np.ndarray, outputs: int, what: str, valid: Callable[[Any], Any]) -> np.ndarray:
+    expected = f"expected (n, {outputs}) {what}, and NaN where the label is missing"
+    if values.dtype.kind not in "iufb" or values.ndim != 2 or values.shape[1] != outputs:
+        raise DataError(f"Labels {values.dtype} of shape {values.shape} were given; {expected}.")
+    values = values.astype("float32")
+    wrong = ~(valid(values) | np.isnan(values))
+    if wrong.any():
+        raise DataError(f"The label {values[wrong][0]:g} was given; {expected}.")
+    return values

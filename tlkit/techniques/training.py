@@ -1,0 +1,55 @@
+"""What networks with a loss of their own share while they train."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from tlkit.errors import TlkitError
+
+
+def replica_share() -> Any:
+    """Return the part of a loss of 1 that Keras gives to each replica of a distribution; 1 without one.
+
+    >>> float(replica_share())
+    1.0
+    """
+    return keras.losses.MeanAbsoluteError()(ops.zeros((1, 1)), ops.ones((1, 1)))
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Stop with an error that says which term of the loss is no number; nothing but that epoch is lost.
+
+    Args:
+        network: gets the weights of the last whole epoch back.
+        terms: the names of the terms in Keras's logs, and what they are called in the error.
+        advice: what to do about it.
+        first: returns the names of the terms that broke first, where the logs show all of them broken.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        terms: Mapping[str, str],
+        advice: str,
+        first: Callable[[], list[str]] = list,
+    ) -> None:
+        super().__init__()
+        self.network, self.terms, self.advice, self.first = network, terms, advice, first
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._weights = self.network.get_weights()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs = logs or {}
+        if math.isfinite(logs.get("loss", 0.0)):
+            self._weights = self.network.get_weights()
+            return
+        self.network.set_weights(self._weights)
+        broken = self.first() or [term for term in self.terms if not math.isfinite(logs.get(term, 0.0))]
+        raise TlkitError(
+            f"{' and '.join(self.terms[term] for term in broken) or 'the loss'} became {logs['loss']} in "
+            f"epoch {epoch + 1}. The network has the weights of the epoch before. {self.advice}"
+        )
