@@ -114,7 +114,7 @@ class UncertaintyWeights(Balancing):
         self.log_variance = self.add_weight(shape=(len(tasks),), initializer="zeros", name="log_variance")
 
     def restart(self) -> None:
-        self.log_variance.assign(ops.zeros_like(self.log_variance))
+        self.log_variance.assign(np.zeros(self.log_variance.shape))
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
         return self._likelihood * ops.exp(-self.log_variance)
@@ -148,7 +148,7 @@ class DynamicWeightAverage(Balancing):
 
     def restart(self) -> None:
         self._epochs = []
-        self.current.assign(ops.ones_like(self.current))
+        self.current.assign(np.ones(self.current.shape))
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
         return ops.convert_to_tensor(self.current)

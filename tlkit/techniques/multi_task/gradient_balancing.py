@@ -46,26 +46,29 @@ class GradNorm(Balancing):
         self.first = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="first_losses")
 
     def restart(self) -> None:
-        self.current.assign(ops.ones_like(self.current))
-        self.first.assign(ops.zeros_like(self.first))
+        self.current.assign(np.ones(self.current.shape))
+        self.first.assign(np.zeros(self.first.shape))
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
         norms = ops.sqrt(ops.diagonal(products))
         seen = ops.logical_and(losses > 0, norms > 0)
-        self.first.assign(ops.where(ops.logical_and(self.first <= 0, seen), losses, self.first))
+        first, current = ops.convert_to_tensor(self.first), ops.convert_to_tensor(self.current)
+        first = ops.where(ops.logical_and(first <= 0, seen), losses, first)
 
         def mean(values: Any) -> Any:
             some = ops.cast(seen, "float32")
             return ops.sum(some * values) / ops.maximum(ops.sum(some), 1.0)
 
-        relative = ops.divide_no_nan(losses, ops.convert_to_tensor(self.first))
+        relative = ops.divide_no_nan(losses, first)
         rates = ops.divide_no_nan(relative, mean(relative))
-        weighted = self.current * norms
+        weighted = current * norms
         wanted = mean(weighted) * ops.power(rates, self.alpha)
         ratio = ops.where(seen, weighted, 1.0) / ops.where(seen, wanted, 1.0)
-        moved = self.current * ops.power(ratio, -self.rate)
-        self.current.assign(moved / ops.mean(moved))
-        return ops.convert_to_tensor(self.current)
+        moved = current * ops.power(ratio, -self.rate)
+        moved = moved / ops.mean(moved)
+        self.first.assign(first)
+        self.current.assign(moved)
+        return moved
 
 
 class PCGrad(Balancing):
@@ -104,8 +107,8 @@ class CAGrad(Balancing):
     """Among the directions near the mean gradient, the one that helps the worst-off task most.
 
     max over d of min over k of g_k . d, with ||d - g_0|| <= c ||g_0|| and g_0 the mean gradient. The dual is
-    convex in weights w of the tasks, at least 0 and of sum 1: min of g_w . g_0 + c ||g_0|| ||g_w||. The answer,
-    g_0 + c ||g_0|| / ||g_w|| g_w, is multiplied by the number of tasks: c = 0 is the plain sum.
+    convex in weights w of the tasks, at least 0 and of sum 1: min of g_w . g_0 + c ||g_0|| ||g_w||. The
+    answer, g_0 + c ||g_0|| / ||g_w|| g_w, is multiplied by the number of tasks: c = 0 is the plain sum.
 
     Liu, Liu, Jin, Stone & Liu 2021, "Conflict-Averse Gradient Descent for Multi-task Learning".
 

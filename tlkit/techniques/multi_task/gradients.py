@@ -4,6 +4,7 @@ Keras's own step has one loss and one gradient. Balancing by gradients needs the
 is the one place that asks a backend for them.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -30,7 +31,7 @@ def inner_products(rows: Rows) -> Any:
 
 def cosines(products: Any) -> Any:
     """Return the cosines between gradients from their inner products; 0 for a zero gradient."""
-    norms = ops.sqrt(ops.diagonal(products))
+    norms: Any = ops.sqrt(ops.diagonal(products))
     return ops.divide_no_nan(products, ops.outer(norms, norms))
 
 
@@ -50,12 +51,11 @@ def _tensorflow(learner: "MultiTask", data: Any) -> Any:
         total = learner.compute_loss(x, y, y_pred, sample_weight, training=True)
         losses = learner.task_losses(y, y_pred, sample_weight)
         scaled = [scale * each for each in (*tf.unstack(losses), total)]
-    *rows, rest = [tape.gradient(each, variables, unconnected_gradients="zero") for each in scaled]
+    *rows, rest = [_whole(tape.gradient(each, variables), variables) for each in scaled]
     del tape
-    gradients = learner.blend([[*map(tf.convert_to_tensor, row)] for row in rows], rest, losses, scale)
+    gradients = learner.blend(rows, rest, losses, scale)
     learner.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-    learner.metrics[0].update_state(total, sample_weight=tf.shape(losses)[0])
-    return learner.compute_metrics(x, y, y_pred, sample_weight)
+    return learner.measured(total, x, y, y_pred, sample_weight)
 
 
 def _jax(learner: "MultiTask", state: Any, data: Any) -> Any:
@@ -88,8 +88,7 @@ def _jax(learner: "MultiTask", state: Any, data: Any) -> Any:
     variables = learner.non_trainable_variables + learner.metrics_variables
     with keras.StatelessScope(list(zip(variables, [*fixed, *measured], strict=True))) as scope:
         gradients = learner.blend(rows, rest, losses, scale)
-        learner.metrics[0].update_state(total)
-        logs = learner.compute_metrics(x, y, y_pred, sample_weight)
+        logs = learner.measured(total, x, y, y_pred, sample_weight)
     fixed, measured = (
         [scope.get_current_value(each) for each in group]
         for group in (learner.non_trainable_variables, learner.metrics_variables)
@@ -110,16 +109,20 @@ def _torch(learner: "MultiTask", data: Any) -> Any:
     scale = learner.optimizer.scale_loss(torch.ones(()))
 
     def row(loss: Any) -> list[Any]:
-        if not loss.requires_grad:
-            return [torch.zeros_like(value) for value in values]
-        found = torch.autograd.grad(scale * loss, values, retain_graph=True, allow_unused=True)
-        return [torch.zeros_like(v) if g is None else g for g, v in zip(found, values, strict=True)]
+        options = {"retain_graph": True, "allow_unused": True}
+        connected = loss.requires_grad
+        found = torch.autograd.grad(scale * loss, values, **options) if connected else [None] * len(values)
+        return _whole(found, values)
 
     *rows, rest = [row(each) for each in (*losses, total)]
     with torch.no_grad():
         learner.optimizer.apply(learner.blend(rows, rest, losses.detach(), scale), variables)
-        learner.metrics[0].update_state(total.detach())
-    return learner.compute_metrics(x, y, y_pred, sample_weight)
+    return learner.measured(total.detach(), x, y, y_pred, sample_weight)
 
 
-STEPS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
+def _whole(gradients: Any, variables: Any) -> list[Any]:
+    pairs = zip(gradients, variables, strict=True)
+    return [ops.zeros_like(variable) if gradient is None else gradient for gradient, variable in pairs]
+
+
+STEPS: dict[str, Callable[..., Any]] = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}

@@ -1,6 +1,6 @@
 """A network with several heads that learns from dictionaries of labels, by Keras's own fit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -34,7 +34,8 @@ class MultiTask(keras.Model):
 
     Keras's history gets, for each task, `<task>_loss`, `<task>_accuracy` or `<task>_error`, `<task>_weight`
     (mean over the steps; of PCGrad and CAGrad in the shared layers), and where gradients are seen
-    `cosine_<task>_<task>`. `loss` is the weighted sum, `val_loss` the plain one: rules stay comparable.
+    `cosine_<task>_<task>`. `loss` is the weighted sum (the plain one of rules that see
+    gradients), `val_loss` always the plain one: rules stay comparable.
 
     >>> from tlkit.techniques.multi_task import Classification, build_multi_task
     >>> tasks = {"left": Classification(3), "right": Classification(3)}
@@ -99,8 +100,9 @@ class MultiTask(keras.Model):
 
     def task_losses(self, y: Labels, y_pred: Labels, sample_weight: Any = None) -> Any:
         """Return the mean loss of each task over its labelled examples, float32 `(tasks,)`."""
+        weight = _by_task(sample_weight)
         return ops.stack(
-            [task.loss(y[name], y_pred[name], sample_weight) for name, task in self.task_table.items()]
+            [task.loss(y[name], y_pred[name], weight(name)) for name, task in self.task_table.items()]
         )
 
     def compute_loss(
@@ -114,12 +116,13 @@ class MultiTask(keras.Model):
         share = replica_share()
         losses = self.task_losses(y, y_pred, sample_weight)
         for name, loss in zip(self.task_table, ops.unstack(losses / share), strict=True):
-            counted = ops.sum(self.task_table[name].weights(y[name], sample_weight))
+            counted = ops.sum(self.task_table[name].weights(y[name], _by_task(sample_weight)(name)))
             self.task_loss[name].update_state(loss, counted)
         if not training:
             return ops.sum(losses) + share * sum(map(ops.sum, self.losses))
         broken = ops.cast(ops.logical_not(ops.isfinite(losses)), "float32")
-        self.broke.assign(ops.where(ops.max(self.broke) > 0, self.broke, broken))
+        before = ops.convert_to_tensor(self.broke)
+        self.broke.assign(ops.where(ops.max(before) > 0, before, broken))
         if self.balancing.sees_gradients:  # `blend` adds the tasks' gradients
             total = ops.stop_gradient(ops.sum(losses))
         else:
@@ -159,10 +162,17 @@ class MultiTask(keras.Model):
             blended.append(total + sum(chosen[k] * gradient for k, gradient in enumerate(of_tasks)))
         return blended
 
+    def measured(self, total: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> dict[str, Any]:
+        """Take note of the total loss of a batch, and return all measures so far."""
+        batch = ops.shape(keras.tree.flatten(x)[0])[0]
+        self.metrics[0].update_state(total / replica_share(), sample_weight=batch)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         for name, task in self.task_table.items():
             values = task.score(task.filled(y[name]), y_pred[name])
-            self.measures[name].update_state(values, task.weights(y[name], sample_weight))
+            weight = task.weights(y[name], _by_task(sample_weight)(name))
+            self.measures[name].update_state(values, weight)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def fit(
@@ -181,7 +191,7 @@ class MultiTask(keras.Model):
                 other input of Keras's `fit` that yields `(inputs, {task: labels})`.
             y: labels by task, `(n, ...)`, as the task says; a missing one is -1 for classes, else NaN.
             validation_data: a split, or inputs and labels.
-            callbacks, options: as in Keras. `sample_weight` is `(n,)`, for all tasks.
+            callbacks, options: as in Keras. `sample_weight` is `(n,)` for all tasks, or by task.
 
         Raises:
             UnknownNameError: labels for a task that there is not.
@@ -199,7 +209,7 @@ class MultiTask(keras.Model):
             given = (validation_data,) if isinstance(validation_data, Split) else validation_data
             held_out = self._checked(*given)
         self.balancing.restart()
-        self.broke.assign(ops.zeros_like(self.broke))
+        self.broke.assign(np.zeros(self.broke.shape))
         x, y = self._checked(x, y)
         watch = [*callbacks, _EpochEnds(self), self._stop_at_nan()]
         return super().fit(x, y, validation_data=held_out, callbacks=watch, **options)
@@ -262,6 +272,11 @@ class _EpochEnds(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         losses = [(logs or {})[f"{name}_loss"] for name in self.learner.task_table]
         self.learner.balancing.epoch_ended(losses)
+
+
+def _by_task(sample_weight: Any) -> Callable[[str], Any]:
+    """Return the weights of the examples for a task; Keras copies those for all tasks into a dictionary."""
+    return sample_weight.get if isinstance(sample_weight, dict) else lambda name: sample_weight
 
 
 def _all_layers(network: keras.Model) -> list[keras.Layer]:

@@ -1,0 +1,209 @@
+"""Each rule against its equation, written out slowly in NumPy or solved by scipy."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from scipy.optimize import minimize
+
+from tlkit.errors import TlkitError, UnknownNameError
+from tlkit.techniques.multi_task import (
+    BALANCINGS,
+    CAGrad,
+    Classification,
+    DynamicWeightAverage,
+    EqualWeights,
+    FixedWeights,
+    GradNorm,
+    PCGrad,
+    RandomWeights,
+    Regression,
+    UncertaintyWeights,
+    find,
+)
+
+TWO = {"a": Classification(2), "b": Regression()}
+
+
+def weights_of(rule, gradients, losses=None):
+    gradients = np.asarray(gradients, "float32")
+    losses = np.ones(len(gradients), "float32") if losses is None else np.asarray(losses, "float32")
+    return ops.convert_to_numpy(rule.weigh(ops.convert_to_tensor(losses), gradients @ gradients.T))
+
+
+def pcgrad_by_the_book(gradients, order):
+    """Algorithm 1 of the paper."""
+    changed = gradients.astype(float).copy()
+    for i in range(len(gradients)):
+        for j in order:
+            along = changed[i] @ gradients[j]
+            if j != i and along < 0:
+                changed[i] -= along / (gradients[j] @ gradients[j]) * gradients[j]
+    return changed.sum(axis=0)
+
+
+def test_pcgrad_projects_conflicting_gradients_onto_each_others_normal_plane():
+    gradients = np.array([[1.0, 0.0], [-1.0, 1.0]])
+    # g1 - (g1.g2)/|g2|^2 g2 = (0.5, 0.5); g2 - (g2.g1)/|g1|^2 g1 = (0, 1)
+    assert weights_of(PCGrad(), gradients) @ gradients == pytest.approx([0.5, 1.5], abs=1e-6)
+
+
+def test_pcgrad_leaves_agreeing_and_orthogonal_gradients_alone():
+    for second in ([2.0, 1.0], [0.0, 3.0]):
+        assert weights_of(PCGrad(), [[1.0, 0.0], second]).tolist() == [1.0, 1.0]
+
+
+def test_pcgrad_of_several_tasks_is_the_papers_algorithm_in_one_of_its_orders():
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        gradients = rng.normal(size=(2, 6)) + np.array([[1.0], [-1.0]]) * rng.normal(size=6)
+        found = weights_of(PCGrad(), gradients) @ gradients
+        assert found == pytest.approx(pcgrad_by_the_book(gradients, [0, 1]), abs=1e-4)
+    three = np.array([[1.0, 0.2, 0.0], [-0.5, 1.0, 0.0], [-0.2, -1.0, 1.0]])
+    possible = set()
+    for seed in range(20):
+        possible.add(tuple(np.round(weights_of(PCGrad(seed), three) @ three, 4)))
+    assert len(possible) > 1  # the order is random
+    conflicts = three @ three.T < 0
+    assert conflicts.any()
+
+
+def test_pcgrad_ignores_a_task_without_labels_in_the_batch():
+    assert weights_of(PCGrad(), [[1.0, 1.0], [0.0, 0.0]], [1, 0]).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("tasks", [2, 3, 5])
+def test_cagrad_solves_its_problem_as_scipy_does(tasks):
+    rng = np.random.default_rng(tasks)
+    c = 0.4
+    for shared in (0.0, 2.0) * 8:
+        gradients = rng.normal(size=(tasks, 20)) * rng.uniform(0.1, 10, (tasks, 1))
+        gradients += shared * rng.normal(size=20)
+        products, mean = gradients @ gradients.T, gradients.mean(axis=0)
+
+        def dual(w, products=products, mean=mean):
+            return w @ products.mean(axis=1) + c * np.linalg.norm(mean) * np.sqrt(w @ products @ w)
+
+        sums_to_one = {"type": "eq", "fun": lambda w: w.sum() - 1}
+        best = minimize(
+            dual,
+            np.full(tasks, 1 / tasks),
+            bounds=[(0, 1)] * tasks,
+            constraints=sums_to_one,
+            method="SLSQP",
+            options={"ftol": 1e-14, "maxiter": 500},
+        )
+        toward = best.x @ gradients
+        expected = tasks * (mean + c * np.linalg.norm(mean) / np.linalg.norm(toward) * toward)
+        found = weights_of(CAGrad(c), gradients) @ gradients
+        assert np.linalg.norm(found - expected) < 1e-3 * np.linalg.norm(expected)
+
+
+def test_cagrad_stays_within_its_radius_and_helps_the_worst_off_task():
+    gradients = np.array([[1.0, 0.0], [-0.8, 0.3]])
+    mean = gradients.mean(axis=0)
+    found = weights_of(CAGrad(0.5), gradients) @ gradients / 2
+    assert np.linalg.norm(found - mean) == pytest.approx(0.5 * np.linalg.norm(mean), rel=1e-3)
+    assert min(gradients @ found) > min(gradients @ mean)
+
+
+def test_cagrad_without_a_radius_is_the_plain_sum():
+    assert weights_of(CAGrad(0.0), [[1.0, 0.0], [-1.0, 1.0]]) == pytest.approx([1, 1])
+
+
+def test_cagrad_asks_for_a_share():
+    with pytest.raises(TlkitError, match=r"c=1\.5 was given"):
+        CAGrad(1.5)
+
+
+def test_gradnorm_equalises_the_norms_of_losses_of_scale_1_and_100():
+    rule = GradNorm(alpha=0.0)
+    rule.prepare(TWO)
+    gradients = np.array([[1.0, 0.0], [0.0, 100.0]])
+    for _ in range(400):
+        weights = weights_of(rule, gradients, [1.0, 100.0])
+    norms = weights * np.linalg.norm(gradients, axis=1)
+    assert norms[0] == pytest.approx(norms[1], rel=0.01)
+    assert weights.mean() == pytest.approx(1.0)
+
+
+def test_gradnorm_favours_the_task_that_learns_slowly():
+    rule = GradNorm(alpha=1.0, rate=0.1)
+    rule.prepare(TWO)
+    weights_of(rule, np.eye(2), [1.0, 1.0])
+    for _ in range(400):
+        weights = weights_of(rule, np.eye(2), [1.0, 0.25])  # the second one has learned more
+    assert weights[0] / weights[1] == pytest.approx(4.0, rel=0.01)  # as r_1 / r_2
+
+
+def test_gradnorm_waits_while_a_task_has_no_labels():
+    rule = GradNorm()
+    rule.prepare(TWO)
+    for _ in range(5):
+        weights = weights_of(rule, [[1.0, 0.0], [0.0, 0.0]], [1.0, 0.0])
+    assert weights.tolist() == [1.0, 1.0]
+
+
+def test_uncertainty_reaches_the_analytic_optimum_on_fixed_losses():
+    """Of exp(-s) f L + s / 2 the minimum lies at exp(s) = 2 f L: L for regression, 2 L for classes."""
+    rule = UncertaintyWeights()
+    rule.prepare(TWO)
+    losses = np.array([3.0, 0.2], "float32")
+    optimizer = keras.optimizers.SGD(0.5)
+    for _ in range(300):
+        log_variance = np.array(rule.log_variance)
+        weights = ops.convert_to_numpy(rule.weigh(losses))
+        optimizer.apply([ops.convert_to_tensor(0.5 - weights * losses)], [rule.log_variance])
+        assert weights == pytest.approx(np.array([1.0, 0.5]) * np.exp(-log_variance))
+    assert np.exp(np.array(rule.log_variance)) == pytest.approx([6.0, 0.2], rel=1e-3)
+    total = np.sum(weights * losses) + float(rule.penalty(losses))
+    assert total == pytest.approx(1.0 + 0.5 * np.log([6.0, 0.2]).sum(), rel=1e-3)
+
+
+def test_a_task_without_labels_in_the_batch_does_not_move_its_uncertainty():
+    rule = UncertaintyWeights()
+    rule.prepare(TWO)
+    rule.log_variance.assign([1.0, 1.0])
+    assert float(rule.penalty(np.array([0.0, 2.0], "float32"))) == 0.5
+
+
+def test_dynamic_weights_follow_the_loss_of_the_last_epoch_over_the_one_before():
+    rule = DynamicWeightAverage(temperature=2.0)
+    rule.prepare(TWO)
+    losses = np.ones(2, "float32")
+    rule.epoch_ended([2.0, 2.0])
+    assert ops.convert_to_numpy(rule.weigh(losses)).tolist() == [1.0, 1.0]
+    rule.epoch_ended([1.0, 2.0])
+    odds = np.exp(np.array([0.5, 1.0]) / 2.0)
+    assert ops.convert_to_numpy(rule.weigh(losses)) == pytest.approx(2 * odds / odds.sum())
+    rule.restart()
+    assert ops.convert_to_numpy(rule.weigh(losses)).tolist() == [1.0, 1.0]
+
+
+def test_random_weights_change_every_step_and_sum_to_the_number_of_tasks():
+    rule, losses = RandomWeights(seed=0), ops.ones(3)
+    drawn = np.array([ops.convert_to_numpy(rule.weigh(losses)) for _ in range(200)])
+    assert drawn.sum(axis=1) == pytest.approx(np.full(200, 3.0), rel=1e-5)
+    assert drawn.min() > 0
+    assert drawn.mean(axis=0) == pytest.approx([1, 1, 1], abs=0.25)  # four standard errors
+    assert len(np.unique(drawn[:, 0])) > 190
+
+
+def test_equal_and_fixed_weights_are_what_they_say():
+    assert weights_of(EqualWeights(), np.eye(2)).tolist() == [1.0, 1.0]
+    rule = FixedWeights({"b": 3.0})
+    rule.prepare(TWO)
+    assert weights_of(rule, np.eye(2)).tolist() == [1.0, 3.0]
+
+
+def test_fixed_weights_are_for_tasks_that_exist_and_above_zero():
+    with pytest.raises(UnknownNameError, match="no task named 'c'"):
+        FixedWeights({"c": 1.0}).prepare(TWO)
+    with pytest.raises(TlkitError, match="not above 0"):
+        FixedWeights({"a": 0.0}).prepare(TWO)
+
+
+def test_every_rule_has_a_name():
+    assert {find(name) for name in BALANCINGS} == set(BALANCINGS.values())
+    with pytest.raises(UnknownNameError, match="Did you mean 'pcgrad'"):
+        find("pcgrd")
