@@ -32,6 +32,9 @@ _HOME = {
     "adapt": "adaptation",
     "DomainAdapter": "techniques.domain_adaptation",
     "pair": "techniques.domain_adaptation",
+    "add_classes": "techniques.continual_learning",
+    "rehearse": "techniques.continual_learning",
+    "LearningWithoutForgetting": "techniques.continual_learning",
 }
 _MODULES = ("models", "plots", "report", "study", "techniques", "challenges")
 __all__ = sorted([*_HOME, *_MODULES])

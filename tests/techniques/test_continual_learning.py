@@ -1,0 +1,360 @@
+"""New classes beside the old ones: what is kept, what distillation measures, what rehearsal shows."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tlkit.data import Split
+from tlkit.errors import DataError, TlkitError
+from tlkit.models import augmentation, build_classifier, freeze, restart
+from tlkit.techniques.continual_learning import (
+    LearningWithoutForgetting,
+    add_classes,
+    distillation,
+    forgetting,
+    rehearse,
+)
+
+LOSS = {"loss": "sparse_categorical_crossentropy"}
+
+
+def perceptron(classes, seed=0):
+    """A small classifier of 2 features from NumPy's numbers: the same on every backend."""
+    rng = np.random.default_rng(seed)
+    layers = [keras.layers.Dense(16, activation="tanh"), keras.layers.Dense(classes, activation="softmax")]
+    network = keras.Sequential([keras.Input((2,)), *layers], name="head")
+    network.set_weights([rng.normal(0, 0.7, weight.shape) for weight in network.get_weights()])
+    return network
+
+
+def predict(network, x):
+    return ops.convert_to_numpy(network(x, training=False))
+
+
+def soft(probabilities, temperature=2.0):
+    powers = probabilities ** (1 / temperature)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def rings():
+    """Six classes around a circle; three old ones, three new between them."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(6, dtype="int32"), 40)
+    angles = np.pi / 3 * np.where(labels < 3, 2 * labels, 2 * labels + 1)
+    x = 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1) + rng.normal(0, 0.25, (240, 2))
+    return x.astype("float32"), labels
+
+
+@pytest.fixture(scope="module")
+def teacher(rings):
+    x, y = rings
+    network = perceptron(3)
+    network.compile(keras.optimizers.Adam(0.03), **LOSS)
+    network.fit(x[y < 3], y[y < 3], epochs=20, shuffle=False, verbose=0)
+    return network
+
+
+def learn(teacher, x, y, epochs=20, **options):
+    """Teach a copy of the teacher by plain fine-tuning, or without forgetting when options are given."""
+    keras.utils.set_random_seed(1)
+    classifier = add_classes(teacher, 3)
+    learner = LearningWithoutForgetting(classifier, teacher, **options) if options else classifier
+    learner.compile(keras.optimizers.Adam(0.1), **LOSS)
+    history = learner.fit(x, y, epochs=epochs, verbose=0)
+    return classifier, history.history
+
+
+def accuracy(classifier, x, y, among=slice(None)):
+    first = among.start or 0
+    return float(np.mean(predict(classifier, x)[:, among].argmax(axis=1) + first == y))
+
+
+# more outputs
+
+
+def test_with_more_classes_the_old_weights_are_bit_identical():
+    old = build_classifier("LeNet", 5, weights=None, augmentation=augmentation(), bottleneck=7)
+    wide = add_classes(old, 3)
+    before, after = (
+        old.get_layer("head").layers[-1].get_weights(),
+        wide.get_layer("head").layers[-1].get_weights(),
+    )
+    assert [weights.shape for weights in after] == [(7, 8), (8,)]
+    for kept, weights in zip(before, after, strict=True):
+        np.testing.assert_array_equal(weights[..., :5], kept)
+    assert np.abs(after[0][:, 5:]).min() > 0
+    for kept, weights in zip(old.get_weights()[:-2], wide.get_weights()[:-2], strict=True):
+        if kept.dtype.kind == "f":
+            np.testing.assert_array_equal(weights, kept)
+    assert [layer.name for layer in wide.layers[1:]] == [layer.name for layer in old.layers[1:]]
+
+
+def test_among_the_old_classes_the_wider_model_says_the_same(lite):
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("uint8")
+    old = predict(lite, images)
+    wide = predict(add_classes(lite, 2), images)
+    np.testing.assert_allclose(wide[:, :3] / wide[:, :3].sum(axis=1, keepdims=True), old, atol=1e-5)
+
+
+def test_training_the_wider_model_leaves_the_old_one_as_it_was(digits, weights_of):
+    old = build_classifier("LeNet", 5, weights=None)
+    before, wide = weights_of(old), add_classes(old, 5)
+    wide.compile("adam", **LOSS)
+    wide.fit(digits.train.images[:32], digits.train.labels[:32], verbose=0)
+    for path, weights in weights_of(old).items():
+        np.testing.assert_array_equal(weights, before[path])
+    assert not np.array_equal(wide.get_weights()[0], old.get_weights()[0])
+
+
+def test_a_frozen_backbone_stays_frozen_and_bit_identical_beside_new_classes(digits, weights_of):
+    old = build_classifier("LeNet", 5, weights=None)
+    freeze(old)
+    wide = add_classes(old, 5)
+    learner = LearningWithoutForgetting(wide, old)
+    before = weights_of(wide.get_layer("LeNet"))
+    learner.compile("adam", **LOSS)
+    new = digits.train.subset(digits.train.labels >= 5)
+    learner.fit(new.images, new.labels, epochs=2, verbose=0)
+    after = weights_of(wide.get_layer("LeNet"))
+    assert len(before) == 8
+    for path, weights in before.items():
+        np.testing.assert_array_equal(weights, after[path])
+    assert not np.array_equal(wide.get_weights()[-2][:, :5], old.get_weights()[-2])
+
+
+def test_a_model_of_logits_or_no_class_to_add_is_refused():
+    with pytest.raises(TlkitError, match="add at least 1"):
+        add_classes(perceptron(3), 0)
+    with pytest.raises(TlkitError, match="expected a Dense layer with a softmax"):
+        add_classes(build_classifier("LeNet", 3, weights=None, activation=None), 1)
+
+
+# distillation
+
+
+def test_distillation_is_the_divergence_of_the_softened_probabilities():
+    rng = np.random.default_rng(0)
+    teacher, student = (rng.dirichlet(np.ones(4), 50).astype("float32") for _ in range(2))
+    for temperature in (1.0, 2.0, 5.0):
+        p, q = soft(teacher.astype("float64"), temperature), soft(student.astype("float64"), temperature)
+        expected = temperature**2 * np.mean(np.sum(p * np.log(p / q), axis=1))
+        assert float(distillation(teacher, student, temperature)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_distillation_is_zero_for_the_same_answers_and_for_a_part_of_a_larger_softmax():
+    p = np.random.default_rng(0).dirichlet(np.ones(4), 50).astype("float32")
+    assert float(distillation(p, p)) == pytest.approx(0, abs=1e-6)
+    assert float(distillation(p, 0.01 * p)) == pytest.approx(0, abs=1e-6)
+    assert float(distillation(p, p[:, [1, 0, 2, 3]])) > 0.1
+
+
+def test_distillation_of_certain_answers_is_a_number():
+    sure = np.eye(3, dtype="float32")
+    assert float(distillation(sure, sure)) == pytest.approx(0, abs=1e-6)
+    assert np.isfinite(float(distillation(sure, sure[::-1])))
+    with pytest.raises(TlkitError, match="above 0"):
+        distillation(sure, sure, temperature=0)
+
+
+# learning without forgetting
+
+
+def test_the_distillation_term_of_an_unchanged_model_is_zero(digits):
+    old = build_classifier("LeNet", 5, weights=None)
+    learner = LearningWithoutForgetting(add_classes(old, 5), old, strength=1000.0)
+    learner.compile(**LOSS)
+    new = digits.test.subset(digits.test.labels >= 5)
+    results = learner.evaluate(new.images, new.labels, return_dict=True, verbose=0)
+    assert results["distillation_loss"] == pytest.approx(0, abs=1e-6)
+    learner.classifier.get_layer("LeNet").set_weights(
+        build_classifier("LeNet", 5, weights=None).get_layer("LeNet").get_weights()
+    )
+    changed = learner.evaluate(new.images, new.labels, return_dict=True, verbose=0)
+    assert changed["distillation_loss"] > 1e-3
+
+
+@pytest.mark.parametrize("separate", [True, False])
+def test_the_loss_is_its_definition(rings, separate):
+    x, y = (each[rings[1] >= 3] for each in rings)
+    teacher, classifier = perceptron(3, seed=5), perceptron(6, seed=6)
+    learner = LearningWithoutForgetting(classifier, teacher, strength=3.0, temperature=2.0, separate=separate)
+    learner.compile(**LOSS)
+    found = learner.evaluate(x, y, batch_size=120, return_dict=True, verbose=0)
+    p, q = predict(teacher, x).astype("float64"), predict(classifier, x).astype("float64")
+    competing = q[:, 3:] / q[:, 3:].sum(axis=1, keepdims=True) if separate else q
+    own = competing[np.arange(120), y - 3 if separate else y]
+    kept = 4 * np.mean(np.sum(soft(p) * np.log(soft(p) / soft(q[:, :3])), axis=1))
+    assert found["distillation_loss"] == pytest.approx(kept, rel=1e-4)
+    assert found["loss"] == pytest.approx(np.mean(-np.log(own)) + 3 * kept, rel=1e-4)
+
+
+def test_apart_from_it_new_labels_do_not_move_the_old_outputs(rings):
+    """The trap of one softmax: labels of new classes push the old biases down; separate outputs do not."""
+    x, y = (each[rings[1] >= 3] for each in rings)
+    moved = {}
+    for separate in (True, False):
+        classifier = perceptron(6)
+        before = classifier.get_weights()[-1][:3]
+        learner = LearningWithoutForgetting(classifier, perceptron(3), strength=0.0, separate=separate)
+        learner.compile(keras.optimizers.SGD(0.1), **LOSS)
+        learner.fit(x, y, epochs=3, verbose=0)
+        moved[separate] = classifier.get_weights()[-1][:3] - before
+    np.testing.assert_allclose(moved[True], 0, atol=1e-6)
+    assert (moved[False] < -0.01).all()
+
+
+def test_told_that_it_is_an_old_class_it_forgets_less_than_plain_fine_tuning(rings, teacher):
+    x, y = rings
+    new, old = y >= 3, y < 3
+    before = accuracy(teacher, x[old], y[old])
+    plain, _ = learn(teacher, x[new], y[new])
+    kept, history = learn(teacher, x[new], y[new], strength=1.0)
+    among = slice(0, 3)
+    lost, less = (forgetting([before, accuracy(each, x[old], y[old], among)]) for each in (plain, kept))
+    assert lost > less + 0.5
+    assert accuracy(kept, x[new], y[new], slice(3, 6)) > 0.9
+    assert history["distillation_loss"][-1] < history["distillation_loss"][0]
+
+
+def test_the_teacher_never_changes_even_when_the_classifier_shares_its_layers(rings, teacher):
+    x, y = (each[rings[1] >= 3] for each in rings)
+    hidden = teacher.layers[0]
+    wide = keras.layers.Dense(6, activation="softmax")
+    sharing = keras.Sequential([keras.Input((2,)), hidden, wide])
+    before = teacher.get_weights()
+    learner = LearningWithoutForgetting(sharing, teacher)
+    learner.compile(keras.optimizers.Adam(0.02), **LOSS)
+    learner.fit(x, y, epochs=2, verbose=0)
+    for weights, kept in zip(learner.teacher.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weights, kept)
+    assert not np.array_equal(hidden.get_weights()[0], before[0])
+    hidden.set_weights(before[:2])
+
+
+def test_the_teacher_answers_as_in_prediction(rings):
+    """Dropout is off in it and its running means stand still."""
+    x, y = (each[rings[1] >= 3] for each in rings)
+    layers = keras.layers
+    teacher = keras.Sequential(
+        [
+            keras.Input((2,)),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    learner = LearningWithoutForgetting(add_classes(teacher, 3), teacher)
+    learner.compile(keras.optimizers.SGD(0.0), **LOSS)
+    learner.fit(x, y, epochs=2, verbose=0)
+    np.testing.assert_array_equal(learner.teacher.layers[0].get_weights()[2], np.zeros(2))
+    assert np.abs(learner.classifier.layers[0].get_weights()[2]).max() > 0
+
+
+def test_the_same_numbers_on_every_backend(rings):
+    x, y = (each[rings[1] >= 3] for each in rings)
+    teacher, classifier = perceptron(3, seed=5), perceptron(6, seed=6)
+    learner = LearningWithoutForgetting(classifier, teacher)
+    learner.compile(keras.optimizers.SGD(0.2), **LOSS)
+    history = learner.fit(x, y, batch_size=30, epochs=3, shuffle=False, verbose=0).history
+    assert history["distillation_loss"] == pytest.approx([1.354052, 0.0730855, 0.0286848], rel=1e-4)
+    assert history["loss"] == pytest.approx([1.777215, 0.130516, 0.0604503], rel=1e-4)
+
+
+def test_the_classifier_is_a_plain_model_that_saves(rings, teacher, tmp_path):
+    x, y = rings
+    classifier, _ = learn(teacher, x[y >= 3], y[y >= 3], epochs=1, strength=1.0)
+    classifier.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(predict(again, x), predict(classifier, x), atol=1e-6)
+    assert "tlkit" not in str(again.get_config())
+
+
+def test_restart_starts_the_classifier_anew_and_leaves_the_teacher(rings, teacher):
+    x, y = (each[rings[1] >= 3] for each in rings)
+    learner = LearningWithoutForgetting(add_classes(teacher, 3), teacher)
+    learner.compile(keras.optimizers.Adam(0.02), **LOSS)
+    start = learner.classifier.get_weights()
+    restart(learner)
+    assert not np.array_equal(learner.classifier.get_weights()[0], start[0])
+    np.testing.assert_array_equal(learner.teacher.get_weights()[0], teacher.get_weights()[0])
+    ends = []
+    for _ in range(2):
+        restart(learner)
+        learner.classifier.set_weights(start)
+        learner.fit(x, y, epochs=2, shuffle=False, verbose=0)
+        ends.append(learner.classifier.get_weights()[0])
+    np.testing.assert_array_equal(*ends)
+
+
+def test_models_and_labels_that_do_not_fit_are_refused(rings, teacher):
+    x, y = rings
+    with pytest.raises(TlkitError, match="teacher has 3 classes, the classifier 3: none is new"):
+        LearningWithoutForgetting(perceptron(3), teacher)
+    with pytest.raises(TlkitError, match="takes inputs"):
+        LearningWithoutForgetting(build_classifier("LeNet", 6, weights=None), teacher)
+    learner = LearningWithoutForgetting(add_classes(teacher, 2), teacher)
+    learner.compile(**LOSS)
+    with pytest.raises(TlkitError, match="from 3 to 5 were given; expected 3 to 4"):
+        learner.fit(x[y >= 3], y[y >= 3])
+    with pytest.raises(TlkitError, match=r"from 0 to 2 .* separate=False"):
+        learner.fit(x[y < 3], y[y < 3])
+    learner = LearningWithoutForgetting(add_classes(teacher, 3), teacher, separate=False)
+    learner.compile(**LOSS)
+    learner.fit(x, y, verbose=0)
+
+
+# rehearsal
+
+
+@pytest.fixture
+def whole():
+    images = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 3), dtype="uint8")
+    labels = np.arange(40) % 4
+    return Split(images, labels, [f"{i}.png" for i in range(40)], {"group": labels.astype(str)})
+
+
+def test_rehearsal_shows_every_class_as_often_and_every_example(whole):
+    new, memory = whole.subset(whole.labels >= 2), whole.subset(whole.labels < 2).few(3)
+    both = rehearse(new, memory)
+    assert np.bincount(both.labels).tolist() == [10, 10, 10, 10]
+    assert set(both.names) == {*new.names, *memory.names}
+    for image, label, name, group in zip(
+        both.images, both.labels, both.names, both.attributes["group"], strict=True
+    ):
+        place = whole.names.tolist().index(name)
+        np.testing.assert_array_equal(image, whole.images[place])
+        assert label == whole.labels[place] == int(group)
+
+
+def test_rehearsal_repeats_the_new_ones_where_more_is_remembered(whole):
+    both = rehearse(whole.subset(whole.labels >= 2).few(1), whole.subset(whole.labels < 2))
+    assert np.bincount(both.labels).tolist() == [10, 10, 10, 10]
+
+
+def test_rehearsal_mixes_old_and_new_in_an_order_of_the_seed(whole):
+    new, memory = whole.subset(whole.labels >= 2), whole.subset(whole.labels < 2).few(3)
+    one, same, other = (rehearse(new, memory, seed=seed).names.tolist() for seed in (1, 1, 2))
+    assert one == same != other
+    assert len(set((rehearse(new, memory).labels[:12] < 2).tolist())) == 2
+
+
+def test_rehearsal_refuses_labels_that_mean_two_things(whole):
+    old = whole.subset(whole.labels < 2)
+    renumbered = Split(old.images, old.labels)
+    with pytest.raises(DataError, match=r"classes \[0, 1\] are both new and remembered"):
+        rehearse(renumbered, old)
+    small = Split(np.zeros((2, 8, 8, 3), "uint8"), [2, 3])
+    with pytest.raises(DataError, match="of one size"):
+        rehearse(small, old)
+    with pytest.raises(DataError, match="at least one of each"):
+        rehearse(whole.subset(whole.labels >= 2), old.subset([]))
+
+
+def test_forgetting_is_from_the_best_that_it_was():
+    assert forgetting([0.9, 0.5]) == pytest.approx(0.4)
+    assert forgetting([0.7, 0.9, 0.6]) == pytest.approx(0.3)
+    assert forgetting([0.5, 0.6]) == pytest.approx(-0.1)
+    with pytest.raises(TlkitError, match="before and after"):
+        forgetting([0.9])
