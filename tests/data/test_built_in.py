@@ -10,12 +10,13 @@ import pytest
 from tlkit import cache
 from tlkit.data import digits, emoji, list_datasets, load
 from tlkit.data.cards import read, verify
-from tlkit.data.digits import as_mnist, over_photos
+from tlkit.data.digits import as_mnist, over_photos, overlap
 from tlkit.data.images import digest
 from tlkit.errors import TlkitWarning
 
 EMOJI = ["emoji/twemoji", "emoji/openmoji", "emoji/line"]
 DIGITS = ["digits/mnist", "digits/optical", "digits/mnist-m"]
+BUILT_IN = [*EMOJI, "emoji/styles", *DIGITS, "digits/multi-mnist"]
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +24,14 @@ def loaded():
     """Every built-in data set, small; a warning here would be a card that does not tell the truth."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return {name: load(name, image_size=32) for name in EMOJI + DIGITS}
+        return {name: load(name, image_size=32) for name in BUILT_IN}
 
 
 def test_every_data_set_is_listed_in_order():
-    assert [card.name for card in list_datasets()] == EMOJI + DIGITS
+    assert [card.name for card in list_datasets()] == BUILT_IN
 
 
-@pytest.mark.parametrize("name", EMOJI + DIGITS)
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_a_card_tells_the_truth(loaded, name):
     dataset, card = loaded[name], read(name)
     assert dataset.card == card
@@ -41,13 +42,13 @@ def test_a_card_tells_the_truth(loaded, name):
     assert dataset.train.images.dtype == np.uint8
 
 
-@pytest.mark.parametrize("name", EMOJI + DIGITS)
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_every_class_is_in_every_split(loaded, name):
     classes = set(range(len(loaded[name].class_names)))
     assert all(set(split.labels.tolist()) == classes for split in loaded[name].splits.values())
 
 
-@pytest.mark.parametrize("name", EMOJI + DIGITS)
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_no_picture_lies_in_two_splits(loaded, name):
     train, validation, test = (set(map(digest, s.images)) for s in loaded[name].splits.values())
     assert train.isdisjoint(validation)
@@ -85,6 +86,65 @@ def test_emoji_are_drawn_on_white_and_line_art_is_grey_but_not_empty(loaded):
         assert ((split.images.min(-1) < 128).mean(axis=(1, 2)) > 0.02).all()
     colourful = loaded["emoji/openmoji"].train.images
     assert (colourful.max(-1) - colourful.min(-1).astype(int)).max(axis=(1, 2)).mean() > 100
+
+
+def test_three_styles_are_the_three_domains_with_their_labels(loaded):
+    for part, split in loaded["emoji/styles"].splits.items():
+        for name in EMOJI:
+            of_style = np.flatnonzero(split.attributes["style"] == name.split("/")[1])
+            by_point = of_style[np.argsort(split.attributes["codepoint"][of_style])]
+            alone = loaded[name].splits[part]
+            same = np.argsort(alone.attributes["codepoint"])
+            np.testing.assert_array_equal(split.images[by_point], alone.images[same])
+            for attribute in ("group", "subgroup"):
+                assert (split.attributes[attribute][by_point] == alone.attributes[attribute][same]).all()
+
+
+def test_line_art_has_no_hue_and_a_hue_does_not_depend_on_the_size(loaded):
+    small, large = loaded["emoji/styles"].test.attributes, load("emoji/styles").test.attributes
+    np.testing.assert_array_equal(small["hue"], large["hue"])
+    assert np.isnan(small["hue"][small["style"] == "line"]).all()
+    coloured = small["hue"][small["style"] == "twemoji"]
+    assert np.isfinite(coloured).mean() > 0.95
+    assert coloured[np.isfinite(coloured)].max() < 360
+
+
+@pytest.mark.parametrize(
+    ("rgb", "hue"), [((255, 0, 0), 0), ((200, 180, 0), 54), ((0, 0, 90), 240), ((90, 90, 90), None)]
+)
+def test_the_dominant_hue_is_that_of_most_of_the_colour(rgb, hue):
+    picture = np.full((16, 16, 3), 255, "uint8")
+    picture[2:12] = rgb
+    picture[13] = (0, 255, 0) if hue is not None else rgb
+    found = emoji.dominant_hue(picture)
+    assert np.isnan(found) if hue is None else abs((found - hue + 180) % 360 - 180) < 2
+
+
+def test_multi_mnist_lays_two_different_digits_of_the_same_split_over_each_other(loaded):
+    whole, single = load("digits/multi-mnist", image_size=36), load("digits/mnist")
+    for part, split in whole.splits.items():
+        left, right = split.attributes["left"], split.attributes["right"]
+        assert (left != right).all()
+        np.testing.assert_array_equal(split.labels, left)
+        digits_of = {
+            name: image[..., 0]
+            for name, image in zip(single.splits[part].names, single.splits[part].images, strict=True)
+        }
+        for row in (0, 1, len(split) - 1):
+            one, two = split.names[row].split(" over ")
+            expected = overlap(digits_of[one][None], digits_of[two][None], 36)[0]
+            np.testing.assert_array_equal(split.images[row, ..., 0], expected)
+    again = load("digits/multi-mnist", image_size=36)
+    assert again.train.fingerprint() == whole.train.fingerprint()
+
+
+def test_overlapping_digits_keep_the_brighter_ink():
+    left, right = np.zeros((1, 28, 28), "uint8"), np.zeros((1, 28, 28), "uint8")
+    left[0, 8, 8], right[0, 0, 0], right[0, 27, 27] = 100, 200, 50
+    canvas = overlap(left, right, 36)[0]
+    assert canvas[8, 8] == 200
+    assert canvas[35, 35] == 50
+    assert canvas.sum() == 250
 
 
 def test_a_damaged_cache_is_made_again(loaded):

@@ -14,9 +14,11 @@ BUILT_IN: dict[str, Callable[[str, int | None], Dataset]] = {
     "emoji/twemoji": emoji.load,
     "emoji/openmoji": emoji.load,
     "emoji/line": emoji.load,
+    "emoji/styles": emoji.load_styles,
     "digits/mnist": digits.load,
     "digits/optical": digits.load,
     "digits/mnist-m": digits.load,
+    "digits/multi-mnist": digits.load_pairs,
 }
 ALIASES = {"emoji": "emoji/twemoji"}
 DEFAULT_SIZE = 224

@@ -46,6 +46,56 @@ def load(name: str, image_size: int | None = None) -> Dataset:
     return Dataset(train, validation, test, class_names, card)
 
 
+def load_pairs(name: str, image_size: int | None = None) -> Dataset:
+    """Return "digits/multi-mnist": two overlapping digits a picture, uint8 (n, image_size, image_size, 3).
+
+    Attributes: "left" and "right", the digit whose frame lies to the upper left and the one to the lower
+    right, int 0 to 9; `labels` is the left one. The digits of a split are those of the same split of
+    "digits/mnist".
+
+    References: Sabour, Frosst & Hinton (2017), Dynamic Routing Between Capsules (two digits of different
+    classes, one over the other); Sener & Koltun (2018), Multi-Task Learning as Multi-Objective Optimization
+    (the places, and which digit is asked for).
+    """
+    card, single = read(name), load("digits/mnist")
+    splits = {}
+    for seed, (part, split) in enumerate(single.splits.items()):
+        rng, count = np.random.default_rng(seed), card.counts[part]
+        left, right = (np.arange(count) % len(split), rng.integers(len(split), size=count))
+        while (same := split.labels[left] == split.labels[right]).any():
+            right[same] = rng.integers(len(split), size=same.sum())
+        images = overlap(
+            split.images[left, ..., 0], split.images[right, ..., 0], image_size or card.image_size
+        )
+        names = [f"{one} over {two}" for one, two in zip(split.names[left], split.names[right], strict=True)]
+        columns = {"left": split.labels[left], "right": split.labels[right]}
+        splits[part] = Split(np.repeat(images[..., None], 3, axis=-1), columns["left"], names, columns)
+    if splits["train"].images.shape[1] == card.image_size:
+        verify(card, checksum(split.images.tobytes() for split in splits.values()))
+    return Dataset(**splits, class_names=single.class_names, card=card)
+
+
+def overlap(left: np.ndarray, right: np.ndarray, image_size: int = 28) -> np.ndarray:
+    """Lay pairs of digits over each other, 8 pixels apart in both directions, and resize.
+
+    Args:
+        left, right: uint8 (n, 28, 28), white on black.
+        image_size: of the result, in pixels; drawn on 36.
+
+    Returns:
+        uint8 (n, image_size, image_size).
+
+    >>> overlap(np.full((1, 28, 28), 9, "uint8"), np.zeros((1, 28, 28), "uint8"), 36)[0, 27:29, 0].tolist()
+    [9, 0]
+    """
+    canvas = np.zeros((len(left), 36, 36), "uint8")
+    canvas[:, :28, :28] = left
+    canvas[:, 8:, 8:] = np.maximum(canvas[:, 8:, 8:], right)
+    return (
+        canvas if image_size == 36 else np.stack([_resize(each, (image_size, image_size)) for each in canvas])
+    )
+
+
 def over_photos(digits: np.ndarray, seed: int = 0) -> np.ndarray:
     """Blend each digit with a patch of a photograph, as MNIST-M: |patch - digit| for each colour channel.
 

@@ -42,6 +42,8 @@ CLASSES = {
     "tool": ("tool",),
 }
 COLOURS = ("-200D-2B1B", "-200D-1F7E9", "-200D-1F7EB")  # of black cats: as line art, cats once more
+STYLES = ("twemoji", "openmoji", "line")
+LEAST_COLOUR = 0.01  # mean of saturation times value, below which a picture has no hue
 LINE_ART = {"line", "line-supplement"}  # the groups of an OpenMoji drawing that are not colour
 
 
@@ -103,6 +105,65 @@ def load(name: str, image_size: int | None = None) -> Dataset:
     part = stratified(columns["codepoint"].tolist(), labels, class_names)
     train, validation, test = (whole.subset(part == each) for each in ("train", "validation", "test"))
     return Dataset(train, validation, test, class_names, card)
+
+
+def load_styles(name: str, image_size: int | None = None) -> Dataset:
+    """Return all three domains in one, "emoji/styles": every thing in three styles, all in the same split.
+
+    Attributes, for several tasks on one picture: "group", "subgroup", "codepoint", "style" (twemoji,
+    openmoji, line), and "hue", the dominant one in degrees, 0 up to 360 (0 is red); NaN in pictures without
+    colour, such as all line art.
+    """
+    card = read(name)
+    styles = [load(f"emoji/{style}", image_size) for style in STYLES]
+    # from pictures of one size: a label must not depend on the size that they are looked at
+    coloured = styles if styles[0].image_size == card.image_size else [load(f"emoji/{s}") for s in STYLES]
+    splits = {}
+    for part in ("train", "validation", "test"):
+        each = [style.splits[part] for style in styles]
+        columns = {
+            key: np.concatenate([split.attributes[key] for split in each]) for key in each[0].attributes
+        }
+        columns["style"] = np.repeat(STYLES, len(each[0]))
+        pictures = np.concatenate([style.splits[part].images for style in coloured])
+        columns["hue"] = np.array(list(ordered_map(dominant_hue, pictures)))
+        order = hash_order([f"{c} {s}" for c, s in zip(columns["codepoint"], columns["style"], strict=True)])
+        splits[part] = Split(
+            np.concatenate([split.images for split in each]),
+            np.concatenate([split.labels for split in each]),
+            np.concatenate([split.names for split in each]),
+            columns,
+        ).subset(order)
+    rows = (" ".join(row) for split in splits.values() for row in zip(*_texts(split), strict=True))
+    verify(card, checksum(row.encode() for row in rows))
+    return Dataset(**splits, class_names=list(CLASSES), card=card)
+
+
+def _texts(split: Split) -> list[list[str]]:
+    return [split.attributes[key].tolist() for key in ("codepoint", "style", "group", "subgroup")]
+
+
+def dominant_hue(picture: np.ndarray) -> float:
+    """Return the hue that most of the colour has, in degrees, 0 up to 360; NaN where there is hardly any.
+
+    The hues of all pixels, weighted by saturation and value, are counted around the circle; the answer is
+    the mean within the 30 degrees that hold most.
+
+    Args:
+        picture: uint8 RGB `(height, width, 3)`.
+
+    >>> dominant_hue(np.full((4, 4, 3), (0, 200, 0), "uint8")), dominant_hue(np.zeros((4, 4, 3), "uint8"))
+    (119.53125, nan)
+    """
+    hue, saturation, value = np.array(Image.fromarray(picture).convert("HSV")).reshape(-1, 3).T
+    weight = saturation / 255 * (value / 255)
+    if weight.sum() < LEAST_COLOUR * len(weight):
+        return float("nan")
+    counts = np.bincount(hue, weights=weight, minlength=256)
+    width = round(256 * 30 / 360)
+    windows = np.lib.stride_tricks.sliding_window_view(np.r_[counts, counts[: width - 1]], width)
+    first = int(windows.sum(axis=1).argmax())
+    return float((first + np.average(np.arange(width), weights=windows[first])) * 360 / 256 % 360)
 
 
 def render(drawing: str, image_size: int) -> np.ndarray:
