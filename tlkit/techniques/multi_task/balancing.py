@@ -117,7 +117,7 @@ class UncertaintyWeights(Balancing):
         self.log_variance.assign(np.zeros(self.log_variance.shape))
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
-        return self._likelihood * ops.exp(-self.log_variance)
+        return ops.multiply(self._likelihood, ops.exp(-self.log_variance))
 
     def penalty(self, losses: Any) -> Any:
         has_labels = ops.cast(losses > 0, "float32")
