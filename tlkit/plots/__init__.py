@@ -2,6 +2,7 @@
 
 from tlkit.plots.adaptation import class_gains, discriminator, domains
 from tlkit.plots.curves import curves
+from tlkit.plots.multi_task import gradient_cosines, task_weights
 from tlkit.plots.networks import frozen
 from tlkit.plots.pictures import heatmap, images, overlay
 from tlkit.plots.results import compare, confusion, learning_curves
@@ -16,8 +17,10 @@ __all__ = [
     "discriminator",
     "domains",
     "frozen",
+    "gradient_cosines",
     "heatmap",
     "images",
     "learning_curves",
     "overlay",
+    "task_weights",
 ]
