@@ -163,6 +163,16 @@ def test_a_curve_needs_no_spread_and_no_positive_values():
     assert ax.lines[0].get_xdata().tolist() == [0, 2]
 
 
+def test_a_trade_off_has_a_point_for_each_arm_and_seed():
+    table = pd.DataFrame({"arm": ["$a^{$", "$a^{$", "b"], "old": [0.9, 0.8, 0.1], "new": [0.4, 0.5, 1.0]})
+    ax = plots.trade_off(table, "old", "new")
+    draw(ax)
+    assert [line.get_xydata().tolist() for line in ax.lines] == [[[0.9, 0.4], [0.8, 0.5]], [[0.1, 1.0]]]
+    assert {line.get_linestyle() for line in ax.lines} == {"None"}
+    assert len({line.get_color() for line in ax.lines}) == len({line.get_marker() for line in ax.lines}) == 2
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["$a^{$", "b"]
+
+
 def test_frozen_stages_are_coloured_by_their_state():
     table = pd.DataFrame(
         {"parameters": [1000, 1000, 10], "trainable parameters": [0, 900, 3]}, index=["low", "high", "head"]

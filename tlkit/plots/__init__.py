@@ -1,7 +1,7 @@
 """Figures on axes: each function draws onto the axes it is given, or makes some, and returns them."""
 
 from tlkit.plots.adaptation import class_gains, discriminator, domains
-from tlkit.plots.curves import curves
+from tlkit.plots.curves import curves, trade_off
 from tlkit.plots.multi_task import gradient_cosines, task_weights
 from tlkit.plots.networks import frozen
 from tlkit.plots.pictures import heatmap, images, overlay
@@ -22,5 +22,6 @@ __all__ = [
     "images",
     "learning_curves",
     "overlay",
+    "trade_off",
     "task_weights",
 ]

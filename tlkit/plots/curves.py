@@ -1,4 +1,4 @@
-"""A result against what was varied, such as accuracy against the number of labels."""
+"""A result against what was varied, such as the number of labels, or against another result."""
 
 from collections.abc import Mapping
 
@@ -60,7 +60,35 @@ def curves(
     ax.set(xlabel=setting or x, ylabel=quantity or value)
     ax.grid(axis="y", color="#EEEEEE")
     ax.set_axisbelow(True)
-    for text in ax.legend(frameon=False, fontsize=9).get_texts():
-        text.set_parse_math(False)
+    _legend(ax)
     lighten(ax)
     return ax
+
+
+def trade_off(table: pd.DataFrame, x: str, y: str, ax: Axes | None = None) -> Axes:
+    """Draw two results against each other: a point for each arm and seed, from 0 to 1 on both axes.
+
+    Args:
+        table: of `tlkit.compare`, or any with `arm` and the two columns.
+        x, y: the columns of the results.
+
+    >>> table = pd.DataFrame({"arm": ["a", "b"], "old": [0.9, 0.1], "new": [0.5, 0.9]})
+    >>> trade_off(table, "old", "new").get_ylabel()
+    'new'
+    """
+    ax = axes_or_new(ax, (4.5, 3.6))
+    colors = list(PALETTE.values())
+    for index, (arm, rows) in enumerate(table.groupby("arm", sort=False)):
+        style = {"color": colors[index % 6], "marker": MARKERS[index % 6], "linestyle": ""}
+        ax.plot(rows[x], rows[y], alpha=0.75, label=shortened(str(arm), 40), **style)
+    ax.set(xlabel=x, ylabel=y, xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+    ax.grid(color="#EEEEEE")
+    ax.set_axisbelow(True)
+    _legend(ax)
+    lighten(ax)
+    return ax
+
+
+def _legend(ax: Axes) -> None:
+    for text in ax.legend(frameon=False, fontsize=9).get_texts():
+        text.set_parse_math(False)
