@@ -22,6 +22,6 @@ __all__ = [
     "images",
     "learning_curves",
     "overlay",
-    "trade_off",
     "task_weights",
+    "trade_off",
 ]
