@@ -1,6 +1,6 @@
 """A split as the batches that Keras trains on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -11,12 +11,15 @@ from tlkit.errors import DataError
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of images, with labels unless they are None; see `Split.batches`."""
+    """Batches of images, with labels unless they are None; see `Split.batches`.
+
+    The labels of several tasks are arrays by name, and so are those of a batch. Kept features do for images.
+    """
 
     def __init__(
         self,
         images: np.ndarray | ImageFiles,
-        labels: np.ndarray | None,
+        labels: np.ndarray | Mapping[str, np.ndarray] | None,
         batch_size: int,
         shuffle: bool,
         seed: int,
@@ -37,12 +40,14 @@ class Batches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)
 
-    def __getitem__(self, index: int) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> np.ndarray | tuple[np.ndarray, Any]:
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         images = self.images[chosen]
         if self.augment is not None:
             images = keras.ops.convert_to_numpy(self.augment(images))
-        return images if self.labels is None else (images, self.labels[chosen])
+        if self.labels is None:
+            return images
+        return images, keras.tree.map_structure(lambda each: each[chosen], self.labels)
 
     def on_epoch_end(self) -> None:
         self.epoch += 1

@@ -180,8 +180,8 @@ class Split:
 class Dataset:
     """A data set's splits, the names of its classes, and its card.
 
-    `skipped` has "path: reason" of each file that could not be read; `duplicates` has the names of
-    identical images that lie in two different splits.
+    `skipped` has "path: reason" of each file (or row of a table) that took no part; `duplicates` has the
+    names of identical images that lie in two different splits.
     """
 
     train: Split
@@ -237,16 +237,19 @@ class Dataset:
         )
 
     def __repr__(self) -> str:
-        shown = ", ".join(self.class_names[:12]) + (", ..." if len(self.class_names) > 12 else "")
+        kind, names = "classes", self.class_names
+        if not names:
+            kind, names = "columns", list(self.train.attributes)
+        shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
         counts = ", ".join(f"{name} {len(split)}" for name, split in self.splits.items())
         lines = [
             f"{self.card.title} ({self.card.name})",
-            f"  {len(self.class_names)} classes: {shown}",
+            f"  {len(names)} {kind}: {shown}",
             f"  images: {counts}; {self.image_size} x {self.image_size} pixels",
             f"  licence: {self.card.licence}",
         ]
         if self.skipped:
-            lines.append(f"  skipped, since they could not be read: {len(self.skipped)}")
+            lines.append(f"  skipped: {len(self.skipped)}")
         if self.duplicates:
             lines.append(f"  duplicates, which lie in two splits: {len(self.duplicates)}")
         return "\n".join(lines)

@@ -49,19 +49,10 @@ def load_folder(
     """
     root = Path(path).expanduser()
     found, class_names = find(root)
-    keep = len(found) * image_size**2 * 3 <= IN_MEMORY_BYTES if in_memory is None else in_memory
-    images, outcomes = scan([each.file for each in found], image_size, keep, progress)
-    skipped = [str(outcome) for outcome in outcomes if isinstance(outcome, DataError)]
-    _report_skipped(root, skipped, len(found))
-
-    readable = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, bytes)]
-    digests = [outcome for outcome in outcomes if isinstance(outcome, bytes)]
-    found = [found[row] for row in readable]
-    pixels: np.ndarray | ImageFiles
-    if images is None:
-        pixels = ImageFiles([each.file for each in found], image_size, digests)
-    else:
-        pixels = images[readable] if skipped else images
+    pixels, digests, kept, skipped = read_files(
+        root, [each.file for each in found], image_size, in_memory, progress
+    )
+    found = [found[row] for row in kept]
     names = np.array([each.name for each in found])
     labels = np.array([class_names.index(each.class_name) for each in found])
     part = np.array([each.split for each in found], dtype="U10")
@@ -74,30 +65,7 @@ def load_folder(
         validation=0 if "validation" in part else validation,
         test=test if UNDECIDED in part else 0,
     )
-    whole = Split(pixels, labels, names)
-    splits = {
-        split: whole.subset(part == split) for split in ("train", "validation", "test") if split in part
-    }
-    card = Card(
-        name=str(path),
-        title=root.resolve().name,
-        description="A folder of images.",
-        licence="unknown (yours)",
-        source=str(root.resolve()),
-        citation="",
-        classes=class_names,
-        counts={split: len(each) for split, each in splits.items()},
-        image_size=image_size,
-    )
-    return Dataset(
-        splits["train"],
-        splits.get("validation"),
-        splits.get("test"),
-        class_names,
-        card,
-        skipped,
-        _duplicates(digests, names.tolist(), part.tolist()),
-    )
+    return as_dataset(root, Split(pixels, labels, names), part, class_names, digests, skipped, name=str(path))
 
 
 def load_images(path: str | Path, *, image_size: int = 224, progress: bool = False) -> Split:
@@ -119,14 +87,67 @@ def load_images(path: str | Path, *, image_size: int = 224, progress: bool = Fal
     files = images_below(root)
     if not files:
         raise DataError(f"There are no images below {root}. Expected files such as .jpg or .png.")
-    keep = len(files) * image_size**2 * 3 <= IN_MEMORY_BYTES
+    return Split(read_files(root, files, image_size, None, progress)[0])
+
+
+def read_files(
+    root: Path, files: list[Path], image_size: int, in_memory: bool | None, progress: bool
+) -> tuple[np.ndarray | ImageFiles, list[bytes], list[int], list[str]]:
+    """Decode every file once; leave the unreadable out with a warning.
+
+    Returns:
+        The pixels, uint8 (n, image_size, image_size, 3), kept or lazy; of each image its digest and its row
+        in `files`; and "path: reason" of each file that could not be read.
+
+    Raises:
+        DataError: more than 10 % of the files are unreadable.
+    """
+    keep = len(files) * image_size**2 * 3 <= IN_MEMORY_BYTES if in_memory is None else in_memory
     images, outcomes = scan(files, image_size, keep, progress)
-    readable = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, bytes)]
-    _report_skipped(root, [str(each) for each in outcomes if isinstance(each, DataError)], len(files))
-    if images is not None:
-        return Split(images[readable])
-    digests = [each for each in outcomes if isinstance(each, bytes)]
-    return Split(ImageFiles([files[row] for row in readable], image_size, digests))
+    skipped = [str(outcome) for outcome in outcomes if isinstance(outcome, DataError)]
+    _report_skipped(root, skipped, len(files))
+    kept = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, bytes)]
+    digests = [outcome for outcome in outcomes if isinstance(outcome, bytes)]
+    if images is None:
+        return ImageFiles([files[row] for row in kept], image_size, digests), digests, kept, skipped
+    return (images[kept] if skipped else images), digests, kept, skipped
+
+
+def as_dataset(
+    root: Path,
+    whole: Split,
+    part: np.ndarray,
+    class_names: list[str],
+    digests: list[bytes],
+    skipped: list[str],
+    *,
+    name: str,
+    description: str = "A folder of images.",
+) -> Dataset:
+    """Cut the images of a folder into the splits that `part` (n,) names, and write their card."""
+    splits = {
+        split: whole.subset(part == split) for split in ("train", "validation", "test") if split in part
+    }
+    card = Card(
+        name=name,
+        title=root.resolve().name,
+        description=description,
+        licence="unknown (yours)",
+        source=str(root.resolve()),
+        citation="",
+        classes=class_names,
+        counts={split: len(each) for split, each in splits.items()},
+        image_size=whole.images.shape[1],
+    )
+    return Dataset(
+        splits["train"],
+        splits.get("validation"),
+        splits.get("test"),
+        class_names,
+        card,
+        skipped,
+        _duplicates(digests, whole.names.tolist(), part.tolist()),
+    )
 
 
 def _report_skipped(root: Path, skipped: list[str], n: int) -> None:

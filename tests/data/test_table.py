@@ -1,0 +1,197 @@
+"""A table beside the images: what fits is read, what does not is named."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from tlkit.data import ImageFiles, load_table
+from tlkit.errors import DataError, TlkitWarning
+
+pytestmark = pytest.mark.filterwarnings("error::tlkit.errors.TlkitWarning")
+
+
+@pytest.fixture
+def table(animals):
+    """Write a table of the twenty animals, a row each, or any other text; return its path."""
+
+    def write(text=None, *, header="file,kind,size", encoding="utf-8"):
+        if text is None:
+            rows = [f"{kind}/{i}.png,{kind},{i}.5" for kind in ("cat", "dog") for i in range(10)]
+            text = "\n".join([header, *rows])
+        path = animals / "labels.csv"
+        path.write_bytes(text.encode(encoding))
+        return path
+
+    return write
+
+
+def rows(dataset):
+    return {
+        name: {column: values[i] for column, values in split.attributes.items()}
+        for split in dataset.splits.values()
+        for i, name in enumerate(split.names.tolist())
+    }
+
+
+def test_each_column_is_text_by_image_and_nobody_has_classes(animals, table):
+    dataset = load_table(animals, table(), image_size=8)
+    assert {name: len(split) for name, split in dataset.splits.items()} == dataset.card.counts
+    assert dataset.card.counts == {"train": 12, "validation": 4, "test": 4}
+    assert dataset.class_names == []
+    assert not dataset.train.labelled
+    assert rows(dataset)["dog/7.png"] == {"kind": "dog", "size": "7.5"}
+    assert len(rows(dataset)) == 20
+    assert "2 columns: kind, size" in repr(dataset)
+
+
+def test_the_split_is_the_seeds(animals, table):
+    names = [set(load_table(animals, table(), image_size=8, seed=seed).test.names) for seed in (0, 0, 1)]
+    assert names[0] == names[1] != names[2]
+    whole = load_table(animals, table(), image_size=8, validation=0, test=0)
+    assert list(whole.splits) == ["train"]
+
+
+def test_lazy_images_are_those_of_their_rows(animals, table):
+    lazy, kept = (load_table(animals, table(), image_size=8, in_memory=each) for each in (False, True))
+    assert isinstance(lazy.train.images, ImageFiles)
+    np.testing.assert_array_equal(lazy.train.images[:], kept.train.images)
+    assert rows(lazy) == rows(kept)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_any_usual_separator_is_read(animals, picture, table, separator, encoding):
+    picture("animals/Übung, 2.png")
+    lines = [
+        ["Datei", "Größe", "weight, in kg"],
+        ["Übung, 2.png", "groß, sehr", " 2 "],
+        ["cat/0.png", "", ""],
+    ]
+    text = "\r\n".join(separator.join(f'"{cell}"' for cell in line) for line in lines)
+    for i in range(1, 10):
+        (animals / "cat" / f"{i}.png").unlink()
+    shutil.rmtree(animals / "dog")
+    dataset = load_table(animals, table(text, encoding=encoding), image_size=8, validation=0, test=0)
+    assert rows(dataset) == {
+        "Übung, 2.png": {"Größe": "groß, sehr", "weight, in kg": "2"},
+        "cat/0.png": {"Größe": "", "weight, in kg": ""},
+    }
+
+
+def test_decimal_commas_between_semicolons_are_points(animals, table):
+    text = table().read_text().replace(",", ";").replace(".5", ",5")
+    dataset = load_table(animals, table(text), image_size=8)
+    assert rows(dataset)["cat/3.png"] == {"kind": "cat", "size": "3.5"}
+
+
+def test_names_are_found_by_backslash_and_without_their_folder(animals, picture, table):
+    picture("animals/cat/deep/only.png")
+    text = table().read_text().replace("cat/3.png", "cat\\3.png").replace("dog/", "./dog/")
+    dataset = load_table(animals, table(text + "\nonly.png,cow,1\n\n,,\n"), image_size=8)
+    assert rows(dataset)["cat/deep/only.png"]["kind"] == "cow"
+    assert len(rows(dataset)) == 21
+
+
+def test_a_bare_name_that_fits_two_files_is_refused(animals, table):
+    with pytest.raises(
+        DataError, match=r"'3.png' in labels.csv fits cat/3.png and dog/3.png. Write the path"
+    ):
+        load_table(animals, table("file,kind\n3.png,cat"), image_size=8)
+
+
+def test_rows_without_a_file_and_files_without_a_row_are_named(animals, table):
+    text = table().read_text().replace("cat/9.png", "cat/99.png")
+    with pytest.warns(TlkitWarning) as said:
+        dataset = load_table(animals, table(text), image_size=8)
+    assert [str(each.message) for each in said] == [
+        f"1 row of labels.csv named no image below {animals}, left out: cat/99.png.",
+        f"1 image below {animals} had no row in labels.csv, left out: cat/9.png.",
+    ]
+    assert dataset.skipped == [
+        "cat/99.png: in labels.csv, but there is no such image",
+        "cat/9.png: no row in labels.csv",
+    ]
+    assert len(rows(dataset)) == 19
+
+
+def test_a_table_of_other_images_is_refused_with_an_example_of_each(animals, table):
+    text = table().read_text().replace("cat/", "pets/cat/").replace("dog/", "pets/dog/")
+    with pytest.raises(DataError, match=r"20 of 20 rows .*'pets/cat/0.png', an image is 'cat/0.png'"):
+        load_table(animals, table(text), image_size=8)
+
+
+def test_an_unreadable_image_is_left_out_with_its_row(animals, table):
+    (animals / "cat" / "5.png").write_bytes(b"broken")
+    with pytest.warns(TlkitWarning, match=r"1 of 20 image files .*5\.png: "):
+        dataset = load_table(animals, table(), image_size=8)
+    assert "5.png" in dataset.skipped[0]
+    assert all(row["size"] == f"{name[-5]}.5" for name, row in rows(dataset).items())
+
+
+def test_a_column_named_split_decides(animals, table):
+    parts = ["Train"] * 6 + ["val"] * 2 + ["test"] * 2
+    lines = [f"{kind}/{i}.png,{kind},{parts[i]}" for kind in ("cat", "dog") for i in range(10)]
+    dataset = load_table(animals, table("\n".join(["file,kind,Split", *lines])), image_size=8)
+    assert dataset.card.counts == {"train": 12, "validation": 4, "test": 4}
+    assert sorted(dataset.test.names) == ["cat/8.png", "cat/9.png", "dog/8.png", "dog/9.png"]
+    assert list(dataset.train.attributes) == ["kind"]
+    only = [line.replace("val", "train").replace("test", "train") for line in lines]
+    dataset = load_table(animals, table("\n".join(["file,kind,split", *only])), image_size=8)
+    assert dataset.card.counts == {"train": 16, "validation": 4}  # validation is taken from train
+
+
+def test_a_column_named_split_must_say_one(animals, table):
+    lines = table().read_text().splitlines()[1:]
+    with pytest.raises(DataError, match="'split' has no train"):
+        load_table(animals, table("\n".join(["file,kind,split", *[f"{x[:9]},cat,test" for x in lines]])))
+    with pytest.raises(DataError, match=r"says 'tset' for cat/0\.png; expected train"):
+        load_table(animals, table("\n".join(["file,kind,split", *[f"{x[:9]},cat,tset" for x in lines]])))
+
+
+def test_an_image_in_two_splits_is_named_as_a_leak(animals, table):
+    shutil.copy(animals / "cat" / "1.png", animals / "cat" / "2.png")
+    lines = [f"cat/{i}.png,{i},{'test' if i == 2 else 'train'}" for i in range(10)]
+    shutil.rmtree(animals / "dog")
+    with pytest.warns(TlkitWarning, match=r"cat/1.png and cat/2.png.*leak"):
+        dataset = load_table(
+            animals, table("\n".join(["file,size,split", *lines])), image_size=8, validation=0
+        )
+    assert dataset.duplicates == [("cat/1.png", "cat/2.png")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read as a table"),
+        ("file\ncat/1.png", "columns file; expected the file name first, then a column a task"),
+        ("file,split\ncat/1.png,train", "expected the file name first, then a column a task"),
+        ("file,a,\ncat/1.png,1,2", "Column 3 of .*'', has no name. Rename it"),
+        ("file,a,a\ncat/1.png,1,2", "Column 2 of .*'a', is there twice"),
+        ("file,a/b\ncat/1.png,1", "'a/b', has a slash"),
+        ("file,a\ncat/1.png,1,2", "cannot be read as a table: .*Expected 2 fields in line 2, saw 3"),
+        ("file,a\n", "has a header and no rows"),
+        ("file,a\ncat/1.png,1\ncat/1.png,2", "two rows for cat/1.png: lines 2 and 3. Remove one"),
+        ("file,a\ncat/1.png,1\ncat/2.png,2", "'all images' has 2, and each needs at least 3"),
+    ],
+)
+def test_a_table_that_cannot_be_used_says_what_to_do(animals, table, text, message):
+    with (
+        pytest.warns(TlkitWarning, match="no row") if "has 2" in message else pytest.MonkeyPatch.context(),
+        pytest.raises(DataError, match=f"(?s){message}"),
+    ):
+        load_table(animals, table(text), image_size=8)
+
+
+def test_what_is_not_there_or_not_text_is_refused(animals, table, tmp_path):
+    with pytest.raises(DataError, match="no folder at"):
+        load_table(tmp_path / "nowhere", table())
+    with pytest.raises(DataError, match="no table at"):
+        load_table(animals, animals / "absent.csv")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no images below"):
+        load_table(tmp_path / "empty", table())
+    with pytest.raises(DataError, match="cannot be read as a table"):
+        load_table(animals, animals / "cat" / "1.png")
+    with pytest.raises(DataError, match="UTF-8"):
+        load_table(animals, table("file,größe\ncat/1.png,1", encoding="latin-1"))
