@@ -13,7 +13,7 @@ from tlkit.errors import DataError, TlkitError, UnknownNameError
 from tlkit.techniques.multi_task import gradients
 from tlkit.techniques.multi_task.balancing import Balancing, EqualWeights
 from tlkit.techniques.multi_task.columns import labels_for
-from tlkit.techniques.multi_task.tasks import Task
+from tlkit.techniques.multi_task.tasks import Task, layer_name
 from tlkit.techniques.training import StopAtNaN, replica_share
 
 Labels = Mapping[str, Any]
@@ -180,7 +180,7 @@ class MultiTask(keras.Model):
         x: Split | Any,
         y: Labels | None = None,
         *,
-        validation_data: Split | tuple[Any, Labels] | None = None,
+        validation_data: Any = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         **options: Any,
     ) -> keras.callbacks.History:
@@ -190,7 +190,7 @@ class MultiTask(keras.Model):
             x: inputs `(n, ...)`; or a split, whose attributes of the tasks' names are the labels; or any
                 other input of Keras's `fit` that yields `(inputs, {task: labels})`.
             y: labels by task, `(n, ...)`, as the task says; a missing one is -1 for classes, else NaN.
-            validation_data: a split, or inputs and labels.
+            validation_data: a split, or inputs and labels; or batches of these.
             callbacks, options: as in Keras. `sample_weight` is `(n,)` for all tasks, or by task.
 
         Raises:
@@ -204,15 +204,15 @@ class MultiTask(keras.Model):
                 f"{type(self.balancing).__name__} balances gradients in the shared layers, but none of these "
                 "can learn. Unfreeze a stage, or build the network with sharing=HardSharing(width=256)."
             )
-        held_out: Any = None
-        if validation_data is not None:
-            given = (validation_data,) if isinstance(validation_data, Split) else validation_data
-            held_out = self._checked(*given)
+        if isinstance(validation_data, Split):
+            validation_data = self._checked(validation_data)
+        elif isinstance(validation_data, tuple):
+            validation_data = self._checked(*validation_data)
         self.balancing.restart()
         self.broke.assign(np.zeros(self.broke.shape))
         x, y = self._checked(x, y)
         watch = [*callbacks, _EpochEnds(self), self._stop_at_nan()]
-        return super().fit(x, y, validation_data=held_out, callbacks=watch, **options)
+        return super().fit(x, y, validation_data=validation_data, callbacks=watch, **options)
 
     def _checked(self, x: Any, y: Labels | None = None) -> tuple[Any, Labels | None]:
         if isinstance(x, Split):
@@ -251,7 +251,7 @@ class MultiTask(keras.Model):
 
     def _heads(self) -> list[keras.Layer]:
         found = {layer.name: layer for layer in _all_layers(self.network)}
-        return [found[name] for name in self.task_table]
+        return [found[layer_name(name)] for name in self.task_table]
 
     def _shared_layers_learn(self) -> bool:
         alone = {id(each) for head in self._heads() for each in head.variables}

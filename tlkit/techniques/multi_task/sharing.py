@@ -10,7 +10,7 @@ from keras import layers
 from tlkit import backbones
 from tlkit.errors import TlkitError
 from tlkit.models import join
-from tlkit.techniques.multi_task.tasks import Task
+from tlkit.techniques.multi_task.tasks import Task, layer_name
 
 Sharing = Callable[[Any, list[str]], dict[str, Any]]  # features, names of tasks -> features of each task
 
@@ -120,7 +120,8 @@ def build_multi_task(
 
     Args:
         backbone: a name of `tlkit.backbones`, or a model from raw images to features.
-        tasks: by name; a head is the layer of that name within `model.get_layer("head")`.
+        tasks: by name; a head is the layer of that name within `model.get_layer("head")`
+            (with `_` for what is neither letter nor digit), see `layer_name`.
         sharing: what lies between the backbone and the heads: `HardSharing()` by default,
             `MixtureOfExperts()` or `CrossStitch()`.
         weights: `"imagenet"`, `None` (random) or the path of a weights file; unused for a model.
@@ -140,17 +141,27 @@ def build_multi_task(
     """
     if not tasks:
         raise TlkitError("There is no task. Give at least one, such as {'kind': Classification(10)}.")
-    for name in tasks:
-        if not name or "/" in name:
-            raise TlkitError(
-                f"{name!r} cannot name a task: it names a layer of Keras, so no slash may be in it."
-            )
+    names = [layer_name(name) for name in tasks]
+    if len(set(names)) < len(names):
+        raise TlkitError(
+            f"Tasks {', '.join(map(repr, tasks))} are too much alike: letters and digits must tell them "
+            "apart. Rename one."
+        )
     if isinstance(backbone, str):
         backbone = backbones.get(backbone, weights=weights, image_size=image_size)
     features = keras.Input((backbone.output_shape[-1],), name="features")
     x = layers.Dropout(dropout, name="dropout")(features)
     by_task = (sharing or HardSharing())(x, list(tasks))
-    outputs = {name: task.head(name)(by_task[name]) for name, task in tasks.items()}
+    taken = {layer.name for layer in keras.Model(features, by_task).layers}
+    outputs = {}
+    for name, task in tasks.items():
+        if layer_name(name) in taken:
+            raise TlkitError(
+                f"Task {name!r} cannot be called so: another layer of the network is {layer_name(name)!r}. "
+                "Rename the task."
+            )
+        taken.add(layer_name(name))
+        outputs[name] = task.head(layer_name(name))(by_task[name])
     return join(backbone, keras.Model(features, outputs, name="head"), augmentation=augmentation)
 
 

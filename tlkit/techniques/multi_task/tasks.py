@@ -1,5 +1,6 @@
 """What a head answers: one of several classes, any of several labels, or numbers."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ class Task:
     """One question to a network: its head, its loss, its measure, and how its labels are written.
 
     Attributes:
+        kind: what tables and reports call it.
         outputs: width of the head.
         measure: name of what `score` measures.
         higher_is_better: whether a larger measure is the better one.
@@ -24,6 +26,7 @@ class Task:
         class_names: what the outputs stand for, where they are classes or labels.
     """
 
+    kind: str
     outputs: int
     measure: str
     higher_is_better = True
@@ -86,6 +89,7 @@ class Classification(Task):
     [1, -1, 0]
     """
 
+    kind = "classification"
     measure = "accuracy"
 
     def __init__(self, classes: int | Sequence[str]) -> None:
@@ -146,6 +150,7 @@ class MultiLabel(Task):
     [[1.0, 1.0], [0.0, 0.0], [nan, nan]]
     """
 
+    kind = "multi-label"
     measure = "accuracy"
 
     def __init__(self, labels: int | Sequence[str]) -> None:
@@ -201,6 +206,7 @@ class Regression(Task):
     (15.0, 5.0)
     """
 
+    kind = "regression"
     measure = "error"
     higher_is_better = False
     likelihood = 0.5
@@ -247,6 +253,16 @@ class Regression(Task):
 
     def baseline(self, train: np.ndarray, test: np.ndarray) -> float:
         return float(np.nanmean(np.abs(test - np.nanmedian(train, axis=0))))
+
+
+def layer_name(task: str) -> str:
+    """Return the name of a task's head: layers cannot have all the names that columns of tables have.
+
+    >>> layer_name("kind"), layer_name("size (cm)"), layer_name("Größe")
+    ('kind', 'size_cm', 'Gr-f6-df-e')
+    """
+    ascii_only = re.sub(r"[^\x00-\x7f]", lambda found: f"-{ord(found[0]):x}-", task).replace("--", "-")
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", ascii_only).strip("_-") or "task"
 
 
 def is_missing(value: Any) -> bool:
