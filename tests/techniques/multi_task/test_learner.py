@@ -222,6 +222,19 @@ def test_the_network_is_saved_as_plain_keras(tasks, examples, learner_of, tmp_pa
         assert answers[name] == pytest.approx(expected[name], abs=1e-6)
 
 
+def test_a_task_may_have_any_name_that_a_column_has(examples, learner_of):
+    x, labels = examples
+    tasks = {"size (cm) %": Regression(mean=10.0, deviation=2.0), "what is it?": Classification(3)}
+    learner = learner_of(tasks, PCGrad())
+    history = learner.fit(
+        x, {"size (cm) %": labels["size"], "what is it?": labels["kind"]}, verbose=0
+    ).history
+    assert {"size (cm) %_error", "what is it?_accuracy"} <= set(history)
+    assert learner.network.get_layer("head").get_layer("size_cm").trainable
+    with pytest.raises(TlkitError, match="too much alike"):
+        learner_of({"a b": Regression(), "a_b": Regression()})
+
+
 def test_restart_gives_another_start_and_keeps_the_graph(tasks, examples, learner_of):
     x, labels = examples
     learner = learner_of(tasks, GradNorm())

@@ -24,6 +24,7 @@ _HOME = {
     "learner": ("MultiTask",),
     "methods": ("BALANCINGS", "find"),
     "sharing": ("CrossStitch", "HardSharing", "MixtureOfExperts", "build_multi_task"),
+    "table": ("encoded", "tasks_for"),
     "tasks": ("Classification", "MultiLabel", "Regression", "Task"),
 }
 __all__ = sorted(name for names in _HOME.values() for name in names)

@@ -102,19 +102,31 @@ class UncertaintyWeights(Balancing):
     """Learn the noise of each task: exp(-s) likelihood L + s / 2, with s = log sigma^2.
 
     The likelihood's factor is 1/2 for regression and 1 for classes. A task whose loss stays large gets a
-    small weight. For a fixed loss the optimum is sigma^2 = 2 likelihood L. The variances learn with the
-    optimizer's step size, slowly where that is small.
+    small weight. For a fixed loss the optimum is sigma^2 = 2 likelihood L.
 
     Kendall, Gal & Cipolla 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry and
     Semantics".
+
+    Args:
+        speed: s learns by so many of the optimizer's steps at once (of an optimizer such as Adam, whose steps
+            do not grow with the gradient). The paper has 1; then s hardly moves in hundreds of steps.
     """
+
+    def __init__(self, speed: float = 10.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.speed = speed
 
     def prepare(self, tasks: Mapping[str, Task]) -> None:
         self._likelihood = np.array([task.likelihood for task in tasks.values()], "float32")
-        self.log_variance = self.add_weight(shape=(len(tasks),), initializer="zeros", name="log_variance")
+        self.slow = self.add_weight(shape=(len(tasks),), initializer="zeros", name="log_variance")
+
+    @property
+    def log_variance(self) -> Any:
+        """s of each task, `(tasks,)`."""
+        return self.speed * self.slow
 
     def restart(self) -> None:
-        self.log_variance.assign(np.zeros(self.log_variance.shape))
+        self.slow.assign(np.zeros(self.slow.shape))
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
         return ops.multiply(self._likelihood, ops.exp(-self.log_variance))
