@@ -63,7 +63,8 @@ def test_floors_import_only_from_below():
         {"models", "engines", "explain", "plots"},
         {"techniques"},
         {"challenges"},
-        {"run", "adaptation", "study", "report", "page", "prediction", "course"},
+        {"run", "adaptation", "multi_task_run", "study", "course"},
+        {"report", "page", "page_parts", "multi_task_page", "prediction", "multi_task_prediction"},
         {"cli"},
     ]
     height = {name: i for i, names in enumerate(floors) for name in names}

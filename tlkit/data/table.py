@@ -189,7 +189,7 @@ def _parts(
         for row, (name, value) in enumerate(zip(names, given, strict=True)):
             if value.lower() not in SPLIT_OF:
                 raise DataError(
-                    f"Column {SPLIT_COLUMN!r} says {value!r} for {name}; expected {', '.join(SPLIT_OF)}."
+                    f"Column {SPLIT_COLUMN!r} says {str(value)!r} for {name}; expected {', '.join(SPLIT_OF)}."
                 )
             part[row] = SPLIT_OF[value.lower()]
         if "train" not in part:
