@@ -80,8 +80,9 @@ class MultiTaskRun:
     def scores(self, split: str, task: str) -> np.ndarray:
         """Return the task's measure of each image, float `(n,)`; NaN where there is no label."""
         of, labels = self.tasks[task], self.labels[split][task]
-        scores = ops.convert_to_numpy(of.score(of.filled(labels), self.predictions[split][task])).astype(float)
-        scores = np.where(ops.convert_to_numpy(of.known(labels)) > 0, scores, np.nan)
+        scores = of.score(of.filled(labels), self.predictions[split][task])
+        known = ops.convert_to_numpy(of.known(labels)) > 0
+        scores = np.where(known, ops.convert_to_numpy(scores).astype(float), np.nan)
         if scores.ndim == 1:
             return scores
         some = ~np.isnan(scores)
