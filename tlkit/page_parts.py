@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy.stats import binomtest
 
 from tlkit import plots
 
@@ -47,6 +48,15 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
 
 
+def wilson(right: int, of: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share.
+
+    Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
+    """
+    low, high = binomtest(right, of).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(low), float(high)
+
+
 def thumbnail(pixels: np.ndarray) -> dict[str, Any]:
     """Return a small picture of RGB pixels `(height, width, 3)`, values 0 to 255, for the page."""
     image = Image.fromarray(pixels)
@@ -57,12 +67,12 @@ def thumbnail(pixels: np.ndarray) -> dict[str, Any]:
 
 
 def figure(
-    draw: Callable[[Any], object], size: tuple[float, float], alt: str, *, columns: int = 1
+    draw: Callable[[Any], object], size: tuple[float, float], alt: str, *, columns: int = 1, rows: int = 1
 ) -> dict[str, str]:
-    """Let `draw` draw onto `columns` axes of a figure of this size in inches, described by `alt`."""
+    """Let `draw` draw onto `rows` times `columns` axes of a figure of this size in inches."""
     # not from pyplot: a Figure of its own touches no screen and no other figure
     drawn = Figure(figsize=size, layout="constrained")
-    draw(drawn.subplots(1, columns))
+    draw(drawn.subplots(rows, columns))
     png = io.BytesIO()
     drawn.savefig(png, format="png", dpi=120)
     return {"src": _inlined(png), "alt": alt}

@@ -2,12 +2,13 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tlkit import multi_task_prediction
 from tlkit.data.decode import decode
 from tlkit.data.layout import images_below
 from tlkit.errors import DataError, TlkitError, TlkitWarning
@@ -27,13 +28,14 @@ def predict(model: Path, images: Iterable[Path], *, top: int = 1) -> list[dict[s
 
     Returns:
         For each image `{"image": path, "classes": [{"class": name, "probability": 0 to 1}, ...]}`,
-        likeliest first. Files that cannot be read are left out with a warning.
+        likeliest first; of a network with several tasks `{"image": path, "tasks": {...}}`, see
+        `tlkit.multi_task_prediction.answer`. Files that cannot be read are left out with a warning.
 
     Raises:
         TlkitError: no model there, or not one of images.
         DataError: nothing to predict: no such file, no image in a folder, or none readable.
     """
-    network, names = _open(Path(model))
+    network, answer = _open(Path(model), top)
     size = network.input_shape[1]
     answers = []
     paths = list(_files(images))
@@ -46,39 +48,52 @@ def predict(model: Path, images: Iterable[Path], *, top: int = 1) -> list[dict[s
             except DataError as error:
                 warnings.warn(f"left out, unreadable: {error}", TlkitWarning, stacklevel=2)
         if readable:
-            probabilities = network.predict(np.stack(pixels), verbose=0)
-            for path, row in zip(readable, probabilities, strict=True):
-                best = row.argsort()[::-1][:top]
-                classes = [{"class": names[i], "probability": float(row[i])} for i in best]
-                answers.append({"image": str(path), "classes": classes})
+            predictions = network.predict(np.stack(pixels), verbose=0)
+            answers += [{"image": str(path), **answer(predictions, row)} for row, path in enumerate(readable)]
     if not answers:
         raise DataError(f"None of the {len(paths)} images could be read. Check them in an image viewer.")
     return answers
 
 
-def _open(model: Path) -> tuple[Any, list[str]]:
+def _open(model: Path, top: int) -> tuple[Any, Callable[[Any, int], dict[str, Any]]]:
+    """Return the network, and what makes an answer of its predictions and the number of an image."""
     path = model / "model.keras" if model.is_dir() else model
     if not path.is_file():
         raise TlkitError(f"There is no model at {path}. Train one: tlkit train DATA --out {path.parent}")
     try:
         network = import_keras().saving.load_model(path, compile=False)
-        classes = network.output_shape[-1]
-        if len(network.input_shape) != 4 or len(network.output_shape) != 2:
-            raise ValueError(f"it maps {network.input_shape} to {network.output_shape}")
+        shapes = network.output_shape
+        many = isinstance(shapes, dict)
+        flat = all(len(shape) == 2 for shape in (shapes.values() if many else (shapes,)))
+        if len(network.input_shape) != 4 or not flat:
+            raise ValueError(f"it maps {network.input_shape} to {shapes}")
     except Exception as error:  # Keras raises many types on a foreign or damaged file
         reason = str(error).splitlines()[0]
         raise TlkitError(f"{path} is not an image classifier saved by Keras: {reason}") from error
     beside = path.parent / "metrics.json"
     try:
-        names = json.loads(beside.read_text(encoding="utf-8"))["class_names"]
-    except (OSError, ValueError, KeyError):
-        names = []
-    if len(names) != classes:
-        warnings.warn(
-            f"No class names fit in {beside}; classes are shown by number.", TlkitWarning, stacklevel=3
-        )
-        names = [f"class {i}" for i in range(classes)]
-    return network, names
+        told = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        told = {}
+    if many:
+        asked, unnamed = multi_task_prediction.questions(network, told.get("tasks", {}))
+        if unnamed:
+            _warn(f"No class names of {', '.join(unnamed)} fit in {beside}")
+        return network, lambda found, row: {"tasks": multi_task_prediction.answer(asked, found, row, top)}
+    names = told.get("class_names", [])
+    if len(names) != shapes[-1]:
+        _warn(f"No class names fit in {beside}")
+        names = [f"class {i}" for i in range(shapes[-1])]
+
+    def likeliest(found: np.ndarray, row: int) -> dict[str, Any]:
+        best = found[row].argsort()[::-1][:top]
+        return {"classes": [{"class": names[i], "probability": float(found[row][i])} for i in best]}
+
+    return network, likeliest
+
+
+def _warn(message: str) -> None:
+    warnings.warn(f"{message}; classes are shown by number.", TlkitWarning, stacklevel=4)
 
 
 def _files(images: Iterable[Path]) -> Iterator[Path]:

@@ -9,31 +9,34 @@ from typing import Any
 
 import keras
 import numpy as np
-from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
 import tlkit
-from tlkit import page
+from tlkit import multi_task_page, page
 from tlkit.adaptation import Adaptation
 from tlkit.cache import atomic
 from tlkit.errors import OutputError
+from tlkit.multi_task_run import MultiTaskRun
 from tlkit.outputs import prepare
+from tlkit.page_parts import wilson
 from tlkit.run import Run
 
 SPLITS = ("train", "validation", "test")
 
 
-def write(run: Run, out: Path, *, command: str, others: Sequence[Run] = (), overwrite: bool = False) -> Path:
+def write(
+    run: Run | MultiTaskRun, out: Path, *, command: str, others: Sequence[Run] = (), overwrite: bool = False
+) -> Path:
     """Write `model.keras`, `metrics.json` and `report.html` into a folder.
 
     All three are written beside their places first and moved there together at the end: a full disk
     or an interruption leaves the files of an earlier run as they were.
 
     Args:
-        run: a trained run with the probabilities of its splits.
+        run: a trained run with its answers on all splits.
         out: the folder; see `prepare`.
         command: what to type to get the same again.
-        others: runs on the same data to compare with.
+        others: runs on the same data to compare with; not for a run of several tasks.
         overwrite: replace the files of an earlier run.
 
     Returns:
@@ -45,7 +48,10 @@ def write(run: Run, out: Path, *, command: str, others: Sequence[Run] = (), over
     prepare(out, overwrite)
     out = Path(out)
     numbers = metrics(run, command, others)
-    html = page.render(run, numbers)
+    if isinstance(run, MultiTaskRun):
+        html = multi_task_page.render(run, numbers)
+    else:
+        html = page.render(run, numbers)
     try:
         # left in reverse order: the report appears last, when what it tells of is there
         with (
@@ -64,36 +70,21 @@ def write(run: Run, out: Path, *, command: str, others: Sequence[Run] = (), over
     return out
 
 
-def metrics(run: Run, command: str, others: Sequence[Run] = ()) -> dict[str, Any]:
+def metrics(run: Run | MultiTaskRun, command: str, others: Sequence[Run] = ()) -> dict[str, Any]:
     """Return the numbers of a run as plain Python values; what does not exist is None.
 
     `accuracy`, precision, recall and F1 are shares from 0 to 1. `interval` is the 95 % interval of the
-    accuracy that is reported, that of the test split where there is one: Wilson 1927, "Probable
-    Inference, the Law of Succession, and Statistical Inference".
+    accuracy that is reported, that of the test split where there is one; see `wilson`. Of several tasks
+    each has its own, see `tlkit.multi_task_page.task_numbers`.
     """
-    data = run.data
-    backend = keras.backend.backend()
+    if isinstance(run, MultiTaskRun):
+        return _about(run, command) | multi_task_page.task_numbers(run)
     numbers = {
-        "version": tlkit.__version__,
-        "command": command,
+        **_about(run, command),
         **_summary(run),
-        "data": data.card.name,
-        "classes": len(data.class_names),
-        "class_names": list(data.class_names),
-        "image_size": data.image_size,
-        "splits": {name: len(data.splits[name]) if name in data.splits else None for name in SPLITS},
+        "classes": len(run.data.class_names),
+        "class_names": list(run.data.class_names),
         "per_class": _per_class(run),
-        "skipped": {"count": len(data.skipped), "files": list(data.skipped)},
-        "duplicates": {"count": len(data.duplicates), "pairs": [list(pair) for pair in data.duplicates]},
-        "versions": {
-            "python": platform.python_version(),
-            "tlkit": tlkit.__version__,
-            "keras": keras.__version__,
-            backend: importlib.import_module(backend).__version__,
-            "numpy": np.__version__,
-        },
-        "backend": backend,
-        "interrupted": run.interrupted,
         "runs": [_summary(other) for other in others if other is not run],
     }
     if isinstance(run, Adaptation):
@@ -107,6 +98,33 @@ def metrics(run: Run, command: str, others: Sequence[Run] = ()) -> dict[str, Any
             "a_distance": run.a_distance,
         }
     return numbers
+
+
+def _about(run: Run | MultiTaskRun, command: str) -> dict[str, Any]:
+    """Return what is said of any run: what was typed, on which data, by which versions, how long it took."""
+    data, backend = run.data, keras.backend.backend()
+    return {
+        "version": tlkit.__version__,
+        "command": command,
+        "technique": run.technique,
+        "backbone": run.backbone,
+        "seed": run.seed,
+        "data": data.card.name,
+        "image_size": data.image_size,
+        "splits": {name: len(data.splits[name]) if name in data.splits else None for name in SPLITS},
+        "skipped": {"count": len(data.skipped), "files": list(data.skipped)},
+        "duplicates": {"count": len(data.duplicates), "pairs": [list(pair) for pair in data.duplicates]},
+        "versions": {
+            "python": platform.python_version(),
+            "tlkit": tlkit.__version__,
+            "keras": keras.__version__,
+            backend: importlib.import_module(backend).__version__,
+            "numpy": np.__version__,
+        },
+        "backend": backend,
+        "seconds": {part: run.seconds.get(part) for part in ("features", "training", "total")},
+        "interrupted": run.interrupted,
+    }
 
 
 def _judged(run: Run) -> str | None:
@@ -140,8 +158,8 @@ def _interval(run: Run) -> dict[str, Any] | None:
         return None
     pictures = len(run.data.splits[name])
     right = round(run.accuracy(name) * pictures)
-    low, high = binomtest(right, pictures).proportion_ci(confidence_level=0.95, method="wilson")
-    return {"split": name, "pictures": pictures, "level": 0.95, "low": float(low), "high": float(high)}
+    low, high = wilson(right, pictures)
+    return {"split": name, "pictures": pictures, "level": 0.95, "low": low, "high": high}
 
 
 def _per_class(run: Run) -> list[dict[str, Any]]:

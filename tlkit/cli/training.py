@@ -11,6 +11,7 @@ import click
 
 from tlkit import outputs
 from tlkit.backbones import registry
+from tlkit.cli.multi_task import kinds_of, train_on_table
 from tlkit.cli.shared import (
     image_size_for,
     interrupted,
@@ -74,6 +75,13 @@ def trained(technique: str, image_size: int, epochs: int, seed: int) -> Any:
     "--validation", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share split off."
 )
 @click.option("--test", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share split off.")
+@click.option(
+    "--labels", type=Path, help="CSV: file name, then a column a task; trains one network for all of them."
+)
+@click.option("--balancing", help="With --labels: equal, uncertainty, dwa, gradnorm, pcgrad, cagrad, random.")
+@click.option(
+    "--kind", "kinds", multiple=True, metavar="COLUMN=KIND", help="classification, multi-label, regression."
+)
 @training_options
 def train(
     data: str,
@@ -83,12 +91,21 @@ def train(
     weights: str,
     validation: float,
     test: float,
+    labels: Path | None,
+    balancing: str | None,
+    kinds: tuple[str, ...],
     image_size: int | None,
     epochs: int | None,
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Train a classifier on DATA, a data set's name or a folder of images; write model and report."""
+    """Train a classifier on DATA, a data set's name or a folder of images; write model and report.
+
+    With --labels the images may lie in DATA as they like, and a table says what they show.
+    """
+    if labels is None and (balancing or kinds):
+        raise click.UsageError("--balancing and --kind are about the columns of a table: give --labels too.")
+    chosen = kinds_of(kinds)
     outputs.prepare(out, overwrite)
     network = registry.find(backbone)
     import_keras()
@@ -99,18 +116,14 @@ def train(
     size = image_size_for(data, network, image_size)
     given = None if weights.lower() == "none" else weights
     body = network.name if technique == "scratch" else get(network.name, weights=given, image_size=size)
-    images = load(
-        data, image_size=size, validation=validation, test=test, seed=seed, progress=sys.stderr.isatty()
-    )
+    shares: dict[str, Any] = {"image_size": size, "validation": validation, "test": test, "seed": seed}
+    options: dict[str, Any] = {"technique": technique, "backbone": body, "epochs": epochs}
+    if labels is not None:
+        train_on_table(data, labels, out, chosen, balancing or "equal", **shares, **options)
+        return
+    images = load(data, progress=sys.stderr.isatty(), **shares)
     click.echo(images)
-    result = run.train(
-        images,
-        technique=technique,
-        backbone=body,
-        epochs=epochs,
-        seed=seed,
-        **progress(),
-    )
+    result = run.train(images, seed=seed, **options, **progress())
     click.echo(outcome(result))
     written = report.write(result, out, command=this_command(), overwrite=True)
     click.secho(f"Report: {written / 'report.html'}", fg="green")

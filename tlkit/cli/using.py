@@ -16,12 +16,16 @@ import click
 def predict(model: Path, images: Sequence[Path], top: int, as_json: bool) -> None:
     """Name what is on IMAGES (files or folders) with MODEL, a model.keras of `tlkit train` or its folder."""
     from tlkit import prediction
+    from tlkit.multi_task_prediction import in_words
 
     answers = prediction.predict(model, images, top=top)
     if as_json:
         click.echo(json.dumps(answers, indent=2, ensure_ascii=False))
         return
     for answer in answers:
+        if "tasks" in answer:
+            click.echo(f"{answer['image']}: {in_words(answer['tasks'])}")
+            continue
         named = ", ".join(f"{each['class']} {each['probability']:.1%}" for each in answer["classes"])
         click.echo(f"{answer['image']}: {named}")
 

@@ -7,6 +7,7 @@ from tlkit.plots.networks import frozen
 from tlkit.plots.pictures import heatmap, images, overlay
 from tlkit.plots.results import compare, confusion, learning_curves
 from tlkit.plots.style import PALETTE
+from tlkit.plots.task_results import task_curves, task_gains, true_and_predicted
 
 __all__ = [
     "PALETTE",
@@ -22,6 +23,9 @@ __all__ = [
     "images",
     "learning_curves",
     "overlay",
+    "task_curves",
+    "task_gains",
     "task_weights",
     "trade_off",
+    "true_and_predicted",
 ]

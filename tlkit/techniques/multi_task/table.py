@@ -61,10 +61,10 @@ def _only_known(column: np.ndarray, name: str, task: Task, part: str) -> np.ndar
     parts = [set(parts_of(text)) if task.kind == "multi-label" else {text} for text in column.astype(str)]
     new = [set() if is_missing(text) else of - known for text, of in zip(column, parts, strict=True)]
     if any(new):
-        shown = sorted(set().union(*new))
+        shown, count = sorted(set().union(*new)), sum(map(bool, new))
         warnings.warn(
-            f"{sum(map(bool, new))} {part} images have a {name!r} that no training image has "
-            f"({', '.join(shown[:3])}{', ...' if len(shown) > 3 else ''}): these labels are left out.",
+            f"{count} {part} {'image has' if count == 1 else 'images have'} a {name!r} that no training image "
+            f"has ({', '.join(shown[:3])}{', ...' if len(shown) > 3 else ''}): such labels are left out.",
             TlkitWarning,
             stacklevel=3,
         )
