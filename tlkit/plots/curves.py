@@ -9,7 +9,7 @@ from matplotlib.ticker import NullLocator
 
 from tlkit.plots.style import PALETTE, axes_or_new, lighten, shortened
 
-MARKERS = "osD^vP"
+MARKERS = "os^vPX"  # a diamond is a prediction
 
 
 def curves(
