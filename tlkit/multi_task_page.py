@@ -148,7 +148,9 @@ def _gains(
 
 def _samples(run: MultiTaskRun) -> list[dict[str, Any]]:
     known = np.sum([run.known("train", name) for name in run.tasks], axis=0)
-    chosen = np.sort(np.argsort(-known, kind="stable")[:SHOWN])
+    order = np.argsort(-known, kind="stable")
+    most = order[: max(SHOWN, np.sum(known == known.max()))]  # as many labels as can be, from all folders
+    chosen = np.unique(most[np.linspace(0, len(most) - 1, SHOWN).astype(int)])
     labels = run.labels["train"]
     return [
         picture | {"says": {name: said(task, labels[name][row]) for name, task in run.tasks.items()}}

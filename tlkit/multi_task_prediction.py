@@ -19,15 +19,15 @@ def questions(network: Any, told: Mapping[str, Any]) -> tuple[dict[str, tuple[st
         (kind, names) by task, names empty for numbers; and the tasks whose names are not told.
     """
     found, unnamed = {}, []
-    for task, shape in network.output_shape.items():
+    for task, output in network.output.items():
         about = told.get(task) or {}
         kind = about.get("kind") or KINDS.get(_activation(network, task), "regression")
         names = list(about.get("classes") or ())
         if kind == "regression":
             names = []
-        elif len(names) != shape[-1]:
+        elif len(names) != output.shape[-1]:
             unnamed.append(task)
-            names = [f"class {i}" for i in range(shape[-1])]
+            names = [f"class {i}" for i in range(output.shape[-1])]
         found[task] = kind, names
     return found, unnamed
 

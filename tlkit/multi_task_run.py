@@ -248,22 +248,3 @@ class _Fitting:
         ]
         unjudged = tuple(f"val_{name}_" for name in silent)
         return {name: values for name, values in history.items() if not name.startswith(unjudged)}
-
-
-class TaskLines(keras.callbacks.Callback):
-    """Print the loss and each task's measure in one line an epoch, at most one a second."""
-
-    def __init__(self, tasks: Mapping[str, Task]) -> None:
-        super().__init__()
-        self._tasks, self._last = tasks, 0.0
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        logs = logs or {}
-        if time.monotonic() - self._last > 1:
-            self._last = time.monotonic()
-            judged = "val_" if "val_loss" in logs else ""
-            measures = ", ".join(
-                f"{name} {logs[f'{judged}{name}_{task.measure}']:.3g}" for name, task in self._tasks.items()
-            )
-            of = "validation" if judged else "training"
-            print(f"epoch {epoch + 1:>2} of {self.params['epochs']}: {of} {measures}", flush=True)

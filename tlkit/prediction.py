@@ -62,11 +62,10 @@ def _open(model: Path, top: int) -> tuple[Any, Callable[[Any, int], dict[str, An
         raise TlkitError(f"There is no model at {path}. Train one: tlkit train DATA --out {path.parent}")
     try:
         network = import_keras().saving.load_model(path, compile=False)
-        shapes = network.output_shape
-        many = isinstance(shapes, dict)
-        flat = all(len(shape) == 2 for shape in (shapes.values() if many else (shapes,)))
-        if len(network.input_shape) != 4 or not flat:
-            raise ValueError(f"it maps {network.input_shape} to {shapes}")
+        many = isinstance(network.output, dict)
+        outputs = list(network.output.values()) if many else [network.output]
+        if len(network.input_shape) != 4 or any(len(output.shape) != 2 for output in outputs):
+            raise ValueError(f"it maps {network.input_shape} to {network.output_shape}")
     except Exception as error:  # Keras raises many types on a foreign or damaged file
         reason = str(error).splitlines()[0]
         raise TlkitError(f"{path} is not an image classifier saved by Keras: {reason}") from error
@@ -81,9 +80,9 @@ def _open(model: Path, top: int) -> tuple[Any, Callable[[Any, int], dict[str, An
             _warn(f"No class names of {', '.join(unnamed)} fit in {beside}")
         return network, lambda found, row: {"tasks": multi_task_prediction.answer(asked, found, row, top)}
     names = told.get("class_names", [])
-    if len(names) != shapes[-1]:
+    if len(names) != network.output_shape[-1]:
         _warn(f"No class names fit in {beside}")
-        names = [f"class {i}" for i in range(shapes[-1])]
+        names = [f"class {i}" for i in range(network.output_shape[-1])]
 
     def likeliest(found: np.ndarray, row: int) -> dict[str, Any]:
         best = found[row].argsort()[::-1][:top]

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -176,16 +176,23 @@ def class_weights(labels: np.ndarray, *, from_ratio: float = 3.0) -> dict[int, f
 
 
 class EpochLines(keras.callbacks.Callback):
-    """Print one line an epoch, at most one a second, with a name in front: two runs can share a screen."""
+    """Print one line an epoch, at most one a second, with a name in front: two runs can share a screen.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: what stands in front.
+        shown: what each value to print is called, by its name in Keras's logs; all by default.
+    """
+
+    def __init__(self, name: str, shown: Mapping[str, str] | None = None) -> None:
         super().__init__()
-        self._name, self._last = name, 0.0
+        self._name, self._shown, self._last = name, shown, 0.0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if time.monotonic() - self._last > 1:
             self._last = time.monotonic()
-            values = ", ".join(f"{name} {value:.2f}" for name, value in (logs or {}).items())
+            logs = logs or {}
+            chosen = self._shown or {name: name for name in logs}
+            values = ", ".join(f"{said} {logs[name]:.2f}" for name, said in chosen.items())
             print(f"{self._name:<18} epoch {epoch + 1:>2} of {self.params['epochs']}: {values}", flush=True)
 
 

@@ -47,6 +47,7 @@ def train_on_table(
     """Read the table, say what each column was taken for, train, and write model and report."""
     from tlkit import multi_task_run, report
     from tlkit.data import load_table
+    from tlkit.run import EpochLines
     from tlkit.techniques.multi_task import find, tasks_for
 
     find(balancing)
@@ -65,12 +66,15 @@ def train_on_table(
     for name, task in tasks.items():
         columns = [split.attributes[name] for split in images.splits.values()]
         click.echo(taken_for(name, task, [*chain(*columns)], asked=name in kinds))
+    part = "" if images.validation is None else "val_"
+    lines = {f"{part}loss": f"{'validation' if part else 'training'}: loss"}
+    lines |= {f"{part}{name}_{task.measure}": f"{name} {task.measure}" for name, task in tasks.items()}
     run = multi_task_run.train_tasks(
         images,
         tasks=tasks,
         balancing=balancing.lower(),
         seed=seed,
-        callbacks=[multi_task_run.TaskLines(tasks)],
+        callbacks=[EpochLines("", lines)],
         progress=bars,
         **options,
     )

@@ -63,8 +63,8 @@ def _only_known(column: np.ndarray, name: str, task: Task, part: str) -> np.ndar
     if any(new):
         shown, count = sorted(set().union(*new)), sum(map(bool, new))
         warnings.warn(
-            f"{count} {part} {'image has' if count == 1 else 'images have'} a {name!r} that no training image "
-            f"has ({', '.join(shown[:3])}{', ...' if len(shown) > 3 else ''}): such labels are left out.",
+            f"{count} {part} {'image has' if count == 1 else 'images have'} a {name!r} that no training "
+            f"image has ({', '.join(shown[:3])}{', ...' if len(shown) > 3 else ''}): left out.",
             TlkitWarning,
             stacklevel=3,
         )
