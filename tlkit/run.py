@@ -193,7 +193,8 @@ class EpochLines(keras.callbacks.Callback):
             logs = logs or {}
             chosen = self._shown or {name: name for name in logs}
             values = ", ".join(f"{said} {logs[name]:.2f}" for name, said in chosen.items())
-            print(f"{self._name:<18} epoch {epoch + 1:>2} of {self.params['epochs']}: {values}", flush=True)
+            name = f"{self._name:<18} " if self._name else ""
+            print(f"{name}epoch {epoch + 1:>2} of {self.params['epochs']}: {values}", flush=True)
 
 
 class Interruptible(keras.callbacks.Callback):
