@@ -79,8 +79,8 @@ def trade_off(table: pd.DataFrame, x: str, y: str, ax: Axes | None = None) -> Ax
     ax = axes_or_new(ax, (4.5, 3.6))
     colors = list(PALETTE.values())
     for index, (arm, rows) in enumerate(table.groupby("arm", sort=False)):
-        style = {"color": colors[index % 6], "marker": MARKERS[index % 6], "linestyle": ""}
-        ax.plot(rows[x], rows[y], alpha=0.75, label=shortened(str(arm), 40), **style)
+        name, color, marker = shortened(str(arm), 40), colors[index % 6], MARKERS[index % 6]
+        ax.plot(rows[x], rows[y], linestyle="", marker=marker, color=color, alpha=0.75, label=name)
     ax.set(xlabel=x, ylabel=y, xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     ax.grid(color="#EEEEEE")
     ax.set_axisbelow(True)
