@@ -69,7 +69,7 @@ def in_words(answers: Mapping[str, Any]) -> str:
 
 
 def _activation(network: Any, task: str) -> str:
-    from tlkit.techniques.multi_task.tasks import layer_name
+    from tlkit.techniques.multi_task.writing import layer_name
 
     try:
         return network.get_layer("head").get_layer(layer_name(task)).activation.__name__

@@ -89,7 +89,7 @@ def train_on_table(
 
 def taken_for(name: str, task: Any, column: Sequence[str], *, asked: bool) -> str:
     """Say in one line what a column was taken for, and what to type where that is wrong."""
-    from tlkit.techniques.multi_task.tasks import is_missing
+    from tlkit.techniques.multi_task.writing import is_missing
 
     labelled = sum(not is_missing(value) for value in column)
     line = f"{name}: {task.kind}, {labelled} of {len(column)} images labelled, "

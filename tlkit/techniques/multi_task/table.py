@@ -9,7 +9,8 @@ from keras import ops
 from tlkit.data import Dataset, Split
 from tlkit.errors import TlkitWarning
 from tlkit.techniques.multi_task.columns import infer_tasks, labels_for
-from tlkit.techniques.multi_task.tasks import Task, is_missing, parts_of
+from tlkit.techniques.multi_task.tasks import Task
+from tlkit.techniques.multi_task.writing import is_missing, parts_of
 
 
 def tasks_for(data: Dataset, kinds: Mapping[str, str] | None = None) -> dict[str, Task]:
