@@ -1,6 +1,7 @@
 """The command line as a user meets it: in its own process, with exit codes."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -78,6 +79,91 @@ def test_predict_names_images(trained, shapes):
     assert len(answers) == 20
     assert {each["class"] for each in answers[0]["classes"]} == {"circle", "square"}
     assert sum(each["probability"] for each in answers[0]["classes"]) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def table(shapes):
+    """A table about the shapes: three columns, a row without a file, and three files without a row."""
+    rows = ["file,form,left edge,marks"]
+    for i in range(20):
+        edge = "" if i % 5 == 0 else 5 + i % 7
+        rows += [
+            f"{form}/{i}.png,{form},{edge},{'early|round' if i < 9 else '-'}" for form in ("circle", "square")
+        ]
+    path = shapes / "labels.csv"
+    path.write_text("\n".join([*rows[:-2], "square/99.png,square,7,-"]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained_on_table(shapes, table, tmp_path_factory):
+    """`tlkit train --labels`: the finished process and its folder."""
+    out = tmp_path_factory.mktemp("runs") / "table"
+    return tlkit("train", shapes, "--labels", table, "--out", out, *LENET, "--balancing", "uncertainty"), out
+
+
+def test_train_on_a_table_says_what_it_took_and_what_it_left_out(trained_on_table):
+    done, out = trained_on_table
+    assert done.returncode == 0, done.stderr
+    assert "form: classification, 38 of 38 images labelled, 2 classes" in done.stdout
+    assert "left edge: regression, 30 of 38 images labelled, mean" in done.stdout
+    assert "wrong? --kind 'left edge'=classification" in done.stdout
+    assert "marks: multi-label" in done.stdout
+    assert re.search(r"left edge: mean absolute error [\d.]+ \(best constant answer [\d.]+\)", done.stdout)
+    assert "1 row of labels.csv named no image" in done.stderr
+    assert "3 images below" in done.stderr
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["balancing"] == "uncertainty"
+    assert {name: task["kind"] for name, task in metrics["tasks"].items()} == {
+        "form": "classification",
+        "left edge": "regression",
+        "marks": "multi-label",
+    }
+    assert metrics["skipped"]["count"] == 4
+    assert "Task by task" in (out / "report.html").read_text()
+    for noise in ("I0000", "WARNING", "Traceback"):
+        assert noise not in done.stderr + done.stdout
+
+
+def test_predict_answers_every_task(trained_on_table, shapes):
+    _, out = trained_on_table
+    lines = CliRunner().invoke(cli, ["predict", str(out), str(shapes / "circle" / "1.png")]).stdout
+    assert re.search(r"1\.png: form: \w+ [\d.]+%; left edge: [-\d.]+; marks: ", lines)
+    command = ["predict", str(out), str(shapes / "circle"), "--json", "--top", "2"]
+    with pytest.warns(UserWarning, match="unreadable"):
+        answers = json.loads(CliRunner().invoke(cli, command).stdout)
+    assert len(answers) == 20
+    tasks = answers[0]["tasks"]
+    assert {each["class"] for each in tasks["form"]["classes"]} == {"circle", "square"}
+    assert isinstance(tasks["left edge"]["value"], float)
+    assert all(each["probability"] > 0.5 for each in tasks["marks"]["classes"])
+
+
+def test_predict_without_the_names_shows_numbers(trained_on_table, shapes, tmp_path):
+    _, out = trained_on_table
+    (tmp_path / "model.keras").write_bytes((out / "model.keras").read_bytes())
+    command = ["predict", str(tmp_path), str(shapes / "square" / "1.png"), "--json"]
+    with pytest.warns(UserWarning, match="No class names of form, marks fit"):
+        [answer] = json.loads(CliRunner().invoke(cli, command).stdout)
+    assert answer["tasks"]["form"]["classes"][0]["class"].startswith("class ")
+    assert "value" in answer["tasks"]["left edge"]
+
+
+def test_a_table_that_does_not_fit_is_refused(shapes, table, tmp_path):
+    words = ["train", shapes, "--labels", table, "--out", tmp_path / "run", *LENET]
+    assert "expected COLUMN=KIND" in refused(*words, "--kind", "form")
+    assert "Did you mean 'pcgrad'" in refused(*words, "--balancing", "pcgrd")
+    absent = [*words[:3], tmp_path / "absent.csv", *words[4:], "--overwrite"]
+    assert "no table at" in refused(*absent)
+    with pytest.warns(UserWarning, match="no row in labels.csv"):
+        assert "Did you mean 'form'" in refused(*words, "--kind", "forms=classification", "--overwrite")
+    with pytest.warns(UserWarning, match="no row in labels.csv"):
+        message = refused(*words, "--kind", "form=regression", "--overwrite")
+    assert "'form' as regression" in message
+    for option in (["--balancing", "equal"], ["--kind", "form=classification"]):
+        result = CliRunner().invoke(cli, ["train", str(shapes), "--out", str(tmp_path / "run"), *option])
+        assert result.exit_code == 2
+        assert "give --labels too" in result.output
 
 
 def test_the_demo_compares_frozen_fine_tuned_and_scratch(tmp_path):

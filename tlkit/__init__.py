@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "load": "data",
+    "load_table": "data",
     "load_unlabelled": "data",
     "list_datasets": "data",
     "get": "backbones",
@@ -29,6 +30,7 @@ _HOME = {
     "compare": "study",
     "summary": "study",
     "train": "run",
+    "train_tasks": "multi_task_run",
     "adapt": "adaptation",
     "DomainAdapter": "techniques.domain_adaptation",
     "pair": "techniques.domain_adaptation",
