@@ -45,6 +45,11 @@ def test_each_column_is_text_by_image_and_nobody_has_classes(animals, table):
     assert "2 columns: kind, size" in repr(dataset)
 
 
+def test_the_table_is_found_in_the_folder(animals, table):
+    table()
+    assert len(rows(load_table(animals, "labels.csv", image_size=8))) == 20
+
+
 def test_the_split_is_the_seeds(animals, table):
     names = [set(load_table(animals, table(), image_size=8, seed=seed).test.names) for seed in (0, 0, 1)]
     assert names[0] == names[1] != names[2]

@@ -42,7 +42,8 @@ def load_table(
 
     Args:
         path: the folder; the images may lie at any depth. The table may lie in it too.
-        labels: the table: UTF-8, with a header, separated by commas, semicolons or tabs.
+        labels: the table: UTF-8, with a header, separated by commas, semicolons or tabs; its path from here or
+            from the folder.
         image_size: height and width in pixels.
         validation, test: fractions to split off; 0 for no such split.
         seed: another seed, another split. It depends on the names of the files alone.
@@ -63,7 +64,8 @@ def load_table(
         raise DataError(
             f"There is no folder at {root}. Check the spelling; the working folder is {Path.cwd()}."
         )
-    rows = _read(table)
+    beside = root / table  # written as seen from the folder
+    rows = _read(beside if beside.is_file() and not table.is_file() else table)
     by_name = {_normal(file.relative_to(root).as_posix()): file for file in images_below(root)}
     if not by_name:
         raise DataError(f"There are no images below {root}. Expected files such as .jpg or .png.")
