@@ -64,15 +64,14 @@ def load_pairs(name: str, image_size: int | None = None) -> Dataset:
         left, right = (np.arange(count) % len(split), rng.integers(len(split), size=count))
         while (same := split.labels[left] == split.labels[right]).any():
             right[same] = rng.integers(len(split), size=same.sum())
-        images = overlap(
-            split.images[left, ..., 0], split.images[right, ..., 0], image_size or card.image_size
-        )
+        digits = np.asarray(split.images)[..., 0]
+        images = overlap(digits[left], digits[right], image_size or card.image_size)
         names = [f"{one} over {two}" for one, two in zip(split.names[left], split.names[right], strict=True)]
         columns = {"left": split.labels[left], "right": split.labels[right]}
         splits[part] = Split(np.repeat(images[..., None], 3, axis=-1), columns["left"], names, columns)
     if splits["train"].images.shape[1] == card.image_size:
-        verify(card, checksum(split.images.tobytes() for split in splits.values()))
-    return Dataset(**splits, class_names=single.class_names, card=card)
+        verify(card, checksum(np.asarray(split.images).tobytes() for split in splits.values()))
+    return Dataset(splits["train"], splits["validation"], splits["test"], single.class_names, card)
 
 
 def overlap(left: np.ndarray, right: np.ndarray, image_size: int = 28) -> np.ndarray:

@@ -136,7 +136,7 @@ def load_styles(name: str, image_size: int | None = None) -> Dataset:
         ).subset(order)
     rows = (" ".join(row) for split in splits.values() for row in zip(*_texts(split), strict=True))
     verify(card, checksum(row.encode() for row in rows))
-    return Dataset(**splits, class_names=list(CLASSES), card=card)
+    return Dataset(splits["train"], splits["validation"], splits["test"], list(CLASSES), card)
 
 
 def _texts(split: Split) -> list[list[str]]:

@@ -3,18 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
 from tlkit.data import Split
 from tlkit.errors import DataError, TlkitError, UnknownNameError
-from tlkit.techniques.multi_task.tasks import (
-    Classification,
-    MultiLabel,
-    Regression,
-    Task,
-    is_missing,
-    parts_of,
-)
+from tlkit.techniques.multi_task.tasks import Classification, MultiLabel, Regression, Task
+from tlkit.techniques.multi_task.writing import is_missing, parts_of
 
 KINDS = ("classification", "multi-label", "regression")
 MOST_CLASSES = 0.5  # more different texts than this share of the images are no classes
@@ -55,15 +50,45 @@ def labels_for(split: Split, tasks: Mapping[str, Task]) -> dict[str, np.ndarray]
         UnknownNameError: the split has no such attribute, or a task has no such class.
         DataError: a label does not fit its task.
     """
-    labels = {}
-    for name, task in tasks.items():
+    for name in tasks:
         if name not in split.attributes:
             raise UnknownNameError("attribute of the images", name, split.attributes)
-        try:
-            labels[name] = task.encode(split.attributes[name])
-        except (DataError, UnknownNameError, ValueError) as error:
-            raise DataError(f"Task {name!r}: {error}") from error
-    return labels
+    return {name: _encoded(name, task, split.attributes[name]) for name, task in tasks.items()}
+
+
+def checked_labels(labels: Mapping[str, Any], tasks: Mapping[str, Task], n: int) -> dict[str, np.ndarray]:
+    """Return the labels of `n` inputs as `fit` takes them.
+
+    Raises:
+        UnknownNameError: labels for a task that there is not.
+        DataError: a task has no labels at all, or not one for each input, or they do not fit it.
+    """
+    for name in labels:
+        if name not in tasks:
+            raise UnknownNameError("task", name, tasks)
+    encoded = {}
+    for name, task in tasks.items():
+        if name not in labels:
+            raise DataError(
+                f"There are no labels for task {name!r}. Give them, missing ones as -1 (classes) or NaN."
+            )
+        encoded[name] = _encoded(name, task, labels[name])
+        if len(encoded[name]) != n:
+            raise DataError(
+                f"Task {name!r} has {len(encoded[name])} labels for {n} inputs. Give one for each."
+            )
+        if not keras.ops.convert_to_numpy(task.known(encoded[name])).any():
+            raise DataError(
+                f"All labels of task {name!r} are missing. Give some, or build the network without it."
+            )
+    return encoded
+
+
+def _encoded(name: str, task: Task, values: Any) -> np.ndarray:
+    try:
+        return task.encode(values)
+    except (DataError, UnknownNameError, ValueError) as error:
+        raise DataError(f"Task {name!r}: {error}") from error
 
 
 def _task(name: str, values: list[Any], kind: str | None) -> Task:

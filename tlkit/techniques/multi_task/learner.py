@@ -9,11 +9,12 @@ import numpy as np
 from keras import ops
 
 from tlkit.data import Split
-from tlkit.errors import DataError, TlkitError, UnknownNameError
+from tlkit.errors import TlkitError
 from tlkit.techniques.multi_task import gradients
 from tlkit.techniques.multi_task.balancing import Balancing, EqualWeights
-from tlkit.techniques.multi_task.columns import labels_for
-from tlkit.techniques.multi_task.tasks import Task, layer_name
+from tlkit.techniques.multi_task.columns import checked_labels, labels_for
+from tlkit.techniques.multi_task.tasks import Task
+from tlkit.techniques.multi_task.writing import layer_name
 from tlkit.techniques.training import StopAtNaN, replica_share
 
 Labels = Mapping[str, Any]
@@ -187,8 +188,9 @@ class MultiTask(keras.Model):
         """Train as Keras does.
 
         Args:
-            x: inputs `(n, ...)`; or a split, whose attributes of the tasks' names are the labels; or any
-                other input of Keras's `fit` that yields `(inputs, {task: labels})`.
+            x: inputs `(n, ...)`; or a split, whose attributes of the tasks' names are the labels and whose
+                images are held in memory; or any other input of Keras's `fit`, which yields
+                `(inputs, {task: labels})`.
             y: labels by task, `(n, ...)`, as the task says; a missing one is -1 for classes, else NaN.
             validation_data: a split, or inputs and labels; or batches of these.
             callbacks, options: as in Keras. `sample_weight` is `(n,)` for all tasks, or by task.
@@ -217,28 +219,7 @@ class MultiTask(keras.Model):
     def _checked(self, x: Any, y: Labels | None = None) -> tuple[Any, Labels | None]:
         if isinstance(x, Split):
             x, y = x.images[:], y or labels_for(x, self.task_table)
-        if y is None:
-            return x, None
-        for name in y:
-            if name not in self.task_table:
-                raise UnknownNameError("task", name, self.task_table)
-        encoded = {}
-        for name, task in self.task_table.items():
-            if name not in y:
-                raise DataError(
-                    f"There are no labels for task {name!r}. Give them, missing ones as -1 (classes) or NaN."
-                )
-            try:
-                encoded[name] = task.encode(y[name])
-            except (DataError, UnknownNameError, ValueError) as error:
-                raise DataError(f"Task {name!r}: {error}") from error
-            if len(encoded[name]) != len(x):
-                raise DataError(f"Task {name!r} has {len(encoded[name])} labels for {len(x)} inputs.")
-            if not ops.convert_to_numpy(task.known(encoded[name])).any():
-                raise DataError(
-                    f"All labels of task {name!r} are missing. Give some, or build the network without it."
-                )
-        return x, encoded
+        return x, None if y is None else checked_labels(y, self.task_table, len(x))
 
     def _stop_at_nan(self) -> StopAtNaN:
         terms = {f"{name}_loss": f"the loss of task {name!r}" for name in self.task_table}

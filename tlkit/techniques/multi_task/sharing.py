@@ -10,7 +10,8 @@ from keras import layers
 from tlkit import backbones
 from tlkit.errors import TlkitError
 from tlkit.models import join
-from tlkit.techniques.multi_task.tasks import Task, layer_name
+from tlkit.techniques.multi_task.tasks import Task
+from tlkit.techniques.multi_task.writing import layer_name
 
 Sharing = Callable[[Any, list[str]], dict[str, Any]]  # features, names of tasks -> features of each task
 

@@ -1,6 +1,5 @@
 """What a head answers: one of several classes, any of several labels, or numbers."""
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,9 +8,8 @@ import numpy as np
 from keras import ops
 
 from tlkit.errors import DataError, TlkitError, UnknownNameError
+from tlkit.techniques.multi_task.writing import is_missing, parts_of
 from tlkit.techniques.training import replica_share
-
-MISSING = ("", "nan", "none")  # as text, in any case
 
 
 class Task:
@@ -253,30 +251,6 @@ class Regression(Task):
 
     def baseline(self, train: np.ndarray, test: np.ndarray) -> float:
         return float(np.nanmean(np.abs(test - np.nanmedian(train, axis=0))))
-
-
-def layer_name(task: str) -> str:
-    """Return the name of a task's head: layers cannot have all the names that columns of tables have.
-
-    >>> layer_name("kind"), layer_name("size (cm)"), layer_name("Größe")
-    ('kind', 'size_cm', 'Gr-f6-df-e')
-    """
-    ascii_only = re.sub(r"[^\x00-\x7f]", lambda found: f"-{ord(found[0]):x}-", task).replace("--", "-")
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", ascii_only).strip("_-") or "task"
-
-
-def is_missing(value: Any) -> bool:
-    """Whether this is how tables write "no label": empty, NaN or None.
-
-    >>> is_missing(" "), is_missing(float("nan")), is_missing(0)
-    (True, True, False)
-    """
-    return value is None or str(value).strip().lower() in MISSING
-
-
-def parts_of(text: str) -> list[str]:
-    """Split the labels that hold, written with `|` between them; "-" means none of them."""
-    return [part.strip() for part in text.split("|") if part.strip() not in ("", "-")]
 
 
 def _numbers(values: np.ndarray, outputs: int, what: str, valid: Callable[[Any], Any]) -> np.ndarray:
