@@ -33,6 +33,8 @@ _HOME = {
     "train_tasks": "multi_task_run",
     "adapt": "adaptation",
     "DomainAdapter": "techniques.domain_adaptation",
+    "MultiTask": "techniques.multi_task",
+    "build_multi_task": "techniques.multi_task",
     "pair": "techniques.domain_adaptation",
     "add_classes": "techniques.continual_learning",
     "rehearse": "techniques.continual_learning",
