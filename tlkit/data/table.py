@@ -42,7 +42,7 @@ def load_table(
 
     Args:
         path: the folder; the images may lie at any depth. The table may lie in it too.
-        labels: the table: UTF-8, with a header, separated by commas, semicolons or tabs; its path from here or
+        labels: the table: UTF-8 with a header, by commas, semicolons or tabs; its path from here or
             from the folder.
         image_size: height and width in pixels.
         validation, test: fractions to split off; 0 for no such split.
