@@ -197,3 +197,27 @@ def test_given_axes_are_drawn_on_and_no_figure_is_made():
     assert plots.compare({"a": [1.0]}, ax=first) is first
     assert plots.learning_curves({"loss": [1.0]}, axes=[first, second])[1] is second
     assert len(plt.get_fignums()) == 1
+
+
+def test_each_task_has_its_curves_one_phase_after_the_other():
+    phase = {"a_loss": [2.0, 1.0], "val_a_loss": [2.0, 1.5], "$x^{$_loss": [1.0, 0.5]}
+    axes = plots.task_curves({"head": phase, "fine-tuning": phase}, ["a", "$x^{$"], plt.subplots(1, 3)[1])
+    draw(axes)
+    assert [line.get_xdata().tolist() for line in axes[0].get_lines()[:2]] == [[1, 2], [1, 2]]
+    assert axes[0].get_lines()[3].get_xdata().tolist() == [3, 4]
+    assert not axes[2].axison
+
+
+def test_a_task_worse_than_a_constant_answer_is_left_of_zero():
+    ax = plots.task_gains({"good": 0.5, "$x^{$": -0.2}, {"good": "75 %", "$x^{$": "off by 3"})
+    draw(ax)
+    assert ax.get_xlim() == (-0.2, 1)
+    assert [patch.get_width() for patch in ax.patches] == [0.5, -0.2]
+    assert {text.get_text() for text in ax.texts} == {"75 %", "off by 3"}
+
+
+def test_numbers_are_drawn_against_the_truth_on_equal_axes():
+    ax = plots.true_and_predicted(np.array([1.0, 3.0]), np.array([2.0, 2.0]))
+    draw(ax)
+    assert ax.get_xlim() == ax.get_ylim()
+    plots.true_and_predicted(np.array([1.0]), np.array([1.0]))

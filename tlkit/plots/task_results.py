@@ -57,8 +57,8 @@ def task_gains(gains: Mapping[str, float], texts: Mapping[str, str], ax: Axes | 
         gains: by task, up to 1; below 0 the network is worse than saying the same of every image.
         texts: what is written beside each bar.
 
-    >>> task_gains({"kind": 0.8}, {"kind": "90 %"}).get_xlim()
-    (0.0, 1.0)
+    >>> task_gains({"kind": 0.8}, {"kind": "90 %"}).get_xlabel()
+    '0: the best constant answer, 1: perfect'
     """
     ax = axes_or_new(ax, (7, 0.9 + 0.5 * len(gains)))
     for row, (name, gain) in enumerate(gains.items()):
