@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,11 @@ def train_on_table(
     for name, task in tasks.items():
         columns = [split.attributes[name] for split in images.splits.values()]
         click.echo(taken_for(name, task, [*chain(*columns)], asked=name in kinds))
-    part = "" if images.validation is None else "val_"
+    judge, part = (images.validation, "val_") if images.validation else (images.train, "")
     lines = {f"{part}loss": f"{'validation' if part else 'training'}: loss"}
-    lines |= {f"{part}{name}_{task.measure}": f"{name} {task.measure}" for name, task in tasks.items()}
+    for name, task in tasks.items():
+        if labelled(judge.attributes[name]):
+            lines[f"{part}{name}_{task.measure}"] = f"{name} {task.measure}"
     run = multi_task_run.train_tasks(
         images,
         tasks=tasks,
@@ -89,14 +91,18 @@ def train_on_table(
 
 def taken_for(name: str, task: Any, column: Sequence[str], *, asked: bool) -> str:
     """Say in one line what a column was taken for, and what to type where that is wrong."""
-    from tlkit.techniques.multi_task.writing import is_missing
-
-    labelled = sum(not is_missing(value) for value in column)
-    line = f"{name}: {task.kind}, {labelled} of {len(column)} images labelled, "
+    line = f"{name}: {task.kind}, {labelled(column)} of {len(column)} images labelled, "
     if task.kind != "regression":
         return f"{line}{task.outputs} {'classes' if task.kind == 'classification' else 'labels'}"
     line += f"mean {task.mean:.4g}"
     return line if asked else f"{line}; wrong? --kind {shown(name)}=classification"
+
+
+def labelled(column: Iterable[str]) -> int:
+    """Count the values that are there."""
+    from tlkit.techniques.multi_task.writing import is_missing
+
+    return sum(not is_missing(value) for value in column)
 
 
 def shown(name: str) -> str:

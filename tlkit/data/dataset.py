@@ -239,7 +239,8 @@ class Dataset:
     def __repr__(self) -> str:
         kind, names = "classes", self.class_names
         if not names:
-            kind, names = "columns", list(self.train.attributes)
+            names = list(self.train.attributes)
+            kind = "column" if len(names) == 1 else "columns"
         shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
         counts = ", ".join(f"{name} {len(split)}" for name, split in self.splits.items())
         lines = [
