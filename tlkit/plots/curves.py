@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from tlkit.plots.style import PALETTE, axes_or_new, lighten, shortened
+from tlkit.plots.style import PALETTE, axes_or_new, legend, lighten, shortened
 
 MARKERS = "os^vPX"  # a diamond is a prediction
 
@@ -60,7 +60,7 @@ def curves(
     ax.set(xlabel=setting or x, ylabel=quantity or value)
     ax.grid(axis="y", color="#EEEEEE")
     ax.set_axisbelow(True)
-    _legend(ax)
+    legend(ax)
     lighten(ax)
     return ax
 
@@ -84,11 +84,6 @@ def trade_off(table: pd.DataFrame, x: str, y: str, ax: Axes | None = None) -> Ax
     ax.set(xlabel=x, ylabel=y, xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     ax.grid(color="#EEEEEE")
     ax.set_axisbelow(True)
-    _legend(ax)
+    legend(ax)
     lighten(ax)
     return ax
-
-
-def _legend(ax: Axes) -> None:
-    for text in ax.legend(frameon=False, fontsize=9).get_texts():
-        text.set_parse_math(False)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from tlkit.plots.style import PALETTE, axes_or_new, lighten
+from tlkit.plots.style import PALETTE, axes_or_new, legend, lighten
 
 
 def task_weights(history: Any, ax: Axes | None = None) -> Axes:
@@ -59,6 +59,6 @@ def _lines(curves: dict[str, list[float]], ax: Axes | None) -> Axes:
     ax.set(xlabel="epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if curves:
-        ax.legend(frameon=False, fontsize=9)
+        legend(ax)
     lighten(ax)
     return ax

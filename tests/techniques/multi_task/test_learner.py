@@ -208,6 +208,7 @@ def test_it_learns_from_a_split_and_its_attributes(learner_of):
     learner.compile("sgd")
     history = learner.fit(split, validation_data=split, verbose=0).history
     assert {"kind_accuracy", "size_error", "val_kind_accuracy", "val_size_error"} <= set(history)
+    assert not {"val_kind_weight", "val_size_weight"} & set(history)  # there are none without training
 
 
 def test_the_network_is_saved_as_plain_keras(tasks, examples, learner_of, tmp_path):

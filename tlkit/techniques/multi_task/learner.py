@@ -80,6 +80,7 @@ class MultiTask(keras.Model):
         self.pairs = list(combinations(range(len(tasks)), 2)) if self.watches else []
         names = list(tasks)
         self.cosines = [mean(f"cosine_{names[i]}_{names[j]}") for i, j in self.pairs]
+        self._trains = True
         self.built = True
 
     def compile(self, optimizer: Any = "adam", **settings: Any) -> None:
@@ -114,6 +115,7 @@ class MultiTask(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
+        self._trains = training  # `compute_metrics`, which comes next, is not told
         share = replica_share()
         losses = self.task_losses(y, y_pred, sample_weight)
         for name, loss in zip(self.task_table, ops.unstack(losses / share), strict=True):
@@ -174,7 +176,11 @@ class MultiTask(keras.Model):
             values = task.score(task.filled(y[name]), y_pred[name])
             weight = task.weights(y[name], _by_task(sample_weight)(name))
             self.measures[name].update_state(values, weight)
-        return super().compute_metrics(x, y, y_pred, sample_weight)
+        results = super().compute_metrics(x, y, y_pred, sample_weight)
+        if self._trains:
+            return results
+        of_training = {metric.name for metric in (*self.task_weight.values(), *self.cosines)}
+        return {name: value for name, value in results.items() if name not in of_training}
 
     def fit(
         self,
