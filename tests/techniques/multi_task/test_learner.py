@@ -208,6 +208,8 @@ def test_it_learns_from_a_split_and_its_attributes(learner_of):
     learner.compile("sgd")
     history = learner.fit(split, validation_data=split, verbose=0).history
     assert {"kind_accuracy", "size_error", "val_kind_accuracy", "val_size_error"} <= set(history)
+    found = learner.evaluate(split, verbose=0, return_dict=True)
+    assert found["kind_loss"] == pytest.approx(history["val_kind_loss"][-1], rel=1e-4)
     assert not {"val_kind_weight", "val_size_weight"} & set(history)  # there are none without training
 
 

@@ -222,6 +222,10 @@ class MultiTask(keras.Model):
         watch = [*callbacks, _EpochEnds(self), self._stop_at_nan()]
         return super().fit(x, y, validation_data=validation_data, callbacks=watch, **options)
 
+    def evaluate(self, x: Any = None, y: Labels | None = None, **options: Any) -> Any:
+        """Measure as Keras does; inputs and labels as for `fit`."""
+        return super().evaluate(*self._checked(x, y), **options)
+
     def _checked(self, x: Any, y: Labels | None = None) -> tuple[Any, Labels | None]:
         if isinstance(x, Split):
             x, y = x.images[:], y or labels_for(x, self.task_table)
