@@ -6,8 +6,8 @@ MultiMNIST: LeNet from random weights, 3,000 images, left and right digit. Emoji
 on kept features of EfficientNetLite0, 891 images, four tasks; three in five images have a hue. All arms have
 the same epochs, step size and batch; nothing is tuned, and the last epoch counts. The mixture and the
 cross-stitch have layers of their own, which the single networks lack. Seconds an epoch are those of
-its steps, measured afterwards, all arms in turn. Writes `multi_task.json` beside this file after each arm, and
-leaves out what stands there: delete it to start anew. The figure `multi_task.png` is drawn from it.
+its steps, measured afterwards, all arms in turn. Writes `multi_task.json` beside this file after each arm,
+and leaves out what stands there: delete it to start anew. The figure `multi_task.png` is drawn from it.
 """
 
 import json
