@@ -84,7 +84,11 @@ def _jax(learner: "MultiTask", state: Any, data: Any) -> Any:
     def row(index: int) -> Any:
         return backward([ops.full((), float(i == index)) for i in range(len(values))])[0]
 
-    *rows, rest = [row(index) for index in range(len(values))]
+    rows = [row(index) for index in range(len(values) - 1)]
+    if learner.balancing.sees_gradients and not learner.regularised:  # XLA would go back for zeros too
+        rest = [ops.zeros_like(each) for each in rows[0]]
+    else:
+        rest = row(len(values) - 1)
     variables = learner.non_trainable_variables + learner.metrics_variables
     with keras.StatelessScope(list(zip(variables, [*fixed, *measured], strict=True))) as scope:
         gradients = learner.blend(rows, rest, losses, scale)

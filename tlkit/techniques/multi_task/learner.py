@@ -80,7 +80,7 @@ class MultiTask(keras.Model):
         self.pairs = list(combinations(range(len(tasks)), 2)) if self.watches else []
         names = list(tasks)
         self.cosines = [mean(f"cosine_{names[i]}_{names[j]}") for i, j in self.pairs]
-        self._trains = True
+        self._trains, self.regularised = True, False
         self.built = True
 
     def compile(self, optimizer: Any = "adam", **settings: Any) -> None:
@@ -132,6 +132,7 @@ class MultiTask(keras.Model):
             weights = self.balancing.weigh(losses / share)
             self._note_weights(weights)
             total = ops.sum(weights * losses) + share * self.balancing.penalty(losses)
+        self.regularised = bool(self.losses)
         return total + share * sum(map(ops.sum, self.losses))
 
     def train_step(self, *arguments: Any) -> Any:
