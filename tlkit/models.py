@@ -146,6 +146,18 @@ def restart(model: keras.Model) -> None:
         variable.assign(value)
 
 
+def pooled(backbone: keras.Model) -> keras.Model:
+    """Return the network from images to features `(n, d)`: of a feature map, the mean over its places.
+
+    >>> pooled(backbones.get("EfficientNetLite0", weights=None, image_size=32)).output_shape
+    (None, 1280)
+    """
+    if len(backbone.output_shape) == 2:
+        return backbone
+    features = keras.layers.GlobalAveragePooling2D(name="pooling")(backbone.output)
+    return keras.Model(backbone.input, features, name=backbone.name)
+
+
 def backbone_of(model: keras.Model) -> keras.Model:
     """Return the backbone inside a classifier made by `build_classifier` or `join`."""
     parts = [layer for layer in model.layers if isinstance(layer, keras.Model)]

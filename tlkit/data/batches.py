@@ -14,6 +14,7 @@ class Batches(keras.utils.PyDataset):
     """Batches of images, with labels unless they are None; see `Split.batches`.
 
     The labels of several tasks are arrays by name, and so are those of a batch. Kept features do for images.
+    `whole` leaves the last batch out where it is not full.
     """
 
     def __init__(
@@ -24,6 +25,8 @@ class Batches(keras.utils.PyDataset):
         shuffle: bool,
         seed: int,
         augment: Callable[[np.ndarray], Any] | None = None,
+        *,
+        whole: bool = False,
     ) -> None:
         if batch_size < 1:
             raise DataError(f"batch_size={batch_size} was given; expected at least 1, such as 32.")
@@ -34,11 +37,12 @@ class Batches(keras.utils.PyDataset):
         self.shuffle = shuffle
         self.seed = seed
         self.augment = augment
-        self.epoch = 0
-        self._set_order()
+        self.whole = whole
+        self.start_epoch(0)
 
     def __len__(self) -> int:
-        return -(-len(self.images) // self.batch_size)
+        n = len(self.images)
+        return n // self.batch_size if self.whole else -(-n // self.batch_size)
 
     def __getitem__(self, index: int) -> np.ndarray | tuple[np.ndarray, Any]:
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
@@ -50,11 +54,11 @@ class Batches(keras.utils.PyDataset):
         return images, keras.tree.map_structure(lambda each: each[chosen], self.labels)
 
     def on_epoch_end(self) -> None:
-        self.epoch += 1
-        self._set_order()
+        self.start_epoch(self.epoch + 1)
 
-    def _set_order(self) -> None:
-        n = len(self.images)
+    def start_epoch(self, epoch: int) -> None:
+        """Take the order of this epoch, the first of which is 0."""
+        self.epoch, n = epoch, len(self.images)
         self.order = (
             np.random.default_rng((self.seed, self.epoch)).permutation(n) if self.shuffle else np.arange(n)
         )

@@ -14,7 +14,7 @@ import numpy as np
 
 from tlkit import cache, engines
 from tlkit.data import Split
-from tlkit.models import backbone_of, freeze
+from tlkit.models import backbone_of, freeze, pooled
 
 SMALLEST_BATCH, MOST_STEPS = 32, 100  # images in a step, steps in an epoch of the head
 
@@ -41,10 +41,7 @@ def extract(
         float32 `(n, d)`.
     """
     pixels = images.images if isinstance(images, Split) else images
-    network = backbone
-    if len(backbone.output_shape) == 4:
-        pooled = keras.layers.GlobalAveragePooling2D(name="pooling")(backbone.output)
-        network = keras.Model(backbone.input, pooled, name=backbone.name)
+    network = pooled(backbone)
 
     def compute() -> dict[str, np.ndarray]:
         return {"features": engines.infer(network, pixels, engine=engine, progress=progress)}

@@ -1,0 +1,144 @@
+"""Signs by which to know features that say nothing: collapse, few directions, colour alone."""
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+from scipy.spatial.distance import pdist
+from sklearn.preprocessing import normalize
+
+from tlkit.errors import DataError, TlkitWarning
+from tlkit.techniques.self_supervised.learner import SelfSupervised
+
+COLLAPSED = 0.1  # spread of embeddings below which they count as one point
+FEW_DIRECTIONS = 2.0  # effective rank below which the features are little more than a line
+
+
+def spread(embeddings: np.ndarray) -> float:
+    """Return how much the directions of embeddings vary: 1 if they fill all dimensions evenly, 0 if none.
+
+    The mean over the dimensions of the standard deviation of unit vectors, times the square root of d.
+
+    Chen & He 2021, "Exploring Simple Siamese Representation Learning", figure 2.
+
+    Args:
+        embeddings: `(n, d)`.
+
+    >>> spread(np.ones((10, 4))), round(spread(np.random.default_rng(0).normal(size=(5000, 8))), 2)
+    (0.0, 1.0)
+    """
+    unit = normalize(_matrix(embeddings))
+    return float(unit.std(axis=0).mean() * np.sqrt(unit.shape[1]))
+
+
+def effective_rank(features: np.ndarray) -> float:
+    """Return in how many directions the features vary, each counted by its share: from 1 to min(n, d).
+
+    The exponential of the entropy of the singular values of the centred features; 0 where all are the same.
+
+    Roy & Vetterli 2007, "The Effective Rank: A Measure of Effective Dimensionality"; Garrido, Balestriero,
+    Najman & LeCun 2023, "RankMe", use it to judge self-supervised features without labels.
+
+    Args:
+        features: `(n, d)`.
+
+    >>> round(effective_rank(np.repeat(np.eye(3), 2, axis=0)), 2), effective_rank(np.ones((6, 3)))
+    (2.0, 0.0)
+    """
+    x = _matrix(features)
+    sizes = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)
+    # what float32 cannot tell from rounding is no direction
+    shares = sizes[sizes > np.finfo("float32").eps * np.linalg.norm(x)]
+    if not len(shares):
+        return 0.0
+    shares = shares / shares.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def alignment(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the mean squared distance of the unit embeddings of two views, 0 (the same) to 4 (opposite).
+
+    Wang & Isola 2020, "Understanding Contrastive Representation Learning through Alignment and Uniformity on
+    the Hypersphere".
+
+    Args:
+        first, second: `(n, d)`, row by row of the same image.
+
+    >>> alignment(np.eye(2), np.eye(2)), alignment(np.eye(2), -np.eye(2))
+    (0.0, 4.0)
+    """
+    apart = normalize(_matrix(first)) - normalize(_matrix(second))
+    return float(np.square(apart).sum(axis=1).mean())
+
+
+def uniformity(embeddings: np.ndarray) -> float:
+    """Return how evenly unit embeddings lie on the sphere: 0 if all are one point, lower is more even.
+
+    The logarithm of the mean of `exp(-2 |z_i - z_j|^2)` over all pairs; above -4 in many dimensions, where
+    random vectors have `|z_i - z_j|^2` near 2. Wang & Isola 2020, see `alignment`.
+
+    Args:
+        embeddings: `(n, d)`; n at least 2.
+
+    >>> uniformity(np.ones((3, 2)))
+    0.0
+    """
+    return float(np.log(np.exp(-2 * pdist(normalize(_matrix(embeddings)), "sqeuclidean")).mean()))
+
+
+def retrieval(changed: np.ndarray, features: np.ndarray) -> float:
+    """Return the share of changed images whose nearest neighbour is their own original, 0 to 1.
+
+    With grey copies it tells features that know colour alone: their neighbours are others of that grey.
+
+    Args:
+        changed, features: `(n, d)`, row by row of the same image before and after the change.
+
+    >>> retrieval(np.eye(3) + 0.1, np.eye(3))
+    1.0
+    """
+    cosines = normalize(_matrix(changed)) @ normalize(_matrix(features)).T
+    return float(np.mean(cosines.argmax(axis=1) == np.arange(len(cosines))))
+
+
+class CollapseWarning(keras.callbacks.Callback):
+    """Look at the network after each epoch, and warn where it no longer tells images apart.
+
+    The history gets `spread` of the embeddings and `effective_rank` of the features. Both are taken in
+    inference mode, from the same images.
+
+    Args:
+        images: some hundred images `(n, height, width, 3)`, values 0 to 255.
+    """
+
+    def __init__(self, images: np.ndarray) -> None:
+        super().__init__()
+        self.images = images
+        self.warned = False
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        learner: Any = self.model
+        if not isinstance(learner, SelfSupervised):
+            raise TypeError("CollapseWarning watches SelfSupervised.fit")
+        features, embeddings = learner.look(self.images)
+        found = {"spread": spread(embeddings), "effective_rank": effective_rank(features)}
+        if logs is not None:
+            logs |= found
+        if not self.warned and (found["spread"] < COLLAPSED or found["effective_rank"] < FEW_DIRECTIONS):
+            self.warned = True
+            warnings.warn(
+                f"Collapse in epoch {epoch + 1}: the embeddings have a spread of {found['spread']:.2g} (1 is "
+                f"full), the features an effective rank of {found['effective_rank']:.1f}. The network answers "
+                "nearly the same for every image. Use a smaller learning rate, a larger batch, or a method "
+                "that forbids it: SimCLR, Barlow Twins, VICReg.",
+                TlkitWarning,
+                stacklevel=2,
+            )
+
+
+def _matrix(given: np.ndarray) -> np.ndarray:
+    matrix = np.asarray(given, "float64")
+    if matrix.ndim != 2 or len(matrix) < 2:
+        raise DataError(f"Features of shape {matrix.shape} were given; expected (n, d) with n at least 2.")
+    return matrix

@@ -1,0 +1,66 @@
+"""A made-up task with free labels, solved only by knowing what is in the images."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tlkit.errors import TlkitError
+from tlkit.techniques.self_supervised.objective import Objective
+
+TURNS = 4
+
+
+class Rotation(Objective):
+    """Tell by how many quarter turns an image was turned. Its accuracy stands in the history.
+
+    Gidaris, Singh & Komodakis 2018, "Unsupervised Representation Learning by Predicting Image Rotations".
+
+    Args:
+        views: a layer that changes images at random before they are turned; none by default.
+    """
+
+    def __init__(self, views: keras.Layer | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.views = views
+        self.right = keras.metrics.Mean("rotation_accuracy")
+
+    def prepare(self, backbone: keras.Model) -> None:
+        height, width = backbone.input_shape[1:3]
+        if height != width:
+            raise TlkitError(
+                f"{backbone.name} takes images of {height} x {width} pixels, which do not fit when "
+                "turned. Build it for square ones, tlkit.get(name, image_size=64), or take another method."
+            )
+        super().prepare(backbone)
+        self.head = keras.Sequential(
+            [keras.Input(self.encoder.output_shape[1:]), keras.layers.Dense(TURNS, dtype="float32")],
+            name="turns",
+        )
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        pixels = ops.cast(images, "float32")
+        if self.views is not None:
+            pixels = self.views(pixels, training=True)
+        turned, turns = quarter_turns(pixels)
+        logits = self.head(self.encoder(turned, training=training))
+        self.right.update_state(ops.equal(ops.argmax(logits, axis=-1), ops.cast(turns, "int64")))
+        return ops.mean(ops.sparse_categorical_crossentropy(turns, logits, from_logits=True))
+
+
+def quarter_turns(images: Any) -> tuple[Any, Any]:
+    """Return square images in all four positions, and by how many quarter turns each is turned.
+
+    Args:
+        images: `(n, size, size, channels)`.
+
+    Returns:
+        Images `(4n, size, size, channels)`, counter-clockwise: first all as they are, then all turned once,
+        and so on; and int32 `(4n,)`.
+
+    >>> turned, turns = quarter_turns(ops.zeros((2, 8, 8, 3)))
+    >>> turned.shape[0], ops.convert_to_numpy(turns).tolist()
+    (8, [0, 0, 1, 1, 2, 2, 3, 3])
+    """
+    turned = [ops.rot90(images, k=turns, axes=(1, 2)) for turns in range(TURNS)]
+    return ops.concatenate(turned), ops.repeat(ops.arange(TURNS, dtype="int32"), ops.shape(images)[0])
