@@ -128,8 +128,8 @@ class CollapseWarning(keras.callbacks.Callback):
         if not self.warned and (found["spread"] < COLLAPSED or found["effective_rank"] < FEW_DIRECTIONS):
             self.warned = True
             warnings.warn(
-                f"Collapse in epoch {epoch + 1}: the embeddings have a spread of {found['spread']:.2g} (1 is "
-                f"full), the features an effective rank of {found['effective_rank']:.1f}. The network answers "
+                f"Collapse in epoch {epoch + 1}: the embeddings spread by {found['spread']:.2g} of 1, the "
+                f"features have an effective rank of {found['effective_rank']:.1f}. The network answers "
                 "nearly the same for every image. Use a smaller learning rate, a larger batch, or a method "
                 "that forbids it: SimCLR, Barlow Twins, VICReg.",
                 TlkitWarning,

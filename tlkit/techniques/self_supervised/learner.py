@@ -38,7 +38,7 @@ class SelfSupervised(keras.Model):
         if len(backbone.input_shape) != 4 or len(backbone.output_shape) not in (2, 4):
             raise TlkitError(
                 f"{backbone.name} maps {backbone.input_shape} to {backbone.output_shape}; expected a "
-                "backbone from images (n, height, width, 3) to features. Make one: tlkit.get(name, weights=None)."
+                "backbone from images (n, height, width, 3) to features, such as tlkit.get(name) makes."
             )
         objective.prepare(backbone)
         objective.built = self.built = True  # all variables exist
