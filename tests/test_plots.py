@@ -221,3 +221,36 @@ def test_numbers_are_drawn_against_the_truth_on_equal_axes():
     draw(ax)
     assert ax.get_xlim() == ax.get_ylim()
     plots.true_and_predicted(np.array([1.0]), np.array([1.0]))
+
+
+def test_views_stand_below_their_image_and_are_drawn_in_training():
+    def dark(pixels, training=False):
+        return pixels - 255 if training else pixels
+
+    axes = plots.views(Split(Lazy()), dark, count=4)
+    draw(axes)
+    assert axes.shape == (3, 4)
+    assert [ax.texts[0].get_text() for ax in axes[:, 0]] == ["image", "view 1", "view 2"]
+    axes = plots.views(PICTURES, dark, count=2)
+    np.testing.assert_array_equal(axes[0, 1].images[0].get_array(), PICTURES[1])
+    assert not axes[2, 1].images[0].get_array().any()
+
+
+def test_neighbours_are_nearest_first_without_the_image_itself():
+    angles = np.radians([0, 90, 10, 45, 100])
+    features = 7 * np.stack([np.cos(angles), np.sin(angles)], axis=1)  # their length means nothing
+    axes = plots.neighbours(PICTURES, features, [0, 1], count=3)
+    draw(axes)
+    shown = [
+        [int(np.all(ax.images[0].get_array() == PICTURES, axis=(1, 2, 3)).argmax()) for ax in row]
+        for row in axes
+    ]
+    assert shown == [[0, 2, 3, 1], [1, 4, 3, 2]]
+    assert [ax.get_title(loc="left") for ax in axes[0]] == ["image", "nearest", "", ""]
+    assert plots.neighbours(PICTURES[:2], features[:2], [1]).shape == (1, 2)
+
+
+def test_neighbours_read_only_what_is_shown():
+    features = np.random.default_rng(0).normal(size=(20_000, 4))
+    axes = plots.neighbours(Split(Lazy()), features, np.array([5, 9]), axes=plt.subplots(2, 7)[1])
+    assert axes.shape == (2, 7)
