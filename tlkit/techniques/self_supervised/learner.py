@@ -44,8 +44,9 @@ class SelfSupervised(keras.Model):
         objective.built = self.built = True  # all variables exist
         self.backbone = backbone
         self.objective = objective
-        features = objective.encoder.output
-        self._look = keras.Model(objective.encoder.input, [features, objective.embed(features)])
+        encoder = objective.encoder
+        features = encoder.outputs[0]
+        self._look = keras.Model(encoder.inputs, [features, objective.embed(features)])
 
     def compile(self, optimizer: Any = "adam", **settings: Any) -> None:
         """Set the optimizer as in Keras; the loss is the method's.
@@ -72,6 +73,8 @@ class SelfSupervised(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
+        if training:
+            self.objective.step()  # not in `call`, where mixed precision rounds what is read of a variable
         return replica_share() * (y_pred + sum(map(keras.ops.sum, self.losses)))
 
     def fit(
@@ -104,7 +107,8 @@ class SelfSupervised(keras.Model):
 
         Raises:
             DataError: fewer images than a batch, images of another size, labels.
-            TlkitError: the loss became NaN; the backbone has the weights of the epoch before.
+            TlkitError: the loss became NaN; the backbone has the weights of the epoch before. Or a backup is
+                of another network.
         """
         batches = self._batches(x, batch_size, seed)
         held_out = None if validation_data is None else self._batches(validation_data, batch_size, seed)
@@ -112,7 +116,17 @@ class SelfSupervised(keras.Model):
         watch = [*callbacks, _SameAgain(self, batches, seed), StopAtNaN(self.backbone, {}, advice)]
         self.objective.start()
         shared = {"epochs": epochs, "validation_data": held_out, "callbacks": watch, "verbose": verbose}
-        return super().fit(batches, shuffle=False, **shared, **options)  # batches shuffle by the seed
+        try:
+            return super().fit(batches, shuffle=False, **shared, **options)  # batches shuffle by the seed
+        except ValueError as error:
+            backups = [each for each in callbacks if isinstance(each, keras.callbacks.BackupAndRestore)]
+            if not backups or "could not be loaded" not in str(error):
+                raise
+            raise TlkitError(
+                f"The backup in {backups[0].backup_dir} is of another network or method than "
+                f"{self.backbone.name} with {type(self.objective).__name__}. Take the same to go on, or "
+                "another folder to start anew."
+            ) from error
 
     def look(self, images: Split | np.ndarray | ImageFiles) -> tuple[np.ndarray, np.ndarray]:
         """Return features and embeddings of images in inference mode, float32 `(n, d)` each.
@@ -131,10 +145,11 @@ class SelfSupervised(keras.Model):
                 "where there are some, are not used here."
             )
         expected = self.backbone.input_shape[1:]
-        if any(size not in (None, got) for size, got in zip(expected, images.shape[1:], strict=True)):
+        shape = tuple(images.shape[1:])
+        if len(shape) != 3 or any(a not in (None, b) for a, b in zip(expected, shape, strict=True)):
             raise DataError(
-                f"Images of shape {tuple(images.shape[1:])} were given, and {self.backbone.name} takes "
-                f"{expected}. Load them with image_size={expected[0]}, or build it for theirs."
+                f"Images of shape {shape} were given, and {self.backbone.name} takes {expected}. Load "
+                f"them with image_size={expected[0]}, or build it for theirs."
             )
         fewest, name = self.objective.fewest, type(self.objective).__name__
         if len(images) < max(fewest, 2):

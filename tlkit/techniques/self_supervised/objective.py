@@ -30,6 +30,9 @@ class Objective(keras.Layer):
     def start(self) -> None:
         """Begin a training: what follows the network's weights takes them as they are now."""
 
+    def step(self) -> None:
+        """Do what is to be done once in each step of a training, before the weights move."""
+
     def embed(self, features: Any, training: bool = False) -> Any:
         """Return what is compared: the embeddings of features `(n, d)`, or the features themselves."""
         return features
@@ -68,6 +71,9 @@ class TwoViews(Objective):
     def prepare(self, backbone: keras.Model) -> None:
         super().prepare(backbone)
         self.projector = perceptron(self.encoder.output_shape[-1], self.widths, "projector")
+
+    def step(self) -> None:
+        """Do what is to be done once in each step of a training, before the weights move."""
 
     def embed(self, features: Any, training: bool = False) -> Any:
         return ops.cast(self.projector(features, training=training), "float32")

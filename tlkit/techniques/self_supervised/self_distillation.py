@@ -73,7 +73,7 @@ class BYOL(SimSiam):
 
     def prepare(self, backbone: keras.Model) -> None:
         super().prepare(backbone)
-        self.network = keras.Model(self.encoder.input, self.projector(self.encoder.output))
+        self.network = keras.Model(self.encoder.inputs, self.projector(self.encoder.outputs[0]))
         self.slow = [
             self.add_weight(
                 shape=variable.shape,
@@ -92,14 +92,12 @@ class BYOL(SimSiam):
 
     def call(self, images: Any, training: bool = False) -> Any:
         first, second = self.two_views(images)
-        if training:
-            self.follow()
         goals = ops.cast(self.slowly(ops.concatenate([second, first]), training), "float32")
         embeddings = self.embed_views(first, second, training)
         return self.distance(*embeddings, ops.stop_gradient(goals), training)
 
-    def follow(self) -> None:
-        """Move the copy one step towards the network: `slow = momentum * slow + (1 - momentum) * fast`."""
+    def step(self) -> None:
+        """Move the copy towards the network: `slow = momentum * slow + (1 - momentum) * fast`."""
         for slow, variable in zip(self.slow, self.network.weights, strict=True):
             fast = ops.convert_to_tensor(variable)
             slow.assign(self.momentum * ops.convert_to_tensor(slow) + (1 - self.momentum) * fast)

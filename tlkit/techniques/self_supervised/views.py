@@ -21,7 +21,9 @@ def random_views(
 
     Returns:
         A layer from images `(n, height, width, 3)`, values 0 to 255, to float32 images of the same shape and
-        range; active with `training=True` alone. Any other layer that does this may take its place.
+        range; active with `training=True` alone. Any other layer that does this may take its place, such as
+        `keras.layers.RandAugment`, or of keras_cv those that TensorFlow can trace (RandomCropAndResize,
+        RandomColorJitter, RandomCutout; not its RandAugment, AugMix and RandomApply).
 
     >>> views = random_views(flip=False)
     >>> tuple(views(keras.ops.zeros((2, 28, 28, 3)), training=True).shape)

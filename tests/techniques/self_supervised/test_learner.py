@@ -1,0 +1,242 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tlkit.data import Split
+from tlkit.errors import DataError, NoLabelsError, TlkitError
+from tlkit.models import build_classifier
+from tlkit.techniques.feature_extraction import extract
+from tlkit.techniques.self_supervised import (
+    METHODS,
+    Denoising,
+    Objective,
+    Rotation,
+    SelfSupervised,
+    SimCLR,
+    TwoViews,
+    random_views,
+)
+
+
+def learner_of(backbone, objective, step_size=3e-3, **settings):
+    learner = SelfSupervised(backbone, objective)
+    learner.compile(keras.optimizers.Adam(step_size), **settings)
+    return learner
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_each_method_moves_the_whole_backbone_and_lowers_its_loss(method, small, pictures, tmp_path):
+    objective = method.build(random_views(crop=0.2)) if issubclass(method.made, TwoViews) else method.build()
+    backbone = small()
+    before = [np.array(each) for each in backbone.get_weights()]
+    learner = learner_of(backbone, objective)
+    history = learner.fit(pictures, batch_size=32, epochs=20, verbose=0).history
+    assert np.mean(history["loss"][-3:]) < np.mean(history["loss"][:3])
+    for old, new in zip(before, backbone.get_weights(), strict=True):
+        assert not np.array_equal(old, new)
+    backbone.save(tmp_path / "backbone.keras")
+    again = keras.models.load_model(tmp_path / "backbone.keras")
+    assert again.predict(pictures, verbose=0) == pytest.approx(
+        backbone.predict(pictures, verbose=0), abs=1e-4
+    )
+
+
+def test_a_view_finds_its_image_better_after_training_than_before(small, pictures):
+    views, found = random_views(crop=0.2, grey=0), {}
+    learner = learner_of(small(), SimCLR(views, projector=(32, 16)))
+    seen = ops.convert_to_numpy(views(ops.cast(pictures, "float32"), training=True))
+    for when in ("before", "after"):
+        found[when] = learner.look(seen)[1], learner.look(pictures)[1]
+        learner.fit(pictures, batch_size=64, epochs=80 if when == "before" else 1, verbose=0)
+    unit = {
+        when: [z / np.linalg.norm(z, axis=1, keepdims=True) for z in pair] for when, pair in found.items()
+    }
+    right = {when: np.mean((a @ b.T).argmax(axis=1) == np.arange(64)) for when, (a, b) in unit.items()}
+    assert right["after"] > right["before"] + 0.2
+
+
+def test_labels_are_not_touched_and_cannot_be(small, pictures):
+    unlabelled = Split(pictures, np.arange(64) % 2).unlabelled()
+    with pytest.raises(NoLabelsError):
+        _ = unlabelled.labels
+    learner_of(small(), Rotation()).fit(unlabelled, batch_size=32, verbose=0)
+
+    class Secret(Split):
+        @property
+        def labels(self):
+            raise AssertionError("labels were read")
+
+    learner_of(small(), Rotation()).fit(Secret(pictures, np.arange(64) % 2), batch_size=32, verbose=0)
+    with pytest.raises(DataError, match="expected images alone"):
+        learner_of(small(), Rotation()).fit((pictures, np.arange(64)), verbose=0)
+
+
+class _Stop(keras.callbacks.Callback):
+    """Die at the end of an epoch, after what it is listed behind."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.last = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.last:
+            raise InterruptedError
+
+
+@pytest.mark.parametrize("name", ["byol", "masked"])
+def test_a_training_that_was_stopped_ends_where_it_would_have_ended(name, small, pictures, tmp_path):
+    method = next(each for each in METHODS if each.name == name)
+    backup = keras.callbacks.BackupAndRestore(tmp_path, double_checkpoint=True)
+    fit = {"batch_size": 16, "epochs": 5, "seed": 3, "verbose": 0}
+    whole = learner_of(small(), method.build())
+    whole.fit(pictures, **fit)
+    with pytest.raises(InterruptedError):
+        learner_of(small(), method.build()).fit(pictures, callbacks=[backup, _Stop(1)], **fit)
+    keras.utils.set_random_seed(99)  # another process draws other numbers
+    resumed = learner_of(small(seed=99), method.build())
+    epochs = resumed.fit(pictures, callbacks=[backup], **fit).epoch
+    assert epochs == [2, 3, 4]
+    for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        assert other == pytest.approx(one, abs=1e-4)
+
+
+def test_another_seed_is_another_training(small, pictures):
+    fit = {"batch_size": 16, "epochs": 2, "verbose": 0}
+    first, same, other = (
+        learner_of(small(), SimCLR(), 1e-2).fit(pictures, seed=seed, **fit).history["loss"]
+        for seed in (0, 0, 1)
+    )
+    assert first == pytest.approx(same, rel=1e-4)
+    assert first[0] != pytest.approx(other[0], rel=1e-4)
+
+
+def test_each_epoch_has_an_order_and_changes_of_its_own(small):
+    """One number an image: what the objective sees of it, with a random change of its own."""
+    images, seen = np.arange(64, dtype="uint8")[:, None, None, None] * np.ones((16, 16, 3), "uint8"), []
+
+    class Record(Objective):
+        def prepare(self, backbone):
+            super().prepare(backbone)
+            self.noise = keras.layers.GaussianNoise(1.0)
+
+        def call(self, images, training=False):
+            pixels = ops.cast(images, "float32")
+            changed = self.noise(pixels, training=True)
+            seen.append((ops.convert_to_numpy(pixels)[:, 0, 0, 0], float(ops.mean(changed - pixels))))
+            return ops.mean(self.encoder(images, training=training)) ** 2
+
+    learner = learner_of(small(), Record(), run_eagerly=True, jit_compile=False)
+    for _ in range(2):
+        learner.fit(images, batch_size=32, epochs=3, verbose=0)
+    orders = [np.concatenate([seen[i][0], seen[i + 1][0]]).tolist() for i in range(0, 12, 2)]
+    assert all(sorted(order) == list(range(64)) for order in orders)
+    assert len(set(map(tuple, orders[:3]))) == len({noise for _, noise in seen[:6]}) / 2 == 3
+    assert orders[:3] == orders[3:]
+    assert [noise for _, noise in seen[:6]] == [noise for _, noise in seen[6:]]
+
+
+def test_only_full_batches_are_used(small, pictures):
+    sizes = []
+
+    class Count(Objective):
+        def call(self, images, training=False):
+            sizes.append(images.shape[0])
+            return ops.mean(self.encoder(images, training=training)) ** 2
+
+    learner = learner_of(small(), Count(), run_eagerly=True)
+    learner.fit(pictures[:50], batch_size=16, verbose=0)
+    assert sizes == [16, 16, 16]
+
+
+def test_held_out_images_have_the_same_loss(small, pictures):
+    history = learner_of(small(), Denoising()).fit(
+        pictures[:32], batch_size=32, epochs=1, validation_data=pictures[32:], verbose=0
+    )
+    assert np.isfinite(history.history["val_loss"]).all()
+
+
+def test_frozen_stages_stay(small, pictures):
+    backbone = small()
+    backbone.layers[1].trainable = False
+    before = backbone.layers[1].get_weights()
+    learner_of(backbone, SimCLR()).fit(pictures, batch_size=32, epochs=2, verbose=0)
+    for old, new in zip(before, backbone.layers[1].get_weights(), strict=True):
+        assert np.array_equal(old, new)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("name", ["simclr", "vicreg", "byol", "masked"])
+def test_mixed_precision_trains(policy, name, small, pictures):
+    keras.mixed_precision.set_global_policy(policy)
+    try:
+        method = next(each for each in METHODS if each.name == name)
+        backbone = small()
+        learner = learner_of(backbone, method.build())
+        history = learner.fit(pictures, batch_size=32, epochs=4, verbose=0).history
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert np.isfinite(history["loss"]).all()
+    assert {each.dtype for each in backbone.trainable_variables} == {"float32"}
+
+
+def test_a_loss_that_is_no_number_stops_and_says_so(small, pictures):
+    learner = learner_of(small(), SimCLR(), 1e30)
+    with pytest.raises(TlkitError, match=r"the loss became nan.*smaller learning rate"):
+        learner.fit(pictures, batch_size=32, epochs=5, verbose=0)
+    assert all(np.isfinite(each).all() for each in learner.backbone.get_weights())
+
+
+def test_the_backbone_goes_on_as_any_other(digits):
+    import tlkit
+
+    backbone = tlkit.get("LeNet", weights=None)
+    learner = learner_of(backbone, SimCLR(random_views(flip=False)))
+    learner.fit(digits.train, batch_size=64, verbose=0)
+    features = extract(backbone, digits.test, keep=False)
+    assert features == pytest.approx(learner.look(digits.test)[0], abs=1e-4)
+    model = build_classifier(backbone, classes=10)
+    before = np.array(backbone.get_weights()[0])
+    history = tlkit.fine_tune(model, digits.train, epochs=2)
+    assert history.history["loss"][1] < history.history["loss"][0]
+    assert not np.array_equal(before, backbone.get_weights()[0])
+
+
+@pytest.mark.parametrize(
+    ("shown", "options", "said"),
+    [
+        (slice(20), {"batch_size": 32}, "20 images are fewer than a batch of 32.*batch_size=20"),
+        (slice(1), {"batch_size": 1}, "1 images are too few"),
+        (slice(0), {}, "0 images are too few"),
+        (slice(64), {"batch_size": 1}, "SimCLR compares the images of a batch.*at least 2"),
+    ],
+)
+def test_too_few_images_are_refused(shown, options, said, small, pictures):
+    with pytest.raises(DataError, match=said):
+        learner_of(small(), SimCLR()).fit(pictures[shown], verbose=0, **options)
+
+
+def test_a_batch_of_one_is_enough_for_a_pretext_task(small, pictures):
+    learner_of(small(), Rotation()).fit(pictures[:4], batch_size=1, verbose=0)
+
+
+def test_other_sizes_backbones_and_losses_are_refused(small, pictures):
+    learner = learner_of(small(), SimCLR())
+    with pytest.raises(DataError, match=r"image_size=16"):
+        learner.fit(np.zeros((64, 8, 8, 3), "uint8"), verbose=0)
+    with pytest.raises(DataError, match=r"shape \(16, 16\)"):
+        learner.fit(np.zeros((64, 16, 16), "uint8"), verbose=0)
+    with pytest.raises(TlkitError, match="loss is that of the method, SimCLR"):
+        learner.compile("adam", loss="mse")
+    with pytest.raises(TlkitError, match="expected a backbone"):
+        SelfSupervised(keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)], name="head"), SimCLR())
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(small, pictures, tmp_path):
+    backup = keras.callbacks.BackupAndRestore(tmp_path)
+    with pytest.raises(InterruptedError):
+        learner_of(small(), Rotation()).fit(pictures, epochs=2, batch_size=32, callbacks=[backup, _Stop(0)])
+    with pytest.raises(TlkitError, match=r"backup.*another network"):
+        learner_of(small(size=32), Rotation()).fit(
+            np.zeros((64, 32, 32, 3), "uint8"), epochs=2, batch_size=32, callbacks=[backup]
+        )

@@ -1,0 +1,205 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tlkit.errors import TlkitError
+from tlkit.techniques.self_supervised import (
+    BYOL,
+    METHODS,
+    Denoising,
+    Masked,
+    Rotation,
+    SelfSupervised,
+    SimCLR,
+    SimSiam,
+    VICReg,
+    find,
+    quarter_turns,
+    random_views,
+    spread,
+)
+
+
+def numpy(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def test_rotation_labels_match_the_pixels(pictures):
+    turned, turns = map(numpy, quarter_turns(ops.convert_to_tensor(pictures[:5])))
+    assert turned.shape == (20, 16, 16, 3)
+    for place, (image, turn) in enumerate(zip(turned, turns, strict=True)):
+        assert np.array_equal(image, np.rot90(pictures[place % 5], turn))
+
+
+def test_a_rotation_needs_square_images(small):
+    tall = keras.Sequential([keras.Input((16, 8, 3)), keras.layers.Flatten()], name="tall")
+    with pytest.raises(TlkitError, match=r"16 x 8 pixels.*square"):
+        SelfSupervised(tall, Rotation())
+
+
+def test_the_predicted_side_gets_no_gradient(small, gradient_of):
+    """With a predictor that always says the same, only the other side could carry a gradient."""
+    first, second = np.random.default_rng(0).normal(size=(2, 8, 128)).astype("float32")
+    stops, flows = SimSiam(), SimSiam(stop_gradient=False)
+    for objective, moves in ((stops, False), (flows, True)):
+        objective.prepare(small())
+        objective.predictor = lambda x, training: ops.stop_gradient(x)
+        gradient = gradient_of(lambda x, o=objective: o.compare(x, ops.convert_to_tensor(second)), first)
+        assert bool(np.any(gradient != 0)) is moves
+
+
+def test_the_predicting_side_does_learn(small, gradient_of):
+    first, second = np.random.default_rng(0).normal(size=(2, 8, 128)).astype("float32")
+    objective = SimSiam()
+    objective.prepare(small())
+    assert np.any(gradient_of(lambda x: objective.compare(x, ops.convert_to_tensor(second)), first) != 0)
+
+
+def test_the_momentum_copy_is_the_closed_form(small, pictures):
+    """After k steps: m^k start + (1 - m) * sum of m^(k - 1 - i) times the weights before step i."""
+    momentum, steps = 0.7, 4
+    learner = SelfSupervised(small(), BYOL(momentum=momentum))
+    learner.compile(keras.optimizers.SGD(0.5))
+    network, slow = learner.objective.network, learner.objective.slow
+    start = [np.array(numpy(each)) for each in slow]
+    before = []
+    for _ in range(steps):
+        before.append(network.get_weights())
+        learner.train_on_batch(pictures[:16])
+    learned = {id(variable) for variable in network.trainable_variables}
+    for k, each in enumerate(slow):
+        if id(network.weights[k]) not in learned:
+            continue  # statistics of batch normalisation, which move within the step
+        followed = sum(momentum ** (steps - 1 - i) * weights[k] for i, weights in enumerate(before))
+        expected = momentum**steps * start[k] + (1 - momentum) * followed
+        assert numpy(each) == pytest.approx(expected, abs=1e-5)
+    moved = [np.abs(numpy(a) - b).max() for a, b in zip(slow, start, strict=True)]
+    assert max(moved) > 1e-4
+
+
+def test_the_momentum_copy_sees_with_its_own_weights_and_does_not_learn(small, pictures):
+    learner = SelfSupervised(small(), BYOL())
+    objective = learner.objective
+    x = ops.cast(pictures[:4], "float32")
+    same = numpy(objective.slowly(x, training=False))
+    assert same == pytest.approx(numpy(objective.network(x)), abs=1e-5)
+    for each in objective.slow:
+        each.assign(0 * numpy(each))
+    assert np.all(numpy(objective.slowly(x, training=False)) == 0)
+    assert np.any(numpy(objective.network(x)) != 0)
+    learns = {id(variable) for variable in learner.trainable_variables}
+    assert not learns & {id(each) for each in objective.slow}
+
+
+def test_measuring_moves_nothing(small, pictures, weights_of):
+    for objective in (BYOL(), SimCLR(), Rotation(), Masked()):
+        learner = SelfSupervised(small(), objective)
+        learner.compile("adam")
+        before = weights_of(learner)
+        learner.test_on_batch(pictures[:16])
+        after = weights_of(learner)
+        for path in before:
+            if "rotation_accuracy" not in path:
+                assert np.array_equal(before[path], after[path]), path
+
+
+def test_hidden_patches_are_grey_and_they_alone_count(small, pictures):
+    objective = Masked(hidden=0.5, patch=4)
+    objective.prepare(small())
+    pixels = ops.cast(pictures, "float32")
+    spoiled, mask = map(numpy, objective.spoil(pixels))
+    assert mask.shape == (64, 16, 16, 1)
+    assert np.all(np.isin(mask, [0, 1]))
+    assert mask.mean() == pytest.approx(0.5, abs=0.06)
+    hidden = np.repeat(mask, 3, axis=-1) == 1
+    assert np.all(spoiled[hidden] == 127.5)
+    assert np.array_equal(spoiled[~hidden], pictures[~hidden].astype("float32"))
+    patches = mask.reshape(64, 4, 4, 4, 4).transpose(0, 1, 3, 2, 4).reshape(-1, 16)
+    assert np.all(patches.min(axis=1) == patches.max(axis=1))
+    assert len(np.unique(mask.reshape(64, -1), axis=0)) == 64  # each image has patches of its own
+    errors = ops.square((objective.paint(ops.convert_to_tensor(spoiled)) - pixels) / 255)
+    objective.spoil = lambda pixels: (ops.convert_to_tensor(spoiled), ops.convert_to_tensor(mask))
+    assert float(objective(pictures)) == pytest.approx(numpy(errors)[hidden].mean(), rel=1e-4)
+
+
+def test_noise_has_the_asked_size(small):
+    objective = Denoising(noise=10.0)
+    objective.prepare(small())
+    spoiled, counts = objective.spoil(ops.full((8, 16, 16, 3), 128.0))
+    assert numpy(spoiled).std() == pytest.approx(10, rel=0.1)
+    assert counts == 1.0
+
+
+def test_a_decoder_paints_any_size(small):
+    for size in (16, 17, 30):
+        for map_of_features in (False, True):
+            objective = Masked()
+            objective.prepare(small(size, map_of_features=map_of_features))
+            assert objective.paint(ops.zeros((2, size, size, 3))).shape == (2, size, size, 3)
+
+
+def test_without_the_stopped_gradient_all_images_become_one(small, pictures):
+    found = {}
+    for stops in (True, False):
+        objective = SimSiam(random_views(crop=0.2), projector=(32, 16), predictor=8, stop_gradient=stops)
+        learner = SelfSupervised(small(), objective)
+        learner.compile(keras.optimizers.Adam(1e-2))
+        learner.fit(pictures, batch_size=32, epochs=30, verbose=0)
+        found[stops] = spread(learner.look(pictures)[1])
+    assert found[False] < 0.1 < 0.3 < found[True]
+
+
+def test_views_change_images_and_only_in_training(pictures):
+    views = random_views()
+    x = ops.cast(pictures, "float32")
+    one, two = (numpy(views(x, training=True)) for _ in range(2))
+    assert one.shape == pictures.shape
+    assert one.min() >= 0
+    assert one.max() <= 255
+    assert np.abs(one - two).mean() > 5
+    assert np.array_equal(numpy(views(x, training=False)), pictures)
+
+
+def test_views_change_what_they_are_told_to(pictures):
+    grey = np.repeat(pictures.mean(axis=-1, keepdims=True), 3, axis=-1).astype("float32")
+    seen = numpy(random_views(colour=0, grey=0)(ops.convert_to_tensor(grey), training=True))
+    assert seen[..., 0] == pytest.approx(seen[..., 1], abs=1e-3)
+    still = random_views(crop=0, turn=0, colour=0, grey=1.0, flip=False)
+    seen = numpy(still(ops.cast(pictures, "float32"), training=True))
+    assert seen[..., 0] == pytest.approx(seen[..., 2], abs=1e-3)
+    assert np.corrcoef(seen.mean(axis=-1).ravel(), pictures.mean(axis=-1).ravel())[0, 1] > 0.9
+
+
+def test_layers_of_keras_cv_make_views_too(small, pictures):
+    keras_cv = pytest.importorskip("keras_cv")
+    views = keras.Sequential(
+        [
+            keras_cv.layers.RandomCropAndResize((16, 16), (0.5, 1.0), (0.8, 1.25)),
+            keras_cv.layers.RandomColorJitter((0, 255), 0.2, 0.2, 0.2, 0.1),
+        ]
+    )
+    learner = SelfSupervised(small(), VICReg(views))
+    learner.compile("adam")
+    assert np.isfinite(learner.fit(pictures, batch_size=32, verbose=0).history["loss"]).all()
+
+
+def test_every_method_is_found_by_name():
+    assert [find(method.name.upper()) for method in METHODS] == list(METHODS)
+    with pytest.raises(TlkitError, match="Did you mean 'simclr'"):
+        find("simcl")
+    for method in METHODS:
+        assert method.build().fewest >= 1
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: SimCLR(temperature=0), "temperature=0"),
+        (lambda: BYOL(momentum=1.5), "momentum=1.5"),
+        (lambda: Masked(hidden=1.0), "hidden=1.0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(make, said):
+    with pytest.raises(TlkitError, match=said):
+        make()
