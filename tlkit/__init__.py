@@ -14,6 +14,7 @@ _HOME = {
     "load_table": "data",
     "load_unlabelled": "data",
     "list_datasets": "data",
+    "adapt_input": "backbones",
     "get": "backbones",
     "list_backbones": "backbones",
     "augmentation": "models",

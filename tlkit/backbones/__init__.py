@@ -5,6 +5,7 @@
 """
 
 from tlkit.backbones.building import get, stages
+from tlkit.backbones.inputs import adapt_input
 from tlkit.backbones.registry import Backbone, find, list_backbones
 
-__all__ = ["Backbone", "find", "get", "list_backbones", "stages"]
+__all__ = ["Backbone", "adapt_input", "find", "get", "list_backbones", "stages"]

@@ -1,5 +1,6 @@
 """Weights from files into a backbone that is already built."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -56,7 +57,12 @@ def load_from_file(model: keras.Model, path: Path) -> None:
                 warnings.filterwarnings("ignore", message="Skipping nested container")
                 model.load_weights(path)
         except Exception as error:  # Keras and h5py raise many kinds
-            raise _other_architecture(model, path, str(error).splitlines()[0]) from error
+            shapes = re.search(r"variable\.shape=(\(\d+, \d+\)), .*value\.shape=(\(.+?\))", str(error))
+            if shapes is None:
+                raise _other_architecture(model, path, str(error).splitlines()[0]) from error
+            old = f"tlkit.get({model.name!r}, weights={str(path)!r}, image_size=OLD)"
+            difference = f"a layer has shape {shapes[2]}, not {shapes[1]}"
+            raise _other_architecture(model, path, difference, network=old) from error
     elif path.suffix == ".pth" and model.name in _SHA256:
         _assign(model, checkpoint.read(path), path)
     else:
@@ -66,10 +72,20 @@ def load_from_file(model: keras.Model, path: Path) -> None:
         )
 
 
-def _other_architecture(model: keras.Model, path: Path, difference: str) -> WeightsError:
+def _other_architecture(
+    model: keras.Model, path: Path, difference: str, *, network: str | None = None
+) -> WeightsError:
+    """Return the error; where only shapes differ, `network` is the code that opens the file as it is."""
+    height, _, channels = model.input_shape[1:]
     return WeightsError(
         f"The weights in {path} do not fit {model.name}: {difference}. "
         f"Name the backbone that they were saved from, or use weights=None."
+        + (
+            f" If it is the same backbone for images of another size or other channels, build it again: "
+            f"tlkit.adapt_input({network}, image_size={height}, channels={channels})."
+            if network
+            else ""
+        )
     )
 
 
@@ -91,9 +107,11 @@ def _copy(source: keras.Model, target: keras.Model, path: Path) -> None:
     if len(givers) != len(takers):
         raise _other_architecture(target, path, f"{len(givers)} layers with weights, not {len(takers)}")
     for giver, taker in zip(givers, takers, strict=True):
-        given, taken = ([weight.shape for weight in layer.weights] for layer in (giver, taker))
+        given, taken = ([tuple(weight.shape) for weight in layer.weights] for layer in (giver, taker))
         if given != taken:
-            raise _other_architecture(target, path, f"layer {taker.name} has shapes {given}, not {taken}")
+            difference = f"layer {taker.name} has shapes {given}, not {taken}"
+            saved = f"keras.models.load_model({str(path)!r})"
+            raise _other_architecture(target, path, difference, network=saved)
         # By way of a store, because only then a layer renews what it derives from its weights.
         store: dict[str, np.ndarray] = {}
         giver.save_own_variables(store)
