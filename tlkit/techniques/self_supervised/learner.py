@@ -44,6 +44,7 @@ class SelfSupervised(keras.Model):
         objective.built = self.built = True  # all variables exist
         self.backbone = backbone
         self.objective = objective
+        self.measures = {name: keras.metrics.Mean(name) for name in objective.measures}
         encoder = objective.encoder
         features = encoder.outputs[0]
         self._look = keras.Model(encoder.inputs, [features, objective.embed(features)])
@@ -62,7 +63,7 @@ class SelfSupervised(keras.Model):
                 )
         super().compile(optimizer, **settings)
 
-    def call(self, images: Any, training: bool = False) -> Any:
+    def call(self, images: Any, training: bool = False) -> dict[str, Any]:
         return self.objective(images, training=training)
 
     def compute_loss(
@@ -75,7 +76,9 @@ class SelfSupervised(keras.Model):
     ) -> Any:
         if training:
             self.objective.step()  # not in `call`, where mixed precision rounds what is read of a variable
-        return replica_share() * (y_pred + sum(map(keras.ops.sum, self.losses)))
+        for name, metric in self.measures.items():
+            metric.update_state(y_pred[name])
+        return replica_share() * (y_pred["loss"] + sum(map(keras.ops.sum, self.losses)))
 
     def fit(
         self,

@@ -13,14 +13,16 @@ from tlkit.techniques.self_supervised.views import random_views
 class Objective(keras.Layer):
     """A question about images that the images themselves answer.
 
-    A method overrides `call`, which returns its loss for a batch, and `prepare` if it has layers of its own.
+    A method overrides `call`, and `prepare` if it has layers of its own.
 
     Attributes:
         encoder: raw images to features `(n, d)`: the backbone, and of a feature map the mean over its places.
         fewest: images in a batch without which the question makes no sense.
+        measures: names of what `call` returns beside the loss; Keras's history gets their means.
     """
 
     fewest = 1
+    measures: tuple[str, ...] = ()
 
     def prepare(self, backbone: keras.Model) -> None:
         """Take the backbone that shall learn, and make the layers beside it."""
@@ -37,8 +39,8 @@ class Objective(keras.Layer):
         """Return what is compared: the embeddings of features `(n, d)`, or the features themselves."""
         return features
 
-    def call(self, images: Any, training: bool = False) -> Any:
-        """Return the loss of a batch: a scalar.
+    def call(self, images: Any, training: bool = False) -> dict[str, Any]:
+        """Return the loss of a batch as `{"loss": scalar}`, and `measures` by their names.
 
         Args:
             images: `(n, height, width, 3)`, values 0 to 255.
@@ -78,9 +80,9 @@ class TwoViews(Objective):
     def embed(self, features: Any, training: bool = False) -> Any:
         return ops.cast(self.projector(features, training=training), "float32")
 
-    def call(self, images: Any, training: bool = False) -> Any:
+    def call(self, images: Any, training: bool = False) -> dict[str, Any]:
         embeddings = self.embed_views(*self.two_views(images), training)
-        return self.compare(*embeddings, training=training)
+        return {"loss": self.compare(*embeddings, training=training)}
 
     def two_views(self, images: Any) -> tuple[Any, Any]:
         """Draw two views of each image: float32, of the shape and range of the images."""

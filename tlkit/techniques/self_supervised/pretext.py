@@ -20,10 +20,11 @@ class Rotation(Objective):
         views: a layer that changes images at random before they are turned; none by default.
     """
 
+    measures = ("rotation_accuracy",)
+
     def __init__(self, views: keras.Layer | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.views = views
-        self.right = keras.metrics.Mean("rotation_accuracy")
 
     def prepare(self, backbone: keras.Model) -> None:
         height, width = backbone.input_shape[1:3]
@@ -38,14 +39,17 @@ class Rotation(Objective):
             name="turns",
         )
 
-    def call(self, images: Any, training: bool = False) -> Any:
+    def call(self, images: Any, training: bool = False) -> dict[str, Any]:
         pixels = ops.cast(images, "float32")
         if self.views is not None:
             pixels = self.views(pixels, training=True)
         turned, turns = quarter_turns(pixels)
         logits = self.head(self.encoder(turned, training=training))
-        self.right.update_state(ops.equal(ops.argmax(logits, axis=-1), ops.cast(turns, "int64")))
-        return ops.mean(ops.sparse_categorical_crossentropy(turns, logits, from_logits=True))
+        right = ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), turns)
+        return {
+            "loss": ops.mean(ops.sparse_categorical_crossentropy(turns, logits, from_logits=True)),
+            "rotation_accuracy": ops.mean(ops.cast(right, "float32")),
+        }
 
 
 def quarter_turns(images: Any) -> tuple[Any, Any]:

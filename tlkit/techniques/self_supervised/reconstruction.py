@@ -38,12 +38,12 @@ class Reconstruction(Objective):
         """Return what the decoder makes of images, float32 of their shape, values 0 to 255."""
         return 255.0 * self.decoder(self.backbone(images, training=training), training=training)
 
-    def call(self, images: Any, training: bool = False) -> Any:
+    def call(self, images: Any, training: bool = False) -> dict[str, Any]:
         pixels = ops.cast(images, "float32")
         spoiled, counts = self.spoil(pixels)
         errors = ops.square((self.paint(spoiled, training=training) - pixels) / 255.0)
         weights = counts * ops.ones_like(errors)
-        return ops.sum(weights * errors) / ops.maximum(ops.sum(weights), 1.0)
+        return {"loss": ops.sum(weights * errors) / ops.maximum(ops.sum(weights), 1.0)}
 
 
 class Denoising(Reconstruction):

@@ -90,11 +90,11 @@ class BYOL(SimSiam):
         for slow, variable in zip(self.slow, self.network.weights, strict=True):
             slow.assign(variable)
 
-    def call(self, images: Any, training: bool = False) -> Any:
+    def call(self, images: Any, training: bool = False) -> dict[str, Any]:
         first, second = self.two_views(images)
         goals = ops.cast(self.slowly(ops.concatenate([second, first]), training), "float32")
         embeddings = self.embed_views(first, second, training)
-        return self.distance(*embeddings, ops.stop_gradient(goals), training)
+        return {"loss": self.distance(*embeddings, ops.stop_gradient(goals), training)}
 
     def step(self) -> None:
         """Move the copy towards the network: `slow = momentum * slow + (1 - momentum) * fast`."""
