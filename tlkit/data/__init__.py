@@ -6,9 +6,21 @@
 """
 
 from tlkit.data.cards import Card
-from tlkit.data.catalog import list_datasets, load, load_unlabelled
+from tlkit.data.catalog import is_folder, list_datasets, load, load_unlabelled
 from tlkit.data.dataset import Dataset, Split
+from tlkit.data.folder import load_unsorted
 from tlkit.data.images import ImageFiles
 from tlkit.data.table import load_table
 
-__all__ = ["Card", "Dataset", "ImageFiles", "Split", "list_datasets", "load", "load_table", "load_unlabelled"]
+__all__ = [
+    "Card",
+    "Dataset",
+    "ImageFiles",
+    "Split",
+    "is_folder",
+    "list_datasets",
+    "load",
+    "load_table",
+    "load_unlabelled",
+    "load_unsorted",
+]

@@ -6,7 +6,7 @@ from pathlib import Path
 from tlkit.data import digits, emoji
 from tlkit.data.cards import Card, read
 from tlkit.data.dataset import Dataset, Split
-from tlkit.data.folder import load_folder, load_images
+from tlkit.data.folder import load_folder, load_unsorted
 from tlkit.data.online import load_tfds
 from tlkit.errors import DataError, UnknownNameError
 
@@ -112,11 +112,20 @@ def load_unlabelled(name: str | Path, *, image_size: int | None = None, progress
     >>> load_unlabelled("digits/optical").labelled
     False
     """
-    path = Path(name).expanduser()
-    text = ALIASES.get(str(name), str(name))
-    if path.is_dir() and not (isinstance(name, str) and text in BUILT_IN):
-        return load_images(path, image_size=image_size or DEFAULT_SIZE, progress=progress)
+    if is_folder(name):
+        size = image_size or DEFAULT_SIZE
+        return load_unsorted(name, image_size=size, progress=progress).train.unlabelled()
     return load(name, image_size=image_size).train.unlabelled()
+
+
+def is_folder(name: str | Path) -> bool:
+    """Tell whether a folder is meant by `name`, and not a data set.
+
+    >>> is_folder("emoji"), is_folder(Path.cwd())
+    (False, True)
+    """
+    text = ALIASES.get(str(name), str(name))
+    return Path(name).expanduser().is_dir() and not (isinstance(name, str) and text in BUILT_IN)
 
 
 def _looks_like_a_path(name: str) -> bool:

@@ -68,13 +68,16 @@ def load_folder(
     return as_dataset(root, Split(pixels, labels, names), part, class_names, digests, skipped, name=str(path))
 
 
-def load_images(path: str | Path, *, image_size: int = 224, progress: bool = False) -> Split:
+def load_unsorted(path: str | Path, *, image_size: int = 224, progress: bool = False) -> Dataset:
     """Read the images of a folder without labels: they may lie in it at any depth, sorted by class or not.
 
     Args:
         path: the folder.
         image_size: height and width in pixels.
         progress: show a progress bar.
+
+    Returns:
+        A data set with a train split alone, and without classes.
 
     Raises:
         DataError: the folder is missing or holds no image; more than 10 % of the files are unreadable.
@@ -87,7 +90,10 @@ def load_images(path: str | Path, *, image_size: int = 224, progress: bool = Fal
     files = images_below(root)
     if not files:
         raise DataError(f"There are no images below {root}. Expected files such as .jpg or .png.")
-    return Split(read_files(root, files, image_size, None, progress)[0])
+    pixels, digests, kept, skipped = read_files(root, files, image_size, None, progress)
+    whole = Split(pixels, None, [str(files[row].relative_to(root)) for row in kept])
+    part = np.full(len(kept), "train")
+    return as_dataset(root, whole, part, [], digests, skipped, name=str(path))
 
 
 def read_files(
