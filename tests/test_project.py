@@ -63,8 +63,12 @@ def test_floors_import_only_from_below():
         {"models", "engines", "explain", "plots"},
         {"techniques"},
         {"challenges"},
-        {"run", "adaptation", "multi_task_run", "study", "course"},
-        {"report", "page", "page_parts", "multi_task_page", "prediction", "multi_task_prediction"},
+        {"feature_quality"},
+        {"run", "adaptation", "multi_task_run", "pretraining", "backup", "study", "course"},
+        {
+            *("report", "page", "page_parts", "multi_task_page", "pretraining_page"),
+            *("prediction", "multi_task_prediction"),
+        },
         {"cli"},
     ]
     height = {name: i for i, names in enumerate(floors) for name in names}

@@ -1,15 +1,24 @@
 """The folder that results go to."""
 
+import shutil
 import tempfile
 from pathlib import Path
 
 from tlkit.errors import OutputError
 
+UNFINISHED = "unfinished"  # folder within the results: the state of a training that may be stopped
+SETTINGS = "settings.json"  # within that folder
 
-def prepare(out: Path, overwrite: bool = False) -> None:
+
+def prepare(out: Path, overwrite: bool = False, resume: bool = False) -> None:
     """Make the folder of the results, or refuse; call it before training, so that no work is lost.
 
     Nothing is deleted: with `overwrite` the files of an earlier run are replaced by `write`, one by one.
+
+    Args:
+        out: the folder.
+        overwrite: it may have content.
+        resume: it may have the state of a training that was stopped.
 
     Raises:
         OutputError: `out` is a file, has content that would be overwritten, or cannot be written to.
@@ -26,5 +35,18 @@ def prepare(out: Path, overwrite: bool = False) -> None:
         raise OutputError(
             f"Results cannot be written to {out}: {error.strerror}. Choose another --out."
         ) from error
-    if occupied and not overwrite:
+    unfinished = (out / UNFINISHED / SETTINGS).is_file()
+    if unfinished and not overwrite and not resume:
+        raise OutputError(
+            f"{out} holds a training that was stopped. Pass --resume to go on with it, --overwrite to start "
+            "anew, or another --out."
+        )
+    if occupied and not overwrite and not unfinished:
         raise OutputError(f"{out} is not empty. Pass --overwrite to replace its results, or another --out.")
+
+
+def discard(out: Path) -> None:
+    """Remove the state of a stopped training from a folder of results, if there is one."""
+    unfinished = Path(out) / UNFINISHED
+    if (unfinished / SETTINGS).is_file():  # else it is not ours
+        shutil.rmtree(unfinished)

@@ -12,31 +12,37 @@ import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
 
 import tlkit
-from tlkit import multi_task_page, page
+from tlkit import multi_task_page, page, pretraining_page
 from tlkit.adaptation import Adaptation
 from tlkit.cache import atomic
 from tlkit.errors import OutputError
 from tlkit.multi_task_run import MultiTaskRun
 from tlkit.outputs import prepare
 from tlkit.page_parts import wilson
+from tlkit.pretraining import Pretraining
 from tlkit.run import Run
 
 SPLITS = ("train", "validation", "test")
 
 
 def write(
-    run: Run | MultiTaskRun, out: Path, *, command: str, others: Sequence[Run] = (), overwrite: bool = False
+    run: Run | MultiTaskRun | Pretraining,
+    out: Path,
+    *,
+    command: str,
+    others: Sequence[Run] = (),
+    overwrite: bool = False,
 ) -> Path:
-    """Write `model.keras`, `metrics.json` and `report.html` into a folder.
+    """Write `model.keras`, `metrics.json` and `report.html` into a folder; `backbone.keras` of a pretraining.
 
     All three are written beside their places first and moved there together at the end: a full disk
     or an interruption leaves the files of an earlier run as they were.
 
     Args:
-        run: a trained run with its answers on all splits.
+        run: a trained run with its answers on all splits, or a pretraining.
         out: the folder; see `prepare`.
         command: what to type to get the same again.
-        others: runs on the same data to compare with; not for a run of several tasks.
+        others: runs on the same data to compare with; for a run of one task.
         overwrite: replace the files of an earlier run.
 
     Returns:
@@ -46,10 +52,13 @@ def write(
         OutputError: see `prepare`; or the disk is full.
     """
     prepare(out, overwrite)
-    out = Path(out)
+    out, name = Path(out), "model.keras"
     numbers = metrics(run, command, others)
     if isinstance(run, MultiTaskRun):
         html = multi_task_page.render(run, numbers)
+    elif isinstance(run, Pretraining):
+        name = "backbone.keras"
+        html = pretraining_page.render(run, numbers, out / name)
     else:
         html = page.render(run, numbers)
     try:
@@ -57,7 +66,7 @@ def write(
         with (
             atomic(out / "report.html") as report,
             atomic(out / "metrics.json") as figures,
-            atomic(out / "model.keras") as model,
+            atomic(out / name) as model,
         ):
             run.model.save(model)
             figures.write_text(json.dumps(numbers, indent=2, ensure_ascii=False, allow_nan=False), "utf-8")
@@ -70,13 +79,18 @@ def write(
     return out
 
 
-def metrics(run: Run | MultiTaskRun, command: str, others: Sequence[Run] = ()) -> dict[str, Any]:
+def metrics(
+    run: Run | MultiTaskRun | Pretraining, command: str, others: Sequence[Run] = ()
+) -> dict[str, Any]:
     """Return the numbers of a run as plain Python values; what does not exist is None.
 
     `accuracy`, precision, recall and F1 are shares from 0 to 1. `interval` is the 95 % interval of the
     accuracy that is reported, that of the test split where there is one; see `wilson`. Of several tasks
-    each has its own, see `tlkit.multi_task_page.task_numbers`.
+    each has its own, see `tlkit.multi_task_page.task_numbers`; of a pretraining see
+    `tlkit.pretraining_page.pretraining_numbers`.
     """
+    if isinstance(run, Pretraining):
+        return _about(run, command) | pretraining_page.pretraining_numbers(run)
     if isinstance(run, MultiTaskRun):
         return _about(run, command) | multi_task_page.task_numbers(run)
     numbers = {
@@ -100,7 +114,7 @@ def metrics(run: Run | MultiTaskRun, command: str, others: Sequence[Run] = ()) -
     return numbers
 
 
-def _about(run: Run | MultiTaskRun, command: str) -> dict[str, Any]:
+def _about(run: Run | MultiTaskRun | Pretraining, command: str) -> dict[str, Any]:
     """Return what is said of any run: what was typed, on which data, by which versions, how long it took."""
     data, backend = run.data, keras.backend.backend()
     return {

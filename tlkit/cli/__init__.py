@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from tlkit import __version__
+from tlkit.cli.pretraining import pretrain
 from tlkit.cli.training import adapt, demo, train
 from tlkit.cli.using import backbones, datasets, predict
 from tlkit.errors import TlkitError, TlkitWarning
@@ -18,7 +19,7 @@ def cli() -> None:
     """Transfer learning with Keras: train, understand and use models on few images."""
 
 
-for command in (demo, train, adapt, predict, backbones, datasets):
+for command in (demo, train, adapt, pretrain, predict, backbones, datasets):
     cli.add_command(command)
 
 

@@ -2,11 +2,13 @@
 
 import shlex
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
 from tlkit.backbones.registry import Backbone
+from tlkit.techniques.methods import Method
 
 
 def training_options(command: Any) -> Any:
@@ -23,18 +25,28 @@ def training_options(command: Any) -> Any:
 
 def image_size_for(data: str, network: Backbone, wanted: int | None) -> int:
     """Return the size to read images at; one that the network cannot take fails before anything is read."""
-    from tlkit.data import list_datasets
-
-    cards = {card.name: card.image_size for card in list_datasets()} | {"emoji": 128}
-    size = wanted or max(cards.get(data, network.default_size), network.smallest_size)
+    size = wanted or max(card_size(data) or network.default_size, network.smallest_size)
     network.check_size(size)
     return size
+
+
+def card_size(data: str) -> int | None:
+    """Return the size that the card of a data set names; None for a folder."""
+    from tlkit.data import list_datasets
+
+    return ({card.name: card.image_size for card in list_datasets()} | {"emoji": 128}).get(data)
 
 
 def progress() -> dict[str, Any]:
     """Progress bars on a terminal, one line an epoch in a log."""
     terminal = sys.stderr.isatty()
     return {"progress": terminal, "verbose": 1 if terminal else 2}
+
+
+def show_methods(methods: Iterable[Method]) -> None:
+    """Explain each method of a table in a line."""
+    for each in methods:
+        click.echo(f"{each.name:<13} {each.does} ({each.paper})")
 
 
 def outcome(result: Any) -> str:

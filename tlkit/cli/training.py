@@ -17,6 +17,7 @@ from tlkit.cli.shared import (
     interrupted,
     outcome,
     progress,
+    show_methods,
     this_command,
     training_options,
 )
@@ -172,8 +173,7 @@ def adapt(
     from tlkit.techniques.domain_adaptation import methods
 
     if listed:
-        for each in methods.METHODS:
-            click.echo(f"{each.name:<13} {each.does} ({each.paper})")
+        show_methods(methods.METHODS)
         return
     if source is None or target is None or out is None:
         raise click.UsageError("Give SOURCE, TARGET and --out; or --list.")

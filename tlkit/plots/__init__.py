@@ -6,7 +6,7 @@ from tlkit.plots.multi_task import gradient_cosines, task_weights
 from tlkit.plots.networks import frozen
 from tlkit.plots.pictures import heatmap, images, overlay
 from tlkit.plots.results import compare, confusion, learning_curves
-from tlkit.plots.self_supervised import image_rows, neighbours, views
+from tlkit.plots.self_supervised import image_rows, neighbours, pretraining_curves, views
 from tlkit.plots.style import PALETTE
 from tlkit.plots.task_results import task_curves, task_gains, true_and_predicted
 
@@ -26,6 +26,7 @@ __all__ = [
     "learning_curves",
     "neighbours",
     "overlay",
+    "pretraining_curves",
     "task_curves",
     "task_gains",
     "task_weights",

@@ -5,10 +5,18 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from sklearn.preprocessing import normalize
 
 from tlkit.data import ImageFiles, Split
 from tlkit.plots.pictures import images as grid
+from tlkit.plots.style import PALETTE, lighten
+
+CURVES = {
+    "loss": "loss",
+    "spread": "spread of embeddings",
+    "effective_rank": "effective rank of features",
+}
 
 
 def image_rows(rows: Mapping[str, np.ndarray], axes: Any = None) -> np.ndarray:
@@ -106,8 +114,37 @@ def neighbours(
     grid(pictures[shown.ravel()], count=shown.size, axes=axes)
     for ax, title in zip(axes[0], ("image", "nearest"), strict=False):
         ax.set_title(title, fontsize=9, loc="left")
+    frame: dict[str, Any] = {"fill": False, "linewidth": 3, "edgecolor": PALETTE["blue"], "clip_on": False}
     for ax in axes[:, 0]:  # an axis that is off has no frame
-        ax.add_patch(
-            plt.Rectangle((0, 0), 1, 1, transform=ax.transAxes, fill=False, linewidth=3, clip_on=False)
-        )
+        ax.add_patch(plt.Rectangle((0, 0), 1, 1, transform=ax.transAxes, **frame))
+    return axes
+
+
+def pretraining_curves(history: Any, axes: Any = None) -> np.ndarray:
+    """Draw how a network learned without labels: the loss, and two signs of collapse, by epoch.
+
+    Args:
+        history: Keras's `History`, or its dictionary, with `spread` and `effective_rank`; see
+            `tlkit.techniques.self_supervised.CollapseWarning`.
+        axes: three axes.
+
+    Returns:
+        The axes, as an array.
+
+    >>> pretraining_curves({"loss": [2, 1], "spread": [0.4, 0.7], "effective_rank": [9, 12]}).shape
+    (3,)
+    """
+    values = getattr(history, "history", history)
+    if axes is None:
+        _, axes = plt.subplots(1, 3, figsize=(9, 2.7), layout="constrained")
+    axes = np.asarray(axes).ravel()
+    for ax, name, color in zip(axes, CURVES, ("blue", "vermillion", "green"), strict=True):
+        epochs = range(1, len(values[name]) + 1)
+        marker = "o" if len(epochs) < 12 else None
+        ax.plot(epochs, values[name], color=PALETTE[color], marker=marker)
+        ax.set(xlabel="epoch", ylabel=CURVES[name])
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if name != "loss":
+            ax.set_ylim(0, 1.02 if name == "spread" else 1.1 * max(values[name]) or 1.0)
+        lighten(ax)
     return axes
