@@ -154,8 +154,8 @@ def pooled(backbone: keras.Model) -> keras.Model:
     """
     if len(backbone.output_shape) == 2:
         return backbone
-    features = keras.layers.GlobalAveragePooling2D(name="pooling")(backbone.output)
-    return keras.Model(backbone.input, features, name=backbone.name)
+    features = keras.layers.GlobalAveragePooling2D(name="pooling")(backbone.outputs[0])
+    return keras.Model(backbone.inputs, features, name=backbone.name)
 
 
 def backbone_of(model: keras.Model) -> keras.Model:

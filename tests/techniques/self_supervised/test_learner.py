@@ -3,11 +3,13 @@ import numpy as np
 import pytest
 from keras import ops
 
+import tlkit
 from tlkit.data import Split
 from tlkit.errors import DataError, NoLabelsError, TlkitError
 from tlkit.models import build_classifier
 from tlkit.techniques.feature_extraction import extract
 from tlkit.techniques.self_supervised import (
+    BYOL,
     METHODS,
     Denoising,
     Objective,
@@ -188,8 +190,6 @@ def test_a_loss_that_is_no_number_stops_and_says_so(small, pictures):
 
 
 def test_the_backbone_goes_on_as_any_other(digits):
-    import tlkit
-
     backbone = tlkit.get("LeNet", weights=None)
     learner = learner_of(backbone, SimCLR(random_views(flip=False)))
     learner.fit(digits.train, batch_size=64, verbose=0)
@@ -240,3 +240,16 @@ def test_a_checkpoint_of_another_architecture_is_refused(small, pictures, tmp_pa
         learner_of(small(size=32), Rotation()).fit(
             np.zeros((64, 32, 32, 3), "uint8"), epochs=2, batch_size=32, callbacks=[backup]
         )
+
+
+def test_restarted_it_begins_anew(small, pictures):
+    learner = learner_of(small(), BYOL())
+    learner.fit(pictures, batch_size=32, epochs=3, verbose=0)
+    trained = learner.backbone.get_weights()
+    tlkit.restart(learner)
+    learner.objective.start()
+    kernels = [each.ndim > 1 for each in trained]
+    for is_kernel, old, new in zip(kernels, trained, learner.backbone.get_weights(), strict=True):
+        assert not (is_kernel and np.array_equal(old, new))
+    for slow, fast in zip(learner.objective.slow, learner.objective.network.weights, strict=True):
+        assert np.array_equal(np.array(slow), np.array(fast))
