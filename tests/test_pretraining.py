@@ -142,7 +142,24 @@ def test_what_a_method_asks_is_shown(method, rows, digits):
     assert "alignment" not in text
 
 
-def test_a_single_image_is_refused(digits):
+@pytest.mark.parametrize("batch_norm", [None, True])
+def test_pretrained_statistics_stay_unless_they_shall_learn(batch_norm, digits):
+    backbone = tlkit.get("LeNetBN", weights=None)
+    norm = backbone.get_layer("conv1_bn")
+    before = [np.array(each) for each in norm.get_weights()]
+    few = digits.train.subset(slice(16))
+    run = pretrain(few, method="denoising", backbone=backbone, batch_norm=batch_norm, epochs=1)
+    assert run.model is backbone
+    assert norm.trainable
+    same = all(np.array_equal(*each) for each in zip(before, norm.get_weights(), strict=True))
+    assert same is not bool(batch_norm)
+
+
+def test_what_cannot_be_learned_from_is_refused_and_leaves_nothing_behind(digits, tmp_path):
+    backbone = tlkit.get("LeNet", weights=None, image_size=32)
+    with pytest.raises(DataError, match="load them with image_size=32"):
+        pretrain(digits.train, backbone=backbone, backup=tmp_path / "state")
+    assert not (tmp_path / "state").exists()
     with pytest.raises(DataError, match="1 images are too few"):
         pretrain(digits.train.subset([0]), epochs=1)
 

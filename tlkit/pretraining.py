@@ -91,6 +91,7 @@ def pretrain(
     learning_rate: float | None = None,
     flip: bool | None = None,
     colour: bool | None = None,
+    batch_norm: bool | None = None,
     judge: Dataset | None = None,
     backup: Path | None = None,
     seed: int = 0,
@@ -105,7 +106,8 @@ def pretrain(
     Args:
         images: a split, or a data set, of which the train split is learned from. Labels are not looked at.
         method: see `tlkit pretrain --list`.
-        backbone: a name of `tlkit.backbones`; or a model made by `tlkit.get`, which learns in place.
+        backbone: a name of `tlkit.backbones`; or, to go on from its weights, a model made by `tlkit.get`,
+            which learns in place.
         weights: `None` (random), `"imagenet"` or a weights file, for a name.
         epochs: passes over the images; by default 50 from random weights and 20 from others.
         batch_size: images in a step, at most all; by default 64, and 128 of images below 64 pixels, whose
@@ -114,6 +116,8 @@ def pretrain(
             zero along a cosine. By default 1e-3 from random weights and 1e-4 from others.
         flip: views may be mirrored; by default they are, except of digits.
         colour: views may change in colour; by default they do, except of digits.
+        batch_norm: let BatchNormalization learn as well; by default only from random weights, since the
+            statistics of a small batch of views are not those of images.
         judge: labelled images: the 5 nearest of its train split name those of its test split, or else of
             its validation split.
         backup: a folder for the state after each epoch. Called again with the same arguments, training
@@ -142,6 +146,9 @@ def pretrain(
     scratch = not isinstance(backbone, keras.Model) and weights is None
     if not isinstance(backbone, keras.Model):
         backbone = backbones.get(backbone, weights=weights, image_size=data.image_size)
+    expected = tuple(backbone.input_shape[1:])
+    if any(size not in (None, got) for size, got in zip(expected, data.train.images.shape[1:], strict=True)):
+        raise DataError(f"{backbone.name} takes images {expected}: load them with image_size={expected[0]}.")
     if scratch:
         for layer in normalizations(backbone):
             layer.momentum = 0.9  # 0.99 forgets its start in hundreds of steps; a small set has tens
@@ -150,6 +157,14 @@ def pretrain(
     batch_size = min(batch_size or (128 if data.image_size < 64 else 64), len(data.train))
     digits = data.card.name.startswith("digits/")
     flip, colour = (not digits if given is None else given for given in (flip, colour))
+    objective = _build(chosen, flip, colour)
+    kept = [] if (scratch if batch_norm is None else batch_norm) else normalizations(backbone)
+    learned = [layer.trainable for layer in kept]
+    for layer in kept:
+        layer.trainable = False  # and so in inference mode
+    learner = SelfSupervised(backbone, objective)
+    steps = epochs * (len(data.train) // batch_size)
+    learner.compile(keras.optimizers.Adam(warmup_cosine(learning_rate, steps)))
     state = None
     if backup is not None:
         settings = {
@@ -163,15 +178,11 @@ def pretrain(
             "learning rate": learning_rate,
             "mirrored views": flip,
             "colour changes": colour,
+            "frozen normalisations": len(kept),
             "images": len(data.train),
             "content": data.train.fingerprint(),
         }
         state = Backup(backup, settings)
-
-    objective = _build(chosen, flip, colour)
-    learner = SelfSupervised(backbone, objective)
-    steps = epochs * (len(data.train) // batch_size)
-    learner.compile(keras.optimizers.Adam(warmup_cosine(learning_rate, steps)))
     looked_at = np.sort(np.random.default_rng(seed).permutation(len(data.train))[:MOST])
     sample = data.train.images[looked_at]
     run = Pretraining(backbone, data, judge, chosen.name, backbone.name, seed, batch_size)
@@ -181,15 +192,19 @@ def pretrain(
     run.features["before"], run.before = measured(learner, sample, views, judge, progress=progress)
 
     began, watch = time.perf_counter(), Interruptible()
-    history = learner.fit(
-        data.train.images,
-        batch_size=batch_size,
-        epochs=epochs,
-        initial_epoch=0 if state is None else state.epoch,
-        seed=seed,
-        callbacks=[*callbacks, CollapseWarning(sample), watch, *([] if state is None else [state])],
-        verbose=verbose,
-    ).history
+    try:
+        history = learner.fit(
+            data.train.images,
+            batch_size=batch_size,
+            epochs=epochs,
+            initial_epoch=0 if state is None else state.epoch,
+            seed=seed,
+            callbacks=[*callbacks, CollapseWarning(sample), watch, *([] if state is None else [state])],
+            verbose=verbose,
+        ).history
+    finally:
+        for layer, trainable in zip(kept, learned, strict=True):
+            layer.trainable = trainable
     run.seconds["training"] = time.perf_counter() - began
     run.history = history if state is None else state.history()
     run.interrupted = watch.interrupted
@@ -210,8 +225,10 @@ def _build(chosen: Method, flip: bool, colour: bool) -> Objective:
 def _views(objective: Objective, images: np.ndarray) -> dict[str, np.ndarray]:
     """Return what the method makes of images before the network sees them, by name."""
     if isinstance(objective, TwoViews):
-        first, second = objective.two_views(images)
-        return {"view 1": _pixels(first), "view 2": _pixels(second)}
+        parts = [images[start : start + 64] for start in range(0, len(images), 64)]
+        drawn = [[_pixels(view) for view in objective.two_views(part)] for part in parts]
+        return {f"view {i + 1}": np.concatenate(each) for i, each in enumerate(zip(*drawn, strict=True))}
+    images = images[:SHOWN]
     if isinstance(objective, Reconstruction):
         return {"spoiled": _pixels(objective.spoil(keras.ops.cast(images, "float32"))[0])}
     if isinstance(objective, Rotation):

@@ -100,6 +100,8 @@ def pretrain(
     )
     written = report.write(result, out, command=this_command(), overwrite=True)
     click.secho(f"Report: {written / 'report.html'}", fg="green")
+    if result.interrupted:
+        click.echo("The same command with --resume goes on.")
     interrupted(result)
     outputs.discard(out)
 
