@@ -22,8 +22,14 @@ def clusters(features: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
         int32 `(n,)`: the cluster of each image, 0 to `count` - 1.
 
     Raises:
-        DataError: fewer images than clusters.
+        DataError: fewer images than clusters, or features that are no matrix of finite numbers.
     """
+    features = np.asarray(features, "float64")
+    if features.ndim != 2 or not np.isfinite(features).all():
+        raise DataError(
+            f"Features of shape {features.shape}, finite or not, were given; expected finite ones of shape "
+            "(n, d), as tlkit.extract(backbone, split) returns them."
+        )
     if not 1 <= count <= len(features):
         raise DataError(
             f"{count} clusters of {len(features)} images were asked for; ask for 1 to {len(features)}."
@@ -39,14 +45,20 @@ def hungarian_accuracy(labels: np.ndarray, found: np.ndarray) -> float:
 
     Args:
         labels: int `(n,)` classes.
-        found: int `(n,)` clusters; their numbers mean nothing.
+        found: int `(n,)` clusters; their numbers mean nothing. Where there are more of them than classes, the
+            images of those that get no class count as wrong.
+
+    Raises:
+        DataError: no labels, or not one label and one cluster an image.
 
     >>> hungarian_accuracy(np.array([0, 0, 1, 1]), np.array([5, 5, 2, 2]))
     1.0
     """
-    if len(labels) != len(found) or len(labels) == 0:
+    labels, found = np.asarray(labels), np.asarray(found)
+    if labels.ndim != 1 or labels.shape != found.shape or not len(labels):
         raise DataError(
-            f"{len(labels)} labels and {len(found)} clusters were given; expected one of each an image."
+            f"Labels of shape {labels.shape} and clusters of shape {found.shape} were given; expected (n,) "
+            "of both, one an image."
         )
     counts = contingency_matrix(labels, found)
     return float(counts[linear_sum_assignment(-counts)].sum() / len(labels))
@@ -55,8 +67,9 @@ def hungarian_accuracy(labels: np.ndarray, found: np.ndarray) -> float:
 def agreement(labels: np.ndarray, found: np.ndarray) -> dict[str, float]:
     """Return how well clusters agree with classes: `accuracy`, `nmi`, `ari`, each 1 where they are the same.
 
-    `accuracy` is that of `hungarian_accuracy`; `nmi` the normalised mutual information, 0 for unrelated ones
-    (Strehl & Ghosh 2002); `ari` the adjusted Rand index, 0 on average for random ones (Hubert & Arabie 1985).
+    `accuracy` is that of `hungarian_accuracy`; `nmi` the mutual information divided by the mean of the two
+    entropies, near 0 for unrelated ones where images are many (Strehl & Ghosh 2002, who divide by the
+    geometric mean); `ari` the adjusted Rand index, 0 on average for random ones (Hubert & Arabie 1985).
 
     >>> agreement(np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0]))
     {'accuracy': 1.0, 'nmi': 1.0, 'ari': 1.0}

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial.distance import pdist
 from sklearn.preprocessing import normalize
 
-from tlkit.errors import DataError, TlkitWarning
+from tlkit.errors import DataError, TlkitError, TlkitWarning
 from tlkit.techniques.self_supervised.learner import SelfSupervised
 
 COLLAPSED = 0.1  # spread of embeddings below which they count as one point
@@ -33,7 +33,7 @@ def spread(embeddings: np.ndarray) -> float:
 
 
 def effective_rank(features: np.ndarray) -> float:
-    """Return in how many directions the features vary, each counted by its share: from 1 to min(n, d).
+    """Return in how many directions the features vary, each counted by its share: from 1 to min(n - 1, d).
 
     The exponential of the entropy of the singular values of the centred features; 0 where all are the same.
 
@@ -68,7 +68,8 @@ def alignment(first: np.ndarray, second: np.ndarray) -> float:
     >>> alignment(np.eye(2), np.eye(2)), alignment(np.eye(2), -np.eye(2))
     (0.0, 4.0)
     """
-    apart = normalize(_matrix(first)) - normalize(_matrix(second))
+    first, second = _row_by_row(first, second)
+    apart = normalize(first) - normalize(second)
     return float(np.square(apart).sum(axis=1).mean())
 
 
@@ -98,7 +99,8 @@ def retrieval(changed: np.ndarray, features: np.ndarray) -> float:
     >>> retrieval(np.eye(3) + 0.1, np.eye(3))
     1.0
     """
-    cosines = normalize(_matrix(changed)) @ normalize(_matrix(features)).T
+    changed, features = _row_by_row(changed, features)
+    cosines = normalize(changed) @ normalize(features).T
     return float(np.mean(cosines.argmax(axis=1) == np.arange(len(cosines))))
 
 
@@ -106,7 +108,8 @@ class CollapseWarning(keras.callbacks.Callback):
     """Look at the network after each epoch, and warn where it no longer tells images apart.
 
     The history gets `spread` of the embeddings and `effective_rank` of the features. Both are taken in
-    inference mode, from the same images.
+    inference mode, from the same images. Where the method has no embeddings but the features themselves (as
+    `Rotation`), the rank alone decides: features behind a ReLU are close together by their large mean.
 
     Args:
         images: some hundred images `(n, height, width, 3)`, values 0 to 255.
@@ -117,15 +120,24 @@ class CollapseWarning(keras.callbacks.Callback):
         self.images = images
         self.warned = False
 
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self.warned = False
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         learner: Any = self.model
         if not isinstance(learner, SelfSupervised):
-            raise TypeError("CollapseWarning watches SelfSupervised.fit")
+            raise TlkitError(
+                f"CollapseWarning was given to the fit of {type(learner).__name__}; give it to that of "
+                "SelfSupervised: learner.fit(images, callbacks=[CollapseWarning(images[:500])])."
+            )
         features, embeddings = learner.look(self.images)
+        if not np.isfinite(features).all() or not np.isfinite(embeddings).all():
+            return  # fit itself stops at a loss that is no number, and says so
         found = {"spread": spread(embeddings), "effective_rank": effective_rank(features)}
         if logs is not None:
             logs |= found
-        if not self.warned and (found["spread"] < COLLAPSED or found["effective_rank"] < FEW_DIRECTIONS):
+        one_point = found["spread"] < COLLAPSED and not np.array_equal(features, embeddings)
+        if not self.warned and (one_point or found["effective_rank"] < FEW_DIRECTIONS):
             self.warned = True
             warnings.warn(
                 f"Collapse in epoch {epoch + 1}: the embeddings spread by {found['spread']:.2g} of 1, the "
@@ -141,4 +153,19 @@ def _matrix(given: np.ndarray) -> np.ndarray:
     matrix = np.asarray(given, "float64")
     if matrix.ndim != 2 or len(matrix) < 2:
         raise DataError(f"Features of shape {matrix.shape} were given; expected (n, d) with n at least 2.")
+    if not np.isfinite(matrix).all():
+        raise DataError(
+            "Some of the features are NaN or infinite: the network is broken. Train it again with a smaller "
+            "learning rate."
+        )
     return matrix
+
+
+def _row_by_row(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    one, other = _matrix(first), _matrix(second)
+    if one.shape != other.shape:
+        raise DataError(
+            f"Features of shapes {one.shape} and {other.shape} were given; expected two of the same, row by "
+            "row of the same image."
+        )
+    return one, other

@@ -74,9 +74,6 @@ class TwoViews(Objective):
         super().prepare(backbone)
         self.projector = perceptron(self.encoder.output_shape[-1], self.widths, "projector")
 
-    def step(self) -> None:
-        """Do what is to be done once in each step of a training, before the weights move."""
-
     def embed(self, features: Any, training: bool = False) -> Any:
         return ops.cast(self.projector(features, training=training), "float32")
 
