@@ -30,7 +30,7 @@ lint: setup ## Style and types
 	$(BIN)/mypy
 
 unit: setup ## Unit tests and the examples in the docstrings
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 lessons: setup ## Run every notebook as a test
 	$(BIN)/pytest --nbval-lax --nbval-cell-timeout=400 --nbval-kernel-name=python3 notebooks

@@ -1,14 +1,12 @@
 """The same network for another kind of images: of another size, or with another number of channels.
 
-Keras is imported where it is needed, as in `tlkit.backbones.building`.
+Keras and numpy are imported where they are needed, as in `tlkit.backbones.building`.
 """
 
 from __future__ import annotations
 
 import warnings
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from tlkit.backbones import registry
 from tlkit.errors import TlkitError, TlkitWarning, UnknownNameError
@@ -136,6 +134,7 @@ def _with_channels(model: keras.Model, channels: int) -> keras.Model:
 
 def _same_on_grey(old: keras.Model, new: keras.Model) -> bool:
     import keras
+    import numpy as np
 
     height, width, _ = _image_shape(old)
     shape = (1, height or PROBE_SIZE, width or PROBE_SIZE, 1)
@@ -190,6 +189,7 @@ def _holds_layers(layer: Any) -> bool:
 def _copy(source: keras.Model, target: keras.Model) -> list[str]:
     """Give the layers of `target` the weights of those of the same name; return the names of those left."""
     import keras
+    import numpy as np
 
     left = []
     for old in source.layers:

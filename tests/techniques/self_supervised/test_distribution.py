@@ -10,7 +10,7 @@ import tlkit
 x = np.random.default_rng(0).integers(0, 255, (64, 28, 28, 3)).astype("uint8")
 keras.utils.set_random_seed(0)
 with scope:
-    learner = SelfSupervised(tlkit.get("LeNet", weights=None), Rotation())
+    learner = SelfSupervised(tlkit.get("LeNet", weights=None), Rotation(keras.layers.Identity()))
     learner.compile(keras.optimizers.SGD(0.05))
     history = learner.fit(x, batch_size=16, epochs=2, verbose=0).history
     # the statistics of a batch differ between one device and two: what follows is measured within each

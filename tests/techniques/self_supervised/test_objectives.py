@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import tlkit
 from tlkit.errors import TlkitError
 from tlkit.techniques.self_supervised import (
     BYOL,
@@ -51,7 +52,7 @@ def test_the_predicted_side_gets_no_gradient(small, gradient_of):
 
 def test_the_predicting_side_does_learn(small, gradient_of):
     first, second = np.random.default_rng(0).normal(size=(2, 8, 128)).astype("float32")
-    objective = SimSiam()
+    objective = SimSiam(projector=(32, 128))
     objective.prepare(small())
     assert np.any(gradient_of(lambda x: objective.compare(x, ops.convert_to_tensor(second)), first) != 0)
 
@@ -137,6 +138,18 @@ def test_a_decoder_paints_any_size(small):
             objective = Masked()
             objective.prepare(small(size, map_of_features=map_of_features))
             assert objective.paint(ops.zeros((2, size, size, 3))).shape == (2, size, size, 3)
+
+
+@pytest.mark.parametrize("made", [Denoising, Masked])
+def test_painting_tells_images_apart(made, digits):
+    """Painting the mean image for whatever is shown is where such a network starts, and may stay."""
+    images = digits.train.images
+    learner = SelfSupervised(tlkit.get("LeNet", weights=None), made())
+    learner.compile(keras.optimizers.Adam(2e-3))
+    learner.fit(images, batch_size=50, epochs=20, verbose=0)
+    pixels = images / 255.0
+    error = np.square(numpy(learner.objective.paint(images)) / 255.0 - pixels).mean()
+    assert error < 0.85 * np.square(pixels - pixels.mean(axis=0)).mean()
 
 
 def test_without_the_stopped_gradient_all_images_become_one(small, pictures):

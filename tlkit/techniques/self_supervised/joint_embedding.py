@@ -43,14 +43,15 @@ class BarlowTwins(TwoViews):
 
     Args:
         views, projector: see `TwoViews`; wider is better here (the paper has three layers of 8,192).
-        redundancy: see `barlow_twins`.
+        redundancy: see `barlow_twins`. The paper's 5e-3 is for 8,192 dimensions, each of which has so many
+            others; with fewer dimensions more is needed.
     """
 
     def __init__(
         self,
         views: keras.Layer | None = None,
         projector: Sequence[int] = (256, 256),
-        redundancy: float = 5e-3,
+        redundancy: float = 0.05,
         **options: Any,
     ) -> None:
         super().__init__(views, projector, **options)

@@ -7,6 +7,7 @@ from keras import ops
 
 from tlkit.errors import TlkitError
 from tlkit.techniques.self_supervised.objective import Objective
+from tlkit.techniques.self_supervised.views import random_views
 
 TURNS = 4
 
@@ -17,14 +18,14 @@ class Rotation(Objective):
     Gidaris, Singh & Komodakis 2018, "Unsupervised Representation Learning by Predicting Image Rotations".
 
     Args:
-        views: a layer that changes images at random before they are turned; none by default.
+        views: a layer that changes images at random before they are turned; `random_views()` by default.
     """
 
     measures = ("rotation_accuracy",)
 
     def __init__(self, views: keras.Layer | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.views = views
+        self.views = random_views() if views is None else views
 
     def prepare(self, backbone: keras.Model) -> None:
         height, width = backbone.input_shape[1:3]
@@ -40,9 +41,7 @@ class Rotation(Objective):
         )
 
     def call(self, images: Any, training: bool = False) -> dict[str, Any]:
-        pixels = ops.cast(images, "float32")
-        if self.views is not None:
-            pixels = self.views(pixels, training=True)
+        pixels = self.views(ops.cast(images, "float32"), training=True)
         turned, turns = quarter_turns(pixels)
         logits = self.head(self.encoder(turned, training=training))
         right = ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), turns)

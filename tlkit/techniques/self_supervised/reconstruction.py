@@ -103,6 +103,9 @@ class Masked(Reconstruction):
 def decoder(features: tuple[int, ...], image: tuple[int, ...], width: int = 32) -> keras.Sequential:
     """Build a network from features to images by transposed convolutions, each of which doubles the size.
 
+    Without the batch normalisation between them it paints the mean image for hundreds of steps, whatever the
+    features say, and they learn nothing.
+
     Args:
         features: shape of one example's features: `(h, w, c)`; or `(d,)`, painted from a quarter of the size.
         image: shape of an image.
@@ -117,11 +120,17 @@ def decoder(features: tuple[int, ...], image: tuple[int, ...], width: int = 32) 
     layers: list[keras.Layer] = [keras.Input(features)]
     if len(features) == 1:
         features = (*(-(-side // 4) for side in image[:2]), width)
-        layers += [keras.layers.Dense(math.prod(features), activation="relu"), keras.layers.Reshape(features)]
+        layers += [keras.layers.Dense(math.prod(features), use_bias=False), *_activated()]
+        layers += [keras.layers.Reshape(features)]
     for _ in range(math.ceil(math.log2(max(image[0] / features[0], image[1] / features[1])))):
-        layers.append(keras.layers.Conv2DTranspose(width, 3, 2, padding="same", activation="relu"))
+        layers.append(keras.layers.Conv2DTranspose(width, 3, 2, padding="same", use_bias=False))
+        layers += _activated()
     layers += [
         keras.layers.CenterCrop(*image[:2]),
         keras.layers.Conv2D(image[2], 3, padding="same", activation="sigmoid", dtype="float32"),
     ]
     return keras.Sequential(layers, name="decoder")
+
+
+def _activated() -> list[keras.layers.Layer]:
+    return [keras.layers.BatchNormalization(momentum=0.9), keras.layers.ReLU()]

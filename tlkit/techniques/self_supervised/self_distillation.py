@@ -14,19 +14,21 @@ from tlkit.techniques.self_supervised.objective import TwoViews, perceptron
 class SimSiam(TwoViews):
     """Predict the embedding of one view from the other; the predicted side gets no gradient.
 
+    Nothing pushes different images apart, so it learns slowly: count on hundreds of epochs.
+
     Chen & He 2021, "Exploring Simple Siamese Representation Learning".
 
     Args:
         views, projector: see `TwoViews`.
-        predictor: width of the predictor's hidden layer.
+        predictor: width of the predictor's hidden layer; a quarter of the embedding's in the paper.
         stop_gradient: without it all images soon have the same embedding; to be seen, not to be used.
     """
 
     def __init__(
         self,
         views: keras.Layer | None = None,
-        projector: Sequence[int] = (256, 128),
-        predictor: int = 64,
+        projector: Sequence[int] = (512, 512),
+        predictor: int = 128,
         stop_gradient: bool = True,
         **options: Any,
     ) -> None:
@@ -54,15 +56,16 @@ class BYOL(SimSiam):
     Grill et al. 2020, "Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning".
 
     Args:
-        views, projector, predictor: see `SimSiam`.
+        views, projector: see `TwoViews`.
+        predictor: width of the predictor's hidden layer; 16 times that of the embedding in the paper.
         momentum: share of its weights that the copy keeps in a step, 0 to 1.
     """
 
     def __init__(
         self,
         views: keras.Layer | None = None,
-        projector: Sequence[int] = (256, 128),
-        predictor: int = 64,
+        projector: Sequence[int] = (512, 256),
+        predictor: int = 512,
         momentum: float = 0.99,
         **options: Any,
     ) -> None:
