@@ -65,6 +65,16 @@ def test_a_grey_image_has_the_same_features_with_one_channel_and_with_three(name
     assert_close(features(again, grey(size, 3)), features(one, grey(size, 1)))
 
 
+def test_a_part_of_a_network_is_a_backbone_too(trained):
+    """Its inputs are a list of one, and Keras warns where an image alone is given to it."""
+    whole = trained("LeNet", 28)
+    part = keras.Model(whole.inputs, whole.get_layer("pool2").output, name="part")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        grey = tlkit.adapt_input(part, image_size=40, channels=1)
+    assert grey.output_shape == (None, 10, 10, part.output_shape[-1])
+
+
 @pytest.mark.parametrize(("old", "new"), [(3, 4), (4, 2), (3, 13)])
 def test_any_number_of_channels_keeps_the_features_of_grey_images(old, new, trained):
     source = tlkit.adapt_input(trained("LeNetBN", 28), channels=old)

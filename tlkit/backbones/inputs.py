@@ -141,7 +141,9 @@ def _same_on_grey(old: keras.Model, new: keras.Model) -> bool:
     grey = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
     both = []
     for model in (old, new):
-        outputs = model(np.repeat(grey, _image_shape(model)[-1], axis=-1), training=False)
+        pixels = np.repeat(grey, _image_shape(model)[-1], axis=-1)
+        as_built = getattr(model, "input", model.inputs[0])  # a list of one, or the images alone
+        outputs = model(keras.tree.map_structure(lambda _, x=pixels: x, as_built), training=False)
         both.append([keras.ops.convert_to_numpy(each) for each in keras.tree.flatten(outputs)])
     return all(
         one.shape == other.shape and np.abs(one - other).max() <= TOLERANCE * np.abs(one).max()
