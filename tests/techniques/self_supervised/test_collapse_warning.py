@@ -86,7 +86,7 @@ def test_a_collapse_that_training_makes_is_seen(learner, pictures, told):
         lambda: watched.fit(pictures, batch_size=64, verbose=0, callbacks=[CollapseWarning(pictures)]).history
     )
     assert said == []
-    watched.fit(pictures, batch_size=64, epochs=40, verbose=0)
+    watched.fit(pictures, batch_size=64, epochs=60, verbose=0)
     last, said = told(
         lambda: (
             watched.fit(
@@ -115,11 +115,23 @@ CASES = [
 def test_either_sign_is_enough(features, embeddings, warns, learner, pictures, told, monkeypatch):
     watched = learner()
     monkeypatch.setattr(watched, "look", lambda images: (features, embeddings))
+    watched.optimizer.iterations.assign(50)
     callback, logs = CollapseWarning(pictures), {}
     callback.set_model(watched)
     _, said = told(lambda: callback.on_epoch_end(0, logs))
     assert bool(said) == warns
     assert logs == {"spread": spread(embeddings), "effective_rank": effective_rank(features)}
+
+
+def test_a_new_projector_may_start_with_all_embeddings_close_together(learner, pictures, told, monkeypatch):
+    watched = learner()
+    monkeypatch.setattr(watched, "look", lambda images: (SPREAD, NEAR))
+    callback = CollapseWarning(pictures)
+    callback.set_model(watched)
+    for steps, warnings_so_far in ((0, 0), (49, 0), (50, 1)):
+        watched.optimizer.iterations.assign(steps)
+        _, said = told(lambda: callback.on_epoch_end(0, {}))
+        assert len(said) == warnings_so_far
 
 
 def test_it_warns_anew_in_a_new_training(learner, pictures, told):

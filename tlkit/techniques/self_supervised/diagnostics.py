@@ -12,6 +12,7 @@ from tlkit.errors import DataError, TlkitError, TlkitWarning
 from tlkit.techniques.self_supervised.learner import SelfSupervised
 
 COLLAPSED = 0.1  # spread of embeddings below which they count as one point
+START = 50  # steps in which a new projector may still put all embeddings close together
 FEW_DIRECTIONS = 2.0  # effective rank below which the features are little more than a line
 
 
@@ -109,7 +110,8 @@ class CollapseWarning(keras.callbacks.Callback):
 
     The history gets `spread` of the embeddings and `effective_rank` of the features. Both are taken in
     inference mode, from the same images. Where the method has no embeddings but the features themselves (as
-    `Rotation`), the rank alone decides: features behind a ReLU are close together by their large mean.
+    `Rotation`), the rank alone decides: features behind a ReLU are close together by their large mean. So are
+    embeddings of a new projector; the spread counts after 50 steps of the optimizer.
 
     Args:
         images: some hundred images `(n, height, width, 3)`, values 0 to 255.
@@ -136,7 +138,8 @@ class CollapseWarning(keras.callbacks.Callback):
         found = {"spread": spread(embeddings), "effective_rank": effective_rank(features)}
         if logs is not None:
             logs |= found
-        one_point = found["spread"] < COLLAPSED and not np.array_equal(features, embeddings)
+        started = int(learner.optimizer.iterations) >= START and not np.array_equal(features, embeddings)
+        one_point = started and found["spread"] < COLLAPSED
         if not self.warned and (one_point or found["effective_rank"] < FEW_DIRECTIONS):
             self.warned = True
             warnings.warn(
