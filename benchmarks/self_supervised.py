@@ -8,9 +8,9 @@ defaults; the last epoch counts. Barlow Twins' `redundancy` was chosen on these 
 Frozen features are judged on the test images by 5 nearest neighbours and by a linear probe that learned all
 train labels. Then few labels: a linear head on the features of SimCLR; this and the whole network fine-tuned
 from there (linear probing, then fine-tuning: Kumar et al. 2022); and the same from random weights. ImageNet:
-EfficientNetLite0 on larger images (digits 64 pixels, emoji 128), for orientation. Seconds are of the whole
-pretraining, of one processor. Writes `self_supervised.json` beside this file after each arm, and leaves out what
-stands there: delete it to start anew. The figure `self_supervised.png` is drawn from it.
+EfficientNetLite0 on larger images (digits 64 pixels, emoji 128), for orientation. Seconds of one
+processor are for the whole pretraining. Writes `self_supervised.json` beside this file after each arm, and
+leaves out what stands there: delete it to start anew. The figure `self_supervised.png` is drawn from it.
 """
 
 import json

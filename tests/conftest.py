@@ -4,6 +4,8 @@ import tempfile
 # before Keras loads: its backend's log lines, and a cache of the tests' own
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["TLKIT_CACHE"] = tempfile.mkdtemp(prefix="tlkit-tests-")
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads would only wait
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 import numpy as np
 import pytest
