@@ -259,7 +259,7 @@ def draw(found: dict[str, Any], arms: list[str]) -> None:
         plots.curves(own.dropna(), "labels", ax=below, setting="labels a class", quantity="test accuracy")
         ceiling = own[own["arm"] == CEILING]["accuracy"].mean()
         below.axhline(ceiling, color=plots.PALETTE["grey"], linestyle="--", label="all labels")
-        below.legend(frameon=False, fontsize=9)
+        below.legend(frameon=False, fontsize=9, loc="lower right")
     figure.savefig(RESULTS.with_suffix(".png"), dpi=110)
 
 
