@@ -70,7 +70,7 @@ def test_a_part_of_a_network_is_a_backbone_too(trained):
     whole = trained("LeNet", 28)
     part = keras.Model(whole.inputs, whole.get_layer("pool2").output, name="part")
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         grey = tlkit.adapt_input(part, image_size=40, channels=1)
     assert grey.output_shape == (None, 10, 10, part.output_shape[-1])
 
@@ -114,7 +114,8 @@ def test_lenet_at_another_size_keeps_its_convolutions_and_names_what_starts_at_r
         TlkitWarning, match=f"{name} for images of 128 pixels: dense1 starts at random"
     ) as caught:
         large = tlkit.adapt_input(small, image_size=128)
-    assert caught[0].filename == __file__
+    [told] = [each for each in caught if each.category is TlkitWarning]  # numpy warns of Keras on JAX
+    assert told.filename == __file__
     assert large.input_shape == (None, 128, 128, 3)
     for layer in small.layers:
         given, kept = layer.get_weights(), large.get_layer(layer.name).get_weights()
