@@ -14,7 +14,7 @@ from tlkit.techniques.self_supervised.objective import TwoViews, perceptron
 class SimSiam(TwoViews):
     """Predict the embedding of one view from the other; the predicted side gets no gradient.
 
-    Nothing pushes different images apart, so it learns slowly: count on hundreds of epochs.
+    Nothing pushes different images apart, so it learns slowly: its paper takes 100 to 800 epochs.
 
     Chen & He 2021, "Exploring Simple Siamese Representation Learning".
 
