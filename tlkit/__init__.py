@@ -29,6 +29,7 @@ _HOME = {
     "fine_tune": "techniques.fine_tuning",
     "gradual_unfreezing": "techniques.fine_tuning",
     "compare": "study",
+    "paired": "study",
     "summary": "study",
     "train": "run",
     "train_tasks": "multi_task_run",

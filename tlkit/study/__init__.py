@@ -1,0 +1,12 @@
+"""Experiments over arms, settings and seeds: run them, keep them, compare them fairly."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cells": ["compare"],
+        "kept": ["Kept"],
+        "tables": ["paired", "summary"],
+    },
+)

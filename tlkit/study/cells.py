@@ -1,0 +1,163 @@
+"""The same experiment over arms, settings and seeds: every combination is a cell, and gives a row."""
+
+import itertools
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import joblib
+import keras
+import pandas as pd
+import psutil
+from tqdm import tqdm
+
+from tlkit.engines import has_accelerator
+from tlkit.errors import TlkitError, TlkitWarning
+from tlkit.quiet import import_keras
+from tlkit.study.kept import Kept
+
+Arm = Callable[..., Mapping[str, Any]]
+LEAST_MEMORY = 1.5e9  # bytes that a process with a backend and a small network takes
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+def compare(
+    arms: Mapping[str, Arm],
+    *,
+    seeds: Iterable[int] = (0, 1, 2),
+    settings: Mapping[str, Iterable[Any]] | None = None,
+    keep: str | Path | None = None,
+    workers: int | None = 1,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Run every arm with every setting and every seed.
+
+    Args:
+        arms: what is compared: name to a function that takes the seed and returns named results,
+            such as `{"accuracy": 0.8}`. Keras, numpy and Python are seeded before each call.
+        seeds: at least three make a spread worth looking at.
+        settings: what else is varied, by the name of the argument: with `{"labels": [1, 10]}` an arm is
+            called as `arm(seed, labels=1)` and `arm(seed, labels=10)`. Of several, every combination is run.
+        keep: a `.csv` or `.parquet` file that gets each row as soon as it is there. Called again, what it
+            holds is not run again, even after a kill. It knows arms by their names alone: delete it when you
+            change what an arm does.
+        workers: processes that run cells side by side, each on one core; they import what an arm needs anew,
+            so this pays for cells of half a minute or more. `None` takes as many as cores and memory allow,
+            and one where there is a GPU.
+        progress: show a progress bar with the time left.
+
+    Returns:
+        One row for each arm, setting and seed: `arm`, the settings, `seed`, the results, `seconds`.
+
+    Raises:
+        TlkitError: there is nothing to run, or a setting or result has the name of another column.
+
+    >>> table = compare({"coin": lambda seed: {"accuracy": 0.5}}, seeds=[0, 1])
+    >>> table[["arm", "seed", "accuracy"]].values.tolist()
+    [['coin', 0, 0.5], ['coin', 1, 0.5]]
+    """
+    varied = {name: list(values) for name, values in (settings or {}).items()}
+    if taken := {"arm", "seed", "seconds"} & set(varied):
+        raise TlkitError(
+            f"A setting cannot be named {taken.pop()!r}, as a column of the table is. Rename it."
+        )
+    combined = [dict(zip(varied, values, strict=True)) for values in itertools.product(*varied.values())]
+    cells = [
+        {"arm": arm, **setting, "seed": seed}
+        for arm, setting, seed in itertools.product(arms, combined, list(seeds))
+    ]
+    if not cells:
+        raise TlkitError("A study needs at least one arm, one value of each setting and one seed.")
+    kept = None if keep is None else Kept(Path(keep))
+    rows = [None if kept is None else kept.find(cell) for cell in cells]
+    left = [place for place, row in enumerate(rows) if row is None]
+    jobs = [(arms[cells[place]["arm"]], cells[place]) for place in left]
+    bar = tqdm(
+        total=len(cells), initial=len(cells) - len(left), desc="study", unit="run", disable=not progress
+    )
+    with bar:
+        for place, result in _run(jobs, workers):
+            row = rows[left[place]] = cells[left[place]] | result
+            if kept is not None:
+                kept.add(row)
+            bar.update()
+    return pd.DataFrame([{**cell, **(row or {}), **cell} for cell, row in zip(cells, rows, strict=True)])
+
+
+def _run(jobs: list[tuple[Arm, dict[str, Any]]], workers: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the place and the results of each job as soon as it is done."""
+    workers = min(len(jobs), allowed_workers() if workers is None else workers)
+    if workers < 2:
+        for place, job in enumerate(jobs):
+            yield place, _results(*job)
+        return
+    # nothing of a GPU is shared, and a thread for each core would only wait for the other processes
+    with _environment(ONE_THREAD):
+        pool = joblib.Parallel(workers, batch_size=1, return_as="generator_unordered")
+        # wrapped: an arm is unpickled, and so Keras loaded, only when the process is ready for it
+        yield from pool(
+            joblib.delayed(_apart)(place, joblib.wrap_non_picklable_objects(arm), cell)
+            for place, (arm, cell) in enumerate(jobs)
+        )
+
+
+def _apart(place: int, arm: Arm, cell: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    import_keras()
+    return place, _results(arm, cell)
+
+
+def _results(arm: Arm, cell: dict[str, Any]) -> dict[str, Any]:
+    keras.utils.set_random_seed(cell["seed"])
+    given = {name: value for name, value in cell.items() if name not in ("arm", "seed")}
+    start = time.perf_counter()
+    try:
+        results = dict(arm(cell["seed"], **given))
+    except Exception as error:
+        error.add_note(
+            f"This was the cell {cell} of the study. With `keep`, the finished ones are not run again."
+        )
+        raise
+    if taken := set(cell) & set(results):
+        raise TlkitError(
+            f"Arm {cell['arm']!r} returns {taken.pop()!r}, which is a column already. Rename it."
+        )
+    return {**results, "seconds": time.perf_counter() - start}
+
+
+def allowed_workers() -> int:
+    """Return how many processes may run cells at once: one a core as far as memory goes, one on a GPU.
+
+    A process takes at least 1.5 GB, and what this one holds now.
+    """
+    if has_accelerator():
+        return 1
+    each = max(LEAST_MEMORY, psutil.Process().memory_info().rss)
+    fitting = int(psutil.virtual_memory().available // each)
+    cores = joblib.cpu_count()
+    if fitting < cores:
+        warnings.warn(
+            f"Memory allows {max(1, fitting)} of {cores} processes at once: each takes about "
+            f"{each / 1e9:.1f} GB. Close other programs to be faster.",
+            TlkitWarning,
+            stacklevel=3,
+        )
+    return max(1, min(cores, fitting))
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables that processes started meanwhile inherit."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
