@@ -7,6 +7,7 @@ from tlkit.plots.networks import frozen
 from tlkit.plots.pictures import heatmap, images, overlay
 from tlkit.plots.results import compare, confusion, learning_curves
 from tlkit.plots.self_supervised import image_rows, neighbours, pretraining_curves, views
+from tlkit.plots.similarity import similarity_embedding, similarity_map
 from tlkit.plots.style import PALETTE
 from tlkit.plots.task_results import task_curves, task_gains, true_and_predicted
 
@@ -27,6 +28,8 @@ __all__ = [
     "neighbours",
     "overlay",
     "pretraining_curves",
+    "similarity_embedding",
+    "similarity_map",
     "task_curves",
     "task_gains",
     "task_weights",

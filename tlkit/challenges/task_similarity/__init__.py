@@ -1,0 +1,21 @@
+"""Task similarity: how far apart two data sets, two networks or two tasks are, before anything is trained.
+
+    distances({"photos": a, "sketches": b})          # domains: features of different images
+    similarities(layer_features(before, images), layer_features(after, images))   # networks: the same images
+    predicted_gain(features, random_features, labels)   # tasks: will this source help?
+
+Zamir et al. 2018, "Taskonomy: Disentangling Task Transfer Learning".
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "domains": ["distances", "domain_auc", "frechet_distance", "mmd", "proxy_a_distance"],
+        "measures": ["MEASURES", "Measure", "find"],
+        "networks": ["layer_features", "similarities"],
+        "representations": ["linear_cka", "minibatch_cka", "procrustes", "svcca"],
+        "tasks": ["Gain", "predicted_gain", "transfer_gain"],
+    },
+)
