@@ -61,8 +61,9 @@ def logme(features: np.ndarray, labels: np.ndarray) -> float:
         gamma = explained.sum(axis=0)
         length = (squares * explained**2 / values).sum(axis=0)
         residual = (squares * (ratio / (values + ratio)) ** 2).sum(axis=0) + outside
-        before, ratio = ratio, gamma * residual / np.maximum((n - gamma) * length, np.finfo(float).tiny)
-        ratio = np.clip(ratio, SMALLEST * values[-1], values[-1] / SMALLEST)
+        above, below = gamma * residual, (n - gamma) * length
+        before, largest = ratio, values[-1] / SMALLEST  # reached where the features explain nothing
+        ratio = np.maximum(above / np.maximum(below, above / largest), SMALLEST * values[-1])
         if (np.abs(ratio - before) <= TOLERANCE * before).all():
             break
     # for a given ratio the best beta is known: n / y' (I + F F' / ratio)^-1 y

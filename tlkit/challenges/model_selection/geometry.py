@@ -13,9 +13,8 @@ def parc(features: np.ndarray, labels: np.ndarray, *, most: int = 2000, seed: in
 
     Each feature is standardised over the examples; the distance of two examples is 1 minus the Pearson
     correlation of their feature vectors, and likewise of their one-hot labels, over all pairs. Spearman's
-    correlation of the two is near 0 for labels without meaning. It does not reach 1, since labels have only
-    two distances; about 0.87 (the root of 3/4) is the most for two balanced classes, and less for more
-    classes.
+    correlation of the two is near 0 for labels without meaning. Labels have only two distances, so features
+    that have many reach at most `sqrt(3 (k - 1)) / k` for k classes of one size: 0.87 for two, 0.52 for ten.
 
     It does not change when features are multiplied by positive numbers, or shifted; rotations change it. It
     fails where a linear map would find the classes that raw distances do not show.

@@ -21,8 +21,8 @@ def nce(source_labels: np.ndarray, labels: np.ndarray) -> float:
     `-H(Y | Z)` of the empirical joint distribution: from `-H(Y)`, at least `-log(classes)`, where the
     source's classes tell nothing, to 0, where they tell all.
 
-    It is 0 too where every example has a source class of its own: many source classes and few examples
-    flatter it. It sees only the largest output, not how sure the source is; `leep` sees all.
+    It fails with many source classes and few examples, and is 0 where each has a source class of its own. It
+    sees only the largest output, not how sure the source is; `leep` sees all.
 
     Tran, Nguyen & Hassner 2019, "Transferability and Hardness of Supervised Classification Tasks".
 

@@ -80,8 +80,6 @@ def regularized_h_score(features: np.ndarray, labels: np.ndarray) -> float:
     """
     given = examples(features, labels)
     covariance, shrinkage = ledoit_wolf(given.features)
-    if shrinkage == 1:
-        return 0.0
     return float((1 - shrinkage) * np.trace(solve(covariance, _between(given), assume_a="pos")))
 
 

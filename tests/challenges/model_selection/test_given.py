@@ -1,0 +1,90 @@
+"""What no score takes, and what it is told to do instead."""
+
+import numpy as np
+import pytest
+
+from tlkit.challenges.model_selection import check_probabilities, examples
+from tlkit.errors import DataError
+
+X, Y = np.arange(12.0).reshape(6, 2), np.array([0, 0, 1, 1, 2, 2])
+
+
+def test_labels_may_have_gaps_and_be_negative():
+    given = examples(X.astype("float32"), [9, 9, -1, -1, 4, 4])
+    assert given.classes.tolist() == [2, 2, 0, 0, 1, 1]
+    assert given.counts.tolist() == [2, 2, 2]
+    np.testing.assert_array_equal(given.class_means, [[5, 6], [9, 10], [1, 2]])
+    assert given.features.dtype == "float64"
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "said"),
+    [
+        (X, Y[:5], r"shape \(5,\) were given; expected \(6,\)"),
+        (X, np.eye(3)[Y], r"labels\.argmax\(axis=1\)"),
+        (X, Y + 0.5, "type float64 were given; expected integers"),
+        (X, np.array(list("aabbcc")), "np.unique"),
+        (X, np.zeros(6, int), "All 6 labels are 0.*Give examples of more classes"),
+        (X[:, 0], Y, r"shape \(6,\) were given; expected \(n, d\)"),
+        (X[:, None, None], Y, "mean over h and w"),
+        (np.zeros((0, 2)), Y[:0], r"\(0, 2\)"),
+        (np.ones((6, 2)), Y, "same features.*weights"),
+        ([["a"] * 2] * 6, Y, "not numbers"),
+    ],
+)
+def test_bad_examples_are_refused_with_advice(features, labels, said):
+    with pytest.raises(DataError, match=said):
+        examples(features, labels)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_rows_that_are_not_finite_are_counted_and_named(value):
+    broken = X.copy()
+    broken[[1, 4], [0, 1]] = value
+    with pytest.raises(DataError, match=r"2 of 6 rows \(number 1, 4\).*leave the rows out"):
+        examples(broken, Y)
+
+
+def test_many_broken_rows_are_named_in_part():
+    with pytest.raises(DataError, match=r"6 of 6 rows \(number 0, 1, 2, 3, 4, \.\.\.\)"):
+        examples(X * np.nan, Y)
+
+
+def test_a_class_below_the_least_is_named():
+    with pytest.raises(DataError, match="1 of 2 classes have fewer than 2 examples, such as label 7"):
+        examples(X, [3, 3, 3, 3, 3, 7], least=2)
+
+
+def test_a_sample_has_every_class_its_share_and_its_own_rows():
+    labels = np.repeat([0, 1, 2], [60, 39, 1])
+    given = examples(np.arange(200.0).reshape(100, 2), labels)
+    sample = given.sample(21, seed=0)
+    assert sample.counts.tolist() == [12, 8, 1]
+    assert (labels[(sample.features[:, 0] / 2).astype(int)] == sample.classes).all()
+    assert len(np.unique(sample.features[:, 0])) == 21
+    np.testing.assert_array_equal(sample.features, given.sample(21, seed=0).features)
+    assert not np.array_equal(sample.features, given.sample(21, seed=1).features)
+    assert given.sample(100, seed=0) is given
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda p: p * 0.9, "do not sum to 1"),
+        (lambda p: p - [1, -1], "negative"),
+        (lambda p: p * np.nan, "infinite"),
+        (np.log, r"softmax\(logits"),
+        (lambda p: p[:, 0], r"shape \(6,\) were given"),
+        (lambda p: p[:5], r"shape \(6,\) were given; expected \(5,\)"),
+    ],
+)
+def test_what_is_no_distribution_is_refused(change, said):
+    with pytest.raises(DataError, match=said):
+        check_probabilities(change(np.full((6, 2), 0.5)), Y)
+
+
+def test_probabilities_of_half_precision_are_taken_and_made_whole():
+    half = np.random.default_rng(0).dirichlet(np.ones(1000), size=6).astype("float16")
+    theta, classes = check_probabilities(half, Y)
+    np.testing.assert_allclose(theta.sum(axis=1), 1, rtol=1e-12)
+    assert classes.tolist() == Y.tolist()
