@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
-from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from scipy.spatial.distance import cdist
 from sklearn.manifold import smacof
@@ -18,6 +17,7 @@ from tlkit.errors import TlkitError
 from tlkit.plots.style import PALETTE, axes_or_new, lighten, shortened
 
 MAX_NUMBERED = 16  # rows or columns up to which the values are written
+WHITE_FROM = 0.53  # share of the colours from which white is read better than black
 AROUND = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)]  # where a name is tried
 
 
@@ -53,7 +53,7 @@ def similarity_map(
         digits = 2 if np.nanmax(np.abs(values)) < 10 else 1 if np.nanmax(np.abs(values)) < 100 else 0
         for row, column in np.argwhere(np.isfinite(values)):
             value = values[row, column]
-            color = "white" if norm(value) > 0.55 else "black"
+            color = "white" if norm(value) > WHITE_FROM else "black"
             text = f"{round(value, digits) + 0.0:.{digits}f}"  # plus 0: no minus before a zero
             ax.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
     across = [shortened(str(name), 24) for name in table.columns]
@@ -151,29 +151,30 @@ def _stress(lengths: np.ndarray, places: np.ndarray) -> float:
 
 
 def _name(ax: Axes, places: np.ndarray, names: Sequence[str]) -> None:
-    """Write each name beside its point where it covers neither a point nor another name."""
+    """Write each name beside its point, within the axes, where it covers neither a point nor other words."""
     figure: Any = ax.figure
     figure.draw_without_rendering()  # places on the screen are known only now
-    points = ax.transData.transform(places)
-    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in points]
+    inside = ax.get_window_extent()
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in ax.transData.transform(places)]
+    taken += [text.get_window_extent() for text in ax.texts]
     for place, name in zip(places, names, strict=True):
         for distance, (right, up) in itertools.product((8, 18, 30, 45), AROUND):
-            text = ax.annotate(
-                name,
-                place,
-                (distance * right, distance * up),
-                textcoords="offset points",
-                ha=("right", "center", "left")[right + 1],
-                va=("top", "center", "bottom")[up + 1],
-                fontsize=9,
-                parse_math=False,
-                arrowprops={"arrowstyle": "-", "color": PALETTE["light"]} if distance > 8 else None,
+            beside: Any = {"xytext": (distance * right, distance * up), "textcoords": "offset points"}
+            beside |= {
+                "ha": ("right", "center", "left")[right + 1],
+                "va": ("top", "center", "bottom")[up + 1],
+            }
+            text = ax.annotate(name, place, fontsize=9, parse_math=False, **beside)
+            box = text.get_window_extent()
+            within = (
+                inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
             )
-            box = Text.get_window_extent(text)
-            if not any(box.overlaps(other) for other in taken):
+            if within and not box.count_overlaps(taken):
                 break
             text.remove()
         else:
-            text = ax.annotate(name, place, fontsize=9, parse_math=False)  # too full for all of them
-            box = Text.get_window_extent(text)
-        taken.append(box)
+            text, distance = ax.annotate(name, place, fontsize=9, parse_math=False), 0  # no place is free
+        if distance > 8:
+            line = {"arrowstyle": "-", "color": PALETTE["grey"], "linewidth": 0.6}
+            ax.annotate("", place, arrowprops=line, **beside)
+        taken.append(text.get_window_extent())

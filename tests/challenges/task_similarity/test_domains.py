@@ -87,7 +87,7 @@ def test_frechet_with_diagonal_covariances_adds_the_squared_differences_of_the_d
 
 def test_frechet_of_a_shift_is_its_squared_length_whatever_the_covariance():
     x = normal(40, 3) @ normal(3, 3, seed=5)
-    assert frechet_distance(x, x + [1, 2, 2]) == pytest.approx(9)
+    assert frechet_distance(x, x + np.array([1, 2, 2])) == pytest.approx(9)
     assert frechet_distance(x, x) == pytest.approx(0, abs=1e-9)
 
 
@@ -173,7 +173,9 @@ def test_all_pairs_are_square_symmetric_and_named(name):
 
 
 def test_the_diagonal_is_measured_on_two_halves():
-    mixed = np.concatenate([normal(50), normal(50, seed=1) + 9])  # sorted: its first half is far from the second
+    mixed = np.concatenate(
+        [normal(50), normal(50, seed=1) + 9]
+    )  # sorted: its first half is far from the second
     table = distances({"mixed": mixed, "other": normal(100, seed=2)}, "frechet")
     assert 0 < table.loc["mixed", "mixed"] < 10 < table.loc["mixed", "other"]
 

@@ -147,7 +147,9 @@ def test_bad_representations_are_told_by_what_is_wrong_with_them(similarity):
         similarity(X, X[1:])
     broken = X.copy()
     broken[7, 0] = np.inf
-    with pytest.raises(DataError, match="second network are NaN or infinite in 1 of 60 rows, the first is row 7"):
+    with pytest.raises(
+        DataError, match="second network are NaN or infinite in 1 of 60 rows, the first is row 7"
+    ):
         similarity(X, broken)
     with pytest.raises(DataError, match="dead or collapsed"):
         similarity(X, np.ones((N, 2)) * 0.1)

@@ -132,10 +132,11 @@ def _target_labels(labels: np.ndarray, examples: int, control: int) -> np.ndarra
             "extract the features of these with both networks. Labels of the source's data do not fit here."
         )
     names, counts = np.unique(given, return_counts=True)
-    if len(names) < 2 or counts.min() < 2:
+    fewest = int(counts.min())
+    if len(names) < 2 or fewest < 2:
         raise DataError(
-            f"The labels have {len(names)} class{'es' * (len(names) != 1)}, the smallest with {counts.min()} "
-            f"example{'s' * (counts.min() != 1)}; expected at least two classes with two each, to hold some "
+            f"The labels have {len(names)} class{'es' * (len(names) != 1)}, the smallest with {fewest} "
+            f"example{'s' * (fewest != 1)}; expected at least two classes with two each, to hold some "
             "out. Label more images, or leave small classes out: Dataset.only(names)."
         )
     return given
