@@ -119,9 +119,17 @@ def test_svcca_cuts_the_directions_that_hold_little_variance():
     assert svcca(x, other, variance=1) < 0.8
 
 
+def test_the_share_that_is_kept_is_of_the_variance():
+    a, b, c = np.linalg.qr(np.column_stack([np.ones(N), normal(d=3)]))[0][:, 1:].T  # of mean 0
+    x, y = np.column_stack([3 * a, b]), np.column_stack([3 * a, c])  # 0.9 of it along a
+    assert svcca(x, y, variance=0.85) == pytest.approx(1)
+    assert svcca(x, y, variance=0.95) == pytest.approx(0.5)
+
+
 def test_a_feature_that_is_a_sum_of_others_adds_no_direction():
-    repeated = np.hstack([X, X[:, :1] + X[:, 1:2]])
-    assert svcca(repeated.astype("float32"), X, variance=1) == pytest.approx(1)
+    one = np.hstack([X, X[:, :1] + X[:, 1:2]]).astype("float32")
+    other = np.hstack([X, X[:, 2:3] + X[:, 4:]]).astype("float32")
+    assert svcca(one, other, variance=1) == pytest.approx(1)
 
 
 def test_procrustes_is_what_the_best_rotation_leaves():
