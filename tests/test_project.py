@@ -67,7 +67,7 @@ def test_floors_import_only_from_below():
         {"run", "adaptation", "multi_task_run", "pretraining", "backup", "study", "course"},
         {
             *("report", "page", "page_parts", "multi_task_page", "pretraining_page"),
-            *("prediction", "multi_task_prediction"),
+            *("prediction", "multi_task_prediction", "findings"),
         },
         {"cli"},
     ]

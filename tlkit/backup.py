@@ -8,8 +8,8 @@ from typing import Any
 import keras
 
 from tlkit.cache import atomic
-from tlkit.errors import OutputError, TlkitError
-from tlkit.outputs import SETTINGS
+from tlkit.errors import OutputError
+from tlkit.outputs import remember
 
 
 class Backup(keras.callbacks.Callback):
@@ -33,13 +33,7 @@ class Backup(keras.callbacks.Callback):
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         super().__init__()
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        known = self.folder / SETTINGS
-        if known.is_file():
-            _compare(self.folder, json.loads(known.read_text("utf-8")), settings)
-        else:
-            with atomic(known) as path:
-                path.write_text(json.dumps(settings, indent=2), "utf-8")
+        remember(self.folder, settings)
         self.epoch = max((int(path.name.split(".")[0]) for path in self._states()), default=0)
         self.logs: list[dict[str, float]] = []
         if self.epoch:
@@ -80,13 +74,3 @@ class Backup(keras.callbacks.Callback):
 
     def _states(self) -> list[Path]:
         return list(self.folder.glob("*.weights.h5"))
-
-
-def _compare(folder: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
-    names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
-    if names:
-        said = "; ".join(f"{name} {then.get(name)} then and {now.get(name)} now" for name in names)
-        raise TlkitError(
-            f"{folder.parent} holds a stopped training with other settings: {said}. Give those of then to go "
-            "on with it, or --overwrite to start anew."
-        )

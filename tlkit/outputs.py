@@ -1,10 +1,13 @@
 """The folder that results go to."""
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from tlkit.errors import OutputError
+from tlkit.cache import atomic
+from tlkit.errors import OutputError, TlkitError
 
 UNFINISHED = "unfinished"  # folder within the results: the state of a training that may be stopped
 SETTINGS = "settings.json"  # within that folder
@@ -43,6 +46,31 @@ def prepare(out: Path, overwrite: bool = False, resume: bool = False) -> None:
         )
     if occupied and not overwrite and not unfinished:
         raise OutputError(f"{out} is not empty. Pass --overwrite to replace its results, or another --out.")
+
+
+def remember(folder: Path, settings: dict[str, Any]) -> None:
+    """Write down in the state of a training what must be the same to go on; where it stands, compare.
+
+    Args:
+        folder: of the state, made if missing.
+        settings: plain values by name.
+
+    Raises:
+        TlkitError: the folder holds a training with other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    known = folder / SETTINGS
+    if not known.is_file():
+        with atomic(known) as path:
+            path.write_text(json.dumps(settings, indent=2), "utf-8")
+        return
+    then = json.loads(known.read_text("utf-8"))
+    if names := [name for name in {**then, **settings} if then.get(name) != settings.get(name)]:
+        said = "; ".join(f"{name} {then.get(name)} then and {settings.get(name)} now" for name in names)
+        raise TlkitError(
+            f"{folder.parent} holds a stopped training with other settings: {said}. Give those of then to go "
+            "on with it, or --overwrite to start anew."
+        )
 
 
 def discard(out: Path) -> None:

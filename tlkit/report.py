@@ -116,9 +116,8 @@ def metrics(
 
 def _about(run: Run | MultiTaskRun | Pretraining, command: str) -> dict[str, Any]:
     """Return what is said of any run: what was typed, on which data, by which versions, how long it took."""
-    data, backend = run.data, keras.backend.backend()
+    data = run.data
     return {
-        "version": tlkit.__version__,
         "command": command,
         "technique": run.technique,
         "backbone": run.backbone,
@@ -128,6 +127,17 @@ def _about(run: Run | MultiTaskRun | Pretraining, command: str) -> dict[str, Any
         "splits": {name: len(data.splits[name]) if name in data.splits else None for name in SPLITS},
         "skipped": {"count": len(data.skipped), "files": list(data.skipped)},
         "duplicates": {"count": len(data.duplicates), "pairs": [list(pair) for pair in data.duplicates]},
+        **software(),
+        "seconds": {part: run.seconds.get(part) for part in ("features", "training", "total")},
+        "interrupted": run.interrupted,
+    }
+
+
+def software() -> dict[str, Any]:
+    """Return the versions that made a result, and the backend that Keras computes with."""
+    backend = keras.backend.backend()
+    return {
+        "version": tlkit.__version__,
         "versions": {
             "python": platform.python_version(),
             "tlkit": tlkit.__version__,
@@ -136,8 +146,6 @@ def _about(run: Run | MultiTaskRun | Pretraining, command: str) -> dict[str, Any
             "numpy": np.__version__,
         },
         "backend": backend,
-        "seconds": {part: run.seconds.get(part) for part in ("features", "training", "total")},
-        "interrupted": run.interrupted,
     }
 
 

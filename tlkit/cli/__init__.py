@@ -8,6 +8,7 @@ import click
 
 from tlkit import __version__
 from tlkit.cli.pretraining import pretrain
+from tlkit.cli.study import study
 from tlkit.cli.training import adapt, demo, train
 from tlkit.cli.using import backbones, datasets, predict
 from tlkit.errors import TlkitError, TlkitWarning
@@ -19,7 +20,7 @@ def cli() -> None:
     """Transfer learning with Keras: train, understand and use models on few images."""
 
 
-for command in (demo, train, adapt, pretrain, predict, backbones, datasets):
+for command in (demo, train, adapt, pretrain, study, predict, backbones, datasets):
     cli.add_command(command)
 
 

@@ -4,10 +4,12 @@ from tlkit.plots.adaptation import class_gains, discriminator, domains
 from tlkit.plots.curves import curves, trade_off
 from tlkit.plots.multi_task import gradient_cosines, task_weights
 from tlkit.plots.networks import frozen
+from tlkit.plots.overfitting import distance_from_start, gaps, reliability
 from tlkit.plots.pictures import heatmap, images, overlay
 from tlkit.plots.results import compare, confusion, learning_curves
 from tlkit.plots.self_supervised import image_rows, neighbours, pretraining_curves, views
 from tlkit.plots.similarity import similarity_embedding, similarity_map
+from tlkit.plots.studies import differences, forecast
 from tlkit.plots.style import PALETTE
 from tlkit.plots.task_results import task_curves, task_gains, true_and_predicted
 
@@ -17,9 +19,13 @@ __all__ = [
     "compare",
     "confusion",
     "curves",
+    "differences",
     "discriminator",
+    "distance_from_start",
     "domains",
+    "forecast",
     "frozen",
+    "gaps",
     "gradient_cosines",
     "heatmap",
     "image_rows",
@@ -28,6 +34,7 @@ __all__ = [
     "neighbours",
     "overlay",
     "pretraining_curves",
+    "reliability",
     "similarity_embedding",
     "similarity_map",
     "task_curves",

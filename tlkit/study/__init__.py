@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "cells": ["compare"],
         "kept": ["Kept"],
+        "label_counts": ["label_counts"],
         "tables": ["paired", "summary"],
     },
 )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import joblib
 import keras
 import pandas as pd
@@ -17,8 +18,8 @@ from tqdm import tqdm
 
 from tlkit.engines import has_accelerator
 from tlkit.errors import TlkitError, TlkitWarning
-from tlkit.quiet import import_keras
 from tlkit.study.kept import Kept
+from tlkit.study.worker import run_cell
 
 Arm = Callable[..., Mapping[str, Any]]
 LEAST_MEMORY = 1.5e9  # bytes that a process with a backend and a small network takes
@@ -93,24 +94,20 @@ def _run(jobs: list[tuple[Arm, dict[str, Any]]], workers: int | None) -> Iterato
     workers = min(len(jobs), allowed_workers() if workers is None else workers)
     if workers < 2:
         for place, job in enumerate(jobs):
-            yield place, _results(*job)
+            yield place, results_of(*job)
         return
     # nothing of a GPU is shared, and a thread for each core would only wait for the other processes
-    with _environment(ONE_THREAD):
+    with _environment(ONE_THREAD), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A worker stopped")  # one that grew is replaced, nothing is lost
         pool = joblib.Parallel(workers, batch_size=1, return_as="generator_unordered")
-        # wrapped: an arm is unpickled, and so Keras loaded, only when the process is ready for it
         yield from pool(
-            joblib.delayed(_apart)(place, joblib.wrap_non_picklable_objects(arm), cell)
+            joblib.delayed(run_cell)(place, cloudpickle.dumps(arm), cell)
             for place, (arm, cell) in enumerate(jobs)
         )
 
 
-def _apart(place: int, arm: Arm, cell: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    import_keras()
-    return place, _results(arm, cell)
-
-
-def _results(arm: Arm, cell: dict[str, Any]) -> dict[str, Any]:
+def results_of(arm: Arm, cell: dict[str, Any]) -> dict[str, Any]:
+    """Seed everything, run one cell, and return its results and how many seconds it took."""
     keras.utils.set_random_seed(cell["seed"])
     given = {name: value for name, value in cell.items() if name not in ("arm", "seed")}
     start = time.perf_counter()
