@@ -220,7 +220,7 @@ def unfreeze(
     """Let the backbone learn, whole or from a stage upwards. Compile afterwards.
 
     BatchNormalization stays frozen, and so in inference mode: its statistics come from many more
-    images than a small target set has.
+    images than a small target set has. Of a backbone with LoRA its small matrices alone learn.
 
     Args:
         model: a classifier made by `build_classifier`.
@@ -242,9 +242,12 @@ def unfreeze(
     else:
         first = round(len(layers) * (1 - (1.0 if fraction is None else fraction)))
     backbone.trainable = True
+    lora = any(getattr(layer, "lora_enabled", False) for layer in layers)
     for position, layer in enumerate(layers):
         is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = position >= first and (batch_norm or not is_batch_norm)
+        for variable in layer.trainable_variables if lora else ():
+            variable.trainable = variable.name.startswith("lora_")
 
 
 def frozen_table(model: keras.Model) -> pd.DataFrame:

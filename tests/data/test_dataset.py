@@ -202,3 +202,22 @@ def test_classes_that_cannot_be_told_apart_are_refused(dataset):
     unlabelled = Dataset(dataset.train, None, dataset.test.unlabelled(), dataset.class_names, dataset.card)
     with pytest.raises(NoLabelsError):
         unlabelled.only(["a", "b"])
+
+
+def test_labels_as_shares_and_mixed_batches():
+    images = np.arange(6, dtype="uint8")[:, None, None, None] * np.ones((1, 4, 4, 3), "uint8")
+    split = Split(images, [0, 1, 2, 0, 1, 2])
+    shown, labels = split.batches(4, classes=3)[0]
+    np.testing.assert_array_equal(labels, np.eye(3)[[0, 1, 2, 0]])
+    assert labels.dtype == np.float32
+    np.testing.assert_array_equal(shown, images[:4])
+    swapped = split.batches(4, classes=3, mix=lambda x, y: (x[::-1], y[::-1]))[0]
+    np.testing.assert_array_equal(swapped[0], images[3::-1])
+    np.testing.assert_array_equal(swapped[1], labels[::-1])
+
+
+def test_mixing_needs_labels_and_their_number_of_classes():
+    split = Split(np.zeros((2, 4, 4, 3), "uint8"), [0, 1])
+    for given, options in ((split, {}), (split.unlabelled(), {"classes": 2})):
+        with pytest.raises(DataError, match="expected both, since a mixed label"):
+            given.batches(mix=lambda x, y: (x, y), **options)

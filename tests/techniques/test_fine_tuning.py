@@ -119,3 +119,58 @@ def test_gradual_unfreezing_goes_from_the_top_down(digits, lenet, weights_of):
     assert not any("conv" in path for path in moved[0])
     assert any("conv2" in path for path in moved[1])
     assert not any("conv1" in path for path in moved[1])
+
+
+def test_weight_decay_takes_its_share_off_kernels_and_nothing_off_offsets(digits, lenet):
+    """In the first step Adam moves by the step size: the rest is the decay, step size x share x weight."""
+    start, ends = lenet.get_weights(), []
+    lenet.get_layer("head").layers[0].rate = 0.0
+    for decay in (None, 2.0):
+        lenet.set_weights(start)
+        fine_tune(
+            lenet, digits.train, epochs=1, batch_size=200, warmup=0, learning_rate=0.01, weight_decay=decay
+        )
+        ends.append(lenet.get_weights())
+    for weight, before, plain, decayed in zip(lenet.weights, start, *ends, strict=True):
+        share = 0.01 * 2.0 if weight.name == "kernel" else 0.0
+        np.testing.assert_allclose(plain - decayed, share * before, atol=2e-6)
+
+
+def test_label_smoothing_is_the_textbook_loss(digits, lenet):
+    images, labels = digits.train.images, digits.train.labels
+    lenet.get_layer("head").layers[0].rate = 0.0
+    p = lenet.predict(images, verbose=0)
+    target = 0.8 * np.eye(10)[labels] + 0.2 / 10
+    expected = -np.mean(np.sum(target * np.log(p), axis=1))
+    history = fine_tune(lenet, digits.train, epochs=1, batch_size=200, label_smoothing=0.2)
+    assert history.history["loss"][0] == pytest.approx(expected, rel=1e-4)
+    assert history.history["accuracy"][0] == pytest.approx(np.mean(p.argmax(axis=1) == labels), abs=1e-6)
+    with pytest.raises(TlkitError, match="label_smoothing=1 was given"):
+        fine_tune(lenet, digits.train, label_smoothing=1)
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_the_average_of_the_weights_is_what_is_kept(digits, lenet, validated):
+    few = digits.train.subset(slice(64))
+    lenet.get_layer("head").layers[0].rate = 0.0
+    seen = [[np.array(each) for each in lenet.trainable_variables]]
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append([np.array(each) for each in self.model.trainable_variables])
+
+    validation = digits.validation if validated else None
+    options = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01, "warmup": 0, "callbacks": [Watch()]}
+    history = fine_tune(lenet, few, validation, ema=0.5, **options)
+    assert len(seen) == 5
+    average = seen[1]  # Keras starts from the weights after the first step
+    averages = [average]
+    for weights in seen[2:]:
+        average = [0.5 * old + 0.5 * new for old, new in zip(average, weights, strict=True)]
+        averages.append(average)
+    best = int(np.argmin(history.history["val_loss"])) if validated else 1
+    for found, expected in zip(lenet.trainable_variables, averages[2 * best + 1], strict=True):
+        np.testing.assert_allclose(np.array(found), expected, atol=1e-5)
+    if validated:
+        loss, _ = lenet.evaluate(digits.validation.images, digits.validation.labels, verbose=0)
+        assert loss == pytest.approx(min(history.history["val_loss"]), rel=1e-3)

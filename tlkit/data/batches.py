@@ -14,7 +14,8 @@ class Batches(keras.utils.PyDataset):
     """Batches of images, with labels unless they are None; see `Split.batches`.
 
     The labels of several tasks are arrays by name, and so are those of a batch. Kept features do for images.
-    `whole` leaves the last batch out where it is not full.
+    `whole` leaves the last batch out where it is not full. `classes` gives labels as rows of 0 and 1, one
+    column a class, which `mix` needs.
     """
 
     def __init__(
@@ -27,9 +28,16 @@ class Batches(keras.utils.PyDataset):
         augment: Callable[[np.ndarray], Any] | None = None,
         *,
         whole: bool = False,
+        classes: int | None = None,
+        mix: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
     ) -> None:
         if batch_size < 1:
             raise DataError(f"batch_size={batch_size} was given; expected at least 1, such as 32.")
+        if mix is not None and (classes is None or labels is None):
+            raise DataError(
+                "mix= was given without labels or without classes=; expected both, since a mixed label is "
+                "shares of two classes: batches(..., mix=mixup(), classes=len(data.class_names))."
+            )
         super().__init__()
         self.images = images
         self.labels = labels
@@ -38,6 +46,8 @@ class Batches(keras.utils.PyDataset):
         self.seed = seed
         self.augment = augment
         self.whole = whole
+        self.classes = classes
+        self.mix = mix
         self.start_epoch(0)
 
     def __len__(self) -> int:
@@ -51,7 +61,10 @@ class Batches(keras.utils.PyDataset):
             images = keras.ops.convert_to_numpy(self.augment(images))
         if self.labels is None:
             return images
-        return images, keras.tree.map_structure(lambda each: each[chosen], self.labels)
+        labels = keras.tree.map_structure(lambda each: each[chosen], self.labels)
+        if self.classes is not None:
+            labels = np.eye(self.classes, dtype="float32")[labels]
+        return (images, labels) if self.mix is None else self.mix(images, labels)
 
     def on_epoch_end(self) -> None:
         self.start_epoch(self.epoch + 1)

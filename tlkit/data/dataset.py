@@ -148,6 +148,8 @@ class Split:
         seed: int = 0,
         labels: bool = True,
         augment: Callable[[np.ndarray], Any] | None = None,
+        classes: int | None = None,
+        mix: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
     ) -> "keras.utils.PyDataset":
         """Return the split as input for `fit`, `evaluate` and `predict` of any Keras model.
 
@@ -155,14 +157,17 @@ class Split:
         (batch, height, width, 3) and int32 (batch,). With `shuffle` every epoch has another order, the same
         one for the same seed. Files are decoded when their batch is asked for. Keras's `fit` also changes the
         order of the batches, from Python's `random`; `fit(shuffle=False)` leaves it. `augment` maps the
-        images of a batch to others of the same shape and range, as the layers of keras_cv do.
+        images of a batch to others of the same shape and range, as the layers of keras_cv do. With `classes`
+        the labels are float32 (batch, classes), 1 for the class; `mix` then maps images and labels of a batch
+        to mixed ones, as mixup does.
 
         Raises:
-            DataError: the batch size is below 1.
+            DataError: the batch size is below 1, or there is nothing that `mix` could mix.
         """
         from tlkit.data.batches import Batches  # imports Keras, which plain arrays can do without
 
-        return Batches(self.images, self._labels if labels else None, batch_size, shuffle, seed, augment)
+        given = self._labels if labels else None
+        return Batches(self.images, given, batch_size, shuffle, seed, augment, classes=classes, mix=mix)
 
     def fingerprint(self) -> str:
         """Return a hex digest of the pixels and their shape; the same for files and for arrays.

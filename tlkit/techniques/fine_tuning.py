@@ -30,6 +30,10 @@ def fine_tune(
     patience: int = 5,
     seed: int = 0,
     augment: Callable[[np.ndarray], Any] | None = None,
+    mix: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
+    label_smoothing: float = 0.0,
+    weight_decay: float | None = None,
+    ema: float | None = None,
     class_weight: dict[int, float] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = 0,
@@ -54,6 +58,16 @@ def fine_tune(
         seed: of the order of images that are read from files; `keras.utils.set_random_seed` sets all others.
         augment: changes the images of each training batch, outside the model: a layer of keras_cv, or any
             function of images. A layer that knows training from prediction belongs into the model.
+        mix: changes images and labels of each training batch together, such as
+            `tlkit.challenges.overfitting.mixup()`.
+        label_smoothing: share of each label that is spread over all classes, 0 up to but not 1. Szegedy et
+            al. 2016, "Rethinking the Inception Architecture for Computer Vision".
+        weight_decay: each step of size s also takes this share times s off every weight but offsets and
+            scales, whatever the gradients (AdamW); it does not heed `depth_decay`. Loshchilov & Hutter 2019,
+            "Decoupled Weight Decay Regularization".
+        ema: momentum of an exponential moving average of the weights, such as 0.99, which is judged by the
+            validation images and kept in the end. Polyak & Juditsky 1992, "Acceleration of Stochastic
+            Approximation by Averaging".
         class_weight: weight of each class in the loss, by index.
         callbacks: further Keras callbacks.
         verbose: Keras's progress of the epochs: 0, 1, 2 or `"auto"`.
@@ -61,28 +75,38 @@ def fine_tune(
     Returns:
         Keras's history: loss and accuracy of every epoch.
     """
+    if not 0 <= label_smoothing < 1:
+        raise TlkitError(f"label_smoothing={label_smoothing} was given; expected a share such as 0.1.")
     unfreeze(model, from_stage=from_stage, fraction=fraction, batch_norm=batch_norm)
-    model.compile(
-        DiscriminativeAdam(
-            warmup_cosine(learning_rate, epochs * -(-len(train) // batch_size), warmup),
-            scales=depth_scales(model, depth_decay),
-        ),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
+    optimizer = DiscriminativeAdam(
+        warmup_cosine(learning_rate, epochs * -(-len(train) // batch_size), warmup),
+        scales=depth_scales(model, depth_decay),
+        weight_decay=weight_decay,
+        **({} if ema is None else {"use_ema": True, "ema_momentum": ema}),
     )
-    shown = _inputs(train, batch_size, shuffle=True, seed=seed, augment=augment)
-    held_out = () if validation is None else _inputs(validation, batch_size)
+    if weight_decay is not None:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    in_shares = mix is not None or label_smoothing > 0
+    loss: Any = "sparse_categorical_crossentropy"
+    if in_shares:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
+    model.compile(optimizer, loss=loss, metrics=["accuracy"])
+    classes = model.output_shape[-1] if in_shares else None
+    shown = _inputs(train, batch_size, classes, shuffle=True, seed=seed, augment=augment, mix=mix)
+    held_out = () if validation is None else _inputs(validation, batch_size, classes)
     # TensorFlow traces the step twice when variables appear in the first; these make them all exist
     model.optimizer.build(model.trainable_variables)
     if held_out:
         model.evaluate(*held_out, batch_size=batch_size, verbose=0)
+    # first of the callbacks: early stopping shall keep the average's weights
+    averaging = [] if ema is None else [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
     history = model.fit(
         *shown,
         batch_size=batch_size,
         validation_data=held_out if len(held_out) > 1 else next(iter(held_out), None),
         epochs=epochs,
         class_weight=class_weight,
-        callbacks=[*early_stopping(validation, patience), *callbacks],
+        callbacks=[*averaging, *early_stopping(validation, patience), *callbacks],
         verbose=verbose,
     )
     # a saved model must open without tlkit, and so without our optimizer; SGD has no state to save
@@ -90,11 +114,12 @@ def fine_tune(
     return history
 
 
-def _inputs(split: Split, batch_size: int, **order: Any) -> tuple[Any, ...]:
+def _inputs(split: Split, batch_size: int, classes: int | None = None, **order: Any) -> tuple[Any, ...]:
     # Arrays where they are in memory: for a generator TensorFlow trims its heap at every step.
-    if isinstance(split.images, np.ndarray) and order.get("augment") is None:
-        return split.images, split.labels
-    return (split.batches(batch_size, **order),)
+    if isinstance(split.images, np.ndarray) and not (order.get("augment") or order.get("mix")):
+        labels = split.labels if classes is None else np.eye(classes, dtype="float32")[split.labels]
+        return split.images, labels
+    return (split.batches(batch_size, classes=classes, **order),)
 
 
 def gradual_unfreezing(

@@ -1,4 +1,4 @@
-"""Overfitting: regularisers that keep what was learned."""
+"""L2-SP: weights are pulled towards their pretrained values instead of towards zero."""
 
 from typing import Any
 

@@ -1,0 +1,86 @@
+"""Each regulariser trains through `fine_tune` and through stock `fit`, and leaves plain Keras."""
+
+import keras
+import numpy as np
+import pytest
+
+from tlkit.challenges.overfitting import REGULARIZERS, find, with_dropout
+from tlkit.errors import TlkitError, UnknownNameError
+from tlkit.models import leaves, normalizations
+
+# how each one is tried on a network of 8 pixels: its head of source classes is not ImageNet's
+OPTIONS = {"co-tuning": lambda: {"source_head": source_head()}, "delta": lambda: {"stages": ["conv2"]}}
+
+
+def source_head():
+    return keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, activation="softmax")])
+
+
+def options_of(regularizer):
+    return {"put_on": OPTIONS.get(regularizer.name, dict)()}
+
+
+@pytest.mark.parametrize("regularizer", REGULARIZERS, ids=lambda each: each.name)
+def test_it_fine_tunes_and_the_model_opens_without_tlkit(regularizer, tiny, split, tmp_path):
+    before = tiny.get_weights()
+    trained, history = regularizer.fine_tune(tiny, split, split, epochs=2, **options_of(regularizer))
+    assert np.isfinite(history.history["loss"]).all()
+    assert len(history.history["val_accuracy"]) == 2
+    if regularizer.name == "lora":
+        assert trained.count_params() == sum(value.size for value in before)
+    moved = [not np.array_equal(one, other) for one, other in zip(before, trained.get_weights(), strict=True)]
+    assert any(moved[:2]) or regularizer.name == "lora"
+    assert any(moved)
+    assert not any("tlkit" in type(layer).__module__ for layer in leaves(trained))
+    trained.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(np.array(again(split.images)), np.array(trained(split.images)))
+
+
+PUT_ON = [each for each in REGULARIZERS if each.name not in ("lp-ft", "none") and not each.training()]
+
+
+@pytest.mark.parametrize("regularizer", PUT_ON, ids=lambda each: each.name)
+def test_it_trains_by_stock_fit_and_the_given_model_learns_with_it(regularizer, tiny, split, one_step):
+    learner = regularizer.put_on(tiny, split, None, **options_of(regularizer)["put_on"])
+    before = tiny.get_weights()
+    history = one_step(learner, split)
+    assert np.isfinite(history.history["loss"][0])
+    assert not all(np.array_equal(a, b) for a, b in zip(before, tiny.get_weights(), strict=True))
+    one, other = (np.array(each(split.images, training=False)) for each in (learner, tiny))
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_dropout_acts_on_the_features_in_training_alone(tiny, split):
+    last = tiny.get_layer("head").get_layer("predictions")
+    last.activation = keras.activations.linear
+    last.set_weights([np.eye(6, 3), np.zeros(3)])  # the outputs are the first three features
+    expected = np.array(tiny(split.images))
+    learner = with_dropout(tiny, 0.4)
+    np.testing.assert_array_equal(np.array(learner(split.images)), expected)
+    for layer in normalizations(tiny):
+        layer.trainable = False
+    found = np.array([np.array(learner(split.images, training=True)) for _ in range(20)])
+    left_out = found == 0
+    assert 0.34 < left_out.mean() < 0.46  # 720 draws: three standard deviations are 0.055
+    np.testing.assert_allclose(found, np.where(left_out, 0, expected / 0.6), rtol=1e-4)
+    with pytest.raises(TlkitError, match="rate=1 was given"):
+        with_dropout(tiny, 1)
+
+
+def test_names_are_found_and_missed_with_advice():
+    assert find("L2-SP").name == "l2-sp"
+    assert len({each.name for each in REGULARIZERS}) == len(REGULARIZERS)
+    with pytest.raises(UnknownNameError, match="Did you mean 'mixup'"):
+        find("mixupp")
+
+
+def test_given_options_come_before_those_of_the_table(tiny, split, monkeypatch):
+    given = {}
+    monkeypatch.setattr(
+        "tlkit.challenges.overfitting.regularizers.fine_tune", lambda *_, **options: given.update(options)
+    )
+    find("weight-decay").fine_tune(tiny, split, epochs=3)
+    assert given == {"weight_decay": 0.05, "epochs": 3}
+    find("weight-decay").fine_tune(tiny, split, weight_decay=0.01)
+    assert given["weight_decay"] == 0.01

@@ -1,0 +1,55 @@
+"""Weights between two trained networks of one start."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from tlkit.errors import TlkitError
+from tlkit.techniques.continual_learning.new_classes import copied
+
+
+def wise_ft(before: keras.Model | Sequence[np.ndarray], after: keras.Model, mix: float = 0.5) -> keras.Model:
+    """Return a model whose weights lie between those before fine-tuning and those after it.
+
+    `(1 - mix) w_before + mix w_after`. On images like the training ones it is often as good as the
+    fine-tuned model, on others better: nearer to what the pretrained one could do.
+
+    Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT).
+
+    Args:
+        before: the model before fine-tuning, its head trained (`train_head`), or its `get_weights()`: fine-
+            tuning works in place.
+        after: the same model after it.
+        mix: 0 is before, 1 is after; both bit for bit.
+
+    Returns:
+        A model that shares nothing with either.
+
+    Raises:
+        TlkitError: `mix` is out of range, or the weights are of another network.
+
+    >>> from tlkit.models import build_classifier
+    >>> before, after = (build_classifier("LeNet", classes=10, weights=None) for _ in range(2))
+    >>> half = wise_ft(before, after, 0.5).get_weights()[0]
+    >>> bool(np.allclose(half, (before.get_weights()[0] + after.get_weights()[0]) / 2))
+    True
+    """
+    if not 0 <= mix <= 1:
+        raise TlkitError(f"mix={mix} was given; expected 0 (before) to 1 (after), such as 0.5.")
+    start = before.get_weights() if isinstance(before, keras.Model) else [np.asarray(each) for each in before]
+    end = after.get_weights()
+    if [each.shape for each in start] != [each.shape for each in end]:
+        raise TlkitError(
+            f"{len(start)} weights before and {len(end)} after, or of other shapes: these are two networks. "
+            "Keep the weights of the model that you fine-tune: before = model.get_weights()."
+        )
+    between = copied(after)
+    between.set_weights([_between(w0, w1, mix) for w0, w1 in zip(start, end, strict=True)])
+    return between
+
+
+def _between(start: np.ndarray, end: np.ndarray, mix: float) -> np.ndarray:
+    if mix in (0, 1) or end.dtype.kind != "f":
+        return end if mix else start
+    return (start + mix * (end.astype("float64") - start)).astype(end.dtype)
