@@ -32,7 +32,7 @@ def layer_features(
         UnknownNameError: there is no such stage, or no such backbone.
 
     >>> network = backbones.get("LeNet", weights=None)
-    >>> {name: x.shape for name, x in layer_features(network, np.zeros((2, 28, 28, 3))).items()}
+    >>> {name: tuple(x.shape) for name, x in layer_features(network, np.zeros((2, 28, 28, 3))).items()}
     {'conv1': (2, 32), 'conv2': (2, 48), 'dense': (2, 100)}
     """
     known = backbones.stages(backbone)

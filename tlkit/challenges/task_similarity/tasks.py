@@ -86,9 +86,9 @@ def predicted_gain(
     """Return the gain to expect from a source, before anything is trained, from a few labels of the target.
 
     The difference of two cross-validated linear probes on the same examples: one on features of the source's
-    network, one on those of its random twin. It foretells what frozen features gain. Of fine-tuning it tells
-    large harm and large gains apart, but small ones have about as often the other sign: trained weights mend
-    much. The interval is over the labelled examples and knows nothing of other random twins.
+    network, one on those of its random twin. It foretells what frozen features gain, and less well what
+    fine-tuning gains, which mends much of a bad start. The interval is over the labelled examples and knows
+    nothing of other random twins.
 
     Args:
         features: `(n, d)` of the source's backbone on the target's labelled images.
