@@ -23,6 +23,7 @@ def covariance(x):
 
 def test_the_h_score_is_the_trace_of_its_definition(labelled):
     features, labels = labelled(n=60, d=5, classes=3)
+    labels[:20] = 0  # classes of different sizes
     between = covariance(means_in_place(features, labels))
     expected = np.trace(np.linalg.inv(covariance(features)) @ between)
     assert h_score(features, labels) == pytest.approx(expected)
