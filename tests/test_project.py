@@ -58,7 +58,7 @@ def test_public_names_are_all_there():
 def test_floors_import_only_from_below():
     """The order of DESIGN: who stands on whom."""
     floors = [
-        {"errors", "quiet", "cache", "outputs"},
+        {"errors", "quiet", "cache", "outputs", "intervals"},
         {"data", "backbones"},
         {"models", "engines", "explain", "plots"},
         {"techniques"},

@@ -8,8 +8,9 @@ import numpy as np
 
 from tlkit import plots
 from tlkit.data import Split
+from tlkit.intervals import wilson
 from tlkit.multi_task_run import MultiTaskRun
-from tlkit.page_parts import SHOWN, environment, figure, frozen, percent, thumbnail, wilson
+from tlkit.page_parts import SHOWN, environment, figure, frozen, percent, thumbnail
 from tlkit.techniques.multi_task import Regression, Task
 
 SPLITS = ("train", "validation", "test")

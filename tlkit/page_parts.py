@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
-from scipy.stats import binomtest
 
 from tlkit import plots
 
@@ -46,15 +45,6 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
-
-
-def wilson(right: int, of: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share.
-
-    Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
-    """
-    low, high = binomtest(right, of).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(low), float(high)
 
 
 def thumbnail(pixels: np.ndarray) -> dict[str, Any]:

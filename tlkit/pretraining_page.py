@@ -8,7 +8,8 @@ import numpy as np
 
 from tlkit import plots
 from tlkit.feature_quality import judged_split
-from tlkit.page_parts import environment, figure, percent, wilson
+from tlkit.intervals import wilson
+from tlkit.page_parts import environment, figure, percent
 from tlkit.pretraining import Pretraining
 from tlkit.techniques.self_supervised import find
 

@@ -16,9 +16,9 @@ from tlkit import multi_task_page, page, pretraining_page
 from tlkit.adaptation import Adaptation
 from tlkit.cache import atomic
 from tlkit.errors import OutputError
+from tlkit.intervals import wilson
 from tlkit.multi_task_run import MultiTaskRun
 from tlkit.outputs import prepare
-from tlkit.page_parts import wilson
 from tlkit.pretraining import Pretraining
 from tlkit.run import Run
 

@@ -56,7 +56,7 @@ def study() -> None:
     help="How many labels would this take?",
 )
 @click.option(
-    "--steps", type=click.IntRange(1), default=100, show_default=True, help="Of a training, at least."
+    "--steps", type=click.IntRange(1), help="Of a training, at least.  [default: 100, of a small network 400]"
 )
 @click.option("--image-size", type=click.IntRange(1), help="Height and width in pixels.")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: as cores and memory allow]")
@@ -71,7 +71,7 @@ def dataset_size(
     sizes: tuple[int, ...] | None,
     seeds: int,
     aim: float,
-    steps: int,
+    steps: int | None,
     image_size: int | None,
     workers: int | None,
     resume: bool,
