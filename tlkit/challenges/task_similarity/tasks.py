@@ -5,15 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import bootstrap, ttest_1samp
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from threadpoolctl import threadpool_limits
 
 from tlkit.challenges.task_similarity.checks import matrix
 from tlkit.errors import DataError, TlkitWarning
+from tlkit.intervals import mean_interval
 from tlkit.techniques import few_shot
 
-MANY = 10  # pairs from which the bootstrap is trusted
 FOLDS, REPEATS = 5, 3  # of the cross-validation; repeated, since so few labels fall into folds by chance
 
 
@@ -47,8 +46,7 @@ def transfer_gain(transferred: Sequence[float], control: Sequence[float]) -> Gai
     """Return what the transferred network gained over the control, seed by seed.
 
     The control has the same architecture, labels and budget, but random weights. The interval is that of the
-    mean difference: below 10 pairs Student's, which supposes about normal differences; from 10 on the
-    bootstrap's (BCa). Of a few pairs the bootstrap's would be too narrow.
+    mean difference, by `tlkit.intervals.mean_interval`.
 
     Wang, Dai, Póczos & Carbonell 2019, "Characterizing and Avoiding Negative Transfer".
 
@@ -154,12 +152,6 @@ def _accuracies(given: Sequence[float], name: str) -> np.ndarray:
 
 def _gain(transferred: np.ndarray, control: np.ndarray) -> Gain:
     differences, errors = transferred - control, 1 - float(control.mean())
-    mean, low, high = float(differences.mean()), float("nan"), float("nan")
-    if len(differences) > 1:
-        if np.ptp(differences) < 1e-12:
-            low = high = mean
-        elif len(differences) < MANY:
-            low, high = map(float, ttest_1samp(differences, 0.0).confidence_interval())
-        else:
-            low, high = map(float, bootstrap((differences,), np.mean, rng=0).confidence_interval)
+    mean = float(differences.mean())
+    low, high = mean_interval(differences)
     return Gain(mean, low, high, mean / errors if errors > 0 else float("nan"), len(differences))
