@@ -126,7 +126,7 @@ def channel_attention(
 
     The loss is measured with the channel set to 0, and without. The differences of a stage are standardised,
     divided by `softness` and put through a softmax, as in the authors' code. It costs one pass of `examples`
-    images through the layers above for each channel: some ten seconds for EfficientNetLite0 at 64 pixels.
+    images through the layers above for each channel: about half a minute for EfficientNetLite0.
 
     Li et al. 2019, see `feature_distance`. They set the channel's filter to 0, here it is the stage's output.
 
