@@ -78,6 +78,15 @@ def test_a_missing_wheel_names_the_extra_to_install(monkeypatch):
         source_head("EfficientNetLite1")
 
 
+def test_an_altered_wheel_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / find("EfficientNetLite0").weights_file).write_bytes(b"altered")
+    spec = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    with pytest.raises(WeightsError, match="SHA-256 differs"):
+        source_head("EfficientNetLite0")
+
+
 def test_offline_the_classifier_of_keras_says_what_works(monkeypatch, tmp_path):
     def fail(*_, **__):
         raise Exception("URL fetch failure: no route")

