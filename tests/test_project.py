@@ -64,7 +64,10 @@ def test_floors_import_only_from_below():
         {"techniques"},
         {"challenges"},
         {"feature_quality"},
-        {"run", "adaptation", "multi_task_run", "pretraining", "backup", "study", "similarity", "course"},
+        {
+            *("run", "adaptation", "multi_task_run", "pretraining", "backup"),
+            *("study", "similarity", "selection", "course"),
+        },
         {
             *("report", "page", "page_parts", "multi_task_page", "pretraining_page"),
             *("prediction", "multi_task_prediction", "findings"),

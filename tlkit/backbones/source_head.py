@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tlkit.backbones import checkpoint, registry
+from tlkit.backbones import registry
 from tlkit.backbones.registry import Backbone
 from tlkit.errors import WeightsError
 
@@ -63,7 +63,7 @@ def source_head(name: str, *, weights: str | None = "imagenet") -> keras.Model:
 def _from_wheel(row: Backbone) -> keras.Model:
     import keras
 
-    from tlkit.backbones import weights
+    from tlkit.backbones import checkpoint, weights
 
     if not row.available or row.weights_path is None:
         raise WeightsError(

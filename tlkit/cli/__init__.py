@@ -8,6 +8,7 @@ import click
 
 from tlkit import __version__
 from tlkit.cli.pretraining import pretrain
+from tlkit.cli.selection import select
 from tlkit.cli.similarity import similarity
 from tlkit.cli.study import study
 from tlkit.cli.training import adapt, demo, train
@@ -21,7 +22,7 @@ def cli() -> None:
     """Transfer learning with Keras: train, understand and use models on few images."""
 
 
-for command in (demo, train, adapt, pretrain, study, similarity, predict, backbones, datasets):
+for command in (demo, train, adapt, pretrain, study, similarity, select, predict, backbones, datasets):
     cli.add_command(command)
 
 

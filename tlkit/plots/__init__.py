@@ -7,6 +7,7 @@ from tlkit.plots.networks import frozen
 from tlkit.plots.overfitting import distance_from_start, gaps, reliability
 from tlkit.plots.pictures import heatmap, images, overlay
 from tlkit.plots.results import compare, confusion, learning_curves
+from tlkit.plots.selection import pareto
 from tlkit.plots.self_supervised import image_rows, neighbours, pretraining_curves, views
 from tlkit.plots.similarity import similarity_embedding, similarity_map
 from tlkit.plots.studies import differences, forecast
@@ -33,6 +34,7 @@ __all__ = [
     "learning_curves",
     "neighbours",
     "overlay",
+    "pareto",
     "pretraining_curves",
     "reliability",
     "similarity_embedding",

@@ -12,6 +12,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "candidates": ["Candidate", "candidate", "default_candidates"],
+        "choice": ["pareto_optimal", "recommend"],
         "evidence": ["logme"],
         "given": ["Examples", "check_probabilities", "class_indices", "examples"],
         "geometry": ["parc"],

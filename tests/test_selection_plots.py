@@ -1,0 +1,52 @@
+"""The figure of accuracy against cost shows what the table says."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from tlkit import plots
+
+TABLE = pd.DataFrame(
+    {
+        "backbone": ["slow", "quick", "beaten", "twin$"],
+        "images per second": [10.0, 200.0, 20.0, 10.0],
+        "linear-probe": [0.9, 0.6, 0.5, 0.2],
+        "optimal": [True, True, False, False],
+        "random": [False, False, False, True],
+    }
+)
+
+
+@pytest.fixture
+def ax():
+    axes = plots.pareto(TABLE, standard_error=0.05, recommended="quick")
+    axes.figure.canvas.draw()
+    yield axes
+    plt.close("all")
+
+
+def test_the_line_joins_the_optimal_ones_alone(ax):
+    [line] = [each for each in ax.lines if each.get_label() == "Pareto-optimal"]
+    np.testing.assert_array_equal(line.get_xydata(), [[10, 0.9], [200, 0.6]])
+
+
+def test_marks_tell_optimal_beaten_and_random_apart(ax):
+    marks = {tuple(each.get_xydata()[0]): each for each in ax.lines if each.get_marker() in ("o", "X")}
+    assert len(marks) == 4
+    assert marks[20, 0.5].get_markerfacecolor() == "white" != marks[200, 0.6].get_markerfacecolor()
+    assert marks[10, 0.2].get_marker() == "X"
+
+
+def test_names_the_ring_and_the_band_are_where_they_belong(ax):
+    assert [each.get_text() for each in ax.texts] == TABLE["backbone"].tolist()
+    [ring] = [each for each in ax.collections if each.get_label() == "recommended"]
+    np.testing.assert_allclose(ring.get_offsets(), [[200, 0.6]])
+    [band] = [each for each in ax.patches if "standard error" in str(each.get_label())]
+    assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.85, 0.9))
+
+
+def test_other_columns_can_be_drawn():
+    table = TABLE.rename(columns={"linear-probe": "tuned"})
+    assert plots.pareto(table, y="tuned", quantity="fine-tuned").get_ylabel() == "fine-tuned"
+    plt.close("all")
