@@ -1,9 +1,34 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
 
 from tlkit.data import Split
 from tlkit.models import build_classifier
+
+
+@pytest.fixture(autouse=True)
+def eager(request):
+    """Let TensorFlow run its steps as they are: tracing one takes longer than all that these tests run.
+
+    A test that asks for `traced` trains through the graph, as users do.
+    """
+    if keras.backend.backend() != "tensorflow" or "traced" in request.fixturenames:
+        yield
+        return
+    import tensorflow as tf
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not apply to tf.data functions")
+        tf.config.run_functions_eagerly(True)
+        yield
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def traced():
+    """Ask for graphs, see `eager`."""
 
 
 @pytest.fixture

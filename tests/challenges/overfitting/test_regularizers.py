@@ -9,7 +9,11 @@ from tlkit.errors import TlkitError, UnknownNameError
 from tlkit.models import leaves, normalizations
 
 # how each one is tried on a network of 8 pixels: its head of source classes is not ImageNet's
-OPTIONS = {"co-tuning": lambda: {"source_head": source_head()}, "delta": lambda: {"stages": ["conv2"]}}
+OPTIONS = {
+    "co-tuning": lambda: {"source_head": source_head()},
+    "delta": lambda: {"stages": ["conv2"]},
+    "lp-ft": lambda: {"engine": "predict", "epochs": 5},
+}
 
 
 def source_head():
@@ -23,9 +27,9 @@ def options_of(regularizer):
 @pytest.mark.parametrize("regularizer", REGULARIZERS, ids=lambda each: each.name)
 def test_it_fine_tunes_and_the_model_opens_without_tlkit(regularizer, tiny, split, tmp_path):
     before = tiny.get_weights()
-    trained, history = regularizer.fine_tune(tiny, split, split, epochs=2, **options_of(regularizer))
+    trained, history = regularizer.fine_tune(tiny, split, epochs=2, warmup=0, **options_of(regularizer))
     assert np.isfinite(history.history["loss"]).all()
-    assert len(history.history["val_accuracy"]) == 2
+    assert len(history.history["accuracy"]) == 2
     if regularizer.name == "lora":
         assert trained.count_params() == sum(value.size for value in before)
     moved = [not np.array_equal(one, other) for one, other in zip(before, trained.get_weights(), strict=True)]
@@ -41,7 +45,9 @@ PUT_ON = [each for each in REGULARIZERS if each.name not in ("lp-ft", "none") an
 
 
 @pytest.mark.parametrize("regularizer", PUT_ON, ids=lambda each: each.name)
-def test_it_trains_by_stock_fit_and_the_given_model_learns_with_it(regularizer, tiny, split, one_step):
+def test_it_trains_by_stock_fit_and_the_given_model_learns_with_it(
+    regularizer, tiny, split, one_step, traced
+):
     learner = regularizer.put_on(tiny, split, None, **options_of(regularizer)["put_on"])
     before = tiny.get_weights()
     history = one_step(learner, split)

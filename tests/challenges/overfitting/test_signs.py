@@ -76,13 +76,11 @@ def test_images_that_half_a_shuffle_changes_are_among_those_of_a_whole_one():
 
 def test_labels_without_meaning_are_learned_by_heart(tiny, split):
     mixed = shuffled_labels(split, seed=0)
-    fine_tune(tiny, mixed, epochs=60, batch_size=12, learning_rate=0.03)
+    fine_tune(tiny, mixed, epochs=30, batch_size=12, learning_rate=0.05)
     random = np.random.default_rng(1)
-    other = random.integers(0, 256, (300, 8, 8, 3)).astype("uint8"), random.integers(0, 3, 300)
-    _, known = tiny.evaluate(mixed.images, mixed.labels, verbose=0)
-    _, unknown = tiny.evaluate(*other, verbose=0)
-    assert known == 1
-    assert 0.2 < unknown < 0.47
+    other, labels = random.integers(0, 256, (300, 8, 8, 3)).astype("uint8"), random.integers(0, 3, 300)
+    assert np.mean(np.argmax(tiny(mixed.images), axis=1) == mixed.labels) == 1
+    assert 0.2 < np.mean(np.argmax(tiny(other), axis=1) == labels) < 0.47
 
 
 def test_what_cannot_be_shuffled_is_told(split):
