@@ -32,8 +32,13 @@ lint: setup ## Style and types
 unit: setup ## Unit tests and the examples in the docstrings
 	$(BIN)/pytest -n auto
 
+# A lesson a core: more threads would only wait.
+lessons: export TF_NUM_INTRAOP_THREADS := 1
+lessons: export TF_NUM_INTEROP_THREADS := 1
+lessons: export OMP_NUM_THREADS := 1
 lessons: setup ## Run every notebook as a test
-	$(BIN)/pytest --nbval-lax --nbval-cell-timeout=400 --nbval-kernel-name=python3 notebooks
+	$(BIN)/pytest -n auto --dist loadfile --nbval-lax --nbval-cell-timeout=400 \
+		--nbval-kernel-name=python3 notebooks
 
 LESSONS ?= notebooks/*.ipynb
 execute: setup ## Run the lessons anew and keep what they show; LESSONS=notebooks/05* for one

@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tlkit.cache import atomic
 from tlkit.errors import OutputError, TlkitError
 
 UNFINISHED = "unfinished"  # folder within the results: the state of a training that may be stopped
@@ -58,6 +57,8 @@ def remember(folder: Path, settings: dict[str, Any]) -> None:
     Raises:
         TlkitError: the folder holds a training with other settings.
     """
+    from tlkit.cache import atomic  # imports numpy, which `tlkit --help` can do without
+
     folder.mkdir(parents=True, exist_ok=True)
     known = folder / SETTINGS
     if not known.is_file():

@@ -187,22 +187,32 @@ def nested_subsets(split: Split, sizes: Sequence[int], *, seed: int = 0) -> dict
     >>> [np.bincount(each.labels).tolist() for each in nested_subsets(split, [3, 6, 12]).values()]
     [[2, 1], [4, 2], [8, 4]]
     """
-    classes, places, counts = np.unique(split.labels, return_inverse=True, return_counts=True)
+    chosen = nested_indices(split.labels, sizes, seed=seed)
+    return {size: split.subset(indices) for size, indices in chosen.items()}
+
+
+def nested_indices(labels: np.ndarray, sizes: Sequence[int], *, seed: int = 0) -> dict[int, np.ndarray]:
+    """Return the indices `(size,)`, rising, of `nested_subsets` by size, for labels `(n,)` of any kind.
+
+    >>> {size: chosen.size for size, chosen in nested_indices(np.array([0, 1, 0, 1]), [2, 4]).items()}
+    {2: 2, 4: 4}
+    """
+    classes, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
     for size in sizes:
-        if not len(classes) <= size <= len(split):
+        if not len(classes) <= size <= len(places):
             raise DataError(
-                f"{size} of {len(split)} images in {len(classes)} classes were asked for; expected a number "
-                f"from {len(classes)} to {len(split)}."
+                f"{size} of {len(places)} images in {len(classes)} classes were asked for; expected a number "
+                f"from {len(classes)} to {len(places)}."
             )
-    order = np.random.default_rng(seed).permutation(len(split))
-    rank = np.zeros(len(split))
+    order = np.random.default_rng(seed).permutation(len(places))
+    rank = np.zeros(len(places))
     for place in range(len(classes)):
         members = order[places[order] == place]
         # the k-th of a class of m stands at (k + 1/2) / m of the way: every beginning has the whole's shares
         rank[members] = (np.arange(len(members)) + 0.5) / counts[place]
-    rank[[order[places[order] == place][0] for place in range(len(classes))]] = 0.0  # one of each class first
+        rank[members[0]] = 0.0  # one of each class first
     ranked = order[np.argsort(rank[order], kind="stable")]
-    return {int(size): split.subset(np.sort(ranked[:size])) for size in sizes}
+    return {int(size): np.sort(ranked[:size]) for size in sizes}
 
 
 def _error(n: Any, scale: float, exponent: float, limit: float) -> Any:

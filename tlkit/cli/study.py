@@ -9,7 +9,6 @@ import click
 
 from tlkit import outputs
 from tlkit.backbones import registry
-from tlkit.cache import atomic
 from tlkit.cli.shared import image_size_for, progress, this_command
 from tlkit.quiet import import_keras
 from tlkit.techniques import TECHNIQUES
@@ -87,6 +86,7 @@ def dataset_size(
     size = image_size_for(data, network, image_size)
     outputs.prepare(out, overwrite, resume)
     import_keras()
+    from tlkit.cache import atomic
     from tlkit.data import load
     from tlkit.findings import dataset_size as page
     from tlkit.findings.page import write
