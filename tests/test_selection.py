@@ -89,15 +89,25 @@ def test_random_weights_come_from_the_seed(untimed, digits):
 def test_speed_leaves_out_the_start_of_the_engine(monkeypatch, digits):
     seen = []
 
-    def infer(network, pixels):
-        seen.append(pixels)
-        time.sleep(0.05 + len(pixels) / 2000)
+    def infer(network, images):
+        time.sleep(0.2)
+        for start in range(0, len(images), 8):
+            seen.append(images[start : start + 8])
+            time.sleep(8 / 1000)
 
     monkeypatch.setattr(engines, "infer", infer)
     monkeypatch.setattr(selection, "LONG_ENOUGH", 0.1)
-    speed = images_per_second(get("LeNet", weights=None), digits.train)
-    assert speed == pytest.approx(2000, rel=0.2)
-    assert {pixels.dtype for pixels in seen} == {np.dtype("uint8")}, "as extract gives them"
+    assert images_per_second(get("LeNet", weights=None), digits.train) == pytest.approx(1000, rel=0.15)
+    assert {(pixels.shape, pixels.dtype) for pixels in seen} == {((8, 28, 28, 3), np.dtype("uint8"))}
+
+
+def test_speed_of_an_engine_that_takes_windows_is_that_of_the_pass(monkeypatch, digits):
+    def infer(network, images):
+        time.sleep(len(images[0 : len(images)]) / 1000)
+
+    monkeypatch.setattr(engines, "infer", infer)
+    monkeypatch.setattr(selection, "LONG_ENOUGH", 0.1)
+    assert images_per_second(get("LeNet", weights=None), digits.train) == pytest.approx(1000, rel=0.15)
 
 
 def test_a_part_of_the_images_keeps_every_class(digits):

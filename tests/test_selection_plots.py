@@ -39,7 +39,13 @@ def test_marks_tell_optimal_beaten_and_random_apart(ax):
 
 
 def test_names_the_ring_and_the_band_are_where_they_belong(ax):
-    assert [each.get_text() for each in ax.texts] == TABLE["backbone"].tolist()
+    named = {each.get_text(): each for each in ax.texts}
+    assert {name: text.xy for name, text in named.items()} == {
+        name: (x, y)
+        for name, x, y in TABLE[["backbone", "images per second", "linear-probe"]].itertuples(index=False)
+    }
+    sides = [named[name].get_va() for name in ("slow", "beaten", "quick", "twin$")]
+    assert sides == ["bottom", "top", "bottom", "top"], "neighbours do not overlap"
     [ring] = [each for each in ax.collections if each.get_label() == "recommended"]
     np.testing.assert_allclose(ring.get_offsets(), [[200, 0.6]])
     [band] = [each for each in ax.patches if "standard error" in str(each.get_label())]

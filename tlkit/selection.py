@@ -30,7 +30,7 @@ from tlkit.techniques.feature_extraction import extract
 PROBE = "linear-probe"
 RANKED_BY = PROBE  # see benchmarks/model_selection.py
 SPEED = "images per second"
-REPEATS, FEW, LONG_ENOUGH = 5, 8, 0.5  # of a timing: passes, images of the short and seconds of the long
+REPEATS, FEW, LONG_ENOUGH = 5, 8, 0.5  # of a timing: passes, different images, and seconds of a pass
 MOST_TIMED = 8192  # images
 
 
@@ -151,25 +151,39 @@ def select(
 def images_per_second(backbone: keras.Model, split: Split) -> float:
     """Return how many images a second the network runs on this machine, by the engine that `extract` takes.
 
-    The median of passes over many images, less that of passes over a few: what is left is neither the start
-    of the engine nor, as these are in memory, the decoding of files. Nothing is taken from the cache.
+    The median of a few passes over images in memory; nothing is taken from the cache. What counts is the time
+    between the engine's requests for images, so that neither its start nor the decoding of files does.
     """
     network, few = pooled(backbone), split.images[:FEW]
+    count = MOST_TIMED // 32
+    count = int(np.clip(_speed(network, few, count) * LONG_ENOUGH, count, MOST_TIMED))
+    return median(_speed(network, few, count) for _ in range(REPEATS))
 
-    def seconds(count: int) -> float:
-        pixels = np.resize(few, (count, *few.shape[1:]))
-        start = time.perf_counter()
-        engines.infer(network, pixels)
-        return time.perf_counter() - start
 
-    seconds(FEW)  # exports or compiles
-    count, longer = 8 * FEW, 0.0
-    while longer < LONG_ENOUGH / 4 and count < MOST_TIMED:
-        count *= 4
-        longer = seconds(count) - seconds(FEW)
-    count = int(np.clip(count * LONG_ENOUGH / max(longer, 1e-3), 8 * FEW, MOST_TIMED))
-    differences = [seconds(count) - seconds(FEW) for _ in range(REPEATS)]
-    return (count - FEW) / max(median(differences), 1e-3)
+def _speed(network: keras.Model, few: np.ndarray, count: int) -> float:
+    images, start = _Watched(few, count), time.perf_counter()
+    engines.infer(network, images)
+    asked = images.asked[len(images.asked) // 4 :]
+    if len(asked) < 4:  # by windows of thousands, behind a start that is short beside them
+        return count / (time.perf_counter() - start)
+    (first, since), (last, until) = asked[0], asked[-1]
+    return (until - since) / max(last - first, 1e-6)
+
+
+class _Watched:
+    """The same few images again and again, with a note of when and from where on each slice was asked for."""
+
+    def __init__(self, few: np.ndarray, count: int) -> None:
+        self.few, self.shape, self.dtype = few, (count, *few.shape[1:]), few.dtype
+        self.asked: list[tuple[float, int]] = []
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, places: slice) -> np.ndarray:
+        start, stop, _ = places.indices(len(self))
+        self.asked.append((time.perf_counter(), start))
+        return np.resize(self.few, (stop - start, *self.shape[1:]))
 
 
 def examples_of(data: Dataset, images: int, seed: int) -> Split:

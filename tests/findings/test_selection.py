@@ -66,6 +66,6 @@ def test_what_was_left_out_and_noted_stands_on_the_page(digits):
 def test_every_score_has_a_row_with_its_seconds(digits):
     found = findings(selection(("a", 0.8, 10.0, False), TWIN), digits)
     table = found.parts[1].table.set_index("score")
-    assert table.columns.tolist() == ["a", "a:none", "seconds"]
-    assert table.loc["logme"].tolist() == pytest.approx([0.5, 0.5, 0.1])
+    assert table.columns.tolist() == ["seconds", "a", "a:none"]
+    assert table.loc["logme"].tolist() == pytest.approx([0.1, 0.5, 0.5])
     assert [part.title for part in found.parts] == ["Accuracy against cost", "Every score"]

@@ -39,12 +39,9 @@ def findings(selection: Selection, data: Dataset, *, seconds: float = 0.0) -> Fi
         Part(
             "Every score",
             "Higher is better; compare within a row only. A dash: the score needs the classifier of the "
-            "source, and there is none. The last column is the median of the seconds that it took. The "
-            "command tlkit select --list explains each.",
-            table=table.set_index("backbone")[names]
-            .T.assign(seconds=selection.seconds[names].median())
-            .rename_axis("score")
-            .reset_index(),
+            "source, and there is none. The seconds are the median over the backbones. The command "
+            "tlkit select --list explains each.",
+            table=_by_score(selection, names),
         ),
     ]
     if selection.left_out:
@@ -106,6 +103,12 @@ def cautions(selection: Selection) -> list[str]:
     if selection.left_out:
         said.append(f"{len(selection.left_out)} left out, and perhaps better: see below.")
     return said
+
+
+def _by_score(selection: Selection, names: list[str]) -> pd.DataFrame:
+    values = selection.table.set_index("backbone")[names].T
+    values.insert(0, "seconds", selection.seconds[names].median())
+    return values.rename_axis("score").reset_index()
 
 
 def _figure(selection: Selection) -> dict[str, str]:

@@ -39,12 +39,14 @@ def pareto(
         ax.axhspan(best - standard_error, best, color=PALETTE["green"], alpha=0.12, linewidth=0, label=said)
     front = table[table["optimal"]].sort_values(x)
     ax.step(front[x], front[y], where="pre", color=PALETTE["blue"], linewidth=1.5, label="Pareto-optimal")
-    for place, own in enumerate(table.to_dict("records")):
+    trained = 0
+    for own in table.sort_values(x).to_dict("records"):
+        trained += not own["random"]
         color = PALETTE["grey" if own["random"] else "blue"]
         face = color if own["optimal"] else "white"
         marker = "X" if own["random"] else "o"
         ax.plot(own[x], own[y], marker, color=color, markerfacecolor=face, markersize=9, zorder=3)
-        above = place % 2 == 0
+        above = not own["random"] and trained % 2 == 1  # neighbours take turns
         ax.annotate(
             shortened(str(own["backbone"]), 30),
             (own[x], own[y]),
