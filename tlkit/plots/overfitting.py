@@ -31,10 +31,11 @@ def reliability(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     for x, wide, accuracy, confidence, dark in zip(
         middle, width, table["accuracy"], table["confidence"], share / share.max(), strict=True
     ):
-        ax.bar(x, accuracy, wide, color=PALETTE["blue"], alpha=0.15 + 0.7 * dark, edgecolor="white")
+        seen = 0.15 + 0.7 * dark
+        ax.bar(x, accuracy, wide, color=PALETTE["blue"], alpha=seen, edgecolor="white")
         gap: dict[str, Any] = {
             "facecolor": "none",
-            "edgecolor": PALETTE["vermillion"],
+            "edgecolor": (PALETTE["vermillion"], min(1.0, 2 * seen)),  # a bin of one image shall not shout
             "hatch": "///",
             "linewidth": 0,
         }
