@@ -28,7 +28,7 @@ from tlkit.models import pooled
 from tlkit.techniques.feature_extraction import extract
 
 PROBE = "linear-probe"
-RANKED_BY = PROBE  # see benchmarks/model_selection.py
+RANKED_BY = PROBE  # in benchmarks/model_selection.py it agrees best with measured accuracy
 SPEED = "images per second"
 REPEATS, FEW, LONG_ENOUGH = 5, 8, 0.5  # of a timing: passes, different images, and seconds of a pass
 MOST_TIMED = 8192  # images
