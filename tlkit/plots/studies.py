@@ -41,7 +41,8 @@ def differences(table: pd.DataFrame, ax: Axes | None = None, *, quantity: str | 
                 [row.difference], [at], "os^vPX"[place % 6], color=color, fillstyle="full" if sure else "none"
             )
         if groups:
-            label = f"{', '.join(groups)}: {', '.join(map(str, name))}"
+            named = zip(groups, name, strict=True)
+            label = ", ".join(each if isinstance(each, str) else f"{by}: {each}" for by, each in named)
             ax.plot([], [], "os^vPX"[place % 6], color=color, label=label)
     ax.axvline(0, color=PALETTE["grey"], linewidth=1)
     ax.set_yticks(range(len(arms)), [shortened(str(arm), 40) for arm in arms], parse_math=False)
