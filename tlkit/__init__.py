@@ -31,6 +31,7 @@ _HOME = {
     "compare": "study",
     "paired": "study",
     "summary": "study",
+    "select": "selection",
     "train": "run",
     "train_tasks": "multi_task_run",
     "adapt": "adaptation",
