@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tlkit.errors import OutputError, TlkitError
-from tlkit.study import compare
+from tlkit.study import compare, kept
 
 
 @pytest.mark.parametrize("name", ["table.csv", "new folder/table.parquet"])
@@ -36,7 +36,7 @@ def test_what_is_kept_is_not_run_again_and_reads_the_same(tmp_path, name):
 def test_after_a_kill_the_finished_cells_are_there_and_the_study_goes_on(tmp_path):
     script = f"""
 import os, signal
-from tlkit.study import compare
+from tlkit.study import compare, kept
 
 def arm(seed):
     open(r"{tmp_path / "ran"}", "a").write(str(seed))
@@ -75,6 +75,12 @@ def test_other_cells_in_the_file_stay_there(tmp_path):
     assert table["b"].tolist() == [2, 9]
     assert "one" not in table["arm"].tolist()
     assert pd.read_csv(keep)["arm"].tolist() == ["one", "two", "two"]
+
+
+def test_parquet_without_pyarrow_is_refused_before_anything_is_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(TlkitError, match="pip install pyarrow"):
+        compare({"arm": lambda seed: pytest.fail("it ran")}, keep=tmp_path / "table.parquet")
 
 
 def test_a_file_that_is_no_table_of_a_study_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """The finished rows of a study in a file, so that a study which was stopped goes on."""
 
+import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ class Kept:
         path: a `.csv` or `.parquet` file; its folder is made, and an earlier table there is read.
 
     Raises:
-        TlkitError: another ending, or a file that is no such table.
+        TlkitError: another ending, no pyarrow for Parquet, or a file that is no such table.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,6 +30,8 @@ class Kept:
             raise TlkitError(
                 f"{self.path} was given to keep a table in; expected a name in .csv or .parquet."
             )
+        if self.path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+            raise TlkitError(f"{self.path} needs pyarrow: pip install pyarrow, or give a name in .csv.")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.rows: list[dict[str, Any]] = self._read() if self.path.exists() else []
 
