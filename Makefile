@@ -30,7 +30,7 @@ lint: setup ## Style and types
 	$(BIN)/mypy
 
 unit: setup ## Unit tests and the examples in the docstrings
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadfile  # modules share what was trained for their tests
 
 # A lesson a core: more threads would only wait.
 lessons: export TF_NUM_INTRAOP_THREADS := 1
