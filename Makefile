@@ -29,8 +29,9 @@ lint: setup ## Style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A file's tests share a process, and so what was trained for them.
 unit: setup ## Unit tests and the examples in the docstrings
-	$(BIN)/pytest -n auto --dist loadfile  # modules share what was trained for their tests
+	$(BIN)/pytest -n auto --dist loadfile
 
 # A lesson a core: more threads would only wait.
 lessons: export TF_NUM_INTRAOP_THREADS := 1
