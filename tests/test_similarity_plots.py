@@ -144,6 +144,8 @@ def test_names_that_look_like_mathematics_are_drawn_as_they_are():
     for draw in (plots.similarity_map, plots.similarity_embedding):
         ax = draw(given)
         ax.figure.canvas.draw()
+        shown = {text.get_text().strip() for text in [*ax.texts, *ax.get_xticklabels()]}
+        assert shown >= {"$x^{$", "a_b$\\frac$"}
 
 
 @pytest.mark.parametrize("values", [[[0, 1], [2, 0]], [[0, np.nan], [np.nan, 0]]])

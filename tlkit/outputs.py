@@ -3,6 +3,8 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,22 @@ def prepare(out: Path, overwrite: bool = False, resume: bool = False) -> None:
         )
     if occupied and not overwrite and not unfinished:
         raise OutputError(f"{out} is not empty. Pass --overwrite to replace its results, or another --out.")
+
+
+@contextmanager
+def written_whole(out: Path) -> Iterator[None]:
+    """Say what to do where files that are written atomically into `out` do not fit.
+
+    Raises:
+        OutputError: the disk is full, or another error of the system.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"The results could not be written to {out}: {error.strerror or error}. Files of an earlier run "
+            "there are whole. Make room, or choose another --out, and run again."
+        ) from error
 
 
 def remember(folder: Path, settings: dict[str, Any]) -> None:

@@ -15,10 +15,9 @@ import tlkit
 from tlkit import multi_task_page, page, pretraining_page
 from tlkit.adaptation import Adaptation
 from tlkit.cache import atomic
-from tlkit.errors import OutputError
 from tlkit.intervals import wilson
 from tlkit.multi_task_run import MultiTaskRun
-from tlkit.outputs import prepare
+from tlkit.outputs import prepare, written_whole
 from tlkit.pretraining import Pretraining
 from tlkit.run import Run
 
@@ -61,21 +60,16 @@ def write(
         html = pretraining_page.render(run, numbers, out / name)
     else:
         html = page.render(run, numbers)
-    try:
-        # left in reverse order: the report appears last, when what it tells of is there
-        with (
-            atomic(out / "report.html") as report,
-            atomic(out / "metrics.json") as figures,
-            atomic(out / name) as model,
-        ):
-            run.model.save(model)
-            figures.write_text(json.dumps(numbers, indent=2, ensure_ascii=False, allow_nan=False), "utf-8")
-            report.write_text(html, "utf-8")
-    except OSError as error:
-        raise OutputError(
-            f"The results could not be written to {out}: {error.strerror or error}. Files of an earlier run "
-            "there are whole. Make room, or choose another --out, and run again."
-        ) from error
+    # left in reverse order: the report appears last, when what it tells of is there
+    with (
+        written_whole(out),
+        atomic(out / "report.html") as report,
+        atomic(out / "metrics.json") as figures,
+        atomic(out / name) as model,
+    ):
+        run.model.save(model)
+        figures.write_text(json.dumps(numbers, indent=2, ensure_ascii=False, allow_nan=False), "utf-8")
+        report.write_text(html, "utf-8")
     return out
 
 

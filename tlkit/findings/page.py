@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tlkit.cache import atomic
-from tlkit.errors import OutputError
-from tlkit.outputs import prepare
+from tlkit.outputs import prepare, written_whole
 from tlkit.page_parts import environment, figure
 from tlkit.report import software
 
@@ -81,17 +80,13 @@ def write(found: Findings, out: Path, *, command: str, overwrite: bool = False, 
     numbers = (
         about | {"command": command, "answer": found.answer} | found.numbers | {"seconds": found.seconds}
     )
-    try:
-        with atomic(out / "report.html") as report, atomic(out / "metrics.json") as figures:
-            figures.write_text(
-                json.dumps(plain(numbers), indent=2, ensure_ascii=False, allow_nan=False), "utf-8"
-            )
-            report.write_text(html, "utf-8")
-    except OSError as error:
-        raise OutputError(
-            f"The results could not be written to {out}: {error.strerror or error}. Files of an earlier run "
-            "there are whole. Make room, or choose another --out, and run again."
-        ) from error
+    with (
+        written_whole(out),
+        atomic(out / "report.html") as report,
+        atomic(out / "metrics.json") as figures,
+    ):
+        figures.write_text(json.dumps(plain(numbers), indent=2, ensure_ascii=False, allow_nan=False), "utf-8")
+        report.write_text(html, "utf-8")
     return out
 
 

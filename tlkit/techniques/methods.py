@@ -6,7 +6,7 @@ Nothing here imports Keras, so that a list of methods costs nothing.
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from tlkit.errors import UnknownNameError
 
@@ -42,8 +42,18 @@ class Method:
         return self.made(*given, **{**self.options, **options})
 
 
-def find(kind: str, name: str, methods: Iterable[Method]) -> Method:
-    """Return the method of this name; upper and lower case are the same.
+class Named(Protocol):
+    """An entry of a table of methods."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Entry = TypeVar("Entry", bound=Named)
+
+
+def find(kind: str, name: str, methods: Iterable[Entry]) -> Entry:
+    """Return the entry of this name; upper and lower case are the same.
 
     Raises:
         UnknownNameError: there is none; the message offers the nearest ones.

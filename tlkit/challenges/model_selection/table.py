@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -78,7 +77,7 @@ def find(name: str) -> Score:
     >>> find("LogME").paper
     'You et al. 2021'
     """
-    return cast(Score, methods.find("transferability score", name, SCORES))
+    return methods.find("transferability score", name, SCORES)
 
 
 def scores(

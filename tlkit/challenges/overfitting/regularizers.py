@@ -20,8 +20,8 @@ from tlkit.challenges.overfitting.parts import with_augmentation, with_dropout
 from tlkit.challenges.overfitting.stochastic_depth import stochastic_depth
 from tlkit.challenges.overfitting.stochastic_normalization import stoch_norm
 from tlkit.data import Split
-from tlkit.errors import UnknownNameError
 from tlkit.models import augmentation, backbone_of
+from tlkit.techniques import methods
 from tlkit.techniques.feature_extraction import extract, train_head
 from tlkit.techniques.fine_tuning import fine_tune
 
@@ -89,10 +89,7 @@ def find(name: str) -> Regularizer:
     >>> find("l2-sp").paper
     'Li et al. 2018'
     """
-    by_name = {each.name: each for each in REGULARIZERS}
-    if name.lower() not in by_name:
-        raise UnknownNameError("regulariser", name, by_name)
-    return by_name[name.lower()]
+    return methods.find("regulariser", name, REGULARIZERS)
 
 
 def _on_model(function: Callable[..., Any]) -> Callable[..., keras.Model]:

@@ -63,6 +63,4 @@ def find(name: str) -> Measure:
     >>> find("MMD").paper
     'Gretton et al. 2012'
     """
-    found = methods.find("distance between domains", name, MEASURES)
-    assert isinstance(found, Measure)
-    return found
+    return methods.find("distance between domains", name, MEASURES)
