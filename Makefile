@@ -51,7 +51,8 @@ lab: setup ## Open the lessons in JupyterLab
 
 lock: setup ## Resolve requirements.lock anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-annotate \
-		--no-header --extra tensorflow --extra lessons --extra online --extra lite --extra dev pyproject.toml -o requirements.lock
+		--no-header --extra tensorflow --extra lessons --extra online --extra lite \
+		--extra serve --extra site --extra dev pyproject.toml -o requirements.lock
 
 clean: ## Remove the environment, runs and caches
 	rm -rf .venv runs build dist .pytest_cache .mypy_cache .ruff_cache
