@@ -42,6 +42,10 @@ _HOME = {
     "add_classes": "techniques.continual_learning",
     "rehearse": "techniques.continual_learning",
     "LearningWithoutForgetting": "techniques.continual_learning",
+    "check": "course",
+    "hint": "course",
+    "record": "course",
+    "solution": "course",
 }
 _MODULES = ("models", "plots", "report", "study", "techniques", "challenges")
 __all__ = sorted([*_HOME, *_MODULES])

@@ -45,3 +45,7 @@ class OutputError(TlkitError):
 
 class TlkitWarning(UserWarning):
     """Something was mended or left out; the run goes on."""
+
+
+class WrongAnswerError(TlkitError):
+    """An answer to an exercise is wrong, where wrong answers are to stop the lesson."""

@@ -76,7 +76,9 @@ def lessons(place: Path | None = None) -> list[Lesson]:
     place = folder() if place is None else Path(place)
     found = sorted(place.glob("[0-9][0-9]_*.ipynb"))
     if not found:
-        raise DataError(f"{place} has no lesson such as 05_fine_tuning.ipynb. Name the folder of the notebooks.")
+        raise DataError(
+            f"{place} has no lesson such as 05_fine_tuning.ipynb. Name the folder of the notebooks."
+        )
     return [Lesson(path) for path in found]
 
 

@@ -1,0 +1,90 @@
+"""00 Start here."""
+
+from typing import Any
+
+import numpy as np
+
+from tlkit.course.exercises.exercise import Exercise, Mistake
+from tlkit.course.exercises.expected import accuracy, text, whole_number
+
+
+def into_the_head(model: Any) -> int:
+    """Return how many features go into the head of a classifier."""
+    return int(model.get_layer("head").input_shape[-1])
+
+
+def shares(predicted: np.ndarray, data: Any) -> dict[str, float]:
+    """Return the share of right answers of each class, 0 to 1, on the test split."""
+    truth = data.test.labels
+    return {name: float(np.mean(predicted[truth == i] == i)) for i, name in enumerate(data.class_names)}
+
+
+def on_openmoji(model: Any) -> float:
+    """Return the accuracy on the test pictures of `emoji/openmoji`."""
+    from tlkit.data import load
+
+    other = load("emoji/openmoji", image_size=model.input_shape[1]).test
+    return float(np.mean(model.predict(other.images, verbose=0).argmax(axis=1) == other.labels))
+
+
+EXERCISES = [
+    Exercise(
+        "00.1",
+        takes=whole_number(),
+        hint="tlkit.extract(model.get_layer(BACKBONE), data.test) gives an array. Its rows are pictures.",
+        shows="A picture of thousands of pixels has become a list of features that the head can tell apart.",
+        mistakes=[
+            Mistake(
+                "the answers of the head are counted",
+                "That is how many classes there are. Look at what goes into the head, not at what comes out.",
+                lambda answer, model: answer == model.output_shape[-1] != into_the_head(model),
+            ),
+            Mistake(
+                "pixels or parameters are counted",
+                "These are not the pixels, nor the parameters: how long is one row of the features?",
+                lambda answer, model: answer != into_the_head(model),
+            ),
+        ],
+    ),
+    Exercise(
+        "00.2",
+        takes=text("the name of a class"),
+        hint="For each class, take the test pictures of that class alone: what share of them is named right?",
+        shows="One accuracy for all classes hides that some are easy and some are guessed.",
+        mistakes=[
+            Mistake(
+                "not a class name",
+                "There is no class of this name: see data.class_names.",
+                lambda answer, predicted, data: answer not in data.class_names,
+            ),
+            Mistake(
+                "the class that is answered most often is taken",
+                "Another class is named right more often. Divide by the pictures of the class, not by the answers.",
+                lambda answer, predicted, data: (
+                    shares(predicted, data)[answer] < max(shares(predicted, data).values())
+                ),
+            ),
+        ],
+    ),
+    Exercise(
+        "00.3",
+        takes=accuracy(),
+        hint="Load it as the task says, take .test, and compare model.predict(...).argmax(axis=1) with the labels.",
+        shows="The task is the same, the hand is another: some of what was learned holds, some does not.",
+        measure=lambda answer, model: (answer, on_openmoji(model), model.output_shape[-1]),
+        mistakes=[
+            Mistake(
+                "pictures and labels come from two data sets",
+                "That is about chance. Are pictures and labels of the same split?",
+                lambda found, model: (
+                    found[0] < 1.5 / found[2] and not np.isclose(found[0], found[1], atol=0.005)
+                ),
+            ),
+            Mistake(
+                "the accuracy on Twemoji, or on another split, is given",
+                "Not the share on the test split of emoji/openmoji at the size that the model takes.",
+                lambda found, model: not np.isclose(found[0], found[1], atol=0.005),
+            ),
+        ],
+    ),
+]
