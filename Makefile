@@ -29,6 +29,9 @@ lint: setup ## Style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# What runs by itself is not a learner's progress.
+unit lessons execute: export TLKIT_PROGRESS := $(CURDIR)/runs/progress
+
 # A file's tests share a process, and so what was trained for them.
 unit: setup ## Unit tests and the examples in the docstrings
 	$(BIN)/pytest -n auto --dist loadfile

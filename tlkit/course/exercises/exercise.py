@@ -33,7 +33,7 @@ class Exercise:
         hint: the first step, without the answer.
         shows: what the right answer shows.
         mistakes: in the order of checking; an answer is right where none was made.
-        measure: of the answer and the facts; makes what the mistakes look at, such as a trained network's accuracy.
+        measure: of the answer and the facts; makes what the mistakes look at, such as a trained accuracy.
     """
 
     name: str

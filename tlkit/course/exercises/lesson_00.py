@@ -59,7 +59,8 @@ EXERCISES = [
             ),
             Mistake(
                 "the class that is answered most often is taken",
-                "Another class is named right more often. Divide by the pictures of the class, not by the answers.",
+                "Another class is named right more often. Divide by the pictures of the class, not by "
+                "the answers.",
                 lambda answer, predicted, data: (
                     shares(predicted, data)[answer] < max(shares(predicted, data).values())
                 ),
@@ -69,7 +70,8 @@ EXERCISES = [
     Exercise(
         "00.3",
         takes=accuracy(),
-        hint="Load it as the task says, take .test, and compare model.predict(...).argmax(axis=1) with the labels.",
+        hint="Load it as the task says, take .test, and compare model.predict(...).argmax(axis=1) "
+        "with the labels.",
         shows="The task is the same, the hand is another: some of what was learned holds, some does not.",
         measure=lambda answer, model: (answer, on_openmoji(model), model.output_shape[-1]),
         mistakes=[

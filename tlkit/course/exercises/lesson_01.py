@@ -17,7 +17,8 @@ EXERCISES = [
         "01.1",
         takes=letters("abcd"),
         hint="Two questions for each: does the task change? Has the target any labels?",
-        shows="Inductive means: another task, and some labels for it. Whether the pictures change does not matter.",
+        shows="Inductive means: another task, and some labels for it. Whether the pictures change "
+        "does not matter.",
         mistakes=[
             Mistake(
                 "a shift of the domain is taken for a new task",
@@ -39,12 +40,14 @@ EXERCISES = [
     Exercise(
         "01.2",
         takes=by_name(("old", "new"), accuracy()),
-        hint="LearningWithoutForgetting(..., separate=False), compiled as in the lesson, then stay(learner)(SEED).",
+        hint="LearningWithoutForgetting(..., separate=False), compiled as in the lesson, then "
+        "stay(learner)(SEED).",
         shows="One softmax lets new classes win where they could not before; the old ones pay for it.",
         mistakes=[
             Mistake(
                 "separate=False is forgotten, so nothing changes",
-                "The new digits gain nothing over the LwF of the lesson. Do new and old classes share one softmax?",
+                "The new digits gain nothing over the LwF of the lesson. Do new and old classes share "
+                "one softmax?",
                 lambda answer, kept, seed: answer["new"] <= plain_lwf(kept, seed)["new"],
             ),
             Mistake(
@@ -57,12 +60,14 @@ EXERCISES = [
     Exercise(
         "01.3",
         takes=several(2, accuracy()),
-        hint="np.stack([x[labels == label].mean(axis=0) ...]), then the squared distance of each query to each mean.",
+        hint="np.stack([x[labels == label].mean(axis=0) ...]), then the squared distance of each "
+        "query to each mean.",
         shows="Raw features differ in length, and length says little about the class.",
         mistakes=[
             Mistake(
                 "labels and features do not belong together",
-                "One of them is near chance, or above what any head reached. Check which labels belong to which rows.",
+                "One of them is near chance, or above what any head reached. Check which labels "
+                "belong to which rows.",
                 lambda answer: not 0.2 < min(answer) <= max(answer) < 0.9,
             ),
             Mistake(

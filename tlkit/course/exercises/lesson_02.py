@@ -30,12 +30,14 @@ EXERCISES = [
     Exercise(
         "02.2",
         takes=accuracy(),
-        hint="Standardise xs by its own mean and spread; multiply by the spread of xt and add its mean. Then learn.",
+        hint="Standardise xs by its own mean and spread; multiply by the spread of xt and add its "
+        "mean. Then learn.",
         shows="Most of CORAL's gain is in the mean and spread of single features, which AdaBN uses as well.",
         mistakes=[
             Mistake(
                 "the target's features are moved instead of the source's, or nothing is",
-                "No gain over the source alone. Remove the source's mean and spread, then put in those of xt.",
+                "No gain over the source alone. Remove the source's mean and spread, then put in "
+                "those of xt.",
                 lambda answer, low, high: answer <= low,
             ),
             Mistake(
@@ -48,8 +50,10 @@ EXERCISES = [
     Exercise(
         "02.3",
         takes=by_name(("A-distance", "accuracy"), number()),
-        hint="extract the features of openmoji; da.proxy_a_distance for one number, head.set_weights(kept[SEED]) for the other.",
-        shows="Both targets can be told from the source; that alone does not say that the classes fall apart.",
+        hint="extract the features of openmoji; da.proxy_a_distance for one number, "
+        "head.set_weights(kept[SEED]) for the other.",
+        shows="Both targets can be told from the source; that alone does not say that the classes "
+        "fall apart.",
         mistakes=[
             Mistake(
                 "an error rate or a share in percent is given",
@@ -58,7 +62,8 @@ EXERCISES = [
             ),
             Mistake(
                 "the head of another seed or of an adapted network is used, or line art is measured again",
-                "That is the accuracy of line art. Use the source-only head kept[SEED] on openmoji's test features.",
+                "That is the accuracy of line art. Use the source-only head kept[SEED] on openmoji's "
+                "test features.",
                 lambda answer, low: answer["accuracy"] <= low + 0.1,
             ),
         ],

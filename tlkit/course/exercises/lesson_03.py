@@ -30,12 +30,15 @@ EXERCISES = [
     Exercise(
         "03.2",
         takes=accuracy(),
-        hint="model.predict(pool) gives probabilities: keep rows whose largest is above 0.8, with argmax as label.",
-        shows="The surest pictures are the easy ones, so the gain is small. Where answers are poor, it learns errors.",
+        hint="model.predict(pool) gives probabilities: keep rows whose largest is above 0.8, with "
+        "argmax as label.",
+        shows="The surest pictures are the easy ones, so the gain is small. Where answers are poor, "
+        "it learns errors.",
         mistakes=[
             Mistake(
                 "the pseudo-labels replace the true ones",
-                "Lower than the frozen network with ten labels a class. Keep the true labels with the new ones.",
+                "Lower than the frozen network with ten labels a class. Keep the true labels with the "
+                "new ones.",
                 lambda answer, frozen, ceiling: answer <= frozen,
             ),
             Mistake(
@@ -48,8 +51,10 @@ EXERCISES = [
     Exercise(
         "03.3",
         takes=by_name(("partners", "strangers"), number(0, 4)),
-        hint="Two calls of views give two views of each picture; np.roll of one side makes strangers of partners.",
-        shows="In a collapse strangers are as near as partners, and uniformity, which looks at all pairs, is 0.",
+        hint="Two calls of views give two views of each picture; np.roll of one side makes strangers "
+        "of partners.",
+        shows="In a collapse strangers are as near as partners, and uniformity, which looks at all "
+        "pairs, is 0.",
         mistakes=[
             Mistake(
                 "rows of one side are not shifted, so that strangers are partners",

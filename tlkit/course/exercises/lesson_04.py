@@ -35,7 +35,8 @@ EXERCISES = [
         "04.2",
         takes=whole_number(),
         hint="For each test row, the distance to its nearest row of leaky. A copy has distance (almost) 0.",
-        shows="A leak makes a number better without making the model better. Look for copies before you believe it.",
+        shows="A leak makes a number better without making the model better. Look for copies before "
+        "you believe it.",
         measure=lambda answer, leaky, test: (answer, copies(leaky, test)),
         mistakes=[
             Mistake(
@@ -53,17 +54,21 @@ EXERCISES = [
     Exercise(
         "04.3",
         takes=by_name(("pixels", "features"), accuracy()),
-        hint="nearest(queries, examples, count=1)[:, 0] gives the row of the nearest example; its label is the answer.",
-        shows="Here pixels win: two centred digits of one class share their outline, and none is like a photograph.",
+        hint="nearest(queries, examples, count=1)[:, 0] gives the row of the nearest example; its "
+        "label is the answer.",
+        shows="Here pixels win: two centred digits of one class share their outline, and none is like "
+        "a photograph.",
         mistakes=[
             Mistake(
                 "rows of train are looked up in the labels of test",
-                "One of them is near chance: check which labels you look up, and that pixels go from 0 to 255.",
+                "One of them is near chance: check which labels you look up, and that pixels go from "
+                "0 to 255.",
                 lambda answer: min(answer.values()) < 0.4,
             ),
             Mistake(
                 "the two views are swapped, or pixels are shrunk first",
-                "Check which is which: one nearest digit, at 32 pixels, by flat and by the features of small_backbone.",
+                "Check which is which: one nearest digit, at 32 pixels, by flat and by the features "
+                "of small_backbone.",
                 lambda answer: answer["features"] >= answer["pixels"],
             ),
         ],

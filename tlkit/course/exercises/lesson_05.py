@@ -7,7 +7,7 @@ from tlkit.course.exercises.expected import number, truth, whole_number
 
 
 def learning(answer: int, model: Any) -> tuple[int, dict[str, int], int]:
-    """Return the answer, the trainable parameters by stage and all parameters, dense stage and head unfrozen."""
+    """Return the answer, the trainable parameters by stage, and all parameters: from `dense` upwards."""
     from tlkit.models import frozen_table, unfreeze
 
     unfreeze(model, from_stage="dense")
@@ -21,7 +21,8 @@ EXERCISES = [
         takes=whole_number(),
         hint="unfreeze the model as the task says, then read the column 'trainable parameters' of "
         "tlkit.frozen_table(model).",
-        shows="Nearly all parameters of this LeNet lie in its dense stage: to freeze the convolutions saves few.",
+        shows="Nearly all parameters of this LeNet lie in its dense stage: to freeze the convolutions "
+        "saves few.",
         measure=learning,
         mistakes=[
             Mistake(
@@ -45,7 +46,8 @@ EXERCISES = [
         "05.2",
         takes=number(0, 1, "a step size"),
         hint="Look at the figure of step 4: left of 0.01 both lines are high for a while.",
-        shows="Between too small and too large lies a window in which the new is learned and the old is kept.",
+        shows="Between too small and too large lies a window in which the new is learned and the old "
+        "is kept.",
         measure=lambda rate, train, large: train(rate),
         mistakes=[
             Mistake(
@@ -64,11 +66,13 @@ EXERCISES = [
         "05.3",
         takes=truth(),
         hint="mean_moves(trainable) is there to be called: once with True, once with False.",
-        shows="In Keras a frozen BatchNormalization runs in inference mode. That is why unfreeze leaves it frozen.",
+        shows="In Keras a frozen BatchNormalization runs in inference mode. That is why unfreeze "
+        "leaves it frozen.",
         mistakes=[
             Mistake(
-                "what holds in other frameworks is taken for granted: there, frozen layers still move their statistics",
-                "Call mean_moves(False), and look again.",
+                "what holds in other frameworks is taken for granted: there, frozen layers still move "
+                "their statistics",
+                "Let mean_moves tell you: call it for a frozen layer.",
                 lambda moves: moves,
             ),
         ],

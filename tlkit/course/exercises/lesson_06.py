@@ -32,8 +32,10 @@ EXERCISES = [
     Exercise(
         "06.1",
         takes=number(),
-        hint="Forward, reverse changes nothing. What arrives from above at the layer, and what does it do with it?",
-        shows="Forward the identity, backward minus the strength: the features learn what confuses the discriminator.",
+        hint="Forward, reverse changes nothing. What arrives from above at the layer, and what does "
+        "it do with it?",
+        shows="Forward the identity, backward minus the strength: the features learn what confuses "
+        "the discriminator.",
         mistakes=[
             Mistake(
                 "the layer is taken for the identity in both directions",
@@ -50,7 +52,8 @@ EXERCISES = [
     Exercise(
         "06.2",
         takes=subclass("da.Alignment", "loss"),
-        hint="ops.mean(source.features, axis=0) is the source's mean. Do the same for the target, subtract, square, sum.",
+        hint="ops.mean(source.features, axis=0) is the source's mean. Do the same for the target, "
+        "subtract, square, sum.",
         shows="It is MMD with a linear kernel: it sees the means and nothing else.",
         measure=four_divergences,
         mistakes=[
@@ -66,7 +69,8 @@ EXERCISES = [
             ),
             Mistake(
                 "absolute differences, or squared after the sum",
-                "Twice as far apart should be four times as much, summed over both features: square first, then sum.",
+                "Twice as far apart should be four times as much, summed over both features: square "
+                "first, then sum.",
                 lambda found: not np.isclose(found["two"], 8),
             ),
             Mistake(
@@ -80,7 +84,8 @@ EXERCISES = [
         "06.3",
         takes=number(0, 1e9, "a weight"),
         hint="The formula divides by 4 times the squared width of the features. How large is that here?",
-        shows="A method at its default is not the method at its best; but chosen by target labels it may not be reported.",
+        shows="A method at its default is not the method at its best; but chosen by target labels it "
+        "may not be reported.",
         measure=lambda weight, train, before: train(weight),
         mistakes=[
             Mistake(
