@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
+import numpy as np
 import platformdirs
 
 from tlkit.course.lessons import lesson
@@ -60,15 +62,14 @@ def events() -> list[dict[str, Any]]:
     return found
 
 
-def record(number: str, predicted: Mapping[Any, Any], measured: Any, figure: Any = None) -> None:
-    """Keep what the learner predicted beside what came out, and the figure that shows it.
+def record(number: str, predicted: Mapping[Any, Any], measured: Any) -> None:
+    """Keep what the learner predicted beside what came out, and the figure of the same cell.
 
     Args:
         number: of the lesson, such as `"05"`.
         predicted: numbers by the name of the arm, or by arm and setting.
         measured: the same of what was measured, as a dictionary, a pandas series, or a table with a
-            column an arm; arms that nobody predicted are left out.
-        figure: a matplotlib figure or axes.
+            column an arm; of several seeds the mean is kept. Arms that nobody predicted are left out.
 
     Raises:
         UnknownNameError: there is no such lesson.
@@ -84,24 +85,24 @@ def record(number: str, predicted: Mapping[Any, Any], measured: Any, figure: Any
             stacklevel=2,
         )
     picture = ""
-    if figure is not None:
+    if plt.get_fignums():  # the current figure; none if the cell draws nothing
         drawn = io.BytesIO()
-        (getattr(figure, "figure", None) or figure).savefig(drawn, format="png", dpi=90)
+        plt.savefig(drawn, format="png", dpi=90)
         picture = base64.b64encode(drawn.getvalue()).decode()
     note("record", lesson=number, predicted=rows, figure=picture)
 
 
 def flat(numbers: Any) -> dict[str, float]:
-    """Return numbers by one name, those of arms and settings by both.
+    """Return numbers by one name, those of arms and settings by both; of several their mean.
 
-    >>> flat({"scratch": {1: 0.3, 30: 0.8}, "frozen": 0.5})
-    {'scratch, 1': 0.3, 'scratch, 30': 0.8, 'frozen': 0.5}
+    >>> flat({"scratch": {1: 0.3, 30: 0.8}, "frozen": [0.5, 0.7]})
+    {'scratch, 1': 0.3, 'scratch, 30': 0.8, 'frozen': 0.6}
     """
     numbers = numbers.to_dict() if hasattr(numbers, "to_dict") else numbers
     found: dict[str, float] = {}
     for name, value in numbers.items():
         if isinstance(value, Mapping):
-            found |= {f"{name}, {setting}": float(each) for setting, each in value.items()}
+            found |= {f"{name}, {setting}": float(np.mean(each)) for setting, each in value.items()}
         else:
-            found[str(name)] = float(value)
+            found[str(name)] = float(np.mean(value))
     return found
