@@ -1,5 +1,6 @@
 """A lesson begins with its question and the picture that answers it."""
 
+from datetime import datetime
 from typing import Any
 
 import nbformat
@@ -12,7 +13,8 @@ class AnswerFirst(Preprocessor):
     """Copy the figure of the cell tagged `answer` into the first cell, as its attachment `answer.png`.
 
     `make execute` does this after it has run the lesson, so that the picture above the text is the one
-    that the code below made. What differs with every execution and machine is dropped.
+    that the code below made. Each cell keeps the seconds that it took; what else differs with every
+    execution is dropped.
     """
 
     def preprocess(
@@ -21,10 +23,24 @@ class AnswerFirst(Preprocessor):
         """Return the executed notebook with its answer first, and the resources as they are."""
         nb.metadata.language_info = {"name": "python"}
         for cell in nb.cells:
-            cell.metadata.pop("execution", None)
+            times = cell.metadata.pop("execution", {})
+            if took := seconds(times):
+                cell.metadata["seconds"] = took
         if answers := figures(nb, TAG):
             nb.cells[0].attachments = {FILE: {"image/png": answers[-1]}}
         return nb, resources
+
+
+def seconds(times: dict[str, str]) -> float:
+    """Return how long a cell ran, to a tenth of a second, from the times that its execution recorded.
+
+    >>> seconds({"iopub.status.busy": "2026-01-01T10:00:00.5Z", "iopub.status.idle": "2026-01-01T10:00:04Z"})
+    3.5
+    """
+    if not {"iopub.status.busy", "iopub.status.idle"} <= set(times):
+        return 0.0
+    begun, ended = (datetime.fromisoformat(times[f"iopub.status.{state}"]) for state in ("busy", "idle"))
+    return round((ended - begun).total_seconds(), 1)
 
 
 def figures(nb: nbformat.NotebookNode, tag: str | None = None) -> list[str]:
