@@ -1,0 +1,86 @@
+"""Recipes for projects: stand-alone scripts of plain Keras, to be copied and edited.
+
+No script imports tlkit, and nothing here imports a script: each is a text until somebody runs it.
+"""
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlkit.errors import OutputError
+from tlkit.techniques import methods
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A script of this folder.
+
+    Attributes:
+        name: on the command line.
+        lessons: the numbers of the lessons that end with it; the first one explains it.
+    """
+
+    name: str
+    lessons: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        """Where the script lies."""
+        return Path(__file__).with_name(f"{self.name.replace('-', '_')}.py")
+
+    @property
+    def text(self) -> str:
+        """The script."""
+        return self.path.read_text("utf-8")
+
+    @property
+    def does(self) -> str:
+        """What it does: of the first line of its docstring what follows the title."""
+        first = (ast.get_docstring(ast.parse(self.text)) or "").split("\n", 1)[0]
+        return first.partition(": ")[2]
+
+    def write(self, out: Path, overwrite: bool = False) -> Path:
+        """Write the script to a file, whole or not at all, and return where it is.
+
+        Raises:
+            OutputError: `out` is a folder, or exists already, or cannot be written.
+        """
+        from tlkit.cache import atomic  # imports numpy, which a list of recipes can do without
+
+        if out.is_dir():
+            raise OutputError(f"{out} is a folder, expected a file such as {out / self.path.name}.")
+        if out.exists() and not overwrite:
+            raise OutputError(f"{out} exists already. Pass --overwrite to replace it, or another --out.")
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(out) as path:
+                path.write_text(self.text, "utf-8")
+        except OSError as error:
+            raise OutputError(
+                f"The recipe cannot be written to {out}: {error.strerror or error}. Choose another --out."
+            ) from error
+        return out
+
+
+RECIPES = (
+    Recipe("frozen-features", ("04", "00", "10")),
+    Recipe("fine-tuning", ("05", "01", "09", "12")),
+    Recipe("discriminative-rates", ("05", "09")),
+    Recipe("dann", ("06", "02")),
+    Recipe("coral", ("06", "02")),
+    Recipe("multi-task", ("07",)),
+    Recipe("self-supervised", ("03",)),
+    Recipe("logme", ("11", "08", "12")),
+)
+
+
+def find(name: str) -> Recipe:
+    """Return the recipe of this name; upper and lower case are the same.
+
+    Raises:
+        UnknownNameError: there is none; the message offers the nearest ones.
+
+    >>> print(find("coral").does)
+    adapt to unlabelled images by features with the same covariance.
+    """
+    return methods.find("recipe", name, RECIPES)
