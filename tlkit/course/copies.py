@@ -1,0 +1,105 @@
+"""From a solved lesson: the student's copy and the plain script."""
+
+import ast
+import re
+import textwrap
+from copy import deepcopy
+
+import nbformat
+
+from tlkit.course.answer import FILE
+from tlkit.course.solved import Solved
+
+PICTURE = re.compile(rf"^!\[[^\]]*\]\(attachment:{re.escape(FILE)}\)$", flags=re.M)
+SUMMARY = "The answer in one picture. Open it when you have written down your guess."
+
+BLANK = """\
+# Exercise {number}: your work here. Your answer goes into the cell above; then run that one.
+# tlkit.hint("{number}")  # without the first "#" this line tells the first step"""
+
+HEAD = '''\
+"""{title}
+
+The lesson as a script, with its solutions. Its figures are written into the folder {stem}.
+"""
+
+# %%
+import matplotlib
+
+matplotlib.use("Agg")  # figures become files; no window opens'''
+
+TAIL = """\
+# %%
+from pathlib import Path
+
+import matplotlib.pyplot
+
+folder = Path(__file__).with_suffix("")
+folder.mkdir(exist_ok=True)
+for figure in map(matplotlib.pyplot.figure, matplotlib.pyplot.get_fignums()):
+    figure.savefig(folder / f"{figure.number}.png", bbox_inches="tight")
+"""
+
+
+def student(lesson: Solved) -> nbformat.NotebookNode:
+    """Return the student's copy: not executed, a cell to work in where a solution was.
+
+    The picture that answers the lesson's question is folded: who has seen the numbers cannot predict
+    them. Nothing else differs, not even the identifiers of the cells.
+
+    >>> from tlkit.course.lessons import lesson
+    >>> from tlkit.course.solved import read
+    >>> solved = read(lesson("05").path)
+    >>> print(student(solved).cells[solved.tasks[1].solution].source)
+    # Exercise 05.2: your work here. Your answer goes into the cell above; then run that one.
+    # tlkit.hint("05.2")  # without the first "#" this line tells the first step
+    """
+    notebook = deepcopy(lesson.notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    for task in lesson.tasks:
+        cell = notebook.cells[task.solution]
+        cell.source = BLANK.format(number=task.number)
+        cell.metadata = nbformat.NotebookNode(tags=["work"])
+    first = notebook.cells[0]
+    first.source = PICTURE.sub(
+        lambda picture: f"<details>\n<summary>{SUMMARY}</summary>\n\n{picture[0]}\n\n</details>", first.source
+    )
+    return notebook
+
+
+def script(lesson: Solved) -> str:
+    """Return the solved lesson as a script in the percent format, which editors show as cells.
+
+    It runs without a display, and prints what a cell of the executed notebook shows below itself.
+    """
+    title = lesson.notebook.cells[0].source.partition("\n")[0].lstrip("# ")
+    parts = [HEAD.format(title=title.replace("\\", "/").replace('"', "'"), stem=lesson.path.stem)]
+    for cell in lesson.notebook.cells:
+        if cell.cell_type == "code":
+            parts.append(f"# %%\n{printing(cell)}")
+        elif cell.cell_type == "markdown":
+            text = textwrap.indent(cell.source, "# ", predicate=lambda line: True)
+            parts.append("# %% [markdown]\n" + re.sub(r" +$", "", text, flags=re.M))
+    return "\n\n".join([*parts, TAIL])
+
+
+def printing(cell: nbformat.NotebookNode) -> str:
+    """Return the code of an executed cell, its last expression printed where the notebook shows its value.
+
+    >>> from nbformat.v4 import new_code_cell, new_output
+    >>> print(printing(new_code_cell("a = 1\\na + 1  # two", outputs=[new_output("execute_result")])))
+    a = 1
+    print(a + 1)  # two
+    """
+    last = (ast.parse(cell.source).body or [None])[-1]
+    shown = any(output.output_type == "execute_result" for output in cell.outputs)
+    if not shown or not isinstance(last, ast.Expr) or last.col_offset or not last.end_lineno:
+        return cell.source
+    lines = cell.source.split("\n")
+    end = lines[last.end_lineno - 1].encode()  # the offset counts bytes
+    before, after = end[: last.end_col_offset].decode(), end[last.end_col_offset :].decode()
+    lines[last.end_lineno - 1] = f"{before}){after}"
+    lines[last.lineno - 1] = f"print({lines[last.lineno - 1]}"
+    return "\n".join(lines)
