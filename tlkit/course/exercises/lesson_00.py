@@ -23,7 +23,7 @@ def on_openmoji(model: Any) -> float:
     """Return the accuracy on the test pictures of `emoji/openmoji`."""
     from tlkit.data import load
 
-    other = load("emoji/openmoji", image_size=model.input_shape[1]).test
+    other = load("emoji/openmoji", image_size=model.input_shape[1]).splits["test"]
     return float(np.mean(model.predict(other.images, verbose=0).argmax(axis=1) == other.labels))
 
 
