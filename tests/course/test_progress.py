@@ -54,9 +54,9 @@ def test_predictions_are_kept_beside_what_came_out_with_the_figure():
     record("01", {"scratch": {1: 0.4}}, table)  # the last run counts
     found = prediction_table(progress.events())
     assert found.values.tolist() == [
-        ["01", "scratch, 1", 0.4, 0.3, pytest.approx(-0.1)],
-        ["05", "scratch", 0.5, 0.6, pytest.approx(0.1)],
-        ["05", "frozen", 0.8, 0.7, pytest.approx(-0.1)],
+        ["01", "scratch, 1", "accuracy", 0.4, 0.3, pytest.approx(-0.1)],
+        ["05", "scratch", "accuracy", 0.5, 0.6, pytest.approx(0.1)],
+        ["05", "frozen", "accuracy", 0.8, 0.7, pytest.approx(-0.1)],
     ]
     assert [bool(each["figure"]) for each in progress.events()] == [True, False, False]
 

@@ -62,7 +62,7 @@ def events() -> list[dict[str, Any]]:
     return found
 
 
-def record(number: str, predicted: Mapping[Any, Any], measured: Any) -> None:
+def record(number: str, predicted: Mapping[Any, Any], measured: Any, *, quantity: str = "accuracy") -> None:
     """Keep what the learner predicted beside what came out, and the figure of the same cell.
 
     Args:
@@ -70,6 +70,7 @@ def record(number: str, predicted: Mapping[Any, Any], measured: Any) -> None:
         predicted: numbers by the name of the arm, or by arm and setting.
         measured: the same of what was measured, as a dictionary, a pandas series, or a table with a
             column an arm; of several seeds the mean is kept. Arms that nobody predicted are left out.
+        quantity: what the numbers are; `"accuracy"` (0 to 1) of several lessons goes into one figure.
 
     Raises:
         UnknownNameError: there is no such lesson.
@@ -89,7 +90,7 @@ def record(number: str, predicted: Mapping[Any, Any], measured: Any) -> None:
         drawn = io.BytesIO()
         plt.savefig(drawn, format="png", dpi=90)
         picture = base64.b64encode(drawn.getvalue()).decode()
-    note("record", lesson=number, predicted=rows, figure=picture)
+    note("record", lesson=number, quantity=quantity, predicted=rows, figure=picture)
 
 
 def flat(numbers: Any) -> dict[str, float]:

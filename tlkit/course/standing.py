@@ -48,12 +48,12 @@ def prediction_table(events: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Return a row for each prediction of each lesson's last run.
 
     Returns:
-        Table with columns `lesson`, `arm`, `predicted`, `measured` and `off by` (measured less predicted),
-        in the lesson's own unit.
+        Table with columns `lesson`, `arm`, `quantity` (such as accuracy), `predicted`, `measured` and
+        `off by` (measured less predicted).
     """
     rows = [
-        (number, arm, guess, value, value - guess)
+        (number, arm, record["quantity"], guess, value, value - guess)
         for number, record in sorted(latest_records(events).items())
         for arm, (guess, value) in record["predicted"].items()
     ]
-    return pd.DataFrame(rows, columns=["lesson", "arm", "predicted", "measured", "off by"])
+    return pd.DataFrame(rows, columns=["lesson", "arm", "quantity", "predicted", "measured", "off by"])

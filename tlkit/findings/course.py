@@ -67,7 +67,7 @@ def own_results(
     events: Sequence[dict[str, Any]], predicted: pd.DataFrame, topics: dict[str, str]
 ) -> list[Part]:
     """Return a section on the predictions, and one for each lesson that was run, with its figure."""
-    shares = predicted[predicted[["predicted", "measured"]].stack().between(0, 1).groupby(level=0).all()]
+    shares = predicted[predicted["quantity"] == "accuracy"]
     parts = []
     if len(shares):
         figure = captioned(
