@@ -1,0 +1,60 @@
+"""How sphinx makes the web site: `make site` lays the pages out in build/pages and then comes here."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # the extensions of this folder, and the reader of lessons
+
+import tlkit
+
+REPOSITORY = "https://github.com/tlkit/tlkit"  # where "source", Colab and Binder lead; only when clicked
+
+project = "tlkit"
+author = "The tlkit developers"
+copyright = f"2026, {author}"
+version = release = tlkit.__version__
+language = "en"
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_design",
+    "docstrings",
+    "mathml",
+    "accessible",
+]
+default_role = "py:obj"  # `name` in a docstring is code, and a link where the name has a page
+suppress_warnings = ["ref.python"]  # such a name may have several
+
+# The lessons are shown as they were executed, never executed here.
+nb_execution_mode = "off"
+nb_custom_formats = {".ipynb": "lesson_pages.read"}
+nb_ipywidgets_js = {}  # they would come from another server, as MathJax would
+html_math_renderer = "mathml"
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True}
+autodoc_inherit_docstrings = False  # what Keras and scikit-learn say of their methods stands on their pages
+python_maximum_signature_line_length = 88
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+html_theme = "sphinx_book_theme"
+html_title = "tlkit"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_copy_source = True  # the download of a lesson
+html_theme_options = {
+    "repository_url": REPOSITORY,
+    "repository_branch": "main",
+    "use_repository_button": True,
+    "launch_buttons": {"colab_url": "https://colab.research.google.com", "binderhub_url": "https://mybinder.org"},
+    "home_page_in_toc": True,
+    "show_toc_level": 2,
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}

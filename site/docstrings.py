@@ -1,0 +1,44 @@
+"""Docstrings are written to be read in an editor; this is what reStructuredText needs beyond that."""
+
+import re
+from typing import Any
+
+from sphinx.application import Sphinx
+
+CODE = re.compile(r"(``.+?``|`[^`]+`)")
+NAME = re.compile(r"`[\w.]+`")
+
+
+def readable(lines: list[str]) -> list[str]:
+    """Return the lines with indented paragraphs as code, `f(x)` as code, and bars outside of code as bars.
+
+    A name alone stays as it is: sphinx links it.
+
+    >>> readable(["The norm |w| of `w`, by `norm(w)`:", "", "    norm(w)"])
+    ['The norm \\\\|w\\\\| of `w`, by ``norm(w)``:', '', '::', '', '    norm(w)']
+    """
+    found: list[str] = []
+    for line in lines:
+        begins = line.startswith("    ") and len(found) > 1 and not found[-1] and found[-2][:1].strip()
+        if begins and not found[-2].endswith("::"):
+            found += ["::", ""]
+        found.append("".join(map(marked, CODE.split(line))))
+    return found
+
+
+def marked(part: str) -> str:
+    """Return a piece of a line, code or not, as reStructuredText."""
+    if not part.startswith("`"):
+        return part if part.startswith("    ") else part.replace("|", r"\|")
+    return part if part.startswith("``") or NAME.fullmatch(part) else f"`{part}`"
+
+
+def process(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Change the lines of a docstring before napoleon reads its sections."""
+    lines[:] = readable(lines)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Connect before napoleon, whose priority is 500."""
+    app.connect("autodoc-process-docstring", process, priority=400)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

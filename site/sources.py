@@ -1,0 +1,189 @@
+"""Lay out the pages of the site: what is written in site/pages, and what the project says of itself.
+
+Nothing here is typed twice: the lessons, the data sets' cards, the figures of the benchmarks, the public names
+and the commands come from where they live.
+"""
+
+import base64
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+import click
+import jinja2
+import numpy as np
+from PIL import Image
+
+import tlkit
+from tlkit.cli import cli as commands
+from tlkit.course.answer import FILE
+from tlkit.course.lessons import Lesson, lessons
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+
+# The pages of the reference: a subject, and the modules whose public names it has.
+SUBJECTS = {
+    "data": ["tlkit.data"],
+    "backbones": ["tlkit.backbones"],
+    "models": ["tlkit.models", "tlkit.explain"],
+    "feature extraction": ["tlkit.techniques.feature_extraction"],
+    "fine-tuning": ["tlkit.techniques.fine_tuning"],
+    "few labels": ["tlkit.techniques.few_shot"],
+    "continual learning": ["tlkit.techniques.continual_learning"],
+    "domain adaptation": ["tlkit.techniques.domain_adaptation"],
+    "multi-task learning": ["tlkit.techniques.multi_task"],
+    "self-supervised learning": ["tlkit.techniques.self_supervised"],
+    "task similarity": ["tlkit.challenges.task_similarity"],
+    "overfitting": ["tlkit.challenges.overfitting"],
+    "dataset size": ["tlkit.challenges.dataset_size"],
+    "model selection": ["tlkit.challenges.model_selection"],
+    "studies": ["tlkit.study"],
+    "plots": ["tlkit.plots"],
+    "runs": [
+        *("tlkit.run", "tlkit.adaptation", "tlkit.pretraining", "tlkit.multi_task_run"),
+        *("tlkit.selection", "tlkit.similarity", "tlkit.report", "tlkit.prediction"),
+    ],
+    "your own images": ["tlkit.audit", "tlkit.model_card", "tlkit.exporting", "tlkit.serving"],
+    "course": ["tlkit.course", "tlkit.course.exercises", "tlkit.course.lessons"],
+    "errors": ["tlkit.errors"],
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure of the README: what was measured, in its words, and the picture with its alternative text."""
+
+    name: str
+    text: str
+    picture_says: str
+
+    @property
+    def title(self) -> str:
+        """Such as "Domain adaptation"."""
+        return self.name.replace("_", " ").capitalize()
+
+
+def lay_out(pages: Path) -> None:
+    """Write every source page of the site into a new folder."""
+    shutil.copytree(ROOT / "notebooks", pages / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(ROOT / "benchmarks", pages / "pictures", ignore=lambda _, names: without_pictures(names))
+    series = lessons(ROOT / "notebooks")
+    for lesson in series:
+        (pages / "pictures" / f"{lesson.number}.png").write_bytes(answer(lesson))
+    cards = tlkit.list_datasets()
+    for card in cards:
+        contact_strip(card.name).save(pages / "pictures" / f"{card.name.replace('/', '-')}.png", optimize=True)
+    given = {
+        "series": series,
+        "answers": {lesson.number: says(lesson) for lesson in series},
+        "lesson": lambda number: lesson_link(series, number),
+        "cards": cards,
+        "measured": measured((ROOT / "README.md").read_text("utf-8")),
+        "subjects": (by_subject := subjects()),
+        "names": {name: home(name, by_subject) for name in tlkit.__all__},
+        "helps": dict(helps(commands, "tlkit")),
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "pages"), undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters["slug"] = slug
+    for template in environment.list_templates():
+        if not template.startswith("_"):
+            (pages / template).write_text(environment.get_template(template).render(given), encoding="utf-8")
+    (pages / "api").mkdir()
+    for subject, modules in by_subject.items():
+        page = environment.get_template("_subject.rst").render(subject=subject, modules=modules)
+        (pages / "api" / f"{slug(subject)}.rst").write_text(page, encoding="utf-8")
+
+
+def slug(text: str) -> str:
+    """Return a file name.
+
+    >>> slug("fine-tuning"), slug("task similarity")
+    ('fine-tuning', 'task-similarity')
+    """
+    return text.lower().replace(" ", "-")
+
+
+def without_pictures(names: list[str]) -> set[str]:
+    """Return the names that are no pictures."""
+    return {name for name in names if not name.endswith(".png")}
+
+
+def answer(lesson: Lesson) -> bytes:
+    """Return the picture that answers a lesson, as PNG."""
+    return base64.b64decode(lesson.notebook.cells[0].attachments[FILE]["image/png"])
+
+
+def says(lesson: Lesson) -> str:
+    """Return the alternative text of the picture that answers a lesson."""
+    found = re.search(rf"!\[([^\]]+)\]\(attachment:{FILE}\)", lesson.notebook.cells[0].source)
+    return " ".join(found[1].split()) if found else f"The answer of lesson {lesson.number}"
+
+
+def lesson_link(series: list[Lesson], number: str) -> str:
+    """Return a Markdown link to a lesson, or plain text where there is no such lesson yet."""
+    for lesson in series:
+        if lesson.number == number:
+            return f"[lesson {number}](notebooks/{lesson.path.name})"
+    return f"lesson {number}"
+
+
+def contact_strip(name: str, pixels: int = 72, most: int = 12) -> Image.Image:
+    """Return one picture of each class of a data set, side by side."""
+    train = tlkit.load(name).train
+    first = [int(np.flatnonzero(train.labels == label)[0]) for label in np.unique(train.labels)[:most]]
+    pictures = [Image.fromarray(train.images[i]).resize((pixels, pixels), Image.Resampling.LANCZOS) for i in first]
+    strip = Image.new("RGB", (len(first) * pixels, pixels))
+    for i, picture in enumerate(pictures):
+        strip.paste(picture, (i * pixels, 0))
+    return strip
+
+
+def measured(readme: str) -> list[Measured]:
+    """Return the benchmarks' figures that the README shows, each with its sentence.
+
+    >>> measured("Ways, compared\\n(`benchmarks/ways.py`):\\n\\n![A table](benchmarks/ways.png)")[0].text
+    'Ways, compared (`benchmarks/ways.py`):'
+    """
+    pattern = r"(?:^|\n\n)((?:[^\n]+\n)*[^\n]+)\n\n!\[([^\]]+)\]\(benchmarks/(\w+)\.png\)"
+    return [Measured(name, " ".join(text.split()), says) for text, says, name in re.findall(pattern, readme)]
+
+
+def subjects() -> dict[str, list[str]]:
+    """Return the pages of the reference; what is public and on none of them is put on one of its own."""
+    found = {subject: [each for each in modules if find_spec(each)] for subject, modules in SUBJECTS.items()}
+    found = {subject: modules for subject, modules in found.items() if modules}
+    values = [getattr(tlkit, name) for name in tlkit.__all__ if not home(name, found)]
+    more = {"more": sorted({value.__module__ for value in values})} if values else {}
+    return found | more
+
+
+def home(name: str, subjects: dict[str, list[str]]) -> str:
+    """Return under which name the reference explains a public name of `tlkit`, or "".
+
+    >>> home("load", SUBJECTS), home("plots", SUBJECTS)
+    ('tlkit.data.load', 'tlkit.plots')
+    """
+    value = getattr(tlkit, name)
+    if isinstance(value, ModuleType):
+        return value.__name__
+    modules = (module for modules in subjects.values() for module in modules)
+    return next((f"{each}.{name}" for each in modules if getattr(import_module(each), name, None) is value), "")
+
+
+def helps(command: click.Command, name: str, above: click.Context | None = None) -> Iterator[tuple[str, str]]:
+    """Yield each command's name and what `--help` says of it, the groups before what is in them."""
+    context = click.Context(command, info_name=name.split()[-1], parent=above, max_content_width=78)
+    yield name, command.get_help(context)
+    if isinstance(command, click.Group):
+        for below in command.list_commands(context):
+            found = command.get_command(context, below)
+            if found is not None and not found.hidden:
+                yield from helps(found, f"{name} {below}", context)
