@@ -14,8 +14,9 @@ PICTURE = re.compile(rf"^!\[[^\]]*\]\(attachment:{re.escape(FILE)}\)$", flags=re
 SUMMARY = "The answer in one picture. Open it when you have written down your guess."
 
 BLANK = """\
-# Exercise {number}: your work here. Your answer goes into the cell above; then run that one.
-# tlkit.hint("{number}")  # without the first "#" this line tells the first step"""
+# Exercise {number}: your work here. Then remove the "#" before tlkit.check, and run this cell.
+# tlkit.hint("{number}")
+{check}"""
 
 HEAD = '''\
 """{title}
@@ -51,8 +52,9 @@ def student(lesson: Solved) -> nbformat.NotebookNode:
     >>> from tlkit.course.solved import read
     >>> solved = read(lesson("05").path)
     >>> print(student(solved).cells[solved.tasks[1].solution].source)
-    # Exercise 05.2: your work here. Your answer goes into the cell above; then run that one.
-    # tlkit.hint("05.2")  # without the first "#" this line tells the first step
+    # Exercise 05.2: your work here. Then remove the "#" before tlkit.check, and run this cell.
+    # tlkit.hint("05.2")
+    # tlkit.check("05.2", rate, train=lambda rate: with_step(rate)(SEED), large=large)
     """
     notebook = deepcopy(lesson.notebook)
     for cell in notebook.cells:
@@ -60,13 +62,25 @@ def student(lesson: Solved) -> nbformat.NotebookNode:
             cell.outputs, cell.execution_count = [], None
     for task in lesson.tasks:
         cell = notebook.cells[task.solution]
-        cell.source = BLANK.format(number=task.number)
+        check = call(notebook.cells[task.exercise].source, "tlkit.check")
+        cell.source = BLANK.format(number=task.number, check=textwrap.indent(check, "# ")).rstrip()
         cell.metadata = nbformat.NotebookNode(tags=["work"])
     first = notebook.cells[0]
     first.source = PICTURE.sub(
         lambda picture: f"<details>\n<summary>{SUMMARY}</summary>\n\n{picture[0]}\n\n</details>", first.source
     )
     return notebook
+
+
+def call(code: str, function: str) -> str:
+    """Return the first call of a function in some code, as it is written there; `""` if there is none.
+
+    >>> call("a = f(1)\\nif a:\\n    g.h(a, b=2)", "g.h")
+    'g.h(a, b=2)'
+    """
+    calls = (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call))
+    found = (ast.get_source_segment(code, node) for node in calls if ast.unparse(node.func) == function)
+    return next(found, None) or ""
 
 
 def script(lesson: Solved) -> str:
@@ -80,7 +94,8 @@ def script(lesson: Solved) -> str:
         if cell.cell_type == "code":
             parts.append(f"# %%\n{printing(cell)}")
         elif cell.cell_type == "markdown":
-            text = textwrap.indent(cell.source, "# ", predicate=lambda line: True)
+            prose = PICTURE.sub("(The picture is among the figures that this script draws.)", cell.source)
+            text = textwrap.indent(prose, "# ", predicate=lambda line: True)
             parts.append("# %% [markdown]\n" + re.sub(r" +$", "", text, flags=re.M))
     return "\n\n".join([*parts, TAIL])
 

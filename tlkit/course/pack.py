@@ -23,6 +23,7 @@ from tlkit.course.install import this_machine
 from tlkit.course.solved import Solved
 from tlkit.course.wheels import COURSE, collect, installed, oldest_system, source
 from tlkit.errors import OutputError
+from tlkit.quiet import import_keras
 
 ROOM = 0.5  # of the size that is installed, while a pack is made; 0.32 was measured
 
@@ -125,6 +126,7 @@ def fill(
 
 def convert(folder: Path) -> list[str]:
     """Write the pretrained networks that are installed here as Keras models, and return the files' names."""
+    import_keras()
     from tlkit.backbones import get, list_backbones
 
     names = [each.name for each in list_backbones() if each.wheel and each.available]

@@ -1,0 +1,261 @@
+"""One source, three notebooks: what differs between them, and nothing else."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tlkit.course.build import TAG, build, notes, sections, solved_lessons, teacher
+from tlkit.course.copies import SUMMARY, printing, script, student
+from tlkit.course.exercises import Mistake, all_exercises
+from tlkit.course.lessons import lessons
+from tlkit.course.solved import read
+from tlkit.errors import DataError, OutputError, UnknownNameError
+
+PATHS = [each.path for each in lessons()]
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.stem, scope="module")
+def lesson(request):
+    return read(request.param)
+
+
+def code(notebook, without=()):
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return "\n".join(cell.source for cell in cells if not set(without) & set(cell.metadata.get("tags", ())))
+
+
+def undefined(source):
+    ruff = [sys.executable, "-m", "ruff", "check", "--quiet", "--isolated", "--select", "F821", "-"]
+    return subprocess.run(ruff, input=source, capture_output=True, text=True).stdout
+
+
+def test_the_students_copy_differs_from_the_lesson_in_the_blanks_and_the_folded_answer_alone(lesson):
+    copy = student(lesson)
+    blank = {task.solution for task in lesson.tasks}
+    assert len(copy.cells) == len(lesson.notebook.cells)
+    for index, (given, solved) in enumerate(zip(copy.cells, lesson.notebook.cells, strict=True)):
+        assert given.id == solved.id
+        assert (given.source != solved.source) == (index in blank or index == 0)
+        assert (given.metadata != solved.metadata) == (index in blank)
+        assert given.get("attachments") == solved.get("attachments")
+        assert given.cell_type == "markdown" or (given.outputs, given.execution_count) == ([], None)
+    folded = rf"<details>\n<summary>{re.escape(SUMMARY)}</summary>\n\n(!\[.*\]\(.*\))\n\n</details>"
+    assert re.sub(folded, r"\1", copy.cells[0].source) == lesson.notebook.cells[0].source
+    assert copy.metadata == lesson.notebook.metadata
+
+
+def test_the_student_gets_the_task_and_no_line_of_its_solution(lesson):
+    copy = student(lesson)
+    text = "\n".join(cell.source for cell in copy.cells)
+    for task in lesson.tasks:
+        source = copy.cells[task.solution].source
+        assert re.match(rf"# Exercise {task.number}: your work here", source)
+        assert f'tlkit.hint("{task.number}")' in source
+        assert f'tlkit.check("{task.number}", ' in source
+        assert all(line.startswith("# ") for line in source.splitlines())
+        solved = lesson.notebook.cells[task.solution].source.splitlines()
+        elsewhere = code(lesson.notebook, without=["solution"]).splitlines()
+        secret = [line for line in solved if len(line) > 12 and line not in elsewhere]
+        assert secret
+        assert not set(secret) & set(text.splitlines())
+    assert "tlkit.solution(" not in text
+
+
+def test_the_students_code_needs_no_name_that_a_solution_defined(lesson):
+    assert not undefined(code(student(lesson)))
+
+
+def test_the_teachers_copy_is_the_lesson_with_a_plan_and_the_known_mistakes(lesson):
+    mistakes = {name: each.mistakes for name, each in all_exercises().items()}
+    copy = teacher(lesson, mistakes)
+    added = [cell for cell in copy.cells if TAG in cell.metadata.get("tags", ())]
+    assert [cell for cell in copy.cells if cell not in added] == lesson.notebook.cells
+    nbformat.validate(copy)
+    plan, *known = [cell.source for cell in added]
+    for row in sections(lesson):
+        assert f"| {row.title} |" in plan
+    for task, text in zip(lesson.tasks, known, strict=True):
+        assert task.number in text
+        assert all(each.what in text and each.told in text for each in mistakes[task.number])
+
+
+def test_every_lesson_has_talking_points_and_questions_for_the_class(lesson):
+    said = notes(lesson.path.name[:2])
+    assert 3 <= len(said["talking_points"]) <= 5
+    assert len(said["questions"]) == 2
+    assert said["loses_time"]
+    for each in re.findall(r"\b\d\d\.\d\b", str(said)):
+        assert each in [task.number for task in lesson.tasks]
+
+
+def test_the_script_has_the_lessons_code_in_order_and_prints_what_it_shows(lesson):
+    text = script(lesson)
+    compile(text, lesson.path.name, "exec")
+    _, *parts = re.split(r"\n\n(?=# %%)", text)
+    cells = [part.removeprefix("# %%\n") for part in parts if part.startswith("# %%\n")]
+    assert cells[1:-1] == [printing(cell) for cell in lesson.notebook.cells if cell.cell_type == "code"]
+    shown = [
+        cell
+        for cell in lesson.notebook.cells
+        if cell.cell_type == "code" and any(each.output_type == "execute_result" for each in cell.outputs)
+    ]
+    for cell in shown:
+        *before, plain = map(ast.dump, ast.parse(cell.source).body)
+        *same, printed = ast.parse(printing(cell)).body
+        assert list(map(ast.dump, same)) == before
+        assert printed.value.func.id == "print"
+        assert ast.dump(ast.Expr(printed.value.args[0])) == plain
+    assert not undefined(text)
+
+
+def test_minutes_are_summed_by_section(tmp_path):
+    path = shutil.copy(PATHS[5], tmp_path)
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        cell.metadata.pop("seconds", None)
+        if cell.cell_type == "code" and "compiled" in cell.source:
+            cell.metadata.seconds = 30
+    nbformat.write(notebook, path)
+    rows = {row.title: row for row in sections(read(path))}
+    where = [title for title, row in rows.items() if row.running]
+    assert where == ["2. Head first, then the rest", "5. How fast, at which depth?"]
+    assert rows[where[0]].running == 0.5
+    assert [row.title for row in rows.values() if row.practising] == ["Exercises"]
+    after = list(rows.values())
+    assert after[1].start == after[0].reading
+
+
+def test_a_plan_without_measured_seconds_says_so(tmp_path):
+    from tlkit.course.build import plan
+
+    path = shutil.copy(PATHS[0], tmp_path)
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        cell.metadata.pop("seconds", None)
+    nbformat.write(notebook, path)
+    assert "not measured" in plan(read(path))
+    notebook.cells[1].metadata.seconds = 6
+    nbformat.write(notebook, path)
+    assert "not measured" not in plan(read(path))
+
+
+def test_mistakes_of_an_exercise_stand_below_its_solution():
+    lesson = read(PATHS[0])
+    copy = teacher(lesson, {"00.2": [Mistake("the wrong one", "Look again.", lambda answer: True)]})
+    [at] = [i for i, cell in enumerate(copy.cells) if "the wrong one" in cell.source]
+    assert copy.cells[at - 1].source == lesson.notebook.cells[lesson.tasks[1].solution].source
+
+
+def test_build_writes_three_files_a_lesson_and_refuses_to_mix_them_with_others(tmp_path):
+    written = build(tmp_path / "out", ["0", "05"])
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in written] == [
+        "student/00_start_here.ipynb",
+        "teacher/00_start_here.ipynb",
+        "script/00_start_here.py",
+        "student/05_fine_tuning.ipynb",
+        "teacher/05_fine_tuning.ipynb",
+        "script/05_fine_tuning.py",
+    ]
+    assert [each.number for each in lessons(tmp_path / "out" / "teacher")] == ["00", "05"]
+    with pytest.raises(OutputError, match="--overwrite"):
+        build(tmp_path / "out", ["00"])
+    build(tmp_path / "out", ["00"], overwrite=True)
+
+
+def test_a_students_copy_is_no_source(tmp_path):
+    build(tmp_path, ["00"])
+    with pytest.raises(DataError, match="take the solved lesson"):
+        build(tmp_path / "again", place=tmp_path / "student")
+    assert not (tmp_path / "again").exists()
+
+
+def test_an_unknown_lesson_is_named(tmp_path):
+    with pytest.raises(UnknownNameError, match="no lesson named '77'"):
+        build(tmp_path, ["77"])
+    with pytest.raises(DataError, match="has no lesson"):
+        solved_lessons(place=tmp_path)
+
+
+def edited(tmp_path, edit):
+    """Edit a copy of lesson 05, cells by id, and read it."""
+    content = json.loads(PATHS[5].read_text("utf-8"))
+    cells = {cell["id"]: cell for cell in content["cells"]}
+    edit(content, cells)
+    path = tmp_path / PATHS[5].name
+    path.write_text(json.dumps(content), "utf-8")
+    return read(path)
+
+
+def untag(cell):
+    cell["metadata"]["tags"] = []
+
+
+@pytest.mark.parametrize(
+    ("edit", "cell", "says"),
+    [
+        (
+            lambda content, cells: content["cells"].remove(cells["05-27"]),
+            "05-28",
+            "stands before this solution",
+        ),
+        (
+            lambda content, cells: content["cells"].remove(cells["05-28"]),
+            "05-27",
+            "no cell tagged 'solution'",
+        ),
+        (lambda content, cells: content["cells"].remove(cells["05-26"]), "05-27", "has no number"),
+        (lambda content, cells: untag(cells["05-27"]), "05-27", "tag it 'exercise'"),
+        (lambda content, cells: cells["05-26"].update(source="**5 (recall).** How many?"), "05-27", "number"),
+        (lambda content, cells: cells["05-26"].update(source="**6.1 (recall).**"), "05-26", "lesson 05"),
+        (lambda content, cells: cells["05-29"].update(source="**5.1 (again).**"), "05-29", "taken already"),
+        (lambda content, cells: cells["05-27"].update(source='tlkit.check("05.3", 1)'), "05-27", "'05.3'"),
+        (lambda content, cells: cells["05-29"]["metadata"].update(tags=["exercise"]), "05-29", "is text"),
+        (lambda content, cells: content["cells"].append(cells["05-09"]), "05-09", "same id"),
+        (lambda content, cells: cells["05-09"].update(source="x = 1\n%matplotlib inline"), "05-09", "line 2"),
+        (lambda content, cells: cells["05-09"].pop("outputs"), "05-09", "'outputs'"),
+    ],
+)
+def test_an_edited_notebook_is_refused_and_the_cell_is_named(tmp_path, edit, cell, says):
+    with pytest.raises(DataError, match=rf"05_fine_tuning.ipynb, cell \d+ of \d+ \(id '{cell}', ") as error:
+        edited(tmp_path, edit)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda content, cells: untag(cells["05-02"]), "has 0 cells tagged 'parameters'"),
+        (lambda content, cells: cells["05-03"].pop("id"), "cell 4 of 38: it has no id"),
+        (lambda content, cells: content.update(nbformat=3), "no notebook of version 4"),
+        (lambda content, cells: content.update(cells={}), "no notebook of version 4"),
+        (lambda content, cells: content.update(metadata=1), "no valid notebook"),
+    ],
+)
+def test_what_is_wrong_with_the_whole_file_is_said(tmp_path, edit, says):
+    with pytest.raises(DataError, match=says):
+        edited(tmp_path, edit)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"cells": '])
+def test_a_broken_file_is_no_notebook(tmp_path, content):
+    path = tmp_path / "05_fine_tuning.ipynb"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="no notebook"):
+        read(path)
+
+
+def test_the_students_copy_of_lesson_00_runs_untouched(tmp_path, monkeypatch):
+    """With strict checks: what nobody attempted is not wrong."""
+    monkeypatch.setenv("TLKIT_STRICT", "1")
+    monkeypatch.setenv("TLKIT_PROGRESS", str(tmp_path))
+    notebook = student(read(PATHS[0]))
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    said = "\n".join(str(cell.get("outputs")) for cell in notebook.cells)
+    assert said.count("not attempted") >= 3
