@@ -9,8 +9,10 @@ import sys
 
 import nbformat
 import pytest
+from click.testing import CliRunner
 from nbclient import NotebookClient
 
+from tlkit.cli.course import course
 from tlkit.course.build import TAG, build, notes, sections, solved_lessons, teacher
 from tlkit.course.copies import SUMMARY, printing, script, student
 from tlkit.course.exercises import Mistake, all_exercises
@@ -167,6 +169,22 @@ def test_build_writes_three_files_a_lesson_and_refuses_to_mix_them_with_others(t
     with pytest.raises(OutputError, match="--overwrite"):
         build(tmp_path / "out", ["00"])
     build(tmp_path / "out", ["00"], overwrite=True)
+
+
+def test_the_command_names_the_folders_and_the_cell_that_was_edited(tmp_path):
+    (tmp_path / "mine").mkdir()
+    path = shutil.copy(PATHS[0], tmp_path / "mine")
+    options = ["build", "--notebooks", str(tmp_path / "mine"), "--out"]
+    done = CliRunner().invoke(course, [*options, str(tmp_path / "out")])
+    assert done.exit_code == 0
+    assert done.output.startswith(f"3 files: {tmp_path / 'out' / 'student'}, ")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[4].source += "\n!pip list"
+    nbformat.write(notebook, path)
+    done = CliRunner().invoke(course, [*options, str(tmp_path / "again")])
+    assert isinstance(done.exception, DataError)
+    assert f"cell 5 of {len(notebook.cells)} (id '{notebook.cells[4].id}', " in str(done.exception)
+    assert not (tmp_path / "again").exists()
 
 
 def test_a_students_copy_is_no_source(tmp_path):

