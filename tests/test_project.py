@@ -21,7 +21,7 @@ def requirements():
 def test_environment_yml_has_the_requirements_of_pyproject():
     text = (ROOT / "environment.yml").read_text()
     listed = re.findall(r"^      - (.+)$", text, flags=re.M)
-    assert sorted(listed) == sorted(requirements())
+    assert sorted(listed) == sorted([*requirements(), "-e ."])
     assert f"python{PROJECT['requires-python']}" in text
 
 
