@@ -74,7 +74,7 @@ def pack(
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".packing-") as temporary:
             folder = Path(temporary)
             about = fill(folder, lessons, versions, wheels=wheels, progress=progress)
-            about["installed_megabytes"] = round(1.2 * size / 1e6)  # 1.18 was measured: Python compiles it, too
+            about["installed_megabytes"] = round(1.2 * size / 1e6)  # 1.18 was measured
             explain(folder, out.stem, about)
             with atomic(out) as path:
                 compress(folder, path, out.stem, progress)
