@@ -21,14 +21,17 @@ def build(pages: Path, site: Path) -> int:
     for folder in (pages, site):
         shutil.rmtree(folder, ignore_errors=True)
     lay_out(pages)
-    doctrees = str(pages.parent / "doctrees")
-    return sphinx(["-q", "-E", "-W", "--keep-going", "-c", str(HERE), "-d", doctrees, str(pages), str(site)])
+    strict = ["-q", "-E", "-W", "--keep-going"]
+    places = ["-c", str(HERE), "-d", str(pages.parent / "doctrees"), "-D", f"html_favicon={pages / 'icon.png'}"]
+    return sphinx([*strict, *places, str(pages), str(site)])
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=HERE.parent / "build" / "site", help="default: build/site")
-    out = parser.parse_args().out
+    parser.add_argument(
+        "--out", type=Path, default=HERE.parent / "build" / "site", help="default: build/site"
+    )
+    out = parser.parse_args().out.resolve()
     code = build(out.parent / "pages", out)
     if code == 0:
         print(f"The site is in {out / 'index.html'}")

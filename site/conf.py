@@ -22,7 +22,6 @@ extensions = [
     "sphinx_design",
     "docstrings",
     "mathml",
-    "accessible",
 ]
 default_role = "py:obj"  # `name` in a docstring is code, and a link where the name has a page
 suppress_warnings = ["ref.python"]  # such a name may have several
@@ -32,14 +31,16 @@ nb_execution_mode = "off"
 nb_custom_formats = {".ipynb": "lesson_pages.read"}
 nb_ipywidgets_js = {}  # they would come from another server, as MathJax would
 html_math_renderer = "mathml"
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+add_module_names = False
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}
 autodoc_inherit_docstrings = False  # what Keras and scikit-learn say of their methods stands on their pages
-python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
@@ -47,13 +48,18 @@ html_theme = "sphinx_book_theme"
 html_title = "tlkit"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system
+html_use_index = html_domain_indices = False  # the search finds names
 html_copy_source = True  # the download of a lesson
 html_theme_options = {
     "repository_url": REPOSITORY,
     "repository_branch": "main",
     "use_repository_button": True,
-    "launch_buttons": {"colab_url": "https://colab.research.google.com", "binderhub_url": "https://mybinder.org"},
-    "home_page_in_toc": True,
+    "launch_buttons": {
+        "colab_url": "https://colab.research.google.com",
+        "binderhub_url": "https://mybinder.org",
+    },
+    "navbar_persistent": [],  # the search is in the sidebar
     "show_toc_level": 2,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",

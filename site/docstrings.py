@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.util.inspect import signature, stringify_signature
 
 CODE = re.compile(r"(``.+?``|`[^`]+`)")
 NAME = re.compile(r"`[\w.]+`")
@@ -38,7 +39,15 @@ def process(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: 
     lines[:] = readable(lines)
 
 
+def shown(app: Sphinx, what: str, name: str, thing: Any, options: Any, given: str, returned: str) -> Any:
+    """Return the signature of a class of Keras: its own, where Keras puts (*args, **kwargs) before it."""
+    if what == "class" and given == "(*args, **kwargs)":
+        return stringify_signature(signature(thing.__init__, bound_method=True)), returned
+    return None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect before napoleon, whose priority is 500."""
     app.connect("autodoc-process-docstring", process, priority=400)
+    app.connect("autodoc-process-signature", shown)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

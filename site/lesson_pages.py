@@ -9,22 +9,25 @@ from tlkit.course.lessons import lessons
 
 
 def read(text: str) -> nbformat.NotebookNode:
-    """Return a notebook as myst-nb shall show it; the file itself, which can be downloaded, stays as it is."""
+    """Return a notebook as myst-nb shall show it; the file itself, to be downloaded, stays as it is."""
     notebook = nbformat.reads(text, as_version=4)
     titles = {lesson.path.stem for lesson in lessons()}
     number = notebook.cells[0].source.removeprefix("# ")[:2]
     # sphinx knows no attachments; the same picture is on the card of the lesson
-    notebook.cells[0].source = notebook.cells[0].source.replace(f"attachment:{FILE}", f"../pictures/{number}.png")
+    notebook.cells[0].source = notebook.cells[0].source.replace(
+        f"attachment:{FILE}", f"../pictures/{number}.png"
+    )
     for cell, following in zip(notebook.cells, [*notebook.cells[1:], None], strict=True):
         tags = cell.metadata.setdefault("tags", [])
         if cell.cell_type == "markdown":
             cell.source = linked(cell.source, titles)
             continue
-        shown = cell.metadata.setdefault("mystnb", {})
-        shown["image"] = {"alt": caption(following) or f"Figure of the cell that begins: {cell.source[:60]}"}
+        described = caption(following) or f"Figure of the cell that begins: {cell.source[:60]}"
+        shown = {**cell.metadata.get("mystnb", {}), "image": {"alt": described}}
         if "solution" in tags:
             tags.append("hide-cell")
             shown |= {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+        cell.metadata["mystnb"] = nbformat.from_dict(shown)
     return notebook
 
 
@@ -42,12 +45,12 @@ def caption(cell: nbformat.NotebookNode | None) -> str:
 def linked(source: str, titles: set[str]) -> str:
     """Return Markdown in which the names of lessons lead to them.
 
-    >>> linked("First `04_feature_extraction`.", {"04_feature_extraction"})
-    'First [04 feature extraction](04_feature_extraction.ipynb).'
+    >>> linked("First `04_overfitting`, then 05_other.", {"04_overfitting"})
+    'First [04 overfitting](04_overfitting.ipynb), then 05_other.'
     """
 
     def link(found: re.Match[str]) -> str:
-        name = found[1]
+        name = found[2]
         return f"[{name.replace('_', ' ')}]({name}.ipynb)" if name in titles else found[0]
 
-    return re.sub(r"`?\b(\d\d_[a-z_]+)\b`?(?!\.)", link, source)
+    return re.sub(r"(`|\b)(\d\d_[a-z_]+)\1(?!\.ipynb)", link, source)

@@ -1,7 +1,7 @@
 """Lay out the pages of the site: what is written in site/pages, and what the project says of itself.
 
-Nothing here is typed twice: the lessons, the data sets' cards, the figures of the benchmarks, the public names
-and the commands come from where they live.
+Nothing here is typed twice: the lessons, the data sets' cards, the figures of the benchmarks, the public
+names and the commands come from where they live.
 """
 
 import base64
@@ -17,7 +17,7 @@ from types import ModuleType
 import click
 import jinja2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import tlkit
 from tlkit.cli import cli as commands
@@ -65,8 +65,10 @@ class Measured:
 
     @property
     def title(self) -> str:
-        """Such as "Domain adaptation"."""
-        return self.name.replace("_", " ").capitalize()
+        """Its subject, such as "Domain adaptation"."""
+        start = self.name.replace("_", "-")
+        subject = next((each for each in SUBJECTS if slug(each).startswith(start)), start)
+        return subject[0].upper() + subject[1:]
 
 
 def lay_out(pages: Path) -> None:
@@ -78,7 +80,10 @@ def lay_out(pages: Path) -> None:
         (pages / "pictures" / f"{lesson.number}.png").write_bytes(answer(lesson))
     cards = tlkit.list_datasets()
     for card in cards:
-        contact_strip(card.name).save(pages / "pictures" / f"{card.name.replace('/', '-')}.png", optimize=True)
+        contact_strip(card.name).save(
+            pages / "pictures" / f"{card.name.replace('/', '-')}.png", optimize=True
+        )
+    icon().save(pages / "icon.png", optimize=True)
     given = {
         "series": series,
         "answers": {lesson.number: says(lesson) for lesson in series},
@@ -86,7 +91,7 @@ def lay_out(pages: Path) -> None:
         "cards": cards,
         "measured": measured((ROOT / "README.md").read_text("utf-8")),
         "subjects": (by_subject := subjects()),
-        "names": {name: home(name, by_subject) for name in tlkit.__all__},
+        "names": {name: (home(name, by_subject), summary(name)) for name in tlkit.__all__},
         "helps": dict(helps(commands, "tlkit")),
     }
     environment = jinja2.Environment(
@@ -139,11 +144,23 @@ def contact_strip(name: str, pixels: int = 72, most: int = 12) -> Image.Image:
     """Return one picture of each class of a data set, side by side."""
     train = tlkit.load(name).train
     first = [int(np.flatnonzero(train.labels == label)[0]) for label in np.unique(train.labels)[:most]]
-    pictures = [Image.fromarray(train.images[i]).resize((pixels, pixels), Image.Resampling.LANCZOS) for i in first]
+    pictures = [
+        Image.fromarray(train.images[i]).resize((pixels, pixels), Image.Resampling.LANCZOS) for i in first
+    ]
     strip = Image.new("RGB", (len(first) * pixels, pixels))
     for i, picture in enumerate(pictures):
         strip.paste(picture, (i * pixels, 0))
     return strip
+
+
+def icon(pixels: int = 64) -> Image.Image:
+    """Return the picture of the browser's tab: what one network knows, within another."""
+    picture = Image.new("RGBA", (pixels, pixels))
+    draw, edge = ImageDraw.Draw(picture), pixels // 16
+    draw.rounded_rectangle((0, 0, pixels - 1, pixels - 1), radius=pixels // 5, fill="#0072B2")
+    draw.ellipse((3 * edge, 3 * edge, 13 * edge, 13 * edge), fill="white")
+    draw.ellipse((6 * edge, 6 * edge, 10 * edge, 10 * edge), fill="#E69F00")
+    return picture
 
 
 def measured(readme: str) -> list[Measured]:
@@ -175,7 +192,18 @@ def home(name: str, subjects: dict[str, list[str]]) -> str:
     if isinstance(value, ModuleType):
         return value.__name__
     modules = (module for modules in subjects.values() for module in modules)
-    return next((f"{each}.{name}" for each in modules if getattr(import_module(each), name, None) is value), "")
+    return next(
+        (f"{each}.{name}" for each in modules if getattr(import_module(each), name, None) is value), ""
+    )
+
+
+def summary(name: str) -> str:
+    """Return the first sentence that a public name of `tlkit` says of itself, on one line.
+
+    >>> summary("list_datasets")
+    'Return the cards of the data sets that work offline.'
+    """
+    return " ".join((getattr(tlkit, name).__doc__ or "").strip().split("\n\n")[0].split())
 
 
 def helps(command: click.Command, name: str, above: click.Context | None = None) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,143 @@
+"""What is laid out for the site before sphinx reads it."""
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import tlkit
+from tlkit.course.lessons import lessons
+
+pytest.importorskip("sphinx", reason='the site needs pip install "tlkit[site]"')
+pytest.importorskip("latex2mathml", reason='the site needs pip install "tlkit[site]"')
+
+import lesson_pages
+import mathml
+import sources
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site") / "pages"
+    sources.lay_out(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["docstrings", "lesson_pages", "mathml", "sources"])
+def test_examples_in_docstrings_hold(name):
+    found = doctest.testmod(
+        importlib.import_module(name), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    )
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+def test_the_landing_page_has_a_card_with_a_picture_for_each_lesson(pages):
+    index = (pages / "index.md").read_text("utf-8")
+    for lesson in lessons():
+        assert f":link: notebooks/{lesson.path.stem}\n" in index
+        assert lesson.question in index
+        assert (pages / "pictures" / f"{lesson.number}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"{lesson.number} · {lesson.topic} <notebooks/{lesson.path.stem}>" in index
+    assert index.count(":img-alt: ") == len(lessons())
+
+
+def test_lessons_to_download_are_the_files_of_the_project(pages):
+    for lesson in lessons():
+        assert (pages / "notebooks" / lesson.path.name).read_bytes() == lesson.path.read_bytes()
+
+
+def test_every_data_set_has_a_card_with_its_licence_and_a_picture(pages):
+    text = (pages / "data.md").read_text("utf-8")
+    for card in tlkit.list_datasets():
+        assert card.licence in text
+        assert card.checksum in text
+        picture = f"pictures/{card.name.replace('/', '-')}.png"
+        assert picture in text
+        assert (pages / picture).stat().st_size > 500
+
+
+def test_every_public_name_has_a_page_of_the_reference(pages):
+    reference = "\n".join(path.read_text("utf-8") for path in (pages / "api").glob("*.rst"))
+    places = re.findall(r"automodule:: (\S+)", reference)
+    assert len(places) == len(set(places))
+    for name in tlkit.__all__:
+        home = sources.home(name, sources.subjects())
+        assert home, name
+        assert home in ("tlkit.techniques", "tlkit.challenges") or any(
+            home == place or home.startswith(place + ".") for place in places
+        ), name
+
+
+def test_every_figure_of_the_readme_is_among_what_we_measured(pages):
+    text = (pages / "measured.md").read_text("utf-8")
+    names = re.findall(r"\(benchmarks/(\w+)\.png\)", (ROOT / "README.md").read_text("utf-8"))
+    assert len(names) >= 5
+    for name in names:
+        assert f"(pictures/{name}.png)" in text
+        assert (pages / "pictures" / f"{name}.png").exists()
+
+
+def test_every_command_is_explained(pages):
+    text = (pages / "commands.md").read_text("utf-8")
+    for command in ("tlkit", "tlkit train", "tlkit study dataset-size"):
+        assert f"\n## {command}\n" in text
+
+
+def test_the_decision_page_names_commands_and_lessons_that_exist(pages):
+    text = (pages / "choose.md").read_text("utf-8")
+    helps = (pages / "commands.md").read_text("utf-8")
+    commands = set(re.findall(r"`tlkit ([a-z]+(?: dataset-size)?)", text)) - {"recipe"}
+    assert len(commands) >= 5
+    for command in commands:
+        assert f"\n## tlkit {command}\n" in helps
+    for option in set(re.findall(r"--[a-z]+", text)):
+        assert option in helps
+    linked = set(re.findall(r"\(notebooks/(\d\d)_", text))
+    assert linked >= {lesson.number for lesson in lessons()} - {"12"}
+
+
+def test_the_glossary_sends_each_term_to_a_lesson_that_speaks_of_it(pages):
+    text = (pages / "glossary.md").read_text("utf-8")
+    entries = re.findall(r"^(\S.+)\n  ((?:.+\n)+?)(?=\n|```)", text, flags=re.M)
+    assert len(entries) >= 60
+    said = {each.number: f"{each.topic} {lesson_text(each)}".lower() for each in lessons()}
+    for term, meaning in entries:
+        numbers = re.findall(r"lesson (\d\d)", meaning)
+        assert numbers, term
+        for number in set(numbers) & set(said):
+            for word in re.findall(r"\w+", term.lower()):
+                assert word[:6] in said[number], (term, number)
+
+
+def lesson_text(lesson):
+    return " ".join(cell.source for cell in lesson.notebook.cells)
+
+
+def test_a_solution_is_folded_and_a_figure_is_described_by_its_caption():
+    new = nbformat.v4
+    figure = new.new_output("display_data", {"image/png": "iVBORw0KGgo="})
+    cells = [
+        new.new_markdown_cell("# 05 · Which?\n\n![answer](attachment:answer.png)\n\nFirst `00_start_here`."),
+        new.new_code_cell("plot()", outputs=[figure]),
+        new.new_markdown_cell("*Accuracy over `n`:\nmore is better.*\n\n**How to read it.** ..."),
+        new.new_code_cell("x = 3", metadata={"tags": ["solution"]}),
+    ]
+    shown = lesson_pages.read(nbformat.writes(new.new_notebook(cells=cells))).cells
+    assert "(../pictures/05.png)" in shown[0].source
+    assert "[00 start here](00_start_here.ipynb)" in shown[0].source
+    assert shown[1].metadata.mystnb.image.alt == "Accuracy over n: more is better."
+    assert "hide-cell" not in shown[1].metadata.tags
+    assert "hide-cell" in shown[3].metadata.tags
+    assert shown[3].metadata.mystnb.code_prompt_show == "Show the solution"
+
+
+def test_a_formula_needs_no_script_and_keeps_its_text():
+    written = mathml.mathml(r'a < b \& "c"', "inline")
+    assert written.startswith("<math ")
+    assert 'alttext="a &lt; b' in written
