@@ -1,4 +1,4 @@
-"""Scripts as a reader uses them: printed, their constants edited, and run."""
+"""Scripts as a reader uses them: their constants edited by hand, and run."""
 
 import ast
 import runpy
@@ -12,42 +12,59 @@ from tlkit.recipes import find
 SIZE = 32
 CLASSES = ("0", "1", "7")
 TINY = {
-    "BACKBONE": "lambda **options: keras.applications.MobileNet(alpha=0.25, **options)",
+    "BACKBONE": "keras.applications.Tiny",
     "PREPROCESS": "keras.applications.mobilenet.preprocess_input",
     "IMAGE_SIZE": SIZE,
 }
 
 
-def tiny(weights=None):
-    """The network of `TINY`."""
+def tiny(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3), pooling="avg", momentum=0.99):
+    """A network of three blocks that is called as those of `keras.applications`."""
     import keras
 
-    return keras.applications.MobileNet(
-        alpha=0.25, include_top=False, weights=weights, input_shape=(SIZE, SIZE, 3), pooling="avg"
-    )
+    blocks = [
+        layer
+        for i, width in enumerate((16, 32, 64))
+        for layer in (
+            keras.layers.Conv2D(width, 3, 2, "same", use_bias=False, name=f"conv_{i}"),
+            keras.layers.BatchNormalization(momentum=momentum, name=f"bn_{i}"),
+            keras.layers.ReLU(name=f"relu_{i}"),
+        )
+    ]
+    images = x = keras.Input(input_shape, name="tiny_input")
+    for layer in (*blocks, keras.layers.GlobalAveragePooling2D(name="pool")):
+        x = layer(x)
+    model = keras.Model(images, x, name="tiny")
+    if weights is not None:
+        model.load_weights(weights)
+    return model
 
 
 def edit(text, constants):
-    """Replace the values of constants at the top of a script, as a reader does by hand."""
-    lines = text.splitlines(keepends=True)
+    """Replace the values of constants at the top of a script."""
+    lines, left = text.splitlines(keepends=True), dict(constants)
     for node in reversed(ast.parse(text).body):
         if isinstance(node, ast.Assign | ast.AnnAssign):
-            name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
-            if name in constants:
-                lines[node.lineno - 1 : node.end_lineno] = [f"{name} = {constants.pop(name)}\n"]
-    assert not constants, f"the script has no {', '.join(constants)}"
+            name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target).strip("()")
+            if name in left:
+                lines[node.lineno - 1 : node.end_lineno] = [f"{name} = {left.pop(name)}\n"]
+    assert not left, f"the script has no {', '.join(left)}"
     return "".join(lines)
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run a recipe in a folder of its own, with these constants, as `python NAME.py` does."""
+    """Run a recipe on the tiny network in a folder of its own, with these constants; return the folder."""
+    import keras
+
+    monkeypatch.setattr(keras.applications, "Tiny", tiny, raising=False)
+    monkeypatch.chdir(tmp_path)
 
     def script(name, **constants):
-        monkeypatch.chdir(tmp_path)
         path = tmp_path / f"{name}.py"
         path.write_text(edit(find(name).text, constants), "utf-8")
-        return runpy.run_path(str(path), run_name="__main__")
+        runpy.run_path(str(path), run_name="__main__")
+        return tmp_path
 
     return script
 
@@ -63,19 +80,24 @@ def digits_of_three():
 
 
 @pytest.fixture(scope="session")
-def folder(digits_of_three, tmp_path_factory):
-    """The digits as a folder, one sub-folder a class."""
-    return written(tmp_path_factory.mktemp("digits"), *digits_of_three)
+def faded(digits_of_three):
+    """The same digits as another kind of images: grey on white."""
+    return 255 - digits_of_three[0] // 2
 
 
 @pytest.fixture(scope="session")
-def inverted(digits_of_three, tmp_path_factory):
-    """The digits as another kind of images: black on white."""
-    images, labels = digits_of_three
-    return written(tmp_path_factory.mktemp("inverted"), 255 - images, labels)
+def folder(digits_of_three, tmp_path_factory):
+    """The digits as a folder, one sub-folder a class."""
+    return _written(tmp_path_factory.mktemp("digits"), *digits_of_three)
 
 
-def written(root, images, labels):
+@pytest.fixture(scope="session")
+def faded_folder(faded, digits_of_three, tmp_path_factory):
+    """The faded digits as a folder."""
+    return _written(tmp_path_factory.mktemp("faded"), faded, digits_of_three[1])
+
+
+def _written(root, images, labels):
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         path = root / CLASSES[label] / f"{i:03}.png"
         path.parent.mkdir(exist_ok=True)
@@ -90,15 +112,12 @@ def weights(digits_of_three, tmp_path_factory):
 
     keras.utils.set_random_seed(0)
     images, labels = digits_of_three
-    backbone = tiny()
-    for layer in backbone.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.8  # few steps must do
+    backbone = tiny(momentum=0.8)  # few steps must do
     model = keras.Sequential(
         [keras.layers.Rescaling(1 / 127.5, -1), backbone, keras.layers.Dense(3, activation="softmax")]
     )
-    model.compile(keras.optimizers.Adam(3e-3), loss="sparse_categorical_crossentropy")
-    model.fit(images, labels, epochs=6, verbose=0)
+    model.compile(keras.optimizers.Adam(3e-3), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(images, labels, epochs=5, verbose=0)
     path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
     backbone.save_weights(path)
     return path

@@ -64,8 +64,10 @@ def main() -> None:
 
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")  # raw pixels, 0 to 255
     backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
-    # training=False: BatchNormalization goes on with the statistics of before, the same for both domains
-    features = backbone(PREPROCESS(images), training=False)
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False  # goes on with the statistics of before, the same for both domains
+    features = backbone(PREPROCESS(images))
     encoder = keras.Model(images, keras.layers.Dense(256, activation="relu")(features))
     head = keras.layers.Dense(len(train.class_names), activation="softmax", name="head")
 

@@ -60,8 +60,7 @@ def main() -> None:
     )
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")  # raw pixels, 0 to 255
     backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
-    # training=False: BatchNormalization goes on with the statistics of the many images of before
-    features = keras.layers.Dropout(0.2)(backbone(PREPROCESS(images), training=False))
+    features = keras.layers.Dropout(0.2)(backbone(PREPROCESS(images)))
     outputs = keras.layers.Dense(len(train.class_names), activation="softmax", name="head")(features)
     model = keras.Model(images, outputs)
     judged: dict[str, Any] = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
@@ -71,6 +70,9 @@ def main() -> None:
     model.fit(train, validation_data=validation, epochs=HEAD_EPOCHS, verbose=2)
 
     backbone.trainable = True
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False  # goes on with the statistics of the many images of before
     model.compile(ScaledAdam(LEARNING_RATE, depth_shares(backbone, STAGES, DECAY)), **judged)
     stop = keras.callbacks.EarlyStopping("val_loss", patience=5, restore_best_weights=True)
     model.fit(train, validation_data=validation, epochs=EPOCHS, callbacks=[stop], verbose=2)

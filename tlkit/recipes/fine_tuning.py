@@ -1,4 +1,4 @@
-"""Fine-tuning: train a new head, then the top of the network with it in small steps.
+"""Fine-tuning: train a new head, then the network's top with it in small steps.
 
 The head comes first: while it is random, its large gradients would destroy good features.
 
@@ -32,17 +32,22 @@ def build(classes: int) -> tuple[keras.Model, keras.Model]:
         x = keras.layers.RandomFlip(FLIP)(x)
     x = keras.layers.RandomRotation(0.03)(x)
     backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
-    # training=False: BatchNormalization goes on with the statistics of the many images of before
-    features = keras.layers.Dropout(0.2)(backbone(PREPROCESS(x), training=False))
+    features = keras.layers.Dropout(0.2)(backbone(PREPROCESS(x)))
     outputs = keras.layers.Dense(classes, activation="softmax", name="head")(features)
     return keras.Model(images, outputs), backbone
 
 
 def unfreeze(backbone: keras.Model, share: float) -> None:
-    """Let the top share of the layers learn, 0 to 1."""
+    """Let the top share of the layers learn, 0 to 1, but for BatchNormalization.
+
+    Frozen, it goes on with the statistics of the many images of before. Calling the backbone with
+    `training=False` would not do that: in Keras 3 the `training=True` of `fit` overrules it.
+    """
     backbone.trainable = True
-    for layer in backbone.layers[: round(len(backbone.layers) * (1 - share))]:
-        layer.trainable = False
+    first = round(len(backbone.layers) * (1 - share))
+    for position, layer in enumerate(backbone.layers):
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = position >= first and not is_norm
 
 
 def train_on(model: keras.Model, train: Any, validation: Any, rate: float, epochs: int) -> None:

@@ -28,7 +28,7 @@ def build_extractor() -> keras.Model:
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")
     backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
     backbone.trainable = False
-    return keras.Model(images, backbone(PREPROCESS(images), training=False))
+    return keras.Model(images, backbone(PREPROCESS(images)))
 
 
 def extract(extractor: keras.Model, dataset: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -73,7 +73,7 @@ def main() -> None:
     for name, (network, preprocess, weights) in CANDIDATES.items():
         pixels = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
         backbone = network(include_top=False, weights=weights, input_shape=pixels.shape[1:], pooling="avg")
-        extractor = keras.Model(pixels, backbone(preprocess(pixels), training=False))
+        extractor = keras.Model(pixels, backbone(preprocess(pixels)))
         scores[name] = logme(extractor.predict(images, BATCH_SIZE, verbose=0), labels)
         keras.backend.clear_session()  # the next network needs the memory
     print(f"LogME on {len(images)} images, higher is better")

@@ -71,8 +71,10 @@ def main() -> None:
     train, validation, class_names = read()
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")  # raw pixels, 0 to 255
     backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
-    # training=False: BatchNormalization goes on with the statistics of the many images of before
-    features = keras.layers.Dropout(0.2)(backbone(PREPROCESS(images), training=False))
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False  # goes on with the statistics of the many images of before
+    features = keras.layers.Dropout(0.2)(backbone(PREPROCESS(images)))
     heads = {
         task: keras.layers.Dense(len(names), activation="softmax", name=f"head_{i}")(features)
         for i, (task, names) in enumerate(class_names.items())
