@@ -1,0 +1,102 @@
+"""What the recipes compute is what tlkit computes."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tlkit.challenges.model_selection import logme
+from tlkit.recipes import coral, dann, discriminative_rates, multi_task, self_supervised
+from tlkit.recipes import logme as logme_recipe
+from tlkit.techniques.domain_adaptation import divergence
+from tlkit.techniques.fine_tuning import DiscriminativeAdam
+from tlkit.techniques.multi_task import Classification
+from tlkit.techniques.self_supervised import losses
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_coral_is_the_distance_of_the_covariances(rng):
+    source = rng.normal(size=(12, 5)).astype("float32")
+    target = rng.normal(1, 3, size=(9, 5)).astype("float32")
+    assert float(coral.coral(source, target)) == pytest.approx(float(divergence.coral(source, target)), 1e-5)
+    assert float(coral.coral(source, source)) == 0
+
+
+def test_dann_passes_features_on_and_turns_their_gradient_round():
+    inputs = keras.Input((2,))
+    weights = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    reverse = dann.ReverseGradient()
+    model = keras.Model(inputs, reverse(weights(inputs)))
+    reverse.strength.assign(0.3)
+    x = np.array([[1.0, 2.0]], "float32")
+    assert float(model(x)[0, 0]) == pytest.approx(3.0)
+    model.compile(keras.optimizers.SGD(0.1), loss=lambda y, out: ops.mean(out))
+    model.train_on_batch(x, np.zeros((1, 1)))
+    # gradient descent on the output would take 0.1 * x off
+    assert np.ravel(weights.kernel) == pytest.approx([1 + 0.1 * 0.3 * 1, 1 + 0.1 * 0.3 * 2], abs=1e-6)
+
+
+def test_nt_xent_is_that_of_simclr(rng):
+    first, second = rng.normal(size=(2, 6, 4)).astype("float32")
+    ours = float(losses.nt_xent(first, second, 0.5))
+    assert float(self_supervised.nt_xent(np.concatenate([first, second]), 0.5)) == pytest.approx(ours, 1e-5)
+
+
+@pytest.mark.parametrize("width", [4, 30, 90])
+def test_logme_is_the_evidence_at_its_maximum(rng, width):
+    labels = rng.integers(0, 3, 60)
+    features = 7 * rng.normal(size=(60, width))
+    features[:, :3] += np.eye(3)[labels] * 5
+    assert logme_recipe.logme(features, labels) == pytest.approx(logme(features, labels), abs=1e-5)
+
+
+def test_logme_takes_features_that_never_fire(rng):
+    labels, features = np.arange(40) % 2, np.maximum(rng.normal(size=(40, 6)), 0)
+    features[:, :2] = 0
+    assert logme_recipe.logme(features, labels) == pytest.approx(logme(features, labels), abs=1e-5)
+
+
+def moved(optimizer, shares):
+    """How far two variables move in three steps with the same gradients."""
+    variables = [keras.Variable(np.zeros(3, "float32"), name=name) for name in ("low", "high")]
+    optimizer = optimizer({variables[0].path: shares[0], variables[1].path: shares[1]})
+    for step in range(3):
+        gradients = [ops.convert_to_tensor([1.0, -0.1 * step, 5.0])] * 2
+        optimizer.apply(gradients, variables)
+    return [np.array(each) for each in variables]
+
+
+def test_the_step_of_a_stage_is_scaled_and_not_its_gradient():
+    low, high = moved(lambda shares: discriminative_rates.ScaledAdam(0.01, shares), (0.25, 1.0))
+    assert low == pytest.approx(0.25 * high, abs=1e-7)
+    reference = moved(lambda shares: DiscriminativeAdam(0.01, scales=shares), (0.25, 1.0))
+    assert [low, high] == pytest.approx(np.array(reference), abs=1e-6)
+
+
+def test_stages_take_smaller_steps_the_lower_they_lie():
+    layers = [keras.layers.Dense(2, name=f"dense_{i}") for i in range(4)]
+    model = keras.Sequential([keras.Input((2,)), *layers])
+    shares = discriminative_rates.depth_shares(model, stages=2, decay=0.4)
+    by_layer = [shares[layer.kernel.path] for layer in layers]
+    assert by_layer == pytest.approx([0.16, 0.16, 0.4, 0.4])
+
+
+def test_a_missing_label_counts_nothing(tmp_path, monkeypatch, rng):
+    table = tmp_path / "labels.csv"
+    table.write_text("file,form,colour\na.png,round,red\nb.png,,blue\nd.png,edgy,red\n", "utf-8")
+    monkeypatch.setattr(multi_task, "LABELS", table)
+    class_names, labels = multi_task.read_labels(["a.png", "b.png", "c.png", "d.png"])
+    assert class_names == {"form": ["edgy", "round"], "colour": ["blue", "red"]}
+    assert {task: y.tolist() for task, y in labels.items()} == {
+        "form": [1, -1, -1, 0],
+        "colour": [1, 0, -1, 1],
+    }
+    predictions = ops.softmax(rng.normal(size=(4, 2)).astype("float32"))
+    known = (labels["form"] >= 0).astype("float32")
+    loss = keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
+    ours = Classification(class_names["form"]).loss(labels["form"], predictions)
+    assert float(loss(np.maximum(labels["form"], 0), predictions, known)) == pytest.approx(float(ours), 1e-5)

@@ -1,0 +1,88 @@
+"""The recipes' table, and the command that prints them."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from tlkit import recipes
+from tlkit.cli.recipe import recipe
+from tlkit.errors import OutputError, UnknownNameError
+from tlkit.recipes import RECIPES, find
+
+ALLOWED = {"keras", "numpy", "tensorflow", *sys.stdlib_module_names}
+
+
+def printed(*words):
+    result = CliRunner().invoke(recipe, list(map(str, words)))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_every_script_is_in_the_table():
+    scripts = {path.name for path in find("dann").path.parent.glob("*.py")} - {"__init__.py"}
+    assert {each.path.name for each in RECIPES} == scripts
+
+
+def test_every_lesson_has_a_recipe():
+    assert {lesson for each in RECIPES for lesson in each.lessons} == {f"{i:02}" for i in range(13)}
+
+
+@pytest.mark.parametrize("each", RECIPES, ids=lambda each: each.name)
+def test_a_script_is_short_needs_no_tlkit_and_names_its_paper(each):
+    tree = ast.parse(each.text)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    imported = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in imported} <= ALLOWED
+    assert 40 <= len(each.text.splitlines()) <= 100
+    assert any(str(year) in ast.get_docstring(tree) for year in range(1990, 2030))
+
+
+def test_listing_loads_nothing_heavy_and_runs_no_script():
+    code = "import sys; from tlkit.cli.recipe import recipe; recipe([], standalone_mode=False); "
+    code += "print({'keras', 'tensorflow', 'numpy', 'tlkit.recipes.dann'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("set()\n")
+
+
+def test_without_a_name_all_are_listed_in_a_line_each():
+    lines = printed().stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [each.name for each in RECIPES]
+    assert all(len(line) <= 100 and line.endswith(".") for line in lines)
+    assert lines[3].endswith("Lesson 06.")
+
+
+def test_a_name_prints_the_script_itself():
+    assert printed("DANN").stdout == recipes.find("dann").path.read_text("utf-8")
+
+
+def test_out_writes_the_script_and_refuses_to_overwrite(tmp_path):
+    out = tmp_path / "project" / "adapt.py"
+    assert str(out) in printed("coral", "--out", out).stdout
+    assert out.read_text("utf-8") == find("coral").text
+    out.write_text("mine", "utf-8")
+    with pytest.raises(OutputError, match="--overwrite"):
+        printed("coral", "--out", out)
+    assert out.read_text("utf-8") == "mine"
+    printed("coral", "--out", out, "--overwrite")
+    assert out.read_text("utf-8") == find("coral").text
+
+
+def test_out_that_cannot_be_a_file_is_refused(tmp_path):
+    with pytest.raises(OutputError, match=r"is a folder, expected a file such as .*self_supervised\.py"):
+        printed("self-supervised", "--out", tmp_path, "--overwrite")
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"cannot be written to .*Choose another --out"):
+        printed("coral", "--out", tmp_path / "file" / "coral.py")
+    result = printed("--out", tmp_path / "recipe.py")
+    assert result.exit_code == 2
+    assert "`tlkit recipe` lists them" in result.output
+
+
+def test_an_unknown_name_comes_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="Did you mean 'fine-tuning'"):
+        printed("finetuning")
