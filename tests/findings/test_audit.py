@@ -51,7 +51,7 @@ def test_the_command_leaves_with_1_where_an_error_was_found(tmp_path):
     done = CliRunner().invoke(command, [str(pets), "--out", str(tmp_path / "out")])
     assert done.exit_code == 1, done.output
     assert "error: the same picture under two labels (3)" in done.output
-    assert "cat/0.png and $dog$ <b>/9.png" in done.output
+    assert "$dog$ <b>/9.png and cat/0.png" in done.output
     assert (tmp_path / "out" / "report.html").is_file()
 
 

@@ -64,7 +64,7 @@ class Audit:
         out |= {line.split(": ", 1)[0] for line in self.unreadable}
         return sorted(out)
 
-    def look(self, rows: Sequence[int]) -> np.ndarray:
+    def look(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return some images, uint8 `(n, height, width, 3)`, values 0 to 255."""
         return np.asarray(self.pixels[np.asarray(rows, int)])
 

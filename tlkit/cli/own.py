@@ -39,8 +39,8 @@ def audit(data: str, out: Path | None, validation: float, test: float, seed: int
 
     start = time.perf_counter()
     given = data if is_folder(data) else load(data)
-    shares = {"validation": validation, "test": test}
-    seen = audit(given, **shares, seed=seed, progress=progress()["progress"])
+    bar = progress()["progress"]
+    seen = audit(given, validation=validation, test=test, seed=seed, progress=bar)
     found = page.findings(seen, seconds=time.perf_counter() - start)
     click.echo(f"{seen.title}: {len(seen.images)} images of {len(seen.classes)} classes")
     for each in seen.problems:
@@ -54,3 +54,79 @@ def audit(data: str, out: Path | None, validation: float, test: float, seed: int
         click.secho(f"Report: {written / 'report.html'}", fg="green")
     if seen.errors:
         raise SystemExit(1)
+
+
+@click.command()
+@click.argument("run", type=Path)
+@click.option("--licence", default="unknown", show_default=True, help="Of the model, such as apache-2.0.")
+@click.option("--overwrite", is_flag=True, help="Replace the card, with what was written into it by hand.")
+def card(run: Path, licence: str, overwrite: bool) -> None:
+    """Write MODEL_CARD.md into RUN, a folder of `tlkit train`: every figure with its interval."""
+    from tlkit import model_card
+    from tlkit.saved_run import open_run
+
+    opened = open_run(run)
+    written = model_card.write(opened, licence=licence, overwrite=overwrite)
+    for warning in model_card.warnings(opened):
+        click.secho(f"Note: {warning}", fg="yellow", err=True)
+    click.secho(
+        f"Model card: {written}. What only you know is marked: To be written by the author.", fg="green"
+    )
+
+
+@click.command()
+@click.argument("run", type=Path)
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    default=("litert", "openvino"),
+    show_default=True,
+    help="litert or openvino; may be given twice.",
+)
+@click.option("--out", type=Path, help="Folder for the files.  [default: RUN/exported]")
+@click.option(
+    "--images", type=Path, multiple=True, help="Files or folders to compare on.  [default: RUN's test images]"
+)
+@click.option("--overwrite", is_flag=True, help="Replace the files of an earlier export.")
+def export(
+    run: Path, formats: tuple[str, ...], out: Path | None, images: tuple[Path, ...], overwrite: bool
+) -> None:
+    """Write the model of RUN for phones (LiteRT) or processors (OpenVINO), with its class names.
+
+    Each file is run on images and compared with Keras before it is kept.
+    """
+    import_keras()
+    from tlkit import exporting
+    from tlkit.saved_run import open_run
+
+    opened = open_run(run)
+    for name in formats:
+        exporting.find(name)
+    given = exporting.read_images(images, opened.model.input_shape[1]) if images else None
+    told = exporting.export(opened, out, formats=formats, images=given, overwrite=overwrite)
+    folder = out or opened.folder / "exported"
+    for each in told["files"]:
+        click.echo(
+            f"{folder / each['file']}: {each['bytes'] / 1e6:.1f} MB; on {each['images']} images the "
+            f"probabilities differ from Keras by {each['difference']:.1e} at most"
+        )
+    click.secho(f"Class names: {folder / 'labels.txt'}", fg="green")
+
+
+@click.command()
+@click.argument("run", type=Path)
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: everyone in your network.")
+@click.option("--port", type=click.IntRange(1, 65535), help="[default: a free one from 7860]")
+def serve(run: Path, host: str, port: int | None) -> None:
+    """Show a page that names images with the model of RUN, until Ctrl-C; needs pip install 'tlkit[serve]'."""
+    import_keras()
+    from tlkit import serving
+    from tlkit.saved_run import open_run
+
+    opened = open_run(run)
+    note = serving.note_of(opened.numbers, opened.accuracy)
+    blocks = serving.page(opened.model, opened.class_names, note=note)
+    address = serving.launch(blocks, host=host, port=port, wait=False)
+    click.secho(f"Open {address}; Ctrl-C ends it.", fg="green")
+    blocks.block_thread()

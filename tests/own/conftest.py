@@ -1,0 +1,56 @@
+import json
+
+import pytest
+
+
+def numbers(**more):
+    """The metrics.json of a small run on optical digits, as `tlkit train` writes it."""
+    names = list("0123456789")
+    rows = [{"name": name, "precision": 0.9, "recall": 0.75, "f1": 0.82, "support": 36} for name in names]
+    told = {
+        "command": "tlkit train digits/optical --out run",
+        "technique": "scratch",
+        "backbone": "LeNet",
+        "seed": 0,
+        "data": "digits/optical",
+        "image_size": 28,
+        "splits": {"train": 1079, "validation": 359, "test": 359},
+        "skipped": {"count": 0, "files": []},
+        "duplicates": {"count": 0, "pairs": []},
+        "versions": {"python": "3.11.7", "keras": "3.15.1"},
+        "interrupted": False,
+        "classes": 10,
+        "class_names": names,
+        "accuracy": {"train": 0.95, "validation": 0.8, "test": 0.75},
+        "interval": {"split": "test", "pictures": 359, "level": 0.95, "low": 0.703, "high": 0.792},
+        "per_class": rows,
+        "runs": [],
+    }
+    return told | more
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Write a run's metrics.json, with other numbers where some are given; return its folder."""
+
+    def write(**more):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run" / "metrics.json").write_text(json.dumps(numbers(**more)), "utf-8")
+        return tmp_path / "run"
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def with_model(tmp_path_factory):
+    """A run's folder with a LeNet of random weights."""
+    import keras
+
+    from tlkit.models import build_classifier
+
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    folder.mkdir()
+    keras.utils.set_random_seed(0)
+    build_classifier("LeNet", classes=10, weights=None).save(folder / "model.keras")
+    (folder / "metrics.json").write_text(json.dumps(numbers()), "utf-8")
+    return folder

@@ -1,0 +1,213 @@
+"""A model for other programs: written, run on images, compared with Keras, and only then kept."""
+
+import contextlib
+import io
+import json
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit.data import Dataset, load
+from tlkit.data.decode import decode
+from tlkit.data.layout import images_below
+from tlkit.errors import DataError, TlkitError, UnknownNameError
+from tlkit.outputs import prepare, written_whole
+from tlkit.saved_run import SavedRun
+
+LARGEST_DIFFERENCE = 1e-3  # of a probability
+COMPARED = 64  # images
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that models are exported to.
+
+    Attributes:
+        name: as Keras knows it.
+        file: its name; a format may write more files beside it.
+        does: who reads it, in a line.
+        run: runs a file on float32 `(n, size, size, 3)` and returns probabilities `(n, classes)`.
+    """
+
+    name: str
+    file: str
+    does: str
+    run: Callable[[Path, np.ndarray], np.ndarray]
+
+
+def _run_litert(path: Path, images: np.ndarray) -> np.ndarray:
+    interpreter = _interpreter()(str(path))
+    entry, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    interpreter.resize_tensor_input(entry["index"], images.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(entry["index"], images)
+    interpreter.invoke()
+    return interpreter.get_tensor(answer["index"])
+
+
+def _interpreter() -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:  # TensorFlow brings the same one, under its older name
+        import tensorflow as tf
+
+        def Interpreter(path: str) -> Any:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # that it will move to ai_edge_litert
+                return tf.lite.Interpreter(path)
+
+    return Interpreter
+
+
+def _run_openvino(path: Path, images: np.ndarray) -> np.ndarray:
+    import openvino
+
+    network = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return np.asarray(network(images)[0])
+
+
+FORMATS = (
+    Format("litert", "model.tflite", "phones and small boards, by LiteRT (TensorFlow Lite)", _run_litert),
+    Format("openvino", "model.xml", "Intel and ARM processors, by OpenVINO", _run_openvino),
+)
+
+
+def export(
+    run: SavedRun,
+    out: Path | None = None,
+    *,
+    formats: Sequence[str] = ("litert", "openvino"),
+    images: np.ndarray | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write a run's model in other formats, with `labels.txt` and `export.json`; all of them or none.
+
+    Each file is run on images and its probabilities are compared with those of Keras. If one differs by
+    more than 1e-3 nothing is kept.
+
+    Args:
+        run: of `tlkit.saved_run.open_run`.
+        out: the folder; by default `exported` in that of the run.
+        formats: names of `FORMATS`.
+        images: RGB `(n, size, size, 3)`, values 0 to 255, to compare on; by default of the run's data.
+        overwrite: replace earlier files.
+
+    Returns:
+        What `export.json` holds: the input, the class names, and of each file its format, bytes, and the
+        largest difference.
+
+    Raises:
+        UnknownNameError: a format that is none of `FORMATS`.
+        DataError: the run's images are not here.
+        TlkitError: a format cannot be written on this machine, or differs.
+        OutputError: see `tlkit.outputs.prepare`.
+    """
+    chosen = [find(name) for name in dict.fromkeys(formats)]
+    if not chosen:
+        raise TlkitError(f"No format was given; known are {', '.join(each.name for each in FORMATS)}.")
+    out = run.folder / "exported" if out is None else Path(out)
+    prepare(out, overwrite)
+    size = int(run.model.input_shape[1])
+    pixels = np.asarray(images_of_run(run, size) if images is None else images, "float32")
+    expected = run.model.predict(pixels, verbose=0)
+    told: dict[str, Any] = {
+        "input": {"shape": [None, size, size, 3], "dtype": "float32", "range": [0, 255], "channels": "RGB"},
+        "output": "a probability for each class, in the order of class_names",
+        "class_names": run.class_names,
+        "files": [],
+    }
+    with written_whole(out), tempfile.TemporaryDirectory(dir=out, prefix=".writing-") as writing:
+        folder = Path(writing)
+        for each in chosen:
+            told["files"].append(_written(run.model, each, folder, pixels, expected))
+        lines = [name.replace("\n", " ") for name in run.class_names]
+        (folder / "labels.txt").write_text("\n".join(lines) + "\n", "utf-8")
+        (folder / "export.json").write_text(json.dumps(told, indent=2, ensure_ascii=False), "utf-8")
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == "export.json"):
+            file.replace(out / file.name)
+    return told
+
+
+def find(name: str) -> Format:
+    """Return a format by its name.
+
+    >>> find("litert").file
+    'model.tflite'
+    """
+    for each in FORMATS:
+        if each.name == name.lower():
+            return each
+    raise UnknownNameError("format to export to", name, [each.name for each in FORMATS])
+
+
+def images_of_run(run: SavedRun, size: int) -> np.ndarray:
+    """Return images of the run's test split, or of another split where there is none.
+
+    Raises:
+        DataError: the data are not where they were; images of other files can be given.
+    """
+    name = run.numbers["data"]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the training has said it
+            data: Dataset = load(name, image_size=size, seed=run.numbers["seed"])
+    except TlkitError as error:
+        raise DataError(
+            f"The images of this run are not here: {error} Name some to compare on: --images FOLDER."
+        ) from error
+    return np.asarray((data.test or data.train).images[:COMPARED])
+
+
+def read_images(paths: Sequence[Path], size: int) -> np.ndarray:
+    """Read the first image files and those of folders, uint8 `(n, size, size, 3)`.
+
+    Raises:
+        DataError: there is none, or one cannot be read.
+    """
+    files = [file for path in paths for file in (images_below(path) if path.is_dir() else [path])]
+    if not files:
+        raise DataError("There is no image to compare on. Name image files, or a folder that holds some.")
+    return np.stack([decode(file, size) for file in files[:COMPARED]])
+
+
+def _written(
+    model: keras.Model, chosen: Format, folder: Path, images: np.ndarray, expected: np.ndarray
+) -> dict[str, Any]:
+    """Write one format into a folder, run it, and say how it compares."""
+    before, path = set(folder.iterdir()), folder / chosen.file
+    try:
+        _export(model, path, chosen.name)
+        given = chosen.run(path, images)
+    except Exception as error:  # exporters raise nearly every type
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise TlkitError(
+            f"The model cannot be exported as {chosen.name} here: {reason}. Nothing was kept. Choose another "
+            f"--format, or export on a machine with TensorFlow (this one runs {keras.backend.backend()})."
+        ) from error
+    difference = float(np.abs(given - expected).max()) if given.shape == expected.shape else np.inf
+    if not difference <= LARGEST_DIFFERENCE:
+        raise TlkitError(
+            f"As {chosen.name} the model answers otherwise: probabilities differ by {difference:.2g}, and at "
+            f"most {LARGEST_DIFFERENCE:g} is allowed. Nothing was kept. Choose another --format."
+        )
+    return {
+        "file": chosen.file,
+        "format": chosen.name,
+        "bytes": sum(file.stat().st_size for file in set(folder.iterdir()) - before),
+        "images": len(images),
+        "difference": difference,
+        "same_answers": bool((given.argmax(axis=1) == expected.argmax(axis=1)).all()),
+    }
+
+
+def _export(model: keras.Model, path: Path, kind: str) -> None:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # nothing is sent from here
+    with contextlib.redirect_stdout(io.StringIO()):  # a line for each weight
+        model.export(str(path), format=kind, verbose=False)
