@@ -45,9 +45,12 @@ def test_an_image_that_is_posted_comes_back_with_its_classes(client, run, tmp_pa
     assert shares[answer["label"]] == pytest.approx(expected.max(), abs=1e-4)
 
 
-def test_a_file_that_is_no_image_is_said_to_be_none(client, tmp_path):
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(Exception, match="cannot be read as an image: cannot identify image file"):
+def test_an_image_that_breaks_off_is_said_to_be_unreadable(client, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 3), "uint8")
+    Image.fromarray(pixels).save(tmp_path / "broken.png")
+    whole = (tmp_path / "broken.png").read_bytes()
+    (tmp_path / "broken.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(gradio_client.exceptions.AppError, match="cannot be read as an image: image file is"):
         client.predict(gradio_client.handle_file(tmp_path / "broken.png"), api_name="/classify")
 
 
