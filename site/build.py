@@ -1,11 +1,12 @@
-"""Build the web site of the executed lessons: `python site/build.py`, and open build/site/index.html."""
+"""Build the web site of the executed lessons: `make site`, and open build/site/index.html."""
 
-import argparse
 import shutil
 import sys
 from pathlib import Path
 
 from sphinx.cmd.build import main as sphinx
+
+from tlkit.errors import TlkitError
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -18,21 +19,20 @@ def build(pages: Path, site: Path) -> int:
 
     A broken reference or a docstring that cannot be read is an error; all of them are named.
     """
-    for folder in (pages, site):
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(pages, ignore_errors=True)
     lay_out(pages)
+    shutil.rmtree(site, ignore_errors=True)
     strict = ["-q", "-E", "-W", "--keep-going"]
-    places = ["-c", str(HERE), "-d", str(pages.parent / "doctrees"), "-D", f"html_favicon={pages / 'icon.png'}"]
-    return sphinx([*strict, *places, str(pages), str(site)])
+    read_once = ["-c", str(HERE), "-d", str(pages.parent / "doctrees")]
+    return sphinx([*strict, *read_once, "-D", f"html_favicon={pages / 'icon.png'}", str(pages), str(site)])
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, default=HERE.parent / "build" / "site", help="default: build/site"
-    )
-    out = parser.parse_args().out.resolve()
-    code = build(out.parent / "pages", out)
+    out = HERE.parent / "build"
+    try:
+        code = build(out / "pages", out / "site")
+    except TlkitError as error:
+        sys.exit(f"Error: {error}")
     if code == 0:
-        print(f"The site is in {out / 'index.html'}")
+        print("The site is in build/site; open build/site/index.html.")
     sys.exit(code)

@@ -42,7 +42,8 @@ def process(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: 
 def shown(app: Sphinx, what: str, name: str, thing: Any, options: Any, given: str, returned: str) -> Any:
     """Return the signature of a class of Keras: its own, where Keras puts (*args, **kwargs) before it."""
     if what == "class" and given == "(*args, **kwargs)":
-        return stringify_signature(signature(thing.__init__, bound_method=True)), returned
+        own = signature(thing.__init__, bound_method=True)
+        return stringify_signature(own.replace(return_annotation=own.empty)), returned
     return None
 
 

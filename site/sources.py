@@ -23,6 +23,8 @@ import tlkit
 from tlkit.cli import cli as commands
 from tlkit.course.answer import FILE
 from tlkit.course.lessons import Lesson, lessons
+from tlkit.errors import DataError
+from tlkit.recipes import RECIPES
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -49,8 +51,9 @@ SUBJECTS = {
         *("tlkit.run", "tlkit.adaptation", "tlkit.pretraining", "tlkit.multi_task_run"),
         *("tlkit.selection", "tlkit.similarity", "tlkit.report", "tlkit.prediction"),
     ],
-    "your own images": ["tlkit.audit", "tlkit.model_card", "tlkit.exporting", "tlkit.serving"],
-    "course": ["tlkit.course", "tlkit.course.exercises", "tlkit.course.lessons"],
+    "your own images": ["tlkit.auditing", "tlkit.model_card", "tlkit.exporting", "tlkit.serving"],
+    "recipes": ["tlkit.recipes"],
+    "course": ["tlkit.course", "tlkit.course.exercises", "tlkit.course.lessons", "tlkit.course.copies"],
     "errors": ["tlkit.errors"],
 }
 
@@ -90,6 +93,7 @@ def lay_out(pages: Path) -> None:
         "lesson": lambda number: lesson_link(series, number),
         "cards": cards,
         "measured": measured((ROOT / "README.md").read_text("utf-8")),
+        "recipes": RECIPES,
         "subjects": (by_subject := subjects()),
         "names": {name: (home(name, by_subject), summary(name)) for name in tlkit.__all__},
         "helps": dict(helps(commands, "tlkit")),
@@ -122,8 +126,18 @@ def without_pictures(names: list[str]) -> set[str]:
 
 
 def answer(lesson: Lesson) -> bytes:
-    """Return the picture that answers a lesson, as PNG."""
-    return base64.b64decode(lesson.notebook.cells[0].attachments[FILE]["image/png"])
+    """Return the picture that answers a lesson, as PNG.
+
+    Raises:
+        DataError: the lesson was not executed.
+    """
+    attached = lesson.notebook.cells[0].get("attachments", {})
+    if FILE not in attached:
+        raise DataError(
+            f"{lesson.path.name} has no picture above its text. Run `make execute LESSONS=notebooks/"
+            f"{lesson.path.name}` first: the site shows lessons as they were executed."
+        )
+    return base64.b64decode(attached[FILE]["image/png"])
 
 
 def says(lesson: Lesson) -> str:

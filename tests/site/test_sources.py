@@ -10,6 +10,8 @@ import pytest
 
 import tlkit
 from tlkit.course.lessons import lessons
+from tlkit.errors import DataError
+from tlkit.recipes import RECIPES
 
 pytest.importorskip("sphinx", reason='the site needs pip install "tlkit[site]"')
 pytest.importorskip("latex2mathml", reason='the site needs pip install "tlkit[site]"')
@@ -45,6 +47,15 @@ def test_the_landing_page_has_a_card_with_a_picture_for_each_lesson(pages):
         assert (pages / "pictures" / f"{lesson.number}.png").read_bytes().startswith(b"\x89PNG")
         assert f"{lesson.number} · {lesson.topic} <notebooks/{lesson.path.stem}>" in index
     assert index.count(":img-alt: ") == len(lessons())
+
+
+def test_a_lesson_that_was_not_executed_is_named_with_what_to_do(tmp_path):
+    new = nbformat.v4
+    nbformat.write(
+        new.new_notebook(cells=[new.new_markdown_cell("# 05 · Which?")]), tmp_path / "05_fine_tuning.ipynb"
+    )
+    with pytest.raises(DataError, match=r"05_fine_tuning\.ipynb has no picture.*make execute"):
+        sources.answer(lessons(tmp_path)[0])
 
 
 def test_lessons_to_download_are_the_files_of_the_project(pages):
@@ -89,15 +100,16 @@ def test_every_command_is_explained(pages):
         assert f"\n## {command}\n" in text
 
 
-def test_the_decision_page_names_commands_and_lessons_that_exist(pages):
+def test_the_decision_page_names_commands_recipes_and_lessons_that_exist(pages):
     text = (pages / "choose.md").read_text("utf-8")
     helps = (pages / "commands.md").read_text("utf-8")
-    commands = set(re.findall(r"`tlkit ([a-z]+(?: dataset-size)?)", text)) - {"recipe"}
+    commands = set(re.findall(r"`tlkit ([a-z]+(?: dataset-size)?)", text))
     assert len(commands) >= 5
     for command in commands:
         assert f"\n## tlkit {command}\n" in helps
     for option in set(re.findall(r"--[a-z]+", text)):
         assert option in helps
+    assert set(re.findall(r"tlkit recipe ([a-z-]+)", text)) == {recipe.name for recipe in RECIPES}
     linked = set(re.findall(r"\(notebooks/(\d\d)_", text))
     assert linked >= {lesson.number for lesson in lessons()} - {"12"}
 
