@@ -11,11 +11,6 @@ from tlkit.recipes import find
 
 SIZE = 32
 CLASSES = ("0", "1", "7")
-TINY = {
-    "BACKBONE": "keras.applications.Tiny",
-    "PREPROCESS": "keras.applications.mobilenet.preprocess_input",
-    "IMAGE_SIZE": SIZE,
-}
 
 
 def tiny(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3), pooling="avg", momentum=0.99):
@@ -40,8 +35,25 @@ def tiny(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3), pooling="
     return model
 
 
-def edit(text, constants):
-    """Replace the values of constants at the top of a script."""
+@pytest.fixture(scope="session")
+def network():
+    """The function that builds the tiny network."""
+    return tiny
+
+
+@pytest.fixture
+def settings():
+    """Constants that make a script use the tiny network."""
+    return {
+        "BACKBONE": "keras.applications.Tiny",
+        "PREPROCESS": "keras.applications.mobilenet.preprocess_input",
+        "IMAGE_SIZE": SIZE,
+    }
+
+
+def edit(name, constants):
+    """Return the text of a recipe with other values for the constants at its top."""
+    text = find(name).text
     lines, left = text.splitlines(keepends=True), dict(constants)
     for node in reversed(ast.parse(text).body):
         if isinstance(node, ast.Assign | ast.AnnAssign):
@@ -50,6 +62,12 @@ def edit(text, constants):
                 lines[node.lineno - 1 : node.end_lineno] = [f"{name} = {left.pop(name)}\n"]
     assert not left, f"the script has no {', '.join(left)}"
     return "".join(lines)
+
+
+@pytest.fixture(scope="session")
+def edited():
+    """See `edit`."""
+    return edit
 
 
 @pytest.fixture
@@ -62,7 +80,7 @@ def run(tmp_path, monkeypatch):
 
     def script(name, **constants):
         path = tmp_path / f"{name}.py"
-        path.write_text(edit(find(name).text, constants), "utf-8")
+        path.write_text(edit(name, constants), "utf-8")
         runpy.run_path(str(path), run_name="__main__")
         return tmp_path
 
@@ -81,8 +99,8 @@ def digits_of_three():
 
 @pytest.fixture(scope="session")
 def faded(digits_of_three):
-    """The same digits as another kind of images: grey on white."""
-    return 255 - digits_of_three[0] // 2
+    """The same digits as another kind of images: pale on a blue ground."""
+    return digits_of_three[0] // 2 + np.array([10, 20, 60], "uint8")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,165 @@
+"""Every recipe, run: it keeps what it promises, and its model takes raw pixels."""
+
+import csv
+import math
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+from tlkit.challenges import model_selection
+from tlkit.techniques.domain_adaptation.divergence import coral
+
+STEPS = 6  # of an epoch: 192 of 240 digits
+
+
+@pytest.fixture
+def pretrained(settings, folder, weights):
+    """Constants of a script that starts from trained weights."""
+    return {**settings, "DATA": repr(str(folder)), "WEIGHTS": repr(str(weights))}
+
+
+@pytest.fixture
+def domains(settings, folder, faded_folder, weights):
+    """The same for two domains."""
+    both = {"SOURCE": repr(str(folder)), "TARGET": repr(str(faded_folder))}
+    return {**settings, **both, "WEIGHTS": repr(str(weights)), "LEARNING_RATE": 1e-3}
+
+
+def accuracy(model, images, labels):
+    return np.mean(model.predict(images, verbose=0).argmax(axis=1) == labels)
+
+
+def moves(before, after):
+    """The largest change of each weight of the tiny network, by its path."""
+    pairs = zip(before.weights, after.weights, strict=True)
+    return {one.path: float(np.abs(np.array(one) - np.array(other)).max()) for one, other in pairs}
+
+
+def test_frozen_features_leave_the_backbone_as_it_was(
+    run, network, pretrained, weights, digits_of_three, capsys
+):
+    out = run("frozen-features", EPOCHS=20, **pretrained)
+    model = keras.models.load_model(out / "model.keras")
+    assert accuracy(model, *digits_of_three) > 0.9
+    assert set(moves(network(weights=weights), model.get_layer("tiny")).values()) == {0.0}
+    assert "classes 0, 1, 7" in capsys.readouterr().out
+
+
+def test_fine_tuning_moves_the_top_alone_and_little(run, network, pretrained, weights, digits_of_three):
+    rates = {"HEAD_EPOCHS, HEAD_RATE": "8, 2e-2", "EPOCHS, LEARNING_RATE": "2, 1e-4"}
+    out = run("fine-tuning", FLIP=None, UNFROZEN=0.4, **rates, **pretrained)
+    model = keras.models.load_model(out / "model.keras")
+    assert accuracy(model, *digits_of_three) > 0.9
+    moved = moves(network(weights=weights), model.get_layer("tiny"))
+    assert 0 < moved.pop("conv_2/kernel") < 1.5 * 2 * STEPS * 1e-4
+    assert set(moved.values()) == {0.0}  # lower layers and all statistics
+
+
+def test_discriminative_rates_move_lower_stages_less(run, network, pretrained, weights, digits_of_three):
+    rates = {"HEAD_EPOCHS, HEAD_RATE": "8, 2e-2", "EPOCHS, LEARNING_RATE": "1, 1e-3"}
+    out = run("discriminative-rates", STAGES=2, DECAY=0.2, **rates, **pretrained)
+    model = keras.models.load_model(out / "model.keras")  # without the class of its optimizer
+    assert accuracy(model, *digits_of_three) > 0.9
+    moved = moves(network(weights=weights), model.get_layer("tiny"))
+    steps = [moved.pop(f"conv_{i}/kernel") / (STEPS * 1e-3) for i in range(3)]
+    assert steps == pytest.approx([0.2**2, 0.2**2, 0.2], rel=0.4)
+    assert set(moved.values()) == {0.0}
+
+
+def features_of(model, images):
+    return model.layers[1].predict(images, verbose=0)
+
+
+def test_dann_hides_the_domain_from_its_discriminator(run, domains, digits_of_three, capsys):
+    def told_apart(strength):
+        out = run("dann", EPOCHS=15, STRENGTH=strength, **{**domains, "LEARNING_RATE": 5e-3})
+        assert accuracy(keras.models.load_model(out / "model.keras"), *digits_of_three) > 0.9
+        shares = re.findall(r"(?:source|target)_domain_accuracy: ([\d.]+)", capsys.readouterr().out)
+        return np.mean([float(share) for share in shares[-10:]])  # both domains in the last five epochs
+
+    assert told_apart(0.0) > 0.85
+    assert told_apart(0.3) < 0.75
+
+
+def test_coral_brings_the_covariances_together(run, domains, digits_of_three, faded):
+    def distance(weight):
+        out = run("coral", EPOCHS=10, WEIGHT=weight, **domains)
+        model = keras.models.load_model(out / "model.keras")
+        assert accuracy(model, *digits_of_three) > 0.9
+        features = features_of(model, digits_of_three[0]), features_of(model, faded)
+        return float(coral(*features))
+
+    assert distance(100.0) < 0.5 * distance(0.0)
+
+
+def test_multi_task_learns_from_missing_labels(run, pretrained, folder, digits_of_three, tmp_path, capsys):
+    rows = [
+        # the first third is in no row, the second has one label of the two
+        (path, "" if i % 3 == 1 else path.parent.name, "round" if path.parent.name == "0" else "straight")
+        for i, path in enumerate(sorted(folder.rglob("*.png")))
+        if i % 3
+    ]
+    with (tmp_path / "labels.csv").open("w", newline="") as table:
+        writer = csv.writer(table)
+        writer.writerow(["file", "digit", "form"])
+        writer.writerows((path.relative_to(folder).as_posix(), digit, form) for path, digit, form in rows)
+    out = run("multi-task", EPOCHS=8, **{**pretrained, "LEARNING_RATE": 3e-3})
+    images, labels = digits_of_three
+    answers = keras.models.load_model(out / "model.keras").predict(images, verbose=0)
+    assert np.mean(answers["digit"].argmax(axis=1) == labels) > 0.9
+    assert np.mean(answers["form"].argmax(axis=1) == (labels > 0)) > 0.9
+    said = capsys.readouterr().out
+    assert "240 images; labelled: {'digit': 80, 'form': 160}" in said
+    assert "classes round, straight" in said
+
+
+def test_self_supervised_pretraining_gives_weights_for_the_others(
+    run, network, settings, folder, digits_of_three, capsys
+):
+    constants = {**settings, "DATA": repr(str(folder))}
+    out = run("self-supervised", EPOCHS=10, BATCH_SIZE=60, FLIP=None, **constants)
+    losses = [float(each) for each in re.findall(r" loss: ([\d.]+)", capsys.readouterr().out)]
+    assert losses[-1] < math.log(2 * 60 - 1) - 0.5
+    backbone, random = network(weights=out / "backbone.weights.h5"), network()
+    assert min(moves(random, backbone).values()) > 0
+    run("frozen-features", EPOCHS=1, WEIGHTS="'backbone.weights.h5'", **constants)
+    images, labels = digits_of_three
+    neighbours = KNeighborsClassifier(1)
+    features = backbone.predict(images / 127.5 - 1, verbose=0)
+    assert neighbours.fit(features[::2], labels[::2]).score(features[1::2], labels[1::2]) > 0.8
+
+
+def test_logme_ranks_trained_above_random_weights(
+    run, network, settings, folder, weights, digits_of_three, capsys
+):
+    tiny = f"{settings['BACKBONE']}, {settings['PREPROCESS']}"
+    candidates = f"{{'random': ({tiny}, None), 'trained': ({tiny}, {str(weights)!r})}}"
+    run("logme", DATA=repr(str(folder)), IMAGE_SIZE=32, CANDIDATES=candidates)
+    ranking = re.findall(r"^ +(-?[\d.]+)  (\w+)$", capsys.readouterr().out, flags=re.M)
+    assert [name for _, name in ranking] == ["trained", "random"]
+    images, labels = digits_of_three
+    features = network(weights=weights).predict(images / 127.5 - 1, verbose=0)
+    assert float(ranking[0][0]) == pytest.approx(model_selection.logme(features, labels), abs=2e-3)
+
+
+def test_a_script_runs_by_itself_with_a_network_of_keras(edited, folder, tmp_path):
+    constants = {
+        "DATA": repr(str(folder)),
+        "BACKBONE": "keras.applications.MobileNetV3Small",
+        "PREPROCESS": "keras.applications.mobilenet_v3.preprocess_input",
+        "WEIGHTS": None,
+        "IMAGE_SIZE": 32,
+        "EPOCHS": 1,
+    }
+    (tmp_path / "project.py").write_text(edited("frozen-features", constants), "utf-8")
+    command = [sys.executable, "project.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "model.keras: validation accuracy" in done.stdout
+    model = keras.models.load_model(tmp_path / "model.keras")
+    assert model.predict(np.full((2, 32, 32, 3), 255, "uint8"), verbose=0).shape == (2, 3)
