@@ -288,7 +288,7 @@ def test_json_says_the_same(table):
     done = CliRunner().invoke(command, ["--json"])
     said = json.loads(done.output)
     assert (done.exit_code, said["ready"]) == (1, False)
-    assert said["minutes"] == 4.0
+    assert said["minutes"] == pytest.approx(4.0)
     assert said["findings"][1] == {
         "state": "wrong",
         "found": "nothing of it",
