@@ -38,7 +38,11 @@ add_module_names = False
 toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True}
+# scikit-learn adds these to each class, with a page of text
+autodoc_default_options = {
+    "members": True,
+    "exclude-members": "set_fit_request, set_predict_request, set_score_request",
+}
 autodoc_inherit_docstrings = False  # what Keras and scikit-learn say of their methods stands on their pages
 python_use_unqualified_type_names = True
 napoleon_numpy_docstring = False
