@@ -7,7 +7,11 @@ from typing import Any
 import click
 
 from tlkit import __version__
+from tlkit.cli.course import course
+from tlkit.cli.doctor import doctor
+from tlkit.cli.own import audit, card, export, serve
 from tlkit.cli.pretraining import pretrain
+from tlkit.cli.recipe import recipe
 from tlkit.cli.selection import select
 from tlkit.cli.similarity import similarity
 from tlkit.cli.study import study
@@ -22,7 +26,11 @@ def cli() -> None:
     """Transfer learning with Keras: train, understand and use models on few images."""
 
 
-for command in (demo, train, adapt, pretrain, study, similarity, select, predict, backbones, datasets):
+COMMANDS = (
+    *(demo, train, adapt, pretrain, study, similarity, select, audit),
+    *(predict, card, export, serve, recipe, course, doctor, backbones, datasets),
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

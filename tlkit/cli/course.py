@@ -1,11 +1,11 @@
-"""The commands for a teacher: course build, course pack."""
+"""The commands of the course: build and pack for a teacher, report for a learner."""
 
 from pathlib import Path
 
 import click
 
 from tlkit.cli.selection import Names
-from tlkit.cli.shared import progress
+from tlkit.cli.shared import progress, this_command
 
 CHOSEN = click.option("--lessons", "numbers", type=Names(), help="Such as 00,05.  [default: all]")
 NOTEBOOKS = click.option(
@@ -15,7 +15,7 @@ NOTEBOOKS = click.option(
 
 @click.group()
 def course() -> None:
-    """Hold the course: copies of the lessons, a pack for a room without network."""
+    """Hold the course or take it: copies of the lessons, a pack for a room without network, a card."""
 
 
 @course.command()
@@ -62,3 +62,21 @@ def pack(
     )
     size = packed.stat().st_size / 1e6
     click.secho(f"{packed}: {size:,.0f} MB. Unpack it on a laptop, and there: python install.py", fg="green")
+
+
+@course.command()
+@click.option("--out", type=Path, required=True, help="Folder for report.html and metrics.json.")
+@click.option("--name", default="", help="Your name, for the title.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier card in --out.")
+def report(out: Path, name: str, overwrite: bool) -> None:
+    """Make a card of your progress: exercises passed, hints used, predictions beside results.
+
+    It is made from what the lessons kept on this machine; nothing is sent anywhere.
+    """
+    from tlkit.course.progress import events
+    from tlkit.findings.course import findings
+    from tlkit.findings.page import write
+
+    found = findings(events(), name)
+    write(found, out, command=this_command(), overwrite=overwrite)
+    click.secho(f"{found.answer} {out / 'report.html'}", fg="green")

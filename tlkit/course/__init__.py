@@ -1,6 +1,7 @@
 """The course: what makes the notebooks lessons."""
 
-from tlkit.course.checks import check, hint, solution
-from tlkit.course.progress import record
+import lazy_loader
 
-__all__ = ["check", "hint", "record", "solution"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"checks": ["check", "hint", "solution"], "progress": ["record"]}
+)

@@ -4,10 +4,12 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-import nbformat
+from typing import TYPE_CHECKING
 
 from tlkit.errors import DataError, UnknownNameError
+
+if TYPE_CHECKING:
+    import nbformat
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,10 @@ class Lesson:
         return self.path.stem[3:].replace("_", " ")
 
     @cached_property
-    def notebook(self) -> nbformat.NotebookNode:
+    def notebook(self) -> "nbformat.NotebookNode":
         """The notebook in version 4 of the format."""
+        import nbformat  # comes with Jupyter, which `tlkit doctor` may find missing
+
         return nbformat.read(self.path, as_version=4)
 
     @property

@@ -2,6 +2,7 @@
 
 from tlkit.plots.adaptation import class_gains, discriminator, domains
 from tlkit.plots.curves import curves, trade_off
+from tlkit.plots.explorer import explorer
 from tlkit.plots.multi_task import gradient_cosines, task_weights
 from tlkit.plots.networks import frozen
 from tlkit.plots.overfitting import distance_from_start, gaps, reliability
@@ -24,6 +25,7 @@ __all__ = [
     "discriminator",
     "distance_from_start",
     "domains",
+    "explorer",
     "forecast",
     "frozen",
     "gaps",
