@@ -4,7 +4,7 @@ BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL := 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit lessons execute lab lock clean
+.PHONY: help setup demo test lint unit lessons execute lab site site-test pack-test lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -51,6 +51,15 @@ execute: setup ## Run the lessons anew and keep what they show; LESSONS=notebook
 
 lab: setup ## Open the lessons in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+site: setup ## Build the web site of the executed lessons in build/site
+	$(BIN)/python site/build.py
+
+site-test: site ## Open every page of the site in Chromium
+	TLKIT_SITE=build/site $(BIN)/pytest tests/site
+
+pack-test: setup ## Pack a class and run lesson 00 from it with the network blocked: a gigabyte, minutes
+	TLKIT_PACK=1 $(BIN)/pytest tests/course/test_pack.py
 
 lock: setup ## Resolve requirements.lock anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-annotate \
