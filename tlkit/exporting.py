@@ -3,10 +3,11 @@
 import contextlib
 import io
 import json
+import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,25 @@ def _run_litert(path: Path, images: np.ndarray) -> np.ndarray:
     interpreter = _interpreter()(str(path))
     entry, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     interpreter.resize_tensor_input(entry["index"], images.shape)
-    interpreter.allocate_tensors()
+    with _silence():
+        interpreter.allocate_tensors()
     interpreter.set_tensor(entry["index"], images)
     interpreter.invoke()
     return interpreter.get_tensor(answer["index"])
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what C++ writes to standard error, such as which delegate it took, from the screen."""
+    sys.stderr.flush()
+    screen, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(screen, 2)
+        os.close(screen)
+        os.close(nowhere)
 
 
 def _interpreter() -> Any:

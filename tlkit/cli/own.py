@@ -1,5 +1,6 @@
 """The commands for your own images: audit, card, export, serve."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -129,4 +130,5 @@ def serve(run: Path, host: str, port: int | None) -> None:
     blocks = serving.page(opened.model, opened.class_names, note=note)
     address = serving.launch(blocks, host=host, port=port, wait=False)
     click.secho(f"Open {address}; Ctrl-C ends it.", fg="green")
-    blocks.block_thread()
+    with contextlib.suppress(KeyboardInterrupt):
+        blocks.block_thread()
