@@ -51,7 +51,7 @@ SUBJECTS = {
         *("tlkit.run", "tlkit.adaptation", "tlkit.pretraining", "tlkit.multi_task_run"),
         *("tlkit.selection", "tlkit.similarity", "tlkit.report", "tlkit.prediction"),
     ],
-    "your own images": ["tlkit.auditing", "tlkit.model_card", "tlkit.exporting", "tlkit.serving"],
+    "your own images": ["tlkit.auditing", "tlkit.deployment"],
     "recipes": ["tlkit.recipes"],
     "course": ["tlkit.course", "tlkit.course.exercises", "tlkit.course.lessons", "tlkit.course.copies"],
     "errors": ["tlkit.errors"],
