@@ -71,7 +71,7 @@ def test_floors_import_only_from_below():
         {
             *("report", "page", "page_parts", "multi_task_page", "pretraining_page"),
             *("prediction", "multi_task_prediction", "findings"),
-            *("saved_run", "model_card", "exporting", "serving"),
+            "deployment",
         },
         {"cli"},
     ]

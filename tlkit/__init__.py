@@ -31,6 +31,7 @@ _HOME = {
     "compare": "study",
     "paired": "study",
     "summary": "study",
+    "audit": "auditing",
     "select": "selection",
     "train": "run",
     "train_tasks": "multi_task_run",

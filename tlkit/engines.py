@@ -105,7 +105,7 @@ def _predict(model: keras.Model, images: Any, progress: bool) -> np.ndarray:
 
 
 def _compiled(model: keras.Model, uint8: bool) -> Any:
-    openvino = _openvino_module()
+    openvino = openvino_module()
     exported = cache.arrays("engines", f"{model.name}-{fingerprint(model)}", lambda: _exported(model))
     core = openvino.Core()
     network = core.read_model(exported["graph"].tobytes(), openvino.Tensor(exported["weights"]))
@@ -127,7 +127,8 @@ def _exported(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 @once
-def _openvino_module() -> Any:
+def openvino_module() -> Any:
+    """Import OpenVINO so that it sends nothing and can export on Python 3.13, and return it."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # nothing is sent from here
     import openvino
 

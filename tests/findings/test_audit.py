@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from tlkit.auditing import audit
-from tlkit.cli.own import audit as command
+from tlkit.cli.own_images import audit as command
 from tlkit.errors import DataError, OutputError
 from tlkit.findings.audit import answer, findings
 from tlkit.findings.page import write

@@ -9,7 +9,7 @@ import click
 from tlkit import __version__
 from tlkit.cli.course import course
 from tlkit.cli.doctor import doctor
-from tlkit.cli.own import audit, card, export, serve
+from tlkit.cli.own_images import audit, card, export, serve
 from tlkit.cli.pretraining import pretrain
 from tlkit.cli.recipe import recipe
 from tlkit.cli.selection import select

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from tlkit import serving
-from tlkit.cli.own import serve as command
+from tlkit.cli.own_images import serve as command
+from tlkit.deployment import serving
+from tlkit.deployment.saved_run import open_run
 from tlkit.errors import TlkitError
-from tlkit.saved_run import open_run
 
 gradio_client = pytest.importorskip("gradio_client")
 

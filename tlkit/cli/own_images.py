@@ -63,8 +63,8 @@ def audit(data: str, out: Path | None, validation: float, test: float, seed: int
 @click.option("--overwrite", is_flag=True, help="Replace the card, with what was written into it by hand.")
 def card(run: Path, licence: str, overwrite: bool) -> None:
     """Write MODEL_CARD.md into RUN, a folder of `tlkit train`: every figure with its interval."""
-    from tlkit import model_card
-    from tlkit.saved_run import open_run
+    from tlkit.deployment import model_card
+    from tlkit.deployment.saved_run import open_run
 
     opened = open_run(run)
     written = model_card.write(opened, licence=licence, overwrite=overwrite)
@@ -98,8 +98,8 @@ def export(
     Each file is run on images and compared with Keras before it is kept.
     """
     import_keras()
-    from tlkit import exporting
-    from tlkit.saved_run import open_run
+    from tlkit.deployment import exporting
+    from tlkit.deployment.saved_run import open_run
 
     opened = open_run(run)
     for name in formats:
@@ -122,8 +122,8 @@ def export(
 def serve(run: Path, host: str, port: int | None) -> None:
     """Show a page that names images with the model of RUN, until Ctrl-C; needs pip install 'tlkit[serve]'."""
     import_keras()
-    from tlkit import serving
-    from tlkit.saved_run import open_run
+    from tlkit.deployment import serving
+    from tlkit.deployment.saved_run import open_run
 
     opened = open_run(run)
     note = serving.note_of(opened.numbers, opened.accuracy)

@@ -18,9 +18,10 @@ import numpy as np
 from tlkit.data import Dataset, load
 from tlkit.data.decode import decode
 from tlkit.data.layout import images_below
+from tlkit.deployment.saved_run import SavedRun
+from tlkit.engines import openvino_module
 from tlkit.errors import DataError, TlkitError, UnknownNameError
 from tlkit.outputs import prepare, written_whole
-from tlkit.saved_run import SavedRun
 
 LARGEST_DIFFERENCE = 1e-3  # of a probability
 COMPARED = 64  # images
@@ -83,9 +84,7 @@ def _interpreter() -> Any:
 
 
 def _run_openvino(path: Path, images: np.ndarray) -> np.ndarray:
-    import openvino
-
-    network = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    network = openvino_module().Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return np.asarray(network(images)[0])
 
 
@@ -109,7 +108,7 @@ def export(
     more than 1e-3 nothing is kept.
 
     Args:
-        run: of `tlkit.saved_run.open_run`.
+        run: of `tlkit.deployment.saved_run.open_run`.
         out: the folder; by default `exported` in that of the run.
         formats: names of `FORMATS`.
         images: RGB `(n, size, size, 3)`, values 0 to 255, to compare on; by default of the run's data.
@@ -224,6 +223,6 @@ def _written(
 
 
 def _export(model: keras.Model, path: Path, kind: str) -> None:
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # nothing is sent from here
+    openvino_module()  # as it has to be set up before Keras exports with it
     with contextlib.redirect_stdout(io.StringIO()):  # a line for each weight
         model.export(str(path), format=kind, verbose=False)

@@ -7,11 +7,11 @@ from typing import Any
 
 from tlkit.cache import atomic
 from tlkit.data import is_folder
+from tlkit.deployment.saved_run import SavedRun
 from tlkit.errors import OutputError
 from tlkit.intervals import wilson
 from tlkit.outputs import written_whole
 from tlkit.page_parts import environment
-from tlkit.saved_run import SavedRun
 
 FILE = "MODEL_CARD.md"
 WIDE = 0.05  # half of a 95 % interval: with a wider one the card warns
@@ -23,7 +23,7 @@ def write(run: SavedRun, *, licence: str = "unknown", overwrite: bool = False) -
     """Write `MODEL_CARD.md` into the folder of a run, and return its path.
 
     Args:
-        run: of `tlkit.saved_run.open_run`.
+        run: of `tlkit.deployment.saved_run.open_run`.
         licence: of the model, as the hub writes it, such as "apache-2.0".
         overwrite: replace the card that is there, with what somebody wrote into it.
 
@@ -51,7 +51,7 @@ def render(run: SavedRun, *, licence: str = "unknown") -> str:
     templates.autoescape = False
     templates.filters.update(cell=_cell, share=_share)
     templates.keep_trailing_newline = True
-    return templates.get_template("model_card.md.jinja").render(
+    return templates.get_template("deployment/model_card.md.jinja").render(
         m=run.numbers,
         data=Path(run.numbers["data"]).name if is_folder(run.numbers["data"]) else run.numbers["data"],
         name=run.folder.resolve().name,

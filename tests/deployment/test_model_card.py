@@ -6,11 +6,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from tlkit import model_card
-from tlkit.cli.own import card as command
+from tlkit.cli.own_images import card as command
+from tlkit.deployment import model_card
+from tlkit.deployment.saved_run import open_run
 from tlkit.errors import OutputError, TlkitError
 from tlkit.intervals import wilson
-from tlkit.saved_run import open_run
 
 SECTIONS = (
     "Model details",

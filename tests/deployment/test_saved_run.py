@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
+from tlkit.deployment.saved_run import open_run
 from tlkit.errors import TlkitError
-from tlkit.saved_run import open_run
 
 
 def test_a_folder_or_its_model_names_the_run(with_model):

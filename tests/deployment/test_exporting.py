@@ -8,12 +8,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from tlkit import exporting
-from tlkit.cli.own import card
-from tlkit.cli.own import export as command
+from tlkit.cli.own_images import card
+from tlkit.cli.own_images import export as command
+from tlkit.deployment import exporting
+from tlkit.deployment.exporting import FORMATS, Format, export
+from tlkit.deployment.saved_run import open_run
 from tlkit.errors import DataError, OutputError, TlkitError, UnknownNameError
-from tlkit.exporting import FORMATS, Format, export
-from tlkit.saved_run import open_run
 
 
 @pytest.fixture(scope="module")
