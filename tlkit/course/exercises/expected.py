@@ -31,7 +31,8 @@ def number(low: float = -np.inf, high: float = np.inf, what: str = "a number") -
     >>> number(0, 1, "an accuracy").description
     'an accuracy from 0 to 1'
     """
-    said = what + (f" from {low:g} to {high:g}" if np.isfinite([low, high]).all() else "")
+    limits = {" from": low, " to": high}
+    said = what + "".join(f"{word} {limit:g}" for word, limit in limits.items() if np.isfinite(limit))
 
     def accept(answer: Any) -> float:
         if isinstance(answer, bool | str) or np.size(answer) != 1:

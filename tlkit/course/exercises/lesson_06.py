@@ -82,7 +82,7 @@ EXERCISES = [
     ),
     Exercise(
         "06.3",
-        takes=number(0, 1e9, "a weight"),
+        takes=number(0, what="a weight"),
         hint="The formula divides by 4 times the squared width of the features. How large is that here?",
         shows="A method at its default is not the method at its best; but chosen by target labels it "
         "may not be reported.",
