@@ -5,9 +5,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # the extensions of this folder, and the reader of lessons
 
-import tlkit
+from sources import REPOSITORY
 
-REPOSITORY = "https://github.com/tlkit/tlkit"  # where "source", Colab and Binder lead; only when clicked
+import tlkit
 
 project = "tlkit"
 author = "The tlkit developers"

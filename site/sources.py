@@ -26,6 +26,8 @@ from tlkit.course.lessons import Lesson, lessons
 from tlkit.errors import DataError
 from tlkit.recipes import RECIPES
 
+REPOSITORY = "https://github.com/tlkit/tlkit"  # where "source", Colab and Binder lead; only when clicked
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 
@@ -88,6 +90,7 @@ def lay_out(pages: Path) -> None:
         )
     icon().save(pages / "icon.png", optimize=True)
     given = {
+        "repository": REPOSITORY,
         "series": series,
         "answers": {lesson.number: says(lesson) for lesson in series},
         "lesson": lambda number: lesson_link(series, number),

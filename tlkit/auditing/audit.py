@@ -86,7 +86,7 @@ def audit(
 ) -> Audit:
     """Look for what spoils a training or its test: copies, leaks, contradictions, small classes, odd files.
 
-    Every file is read once, and small: 10,000 take about a minute. Nothing is changed.
+    Every file is read once, and kept small. Nothing is changed.
 
     Args:
         data: a folder as for `tlkit.load`, or a data set that is loaded already.
