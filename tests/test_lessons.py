@@ -96,6 +96,12 @@ def test_it_is_executed_and_shows_no_log_line_and_no_path(path, lesson):
     assert not re.search(r"/(home|root|tmp|work|Users)/", path.read_text("utf-8"))
 
 
+def test_it_takes_as_long_as_it_says(lesson):
+    said = float(re.search(r"([\d.]+)\s+min\s+to\s+run", lesson.cells[0].source)[1])
+    took = sum(cell.metadata.get("seconds", 0) for cell in code(lesson)) / 60
+    assert abs(said - took) <= 0.5, "by `make execute` where nothing else runs"
+
+
 def test_it_asserts_what_it_claims(lesson):
     asserting = [cell for cell in code(lesson) if "assert " in cell.source]
     not_exercises = [
