@@ -19,7 +19,7 @@ from typing import Literal
 
 from tlkit.quiet import import_keras
 
-LEAST_DISK, ROOM_ON_DISK = 0.5e9, 2e9  # bytes; the lessons keep a quarter of a gigabyte
+LEAST_DISK, ROOM_ON_DISK = 0.5e9, 2e9  # bytes
 LEAST_MEMORY, ROOM_IN_MEMORY = 1e9, 2.5e9  # bytes; room is for a backend and a browser beside it
 BACKENDS = ("tensorflow", "jax", "torch")
 DATA, BACKBONE, SIZE, EPOCHS, LEAST_ACCURACY = "emoji/twemoji", "EfficientNetLite0", 64, 20, 0.35
@@ -131,7 +131,7 @@ def cores() -> Finding:
     import joblib
 
     count = joblib.cpu_count()
-    return Finding("ok", str(count)) if count > 1 else Finding("note", "1; two would be nearly twice as fast")
+    return Finding("ok", str(count)) if count > 1 else Finding("note", "1; the lessons run faster on two")
 
 
 def backend() -> Finding:

@@ -1,13 +1,11 @@
 """The page of an audit: what is wrong, shown, and what to do about it."""
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 
 from tlkit.auditing import Audit, Problem
 from tlkit.auditing.pairs import BITS, COLOUR
-from tlkit.findings.page import Findings, Part, captioned
+from tlkit.findings.page import Findings, Part, captioned, counted
 from tlkit.plots.audit import ABREAST, class_counts, picture_pairs
 
 SHOWN = 9  # pairs of a kind
@@ -66,14 +64,12 @@ def answer(audit: Audit) -> str:
         return "Nothing wrong was found. That is no proof: a wrong label is not seen here."
     names = [each.name for each in audit.errors]
     if not names:
-        return f"No error, but {_many(len(audit.problems), 'thing')} to look at."
+        return f"No error, but {counted(len(audit.problems), 'thing')} to look at."
     others = len(audit.problems) - len(names)
-    more = f" Then there {'is' if others == 1 else 'are'} {_many(others, 'thing')} to look at." * bool(others)
+    more = f" Then there {'is' if others == 1 else 'are'} {counted(others, 'thing')} to look at." * bool(
+        others
+    )
     return f"Mend this first: {'; '.join(names)}.{more}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _listed(problem: Problem) -> str:
@@ -96,17 +92,13 @@ def _pairs(audit: Audit, problem: Problem) -> dict[str, str] | None:
     ]
     high = -(-len(rows) // ABREAST)
     return captioned(
-        partial(_draw_pairs, beside, titles),
+        lambda axes: picture_pairs(beside, titles, axes),
         (9, 1.9 * high),
-        f"{_many(len(rows), 'pair')} of pictures: {problem.name}.",
+        f"{counted(len(rows), 'pair')} of pictures: {problem.name}.",
         "Class and split stand above each. " + ("The most alike first." if problem.count > SHOWN else ""),
         columns=ABREAST,
         rows=high,
     )
-
-
-def _draw_pairs(pictures: np.ndarray, titles: list[tuple[str, str]], axes: object) -> None:
-    picture_pairs(pictures, titles, axes)
 
 
 def _classes(audit: Audit) -> Part:

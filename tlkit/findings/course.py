@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -17,7 +16,7 @@ from tlkit.course.standing import (
     latest_records,
     prediction_table,
 )
-from tlkit.findings.page import Findings, Part, captioned
+from tlkit.findings.page import Findings, Part, captioned, counted
 from tlkit.plots import PALETTE
 
 MARKS = {PASSED: ("o", "green"), SHOWN: ("s", "orange"), TRIED: ("X", "vermillion"), OPEN: (".", "grey")}
@@ -31,14 +30,15 @@ def findings(events: Sequence[dict[str, Any]], name: str = "") -> Findings:
         name: of the learner, for the title.
     """
     table, predicted = exercise_table(events), prediction_table(events)
-    passed, hints = (table["state"] == PASSED).sum(), int(table["hints"].sum())
+    passed, shown = ((table["state"] == state).sum() for state in (PASSED, SHOWN))
+    hints = int(table["hints"].sum())
     topics = {each.number: each.topic for each in lessons()}
     found = Findings(
         f"Transfer learning: the course of {name}" if name else "Transfer learning: your course",
         f"{passed} of {len(table)} exercises passed; {predicted['lesson'].nunique()} of {len(topics)} "
         "lessons run with a prediction.",
-        f"{said(hints, 'hint')} used, {said((table['state'] == SHOWN).sum(), 'solution')} looked at before "
-        "passing. Everything here was kept on this machine alone.",
+        f"{counted(hints, 'hint')} used, {counted(shown, 'solution')} looked at before passing. Everything "
+        "here was kept on this machine alone.",
         numbers={"exercises": table, "predictions": predicted},
     )
     if not events:
@@ -118,14 +118,5 @@ def draw_predictions(shares: pd.DataFrame, ax: Axes) -> None:
         marker = "os^DvP"[place // len(colors) % 6]
         ax.scatter(rows["predicted"], rows["measured"], color=color, marker=marker, label=number)
     ax.set(xlabel="predicted accuracy", ylabel="measured accuracy", xlim=(0, 1), ylim=(0, 1))
-    ax.set_aspect(np.float64(1))
+    ax.set_aspect("equal")
     ax.legend(title="lesson", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-
-
-def said(count: int, what: str) -> str:
-    """Write a number of things.
-
-    >>> said(1, "hint"), said(2, "hint")
-    ('1 hint', '2 hints')
-    """
-    return f"{count} {what}" + ("" if count == 1 else "s")

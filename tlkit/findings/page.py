@@ -120,3 +120,12 @@ def cell(value: Any) -> str:
     if isinstance(value, int | np.integer) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}"
+
+
+def counted(count: int, what: str) -> str:
+    """Write a number of things.
+
+    >>> counted(1, "hint"), counted(2, "hint")
+    ('1 hint', '2 hints')
+    """
+    return f"{count} {what}" + ("" if count == 1 else "s")

@@ -50,6 +50,7 @@ def with_domains(source: Any, target: Any) -> tuple[dict, dict]:
 
 
 def main() -> None:
+    """Train on both domains at once, and keep the classifier."""
     keras.utils.set_random_seed(SEED)
     options: dict[str, Any] = {"image_size": (IMAGE_SIZE, IMAGE_SIZE), "batch_size": BATCH_SIZE, "seed": SEED}
     read = keras.utils.image_dataset_from_directory

@@ -49,6 +49,7 @@ def depth_shares(backbone: keras.Model, stages: int, decay: float) -> dict[str, 
 
 
 def main() -> None:
+    """Train the head, then all stages, and keep the model."""
     keras.utils.set_random_seed(SEED)
     train, validation = keras.utils.image_dataset_from_directory(
         DATA,

@@ -58,6 +58,7 @@ def train_on(model: keras.Model, train: Any, validation: Any, rate: float, epoch
 
 
 def main() -> None:
+    """Train the head, then the top of the network, and keep the model."""
     keras.utils.set_random_seed(SEED)
     train, validation = keras.utils.image_dataset_from_directory(
         DATA,

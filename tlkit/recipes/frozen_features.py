@@ -39,6 +39,7 @@ def extract(extractor: keras.Model, dataset: Any) -> tuple[np.ndarray, np.ndarra
 
 
 def main() -> None:
+    """Run the network once, train the head, and keep both as one model."""
     keras.utils.set_random_seed(SEED)
     train, validation = keras.utils.image_dataset_from_directory(
         DATA,

@@ -62,6 +62,7 @@ def logme(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def main() -> None:
+    """Score every candidate on the same images, and print the best first."""
     keras.utils.set_random_seed(SEED)
     dataset = keras.utils.image_dataset_from_directory(
         DATA, image_size=(IMAGE_SIZE, IMAGE_SIZE), batch_size=BATCH_SIZE, seed=SEED

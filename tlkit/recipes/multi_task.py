@@ -67,6 +67,7 @@ def read() -> tuple[Any, Any, dict[str, list[str]]]:
 
 
 def main() -> None:
+    """Train all heads on one network, and keep it."""
     keras.utils.set_random_seed(SEED)
     train, validation, class_names = read()
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")  # raw pixels, 0 to 255

@@ -68,6 +68,7 @@ def random_views() -> keras.Sequential:
 
 
 def main() -> None:
+    """Pretrain, and keep the weights of the backbone."""
     keras.utils.set_random_seed(SEED)
     dataset = keras.utils.image_dataset_from_directory(
         DATA, labels=None, image_size=(IMAGE_SIZE, IMAGE_SIZE), batch_size=BATCH_SIZE, seed=SEED

@@ -21,8 +21,8 @@ EXERCISES = [
         takes=whole_number(),
         hint="unfreeze the model as the task says, then read the column 'trainable parameters' of "
         "tlkit.frozen_table(model).",
-        shows="Nearly all parameters of this LeNet lie in its dense stage: to freeze the convolutions "
-        "saves few.",
+        shows="Three quarters of this LeNet's parameters lie in its dense stage: freezing the convolutions "
+        "saves a quarter.",
         measure=learning,
         mistakes=[
             Mistake(
