@@ -4,7 +4,7 @@ BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL := 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit lessons execute lab site site-test pack-test lock clean
+.PHONY: help setup demo test lint unit lessons execute lab bench bench-full peers site site-test pack-test lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -52,6 +52,23 @@ execute: setup ## Run the lessons anew and keep what they show; LESSONS=notebook
 lab: setup ## Open the lessons in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
+bench: setup ## Speed beside peers, in tables of ratios: minutes; BENCH=scores for one
+	$(BIN)/python benchmarks/speed $(BENCH)
+
+bench-full: setup ## The same with more sizes, networks and seeds: an hour
+	$(BIN)/python benchmarks/speed --full $(BENCH)
+
+PEERS ?= torch jax adapt
+peers: $(PEERS:%=.peers/%) ## Environments of the peers that `make bench` compares with: gigabytes; PEERS=torch for one
+
+# ADAPT stopped working with Keras 3, so it has a TensorFlow of its own.
+.peers/adapt: NEEDS := tensorflow-cpu==2.15.1 adapt==0.4.5
+.peers/jax: NEEDS := --editable .[jax]
+.peers/torch: NEEDS := torch==2.13.0 torchvision
+.peers/%: setup
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $@
+	$(BIN)/uv pip install --quiet --python $@/bin/python $(NEEDS) click tqdm pandas psutil
+
 site: setup ## Build the web site of the executed lessons in build/site
 	$(BIN)/python site/build.py
 
@@ -64,7 +81,7 @@ pack-test: setup ## Pack a class and run lesson 00 from it with the network bloc
 lock: setup ## Resolve requirements.lock anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-annotate \
 		--no-header --extra tensorflow --extra lessons --extra online --extra lite \
-		--extra serve --extra site --extra dev pyproject.toml -o requirements.lock
+		--extra serve --extra site --extra scale --extra dev pyproject.toml -o requirements.lock
 
 clean: ## Remove the environment, runs and caches
-	rm -rf .venv runs build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .peers runs build dist .pytest_cache .mypy_cache .ruff_cache

@@ -10,7 +10,7 @@ import tlkit
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-INSTALLED = ("tensorflow", "lessons", "online", "lite", "serve", "site", "dev")
+INSTALLED = ("tensorflow", "lessons", "online", "lite", "serve", "site", "scale", "dev")
 
 
 def requirements():
