@@ -21,7 +21,14 @@ from tlkit.errors import TlkitError, TlkitWarning, UnknownNameError
 BATCH_SIZE = 8  # measured: on a CPU larger batches only leave the caches
 
 
-def infer(model: keras.Model, images: Any, *, engine: str = "auto", progress: bool = False) -> np.ndarray:
+def infer(
+    model: keras.Model,
+    images: Any,
+    *,
+    engine: str = "auto",
+    progress: bool = False,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """Run `model` in inference mode over all images.
 
     Args:
@@ -30,9 +37,10 @@ def infer(model: keras.Model, images: Any, *, engine: str = "auto", progress: bo
         engine: `"openvino"` (CPU; exported once, kept in the cache), `"predict"` (Keras), or `"auto"`:
             OpenVINO on a CPU, Keras on an accelerator and wherever the export fails, which is said.
         progress: show a progress bar.
+        out: where to write the outputs as they come, such as a memory-mapped file of float16.
 
     Returns:
-        float32 array, first axis n. The engines agree to 1e-4 of the largest value.
+        `out`, or a new float32 array, first axis n. The engines agree to 1e-4 of the largest value.
 
     Raises:
         TlkitError: no images, or images of another size than the model takes.
@@ -60,8 +68,8 @@ def infer(model: keras.Model, images: Any, *, engine: str = "auto", progress: bo
                 f"{model.name!r} runs by Keras predict, not OpenVINO: {reason}", TlkitWarning, stacklevel=2
             )
         else:
-            return _openvino(compiled, images, progress)
-    return _predict(model, images, progress)
+            return _gathered(_openvino(compiled, images, progress), out)
+    return _gathered(_predict(model, images, progress), out)
 
 
 def has_accelerator() -> bool:
@@ -95,13 +103,23 @@ def _layers(model: keras.Model) -> Iterator[keras.Layer]:
             yield layer
 
 
-def _predict(model: keras.Model, images: Any, progress: bool) -> np.ndarray:
+def _gathered(blocks: Iterator[np.ndarray], out: np.ndarray | None) -> np.ndarray:
+    if out is None:
+        return np.concatenate(list(blocks))
+    start = 0
+    for block in blocks:
+        out[start : start + len(block)] = block
+        start += len(block)
+    return out
+
+
+def _predict(model: keras.Model, images: Any, progress: bool) -> Iterator[np.ndarray]:
     size = 4 * BATCH_SIZE if not has_accelerator() else 32 * BATCH_SIZE
     starts = range(0, len(images), 32 * size)  # a window at a time: a folder may not fit the memory
     windows = tqdm(starts, desc="features (predict)", unit="window", disable=not progress)
-    return np.concatenate(
-        [model.predict(images[start : start + 32 * size], batch_size=size, verbose=0) for start in windows]
-    ).astype("float32")
+    for start in windows:
+        window = images[start : start + 32 * size]
+        yield model.predict(window, batch_size=size, verbose=0).astype("float32")
 
 
 def _compiled(model: keras.Model, uint8: bool) -> Any:
@@ -141,30 +159,28 @@ def openvino_module() -> Any:
     return openvino
 
 
-def _openvino(compiled: Any, images: Any, progress: bool) -> np.ndarray:
+def _openvino(compiled: Any, images: Any, progress: bool) -> Iterator[np.ndarray]:
     # A ring of requests, two for each stream so that none waits for Python, keeps every core busy. Not
     # AsyncInferQueue: its Python callbacks wait for the interpreter's lock while the network's destructor
     # holds it, and the two can block each other.
     streams = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
     free = [compiled.create_infer_request() for _ in range(2 * streams)]
     running: deque[Any] = deque()
-    outputs: list[np.ndarray] = []
 
-    def collect() -> None:
+    def collect() -> np.ndarray:
         request = running.popleft()
         request.wait()
-        outputs.append(request.get_output_tensor().data.copy())
         free.append(request)
+        return request.get_output_tensor().data.copy()
 
     dtype = "uint8" if images.dtype == np.uint8 else "float32"
     with tqdm(total=len(images), desc="features (openvino)", unit="image", disable=not progress) as bar:
         for start in range(0, len(images), BATCH_SIZE):
             batch = np.ascontiguousarray(images[start : start + BATCH_SIZE], dtype)
             if not free:
-                collect()
+                yield collect()
             running.append(free.pop())
             running[-1].start_async([batch])
             bar.update(len(batch))
         while running:
-            collect()
-    return np.concatenate(outputs)
+            yield collect()
