@@ -56,7 +56,7 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> np.ndarray | tuple[np.ndarray, Any]:
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        images = self.images[chosen]
+        images = self.pick(chosen)
         if self.augment is not None:
             images = keras.ops.convert_to_numpy(self.augment(images))
         if self.labels is None:
@@ -65,6 +65,10 @@ class Batches(keras.utils.PyDataset):
         if self.classes is not None:
             labels = np.eye(self.classes, dtype="float32")[labels]
         return (images, labels) if self.mix is None else self.mix(images, labels)
+
+    def pick(self, chosen: np.ndarray) -> np.ndarray:
+        """Return the images, or what stands for them, of these rows."""
+        return self.images[chosen]
 
     def on_epoch_end(self) -> None:
         self.start_epoch(self.epoch + 1)
