@@ -1,6 +1,7 @@
 """Fine-tuning: which layers learn, how fast, and in which order."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from tlkit.data import Split
 from tlkit.errors import TlkitError
 from tlkit.models import backbone_of, unfreeze
 from tlkit.techniques.feature_extraction import early_stopping
+from tlkit.techniques.frozen_trunk import on_activations
 
 
 def fine_tune(
@@ -31,11 +33,13 @@ def fine_tune(
     seed: int = 0,
     augment: Callable[[np.ndarray], Any] | None = None,
     mix: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
+    views: int | None = None,
     label_smoothing: float = 0.0,
     weight_decay: float | None = None,
     ema: float | None = None,
     class_weight: dict[int, float] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: bool = False,
     verbose: int | str = 0,
 ) -> keras.callbacks.History:
     """Train the upper stages of a pretrained backbone together with its head.
@@ -60,6 +64,10 @@ def fine_tune(
             function of images. A layer that knows training from prediction belongs into the model.
         mix: changes images and labels of each training batch together, such as
             `tlkit.challenges.overfitting.mixup()`.
+        views: run the frozen stages once, over that many random views of each image, and train the rest on
+            what they gave, which stays in a file (see `tlkit.techniques.frozen_trunk`); each epoch takes
+            another view. `None` runs the whole network in each epoch, on new views. The more epochs there
+            are for each view, the more is saved. Dropout within the frozen stages is off.
         label_smoothing: share of each label that is spread over all classes, 0 up to but not 1. Szegedy et
             al. 2016, "Rethinking the Inception Architecture for Computer Vision".
         weight_decay: each step of size s also takes this share times s off every weight but offsets and
@@ -69,14 +77,23 @@ def fine_tune(
             validation images and kept in the end. Polyak & Juditsky 1992, "Acceleration of Stochastic
             Approximation by Averaging".
         class_weight: weight of each class in the loss, by index.
-        callbacks: further Keras callbacks.
+        callbacks: further Keras callbacks; with `views` their model is that of the upper stages.
+        progress: show the progress of the frozen stages, with `views`.
         verbose: Keras's progress of the epochs: 0, 1, 2 or `"auto"`.
 
     Returns:
         Keras's history: loss and accuracy of every epoch.
+
+    Raises:
+        TlkitError: `label_smoothing` is no share; or there can be no `views`: nothing is frozen, nothing
+            makes views differ, `mix` needs the images, or the disk has no room.
     """
     if not 0 <= label_smoothing < 1:
         raise TlkitError(f"label_smoothing={label_smoothing} was given; expected a share such as 0.1.")
+    if views is not None and mix is not None:
+        raise TlkitError(
+            "views= and mix= were given; activations cannot be mixed like images. Leave one out."
+        )
     unfreeze(model, from_stage=from_stage, fraction=fraction, batch_norm=batch_norm)
     optimizer = DiscriminativeAdam(
         warmup_cosine(learning_rate, epochs * -(-len(train) // batch_size), warmup),
@@ -90,25 +107,33 @@ def fine_tune(
     loss: Any = "sparse_categorical_crossentropy"
     if in_shares:
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
-    model.compile(optimizer, loss=loss, metrics=["accuracy"])
     classes = model.output_shape[-1] if in_shares else None
-    shown = _inputs(train, batch_size, classes, shuffle=True, seed=seed, augment=augment, mix=mix)
-    held_out = () if validation is None else _inputs(validation, batch_size, classes)
-    # TensorFlow traces the step twice when variables appear in the first; these make them all exist
-    model.optimizer.build(model.trainable_variables)
-    if held_out:
-        model.evaluate(*held_out, batch_size=batch_size, verbose=0)
     # first of the callbacks: early stopping shall keep the average's weights
     averaging = [] if ema is None else [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
-    history = model.fit(
-        *shown,
-        batch_size=batch_size,
-        validation_data=held_out if len(held_out) > 1 else next(iter(held_out), None),
-        epochs=epochs,
-        class_weight=class_weight,
-        callbacks=[*averaging, *early_stopping(validation, patience), *callbacks],
-        verbose=verbose,
-    )
+    with ExitStack() as files:
+        learner = model
+        options: dict[str, Any] = {"seed": seed, "augment": augment}
+        if views is None:
+            shown = _inputs(train, batch_size, classes, shuffle=True, mix=mix, **options)
+            held_out = () if validation is None else _inputs(validation, batch_size, classes)
+        else:
+            options |= {"batch_size": batch_size, "classes": classes, "progress": progress}
+            kept = on_activations(model, train, validation, views=views, **options)
+            learner, shown, held_out = files.enter_context(kept)
+        learner.compile(optimizer, loss=loss, metrics=["accuracy"])
+        # TensorFlow traces the step twice when variables appear in the first; these make them all exist
+        learner.optimizer.build(learner.trainable_variables)
+        if held_out:
+            learner.evaluate(*held_out, batch_size=batch_size, verbose=0)
+        history = learner.fit(
+            *shown,
+            batch_size=batch_size,
+            validation_data=held_out if len(held_out) > 1 else next(iter(held_out), None),
+            epochs=epochs,
+            class_weight=class_weight,
+            callbacks=[*averaging, *early_stopping(validation, patience), *callbacks],
+            verbose=verbose,
+        )
     # a saved model must open without tlkit, and so without our optimizer; SGD has no state to save
     model.compile("sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return history
