@@ -66,7 +66,8 @@ def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
         waiting = [each for each in [*waiting, *made] if last_use.get(id(each), -1) > turn]
         if len(waiting) == 1:
             place = waiting[0]
-    if place is None:
+    trunk = None if place is None else keras.Model(again.inputs[0], place, name=body.name)
+    if trunk is None or not trunk.weights:
         raise TlkitError(
             f"{body.name} has no frozen layer below those that learn, so there is no trunk to run once. Give "
             "from_stage=, a stage above the lowest (frozen_table(model) lists them), or leave views= out."
@@ -74,9 +75,7 @@ def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     x = again.outputs[0]
     for layer in model.layers[model.layers.index(body) + 1 :]:
         x = layer(x)
-    return keras.Model(again.inputs[0], place, name=body.name), keras.Model(
-        place, x, name=f"{body.name}_rest"
-    )
+    return trunk, keras.Model(place, x, name=f"{body.name}_rest")
 
 
 class Views:
@@ -142,11 +141,13 @@ def random_views(
     model: keras.Model, augment: Callable[[np.ndarray], Any] | None
 ) -> Callable[[np.ndarray], np.ndarray] | None:
     """Return what changes training images, `augment` and then the model's own augmentation; or None."""
-    own = [layer for layer in model.layers if layer.name == "augmentation"]
+    own = model.layers[1 : model.layers.index(backbone_of(model))]
     if not own and augment is None:
         return None
-    pixels = keras.Input(model.input_shape[1:])
-    inside = keras.Model(pixels, _InTraining(own[0])(pixels)) if own else None
+    pixels = x = keras.Input(model.input_shape[1:])
+    for layer in own:
+        x = _InTraining(layer)(x)
+    inside = keras.Model(pixels, x) if own else None
 
     def changed(images: np.ndarray) -> np.ndarray:
         if augment is not None:

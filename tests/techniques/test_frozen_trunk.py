@@ -1,0 +1,231 @@
+import shutil
+from collections import namedtuple
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlkit import augmentation, build_classifier, cache, fine_tune, freeze, join, unfreeze
+from tlkit.data import Split
+from tlkit.data import images as files
+from tlkit.data.images import ImageFiles
+from tlkit.errors import TlkitError
+from tlkit.models import backbone_of
+from tlkit.techniques.frozen_trunk import ViewBatches, Views, cut, kept_activations, random_views
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), "uint8")
+SPLIT = Split(IMAGES, np.arange(12) % 3)
+
+
+def classifier(backbone="EfficientNetLite0", **options):
+    keras.utils.set_random_seed(0)
+    return build_classifier(backbone, 3, weights=None, image_size=32, **options)
+
+
+@pytest.fixture(scope="module")
+def lite():
+    return classifier()
+
+
+@pytest.fixture(scope="module")
+def trained(lite):
+    """A classifier whose top two stages learned from activations, and its weights before."""
+    model = join(backbone_of(lite), lite.get_layer("head"), augmentation=augmentation())
+    before = {weight.path: weight.numpy() for weight in backbone_of(model).weights}
+    fine_tune(model, SPLIT, SPLIT, from_stage="block7", epochs=3, views=2, batch_size=4)
+    return model, before
+
+
+def outputs(*parts):
+    x = IMAGES.astype("float32")
+    for part in parts:
+        x = part(x, training=False)
+    return keras.ops.convert_to_numpy(x)
+
+
+def agree(one, other, tolerance=1e-4):
+    np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * np.abs(other).max())
+
+
+@pytest.mark.parametrize("stage", ["block7", "block2"])
+def test_trunk_and_rest_are_the_whole_network(lite, stage):
+    unfreeze(lite, from_stage=stage)
+    agree(outputs(*cut(lite)), outputs(lite))
+
+
+def test_what_learns_is_in_the_rest_and_the_trunk_is_as_large_as_can_be(lite):
+    unfreeze(lite, from_stage="block7")
+    trunk, rest = cut(lite)
+    assert not trunk.trainable_weights
+    assert {w.path for w in rest.trainable_weights} == {w.path for w in lite.trainable_weights}
+    assert rest.layers[1].name == "block7a_expand_conv"
+
+
+def test_a_cut_does_not_part_a_residual_block(lite):
+    unfreeze(lite, from_stage="block7")
+    backbone_of(lite).get_layer("block6d_project_conv").trainable = True  # within the last branch of stage 6
+    trunk, rest = cut(lite)
+    assert rest.layers[1].name.startswith("block6d_")
+    agree(outputs(trunk, rest), outputs(lite))
+
+
+def test_a_wholly_frozen_backbone_is_the_trunk(lite):
+    freeze(lite)
+    trunk, rest = cut(lite)
+    assert trunk.output_shape == backbone_of(lite).output_shape
+    assert [layer.name for layer in rest.layers[1:]] == ["pooling", "head"]
+
+
+def test_after_training_trunk_and_rest_are_still_the_whole_network(trained):
+    model, _ = trained
+    unfreeze(model, from_stage="block7")
+    agree(outputs(*cut(model)), outputs(model))
+
+
+def test_training_moves_the_rest_and_no_bit_of_the_trunk(trained):
+    model, before = trained
+    moved = {
+        weight.path: not np.array_equal(weight.numpy(), before[weight.path])
+        for weight in backbone_of(model).weights
+    }
+    learned = {path for path, has in moved.items() if has}
+    assert learned == {path for path in before if "block7" in path or "top" in path} - {
+        weight.path for weight in backbone_of(model).weights if "_bn" in weight.path
+    }
+
+
+def test_the_joined_model_predicts_the_same_after_saving_and_loading(trained, tmp_path):
+    model, _ = trained
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    agree(outputs(loaded), outputs(model), 1e-6)
+
+
+def test_the_learned_weights_are_those_of_plain_fine_tuning():
+    """One batch with all images, so that the order does not matter; activations are rounded to float16."""
+    learned = []
+    for views in (None, 1):
+        model = classifier("LeNet", dropout=0.0)
+        fine_tune(model, SPLIT, from_stage="dense", epochs=6, views=views, batch_size=12)
+        learned.append(model.get_layer("head").get_weights()[0])
+    start = classifier("LeNet", dropout=0.0).get_layer("head").get_weights()[0]
+    # of the mean, since Adam divides by the size of the gradient and so enlarges the rounding of small ones
+    assert np.abs(learned[1] - learned[0]).mean() < 0.01 * np.abs(learned[0] - start).mean()
+
+
+def test_views_are_different_and_as_many_as_asked_for():
+    model = classifier("LeNet", augmentation=augmentation())
+    unfreeze(model, from_stage="dense")
+    trunk, _ = cut(model)
+    with kept_activations(trunk, SPLIT, views=5, augment=random_views(model, None)) as kept:
+        assert kept.shape == (12, 5, 3072)
+        assert kept.dtype == "float16"
+        assert len(np.unique(kept.reshape(60, -1), axis=0)) == 60
+
+
+def test_without_augmentation_the_one_view_is_the_image():
+    model = classifier("LeNet")
+    unfreeze(model, from_stage="dense")
+    trunk, _ = cut(model)
+    assert random_views(model, None) is None
+    with kept_activations(trunk, SPLIT) as kept:
+        agree(kept[:, 0], outputs(trunk), 1e-3)
+
+
+def test_the_views_of_an_image_stand_side_by_side():
+    views = Views(IMAGES, 3, lambda images: images)
+    assert len(views) == 36
+    for rows in (slice(0, 8), slice(8, 16), slice(28, 36), slice(0, 36)):
+        np.testing.assert_array_equal(views[rows], np.repeat(IMAGES, 3, axis=0)[rows])
+
+
+def test_what_augment_does_comes_before_the_models_own_augmentation():
+    seen = []
+    model = classifier("LeNet", augmentation=keras.layers.RandomInvert((1.0, 1.0)))
+    changed = random_views(model, lambda images: seen.append(images) or np.zeros_like(images))
+    assert np.all(changed(IMAGES[:2].astype("float32")) == 255)
+    np.testing.assert_array_equal(seen[0], IMAGES[:2])
+
+
+def test_every_view_of_every_image_is_used_once_in_as_many_epochs_as_there_are_views():
+    tags = np.arange(12 * 4, dtype="float16").reshape(12, 4, 1)
+    batches = ViewBatches(tags, np.arange(12), 5, shuffle=True, seed=3)
+    seen = []
+    for _ in range(4):
+        epoch = [batches[index] for index in range(len(batches))]
+        pictures = np.concatenate([x for x, _ in epoch])[:, 0]
+        labels = np.concatenate([y for _, y in epoch])
+        np.testing.assert_array_equal(pictures // 4, labels)
+        assert len(set(pictures % 4)) > 1, "the views of one epoch are mixed"
+        seen += pictures.tolist()
+        batches.on_epoch_end()
+    assert sorted(seen) == list(range(48))
+
+
+def test_a_file_is_decoded_once_for_all_its_views(tmp_path, monkeypatch):
+    for number, image in enumerate(IMAGES):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    decoded = []
+    decode = files.decode
+    monkeypatch.setattr(
+        files, "decode", lambda path, image_size: decoded.append(path) or decode(path, image_size)
+    )
+    paths = [tmp_path / f"{number}.png" for number in range(12)]
+    views = Views(ImageFiles(paths, 32), 4, lambda images: images)
+    for start in range(0, 48, 8):
+        views[start : start + 8]
+    assert sorted(decoded) == sorted(paths)
+
+
+def test_nothing_stays_on_the_disk(trained):
+    assert list(cache.directory("activations").iterdir()) == []
+
+
+def test_regularisers_of_fine_tuning_work_on_activations():
+    model = classifier("LeNet", augmentation=augmentation())
+    history = fine_tune(
+        model,
+        SPLIT,
+        SPLIT,
+        from_stage="dense",
+        epochs=2,
+        views=2,
+        label_smoothing=0.1,
+        weight_decay=1e-2,
+        ema=0.9,
+        class_weight={0: 1.0, 1: 2.0, 2: 1.0},
+    ).history
+    assert len(history["val_loss"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"views": 0}, "expected at least 1"),
+        ({"views": 2}, "all views are the same"),
+        ({"views": 1, "mix": lambda images, labels: (images, labels)}, "Leave one out"),
+        ({"views": 1, "from_stage": None}, "no frozen layer below"),
+    ],
+)
+def test_what_cannot_be_says_what_to_do(options, message):
+    with pytest.raises(TlkitError, match=message):
+        fine_tune(classifier("LeNet"), SPLIT, **({"from_stage": "dense"} | options))
+
+
+def test_a_full_disk_is_seen_before_anything_is_computed(monkeypatch):
+    usage = namedtuple("usage", "total used free")(0, 0, 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(TlkitError, match=r"need 0\.0 GB on the disk"):
+        fine_tune(classifier("LeNet"), SPLIT, from_stage="dense", views=1)
+
+
+def test_an_activation_too_large_for_float16_is_an_error_and_leaves_nothing():
+    model = classifier("LeNet")
+    unfreeze(model, from_stage="dense")
+    kernel, bias = (first := backbone_of(model).layers[2]).get_weights()
+    first.set_weights([1e6 * kernel, bias])
+    trunk, _ = cut(model)
+    with pytest.raises(TlkitError, match="largest float16"), kept_activations(trunk, SPLIT):
+        pass
+    assert list(cache.directory("activations").iterdir()) == []
