@@ -15,6 +15,7 @@ import numpy as np
 from tlkit import cache, engines
 from tlkit.data import Split
 from tlkit.models import backbone_of, freeze, pooled
+from tlkit.techniques.training import make_state, replica_share
 
 SMALLEST_BATCH, MOST_STEPS = 32, 100  # images in a step, steps in an epoch of the head
 
@@ -96,14 +97,17 @@ def train_head(
     held_out = None if validation is None else (extract(backbone, validation, **options), validation.labels)
     batch_size = batch_size or max(SMALLEST_BATCH, math.ceil(len(features) / MOST_STEPS))
     steps = math.ceil(len(features) / batch_size)
-    # a step of one small layer takes less time than starting it; PyTorch starts each by itself
-    at_once = 1 if keras.backend.backend() == "torch" else min(steps, MOST_STEPS)
+    # a step of one small layer takes less time than starting it; but PyTorch starts each by itself, and
+    # TensorFlow cannot loop over the batches of several devices
+    alone = keras.backend.backend() == "torch" or float(replica_share()) < 1
+    at_once = 1 if alone else min(steps, MOST_STEPS)
     head.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
         steps_per_execution=at_once,
     )
+    make_state(head, train.labels, head.output_shape)
     return head.fit(
         features,
         train.labels,
