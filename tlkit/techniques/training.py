@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tlkit.errors import TlkitError
@@ -17,6 +18,30 @@ def replica_share() -> Any:
     1.0
     """
     return keras.losses.MeanAbsoluteError()(ops.zeros((1, 1)), ops.ones((1, 1)))
+
+
+def make_state(
+    model: keras.Model, labels: np.ndarray | None = None, output_shape: tuple[Any, ...] = ()
+) -> None:
+    """Make the variables of optimizer and metrics, which `fit` else makes within its first step.
+
+    TensorFlow traces a step twice in which variables appear, and that of a deep network takes seconds.
+
+    Args:
+        model: a compiled model.
+        labels: for metrics given to `compile`: class indices `(n,)`, of which the first is looked at.
+        output_shape: of what the metrics compare with the labels, `(None, classes)`.
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    >>> make_state(model, np.zeros(8, int), model.output_shape)
+    >>> model.optimizer.built, model.metrics[1].built
+    (True, True)
+    """
+    model.optimizer.build(model.trainable_variables)
+    if labels is not None:
+        model.compute_metrics(None, labels[:1], ops.zeros((1, *output_shape[1:])), None)
+        model.reset_metrics()
 
 
 class StopAtNaN(keras.callbacks.Callback):

@@ -9,7 +9,7 @@ from keras import ops
 from tlkit.errors import TlkitError
 from tlkit.models import cut_last
 from tlkit.techniques.continual_learning.new_classes import copied
-from tlkit.techniques.training import replica_share
+from tlkit.techniques.training import make_state, replica_share
 
 TINY = 1e-30  # keeps a logarithm finite; its reciprocal is a float32 still
 
@@ -140,4 +140,5 @@ class LearningWithoutForgetting(keras.Model):
                     f"Labels from {low} to {high} were given; expected {first} to {self.all - 1}, since 0 to "
                     f"{self.old - 1} are the old classes.{advice}"
                 )
+            make_state(self, labels, self.classifier.output_shape)
         return super().fit(x, y, **options)

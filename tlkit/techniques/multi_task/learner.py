@@ -15,7 +15,7 @@ from tlkit.techniques.multi_task.balancing import Balancing, EqualWeights
 from tlkit.techniques.multi_task.columns import checked_labels, labels_for
 from tlkit.techniques.multi_task.tasks import Task
 from tlkit.techniques.multi_task.writing import layer_name
-from tlkit.techniques.training import StopAtNaN, replica_share
+from tlkit.techniques.training import StopAtNaN, make_state, replica_share
 
 Labels = Mapping[str, Any]
 
@@ -221,6 +221,7 @@ class MultiTask(keras.Model):
         self.broke.assign(np.zeros(self.broke.shape))
         x, y = self._checked(x, y)
         watch = [*callbacks, _EpochEnds(self), self._stop_at_nan()]
+        make_state(self)
         return super().fit(x, y, validation_data=validation_data, callbacks=watch, **options)
 
     def evaluate(self, x: Any = None, y: Labels | None = None, **options: Any) -> Any:

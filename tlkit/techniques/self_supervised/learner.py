@@ -10,7 +10,7 @@ from tlkit.data import ImageFiles, Split
 from tlkit.data.batches import Batches
 from tlkit.errors import DataError, TlkitError
 from tlkit.techniques.self_supervised.objective import Objective
-from tlkit.techniques.training import StopAtNaN, replica_share
+from tlkit.techniques.training import StopAtNaN, make_state, replica_share
 
 
 class SelfSupervised(keras.Model):
@@ -118,6 +118,7 @@ class SelfSupervised(keras.Model):
         advice = "Use a smaller learning rate."
         watch = [*callbacks, _SameAgain(self, batches, seed), StopAtNaN(self.backbone, {}, advice)]
         self.objective.start()
+        make_state(self)
         shared = {"epochs": epochs, "validation_data": held_out, "callbacks": watch, "verbose": verbose}
         try:
             return super().fit(batches, shuffle=False, **shared, **options)  # batches shuffle by the seed
