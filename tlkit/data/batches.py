@@ -1,6 +1,8 @@
 """A split as the batches that Keras trains on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import keras
@@ -12,6 +14,9 @@ from tlkit.errors import DataError
 
 class Batches(keras.utils.PyDataset):
     """Batches of images, with labels unless they are None; see `Split.batches`.
+
+    Batches of files that are asked for one after another are decoded ahead, one batch of them, in any other
+    order when they are asked for. Where a file cannot be read, `failure` is the error.
 
     The labels of several tasks are arrays by name, and so are those of a batch. Kept features do for images.
     `whole` leaves the last batch out where it is not full. `classes` gives labels as rows of 0 and 1, one
@@ -48,6 +53,10 @@ class Batches(keras.utils.PyDataset):
         self.whole = whole
         self.classes = classes
         self.mix = mix
+        self.failure: DataError | None = None
+        self._lock = Lock()  # TensorFlow asks from a thread of its own
+        self._stream: Generator[np.ndarray] | None = None
+        self._next = 0  # the batch after the last one that was asked for
         self.start_epoch(0)
 
     def __len__(self) -> int:
@@ -56,7 +65,10 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> np.ndarray | tuple[np.ndarray, Any]:
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        images = self.pick(chosen)
+        if isinstance(self.images, ImageFiles):
+            images = self._read(self.images, index)
+        else:
+            images = self.pick(chosen)
         if self.augment is not None:
             images = keras.ops.convert_to_numpy(self.augment(images))
         if self.labels is None:
@@ -75,7 +87,48 @@ class Batches(keras.utils.PyDataset):
 
     def start_epoch(self, epoch: int) -> None:
         """Take the order of this epoch, the first of which is 0."""
-        self.epoch, n = epoch, len(self.images)
-        self.order = (
-            np.random.default_rng((self.seed, self.epoch)).permutation(n) if self.shuffle else np.arange(n)
-        )
+        n = len(self.images)
+        order = np.random.default_rng((self.seed, epoch)).permutation(n) if self.shuffle else np.arange(n)
+        with self._lock:
+            self._close()
+            self.epoch, self.order = epoch, order
+
+    def _read(self, files: ImageFiles, index: int) -> np.ndarray:
+        with self._lock:
+            if index != self._next:
+                self._close()
+            follows, self._next = index in (0, self._next), index + 1
+            start, end = index * self.batch_size, len(self) * self.batch_size
+            stream, self._stream = self._stream, None
+            try:
+                if not follows:
+                    return files[self.order[start : start + self.batch_size]]
+                stream = stream or files.take(self.order[start:end]).blocks(self.batch_size)
+                images = next(stream)
+            except DataError as error:
+                self.failure = error
+                raise
+            self._stream = stream
+            if self._next == len(self):
+                self._close()
+            return images
+
+    def _close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+@contextmanager
+def plain_errors(*inputs: Any) -> Iterator[None]:
+    """Let a file of these inputs that cannot be read end `fit` as the DataError that it is.
+
+    TensorFlow makes an error of its own of whatever a generator raises.
+    """
+    try:
+        yield
+    except Exception:
+        for each in inputs:
+            if isinstance(each, Batches) and each.failure is not None:
+                raise each.failure from None
+        raise

@@ -39,7 +39,8 @@ def decode(path: str | Path, image_size: int) -> np.ndarray:
                 raise ValueError(f"{image.width} x {image.height} pixels are more than {limit}")
             # A JPEG is decoded at 1/2 to 1/8 of its size where that still leaves twice what is wanted.
             image.draft(None, (2 * image_size, 2 * image_size))
-            return square(ImageOps.exif_transpose(image), image_size)
+            ImageOps.exif_transpose(image, in_place=True)  # not in place, it copies what needs no turning
+            return square(image, image_size)
     except Exception as error:  # Pillow's plugins raise nearly every type on damaged files
         reason = " ".join(str(error).split()).replace(f" '{path}'", "").rstrip(":.") or type(error).__name__
         raise DataError(f"{path}: {reason}") from error
@@ -56,9 +57,9 @@ def square(image: Image.Image, image_size: int) -> np.ndarray:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(
-        ImageOps.fit(image.convert("RGB"), (image_size, image_size), Image.Resampling.LANCZOS), "uint8"
-    )
+    if image.mode != "RGB":  # of an image in RGB `convert` would make a copy
+        image = image.convert("RGB")
+    return np.array(ImageOps.fit(image, (image_size, image_size), Image.Resampling.LANCZOS))
 
 
 def _to_8_bit(levels: np.ndarray, floating: bool) -> np.ndarray:
@@ -68,18 +69,27 @@ def _to_8_bit(levels: np.ndarray, floating: bool) -> np.ndarray:
     return np.round(levels * (255.0 / scale)).astype("uint8")
 
 
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], ahead: int = WINDOW
+) -> Iterator[Result]:
     """Apply `function` to each item on a thread for each core; yield the results in the order of the items.
 
-    At most `WINDOW` results are waiting at any time, so memory stays flat however many items there are
-    (`ThreadPoolExecutor.map` would take all of them at once).
+    At most `ahead` results are waiting at any time, so memory stays flat however many items there are
+    (`ThreadPoolExecutor.map` would take all of them at once). The threads end with the iterator, also where
+    it is closed early or an error of `function` came through it.
+
+    >>> list(ordered_map(abs, [3, -1, -2]))
+    [3, 1, 2]
     """
     Image.init()  # loading Pillow's plugins is not safe on several threads at once
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(CORES) as pool:
+    pool = ThreadPoolExecutor(CORES, "tlkit-decode")
+    try:
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) >= WINDOW:
+            if len(waiting) >= ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,6 +1,7 @@
 """A folder of images as a data set."""
 
 import warnings
+from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
@@ -115,7 +116,8 @@ def read_files(
     kept = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, bytes)]
     digests = [outcome for outcome in outcomes if isinstance(outcome, bytes)]
     if images is None:
-        return ImageFiles([files[row] for row in kept], image_size, digests), digests, kept, skipped
+        # as text: a path object is four times as large, and there may be a million
+        return ImageFiles([str(files[row]) for row in kept], image_size, digests), digests, kept, skipped
     return (images[kept] if skipped else images), digests, kept, skipped
 
 
@@ -172,9 +174,11 @@ def _report_skipped(root: Path, skipped: list[str], n: int) -> None:
 
 
 def _duplicates(digests: list[bytes], names: list[str], part: list[str]) -> list[tuple[str, str]]:
+    repeated = {digest for digest, count in Counter(digests).items() if count > 1}
     first: dict[bytes, dict[str, str]] = {}  # of each content, one file a split is enough to name
     for digest, name, split in zip(digests, names, part, strict=True):
-        first.setdefault(digest, {}).setdefault(split, name)
+        if digest in repeated:
+            first.setdefault(digest, {}).setdefault(split, name)
     pairs = [pair for by_split in first.values() for pair in combinations(by_split.values(), 2)]
     if pairs:
         shown = "; ".join(f"{one} and {other}" for one, other in pairs[:3])

@@ -1,14 +1,15 @@
 """Images that stay in their files until somebody looks at them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from tlkit.data.decode import decode, ordered_map
+from tlkit.data.decode import WINDOW, decode, ordered_map
 from tlkit.errors import DataError
 
 
@@ -25,7 +26,8 @@ class ImageFiles:
     """Image files that behave as a uint8 array of shape (n, image_size, image_size, 3), decoded on access.
 
     Indexing with an integer, a slice, a boolean mask or an array of integers reads just those files, on
-    all cores, and returns a numpy array. `take` selects files without reading them.
+    all cores, and returns a numpy array. `take` selects files without reading them, `blocks` reads all of
+    them ahead of their use.
 
     Args:
         paths: the files.
@@ -71,16 +73,35 @@ class ImageFiles:
         if np.ndim(chosen) == 0:
             return decode(self.paths[chosen], self.image_size)
         images = np.empty((len(chosen), *self.shape[1:]), self.dtype)
-        read = partial(decode, image_size=self.image_size)
-        for row, pixels in enumerate(ordered_map(read, [self.paths[i] for i in chosen])):
+        for row, pixels in enumerate(self._decoded([self.paths[i] for i in chosen], WINDOW)):
             images[row] = pixels
         return images
+
+    def blocks(self, size: int) -> Generator[np.ndarray]:
+        """Yield all images in order, `size` at a time; while one block is in use, the next is decoded."""
+        pixels = self._decoded(self.paths, max(size, WINDOW))
+        while block := list(islice(pixels, size)):
+            yield np.stack(block)
+
+    def _decoded(self, paths: list[str | Path], ahead: int) -> Iterator[np.ndarray]:
+        return ordered_map(partial(decode, image_size=self.image_size), paths, ahead)
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype)
 
     def __repr__(self) -> str:
         return f"ImageFiles({len(self)} files, {self.image_size} x {self.image_size} pixels)"
+
+
+def blocks(images: np.ndarray | ImageFiles, size: int) -> Iterator[np.ndarray]:
+    """Yield the images in order, `size` at a time; those of files are decoded ahead.
+
+    >>> [len(block) for block in blocks(np.zeros((5, 2, 2, 3), "uint8"), 2)]
+    [2, 2, 1]
+    """
+    if isinstance(images, ImageFiles):
+        return images.blocks(size)
+    return (images[start : start + size] for start in range(0, len(images), size))
 
 
 def scan(

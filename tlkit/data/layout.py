@@ -21,7 +21,7 @@ SPLIT_OF = {
 UNDECIDED = ""  # the split of a file whose place in the tree does not say it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """An image file, its path relative to the data set's folder, its class, and its split or UNDECIDED."""
 
