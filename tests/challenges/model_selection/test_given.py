@@ -1,9 +1,11 @@
 """What no score takes, and what it is told to do instead."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from tlkit.challenges.model_selection import check_probabilities, examples
+from tlkit.challenges.model_selection import check_probabilities, examples, h_score, logme
 from tlkit.errors import DataError
 
 X, Y = np.arange(12.0).reshape(6, 2), np.array([0, 0, 1, 1, 2, 2])
@@ -88,3 +90,28 @@ def test_probabilities_of_half_precision_are_taken_and_made_whole():
     theta, classes = check_probabilities(half, Y)
     np.testing.assert_allclose(theta.sum(axis=1), 1, rtol=1e-12)
     assert classes.tolist() == Y.tolist()
+
+
+def test_moments_are_the_sums_that_they_say_over_more_than_one_block(labelled):
+    features, labels = labelled(n=5000, d=3, classes=2)
+    given = examples(features.astype("float32"), labels, single=True)
+    assert given.features.dtype == "float32"
+    x = given.features.astype("float64")
+    for centred, shift in ((False, 0.0), (True, x.mean(axis=0))):
+        second, sums = given.moments(centred=centred, scale=2.0)
+        scaled = (x - shift) / 2
+        np.testing.assert_allclose(second, sum(np.outer(row, row) for row in scaled))
+        np.testing.assert_allclose(sums, [scaled[labels == c].sum(axis=0) for c in range(2)], atol=1e-9)
+
+
+@pytest.mark.parametrize("score", [logme, h_score])
+def test_float32_features_are_not_copied_as_a_whole_and_lose_no_digits(score, labelled):
+    features, labels = labelled(n=60_000, d=40)
+    single = features.astype("float32")
+    score(single[:100], labels[:100])  # imports
+    tracemalloc.start()
+    value = score(single, labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < single.nbytes
+    assert value == pytest.approx(score(single.astype("float64"), labels), rel=1e-9)

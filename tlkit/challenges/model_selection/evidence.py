@@ -43,15 +43,20 @@ def logme(features: np.ndarray, labels: np.ndarray) -> float:
     >>> logme(separable, labels) > logme(noise, labels)
     True
     """
-    given = examples(features, labels)
-    x, y, n = given.features, given.one_hot, len(given.features)
-    x = x / np.abs(x).max()
-    wide = n <= x.shape[1]
-    values, vectors = eigh(x @ x.T if wide else x.T @ x, driver="evd")
+    given = examples(features, labels, single=True)
+    n, d = given.features.shape
+    scale = float(max(given.features.max(), -given.features.min()))
+    wide = n <= d
+    if wide:
+        x = given.features.astype("float64") / scale
+        second = x @ x.T
+    else:
+        second, sums = given.moments(scale=scale)
+    values, vectors = eigh(second, driver="evd")
     kept = values > SMALLEST * values[-1]
     values, vectors = values[kept, None], vectors[:, kept]
     # the labels along the left singular vectors of the features, and what is left of them outside
-    along = vectors.T @ y if wide else vectors.T @ (x.T @ y) / np.sqrt(values)
+    along = vectors.T @ given.one_hot if wide else vectors.T @ sums.T / np.sqrt(values)
     squares = np.square(along)
     outside = np.maximum(given.counts - squares.sum(axis=0), 0.0)
 

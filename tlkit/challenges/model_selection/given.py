@@ -1,11 +1,14 @@
 """What the scores are given, checked in one place: features, labels, and a source head's probabilities."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from tlkit.errors import DataError
 
+BLOCK = 4096  # rows that are turned to float64 at a time
 SHOWN = 5  # row numbers that an error names
 SUM_TOLERANCE = 1e-2  # of a row of probabilities: float16 is off by less
 
@@ -14,7 +17,7 @@ class Examples(NamedTuple):
     """Features of labelled examples of the target.
 
     Attributes:
-        features: float64 `(n, d)`, finite, not all the same.
+        features: float64 `(n, d)` (or float32, where that was asked for), finite, not all the same.
         classes: int `(n,)`, from 0 to k - 1 without a gap, in the order of the labels.
         counts: int `(k,)`, examples of each class, at least 1; k is at least 2.
     """
@@ -49,14 +52,61 @@ class Examples(NamedTuple):
         share = place / self.counts[self.classes[order]]
         return examples(*(each[np.sort(order[np.argsort(share, kind="stable")[:most]])] for each in self[:2]))
 
+    def moments(self, *, centred: bool = False, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sums of `x x'` over all examples, and of `x` over those of each class.
 
-def examples(features: np.ndarray, labels: np.ndarray, *, least: int = 1) -> Examples:
+        Block by block in float64, so that float32 features are never copied as a whole.
+
+        Args:
+            centred: take the mean of all examples from each first.
+            scale: divide the features by this number.
+
+        Returns:
+            float64 `(d, d)` and `(k, d)`.
+
+        >>> second, sums = examples(np.eye(2)[[0, 1, 1]], [0, 1, 1]).moments()
+        >>> second.tolist(), sums.tolist()
+        ([[1.0, 0.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 2.0]])
+        """
+        n, d = self.features.shape
+        second, sums = np.zeros((d, d)), np.zeros((len(self.counts), d))
+        mean = self.features.mean(axis=0, dtype="float64") if centred else 0.0
+        for rows in blocks(n):
+            x = self.features[rows].astype("float64")
+            x -= mean
+            x /= scale
+            second += x.T @ x
+            sums += class_sums(x, self.classes[rows], len(sums))
+        return second, sums
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """Cut n rows into blocks.
+
+    >>> [(rows.start, rows.stop) for rows in blocks(5000)]
+    [(0, 4096), (4096, 8192)]
+    """
+    return (slice(start, start + BLOCK) for start in range(0, n, BLOCK))
+
+
+def class_sums(values: np.ndarray, classes: np.ndarray, k: int) -> np.ndarray:
+    """Return the sum of the rows `(n, d)` of each of k classes: float64 `(k, d)`.
+
+    >>> class_sums(np.array([[1.0], [2.0], [4.0]]), np.array([1, 0, 1]), 2).tolist()
+    [[2.0], [5.0]]
+    """
+    n = len(values)
+    return csr_array((np.ones(n), classes, np.arange(n + 1)), shape=(n, k)).T @ values
+
+
+def examples(features: np.ndarray, labels: np.ndarray, *, least: int = 1, single: bool = False) -> Examples:
     """Check features and labels, and return them ready for a score.
 
     Args:
         features: real numbers `(n, d)`, such as `tlkit.extract` gives them.
         labels: integers `(n,)`; which ones does not matter, nor whether there are gaps.
         least: number of examples that each class must have.
+        single: leave float32 features as they are, for a score that goes through them by `moments`.
 
     Raises:
         DataError: other shapes, NaN or infinite features, the same features for all examples, labels that
@@ -66,7 +116,9 @@ def examples(features: np.ndarray, labels: np.ndarray, *, least: int = 1) -> Exa
     [1, 0, 1]
     """
     try:
-        x = np.asarray(features, "float64")
+        x = np.asarray(features)
+        if not (single and x.dtype == np.float32):
+            x = x.astype("float64", copy=False)
     except (TypeError, ValueError) as error:
         raise DataError(f"The features are not numbers ({error}); give a float array (n, d).") from error
     if x.ndim != 2 or 0 in x.shape:
@@ -74,13 +126,14 @@ def examples(features: np.ndarray, labels: np.ndarray, *, least: int = 1) -> Exa
             f"Features of shape {x.shape} were given; expected (n, d). Of images: tlkit.extract(backbone, "
             "split); of feature maps (n, h, w, d) take the mean over h and w."
         )
-    broken = np.flatnonzero(~np.isfinite(x).all(axis=1))
-    if len(broken):
+    low, high = x.min(axis=0), x.max(axis=0)
+    if not (np.isfinite(low) & np.isfinite(high)).all():
+        broken = np.flatnonzero(~np.isfinite(x).all(axis=1))
         raise DataError(
             f"{_rows(broken, len(x))} of the features hold NaN or infinite values. Look at these images, or "
             "leave the rows out. Where it is all of them, the network is broken or float16 too small for it."
         )
-    if np.ptp(x, axis=0).max() == 0:
+    if (low == high).all():
         raise DataError(
             f"All {len(x)} examples have the same features, so nothing can tell the classes apart. Look "
             "whether the network got its weights, and images with values 0 to 255."
@@ -130,22 +183,23 @@ def check_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> tuple[
         DataError: another shape, values that are no probabilities, rows that do not sum to one, or bad
         labels.
     """
-    theta = np.asarray(probabilities, "float64")
+    theta = np.array(probabilities, "float64")  # a copy, which is scaled in place
     if theta.ndim != 2 or 0 in theta.shape:
         raise DataError(
             f"Source probabilities of shape {theta.shape} were given; expected (n, source classes), such as "
             "tlkit.backbones.source_head(name).predict(features)."
         )
-    wrong = ~np.isfinite(theta).all(axis=1) | (theta < 0).any(axis=1)
-    wrong |= np.abs(theta.sum(axis=1) - 1) > SUM_TOLERANCE
-    if wrong.any():
+    sums = theta.sum(axis=1, keepdims=True)
+    if not (theta.min() >= 0 and (np.abs(sums - 1) <= SUM_TOLERANCE).all()):
+        wrong = (theta < 0).any(axis=1) | ~(np.abs(sums[:, 0] - 1) <= SUM_TOLERANCE)
         rows = _rows(np.flatnonzero(wrong), len(theta))
         raise DataError(
             f"{rows} of the source probabilities are negative or infinite, or do not sum to 1. Of logits "
             "take the softmax first: scipy.special.softmax(logits, axis=1)."
         )
     classes, _ = class_indices(labels, len(theta))
-    return theta / theta.sum(axis=1, keepdims=True), classes
+    theta /= sums
+    return theta, classes
 
 
 def _rows(which: np.ndarray, n: int) -> str:

@@ -9,7 +9,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import mutual_info_score
 from sklearn.mixture import GaussianMixture
 
-from tlkit.challenges.model_selection.given import check_probabilities, class_indices, examples
+from tlkit.challenges.model_selection.given import (
+    blocks,
+    check_probabilities,
+    class_indices,
+    class_sums,
+    examples,
+)
 from tlkit.errors import DataError, TlkitWarning
 
 EACH = 2  # examples a component, below which a mixture only counts them
@@ -74,10 +80,11 @@ def leep(source_probabilities: np.ndarray, labels: np.ndarray) -> float:
     -0.198
     """
     theta, classes = check_probabilities(source_probabilities, labels)
-    joint = np.eye(classes.max() + 1)[classes].T @ theta
+    joint = class_sums(theta, classes, classes.max() + 1)
     seen = joint.sum(axis=0)
     conditional = np.divide(joint, seen, out=np.zeros_like(joint), where=seen > 0)
-    return float(np.log((conditional[classes] * theta).sum(axis=1)).mean())
+    told = [np.einsum("nz,nz->n", conditional[classes[rows]], theta[rows]) for rows in blocks(len(theta))]
+    return float(np.log(np.concatenate(told)).mean())
 
 
 def nleep(

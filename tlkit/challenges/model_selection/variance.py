@@ -3,7 +3,7 @@
 import warnings
 
 import numpy as np
-from scipy.linalg import pinvh, solve
+from scipy.linalg import eigh, solve
 from sklearn.covariance import ledoit_wolf
 
 from tlkit.challenges.model_selection.given import Examples, examples
@@ -38,7 +38,7 @@ def h_score(features: np.ndarray, labels: np.ndarray) -> float:
     >>> h_score(np.array([[0.0], [0.0], [1.0], [1.0]]), labels)
     1.0
     """
-    given = examples(features, labels)
+    given = examples(features, labels, single=True)
     n, d = given.features.shape
     if n <= d:
         warnings.warn(
@@ -47,8 +47,12 @@ def h_score(features: np.ndarray, labels: np.ndarray) -> float:
             TlkitWarning,
             stacklevel=2,
         )
-    centred = given.features - given.features.mean(axis=0)
-    return float(np.sum(pinvh(centred.T @ centred / n) * _between(given)))
+    second, sums = given.moments(centred=True)
+    values, vectors = eigh(second, driver="evd")
+    kept = values > d * np.finfo(float).eps * values[-1]
+    # the class means in the space where the features have the identity for covariance
+    white = sums @ vectors[:, kept] / np.sqrt(values[kept])
+    return float(np.sum(np.square(white) / given.counts[:, None]))
 
 
 def regularized_h_score(features: np.ndarray, labels: np.ndarray) -> float:
