@@ -1,10 +1,13 @@
+import tracemalloc
 from importlib.util import find_spec
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from tlkit import backbones, engines
+from tlkit.data import ImageFiles
 from tlkit.errors import TlkitError, TlkitWarning, UnknownNameError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (37, 64, 64, 3), dtype="uint8")
@@ -63,6 +66,48 @@ def test_a_failing_export_falls_back_and_says_so(lenet, monkeypatch):
     np.testing.assert_allclose(answers, lenet.predict(images, verbose=0), atol=1e-6)
     with pytest.raises(TlkitError, match="Use engine='predict'"):
         engines.infer(lenet, images, engine="openvino")
+
+
+@pytest.fixture
+def averaging():
+    layers = [
+        keras.Input((64, 64, 3)),
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.GlobalAveragePooling2D(),
+    ]
+    return keras.Sequential(layers)
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(len(IMAGES))]
+    for path, pixels in zip(paths, IMAGES, strict=True):
+        Image.fromarray(pixels).save(path)
+    return ImageFiles(paths, 64)
+
+
+@pytest.mark.parametrize("engine", ["predict", pytest.param("openvino", marks=needs_export)])
+def test_files_give_what_their_pixels_give(averaging, files, engine):
+    from_files = engines.infer(averaging, files, engine=engine)
+    np.testing.assert_array_equal(from_files, engines.infer(averaging, IMAGES, engine=engine))
+    np.testing.assert_allclose(from_files, IMAGES.mean((1, 2)) / 255, atol=1e-5)
+
+
+@needs_export
+def test_of_files_only_a_few_are_in_memory(averaging, files):
+    engines.infer(averaging, files)  # exports
+    many = ImageFiles(20 * files.paths, 64)
+    tracemalloc.start()
+    engines.infer(averaging, many)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.3 * np.prod(many.shape)
+
+
+def test_outputs_are_written_where_they_are_wanted(averaging):
+    out = np.zeros((37, 3), "float16")
+    assert engines.infer(averaging, IMAGES, engine="predict", out=out) is out
+    np.testing.assert_allclose(out, IMAGES.mean((1, 2)) / 255, atol=1e-3)
 
 
 def test_errors_say_what_to_do(network):

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tlkit import cache
+from tlkit.data.images import ImageFiles, blocks
 from tlkit.errors import TlkitError, TlkitWarning, UnknownNameError
 
 BATCH_SIZE = 8  # measured: on a CPU larger batches only leave the caches
@@ -68,8 +69,8 @@ def infer(
                 f"{model.name!r} runs by Keras predict, not OpenVINO: {reason}", TlkitWarning, stacklevel=2
             )
         else:
-            return _gathered(_openvino(compiled, images, progress), out)
-    return _gathered(_predict(model, images, progress), out)
+            return _gathered(_openvino(compiled, images, progress), len(images), out)
+    return _gathered(_predict(model, images, progress), len(images), out)
 
 
 def has_accelerator() -> bool:
@@ -103,23 +104,25 @@ def _layers(model: keras.Model) -> Iterator[keras.Layer]:
             yield layer
 
 
-def _gathered(blocks: Iterator[np.ndarray], out: np.ndarray | None) -> np.ndarray:
-    if out is None:
-        return np.concatenate(list(blocks))
+def _gathered(outputs: Iterator[np.ndarray], n: int, out: np.ndarray | None) -> np.ndarray:
     start = 0
-    for block in blocks:
+    for block in outputs:
+        if out is None:
+            out = np.empty((n, *block.shape[1:]), block.dtype)
         out[start : start + len(block)] = block
         start += len(block)
+    assert out is not None  # there are images
     return out
 
 
 def _predict(model: keras.Model, images: Any, progress: bool) -> Iterator[np.ndarray]:
     size = 4 * BATCH_SIZE if not has_accelerator() else 32 * BATCH_SIZE
-    starts = range(0, len(images), 32 * size)  # a window at a time: a folder may not fit the memory
-    windows = tqdm(starts, desc="features (predict)", unit="window", disable=not progress)
-    for start in windows:
-        window = images[start : start + 32 * size]
-        yield model.predict(window, batch_size=size, verbose=0).astype("float32")
+    # a window at a time: a folder may not fit the memory, and the next one is decoded meanwhile
+    window = 8 * size if isinstance(images, ImageFiles) else 32 * size
+    with tqdm(total=len(images), desc="features (predict)", unit="image", disable=not progress) as bar:
+        for block in blocks(images, window):
+            yield model.predict(block, batch_size=size, verbose=0).astype("float32", copy=False)
+            bar.update(len(block))
 
 
 def _compiled(model: keras.Model, uint8: bool) -> Any:
@@ -175,8 +178,8 @@ def _openvino(compiled: Any, images: Any, progress: bool) -> Iterator[np.ndarray
 
     dtype = "uint8" if images.dtype == np.uint8 else "float32"
     with tqdm(total=len(images), desc="features (openvino)", unit="image", disable=not progress) as bar:
-        for start in range(0, len(images), BATCH_SIZE):
-            batch = np.ascontiguousarray(images[start : start + BATCH_SIZE], dtype)
+        for block in blocks(images, BATCH_SIZE):
+            batch = np.ascontiguousarray(block, dtype)
             if not free:
                 yield collect()
             running.append(free.pop())

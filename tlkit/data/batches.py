@@ -65,10 +65,7 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> np.ndarray | tuple[np.ndarray, Any]:
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        if isinstance(self.images, ImageFiles):
-            images = self._read(self.images, index)
-        else:
-            images = self.pick(chosen)
+        images = self._read(index, chosen)
         if self.augment is not None:
             images = keras.ops.convert_to_numpy(self.augment(images))
         if self.labels is None:
@@ -93,17 +90,21 @@ class Batches(keras.utils.PyDataset):
             self._close()
             self.epoch, self.order = epoch, order
 
-    def _read(self, files: ImageFiles, index: int) -> np.ndarray:
+    def _read(self, index: int, chosen: np.ndarray) -> np.ndarray:
+        files = self.images
+        if not isinstance(files, ImageFiles):
+            return self.pick(chosen)
         with self._lock:
             if index != self._next:
                 self._close()
             follows, self._next = index in (0, self._next), index + 1
-            start, end = index * self.batch_size, len(self) * self.batch_size
             stream, self._stream = self._stream, None
             try:
                 if not follows:
-                    return files[self.order[start : start + self.batch_size]]
-                stream = stream or files.take(self.order[start:end]).blocks(self.batch_size)
+                    return self.pick(chosen)
+                if stream is None:
+                    start, end = index * self.batch_size, len(self) * self.batch_size
+                    stream = files.take(self.order[start:end]).blocks(self.batch_size)
                 images = next(stream)
             except DataError as error:
                 self.failure = error

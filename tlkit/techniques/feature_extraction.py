@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from tlkit import cache, engines
-from tlkit.data import Split
+from tlkit.data import ImageFiles, Split
 from tlkit.models import backbone_of, freeze, pooled
 from tlkit.techniques.training import make_state, replica_share
 
@@ -22,7 +22,7 @@ SMALLEST_BATCH, MOST_STEPS = 32, 100  # images in a step, steps in an epoch of t
 
 def extract(
     backbone: keras.Model,
-    images: Split | np.ndarray,
+    images: Split | np.ndarray | ImageFiles,
     *,
     engine: str = "auto",
     keep: bool = True,
@@ -32,7 +32,7 @@ def extract(
 
     Args:
         backbone: raw images to a feature map `(n, h, w, c)` or features `(n, d)`.
-        images: a split, or RGB images `(n, height, width, 3)`, values 0 to 255.
+        images: a split, or RGB images `(n, height, width, 3)`, values 0 to 255, in memory or in files.
         engine: `"auto"`, `"openvino"` or `"predict"`; see `tlkit.engines.infer`.
         keep: look the features up in the cache on disk, and keep them there. The key is made of the
             backbone's weights, its preprocessing and the pixels.
@@ -41,6 +41,8 @@ def extract(
     Returns:
         float32 `(n, d)`.
     """
+    if isinstance(images, ImageFiles):
+        images = Split(images)
     pixels = images.images if isinstance(images, Split) else images
     network = pooled(backbone)
 
@@ -129,5 +131,5 @@ def early_stopping(validation: Split | None, patience: int) -> list[keras.callba
 
 def _fingerprint(images: np.ndarray) -> str:
     digest = hashlib.blake2b(f"{images.shape} {images.dtype}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(images).tobytes())
+    digest.update(np.ascontiguousarray(images).data)  # no copy: images may fill the memory
     return digest.hexdigest()
