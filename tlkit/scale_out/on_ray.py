@@ -7,7 +7,6 @@ that nobody has seen, since a shard appears whole.
 """
 
 import os
-import pickle
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
@@ -49,7 +48,7 @@ def on_ray(
         _connect(ray, address)
     actors: list[Any] = []
     try:
-        loaded = ray.put(pickle.dumps(worker))
+        loaded = ray.put(worker)
         remote = ray.remote(max_restarts=-1, max_task_retries=RETRIES)(Actor)
         machines = [
             (node["NodeID"], int(node["Resources"].get("CPU", 0))) for node in ray.nodes() if node["Alive"]
@@ -57,7 +56,7 @@ def on_ray(
         for machine, first, cores in shared_out(machines, workers):
             here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(machine, soft=True)
             options = remote.options(num_cpus=cores, scheduling_strategy=here)
-            actors.append(options.remote(loaded, first, cores, keras.backend.backend()))
+            actors.append(options.remote([loaded], first, cores, keras.backend.backend()))
         pool = ray.util.ActorPool(actors)
         yield from pool.map_unordered(lambda actor, job: actor.make.remote(job), list(jobs))
     except ray.exceptions.RayTaskError as error:

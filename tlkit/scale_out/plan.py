@@ -105,7 +105,11 @@ def listing(folder: Path) -> Listing:
     try:
         found, class_names = find(folder)
     except DataError as error:
-        warnings.warn(f"The features have no classes: {error}", TlkitWarning, stacklevel=2)
+        warnings.warn(
+            f"The features have no classes, since {folder} is not one sub-folder a class: {error}",
+            TlkitWarning,
+            stacklevel=3,
+        )
     else:
         files, classes = [each.file for each in found], [each.class_name for each in found]
         if outside := sorted(set(everything) - set(files)):
@@ -113,7 +117,7 @@ def listing(folder: Path) -> Listing:
                 f"{len(outside)} of {len(everything)} images lie outside the folders of the classes and are "
                 f"left out, such as {outside[0]}.",
                 TlkitWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
     names = [file.relative_to(folder).as_posix() for file in files]
     for name in names:
