@@ -8,6 +8,9 @@ from tlkit.models import build_classifier, restart
 from tlkit.techniques.domain_adaptation import CDAN, DANN, JAN, KLIEP, MCD, MMD, DomainAdapter, pair
 
 RNG = np.random.default_rng(0)
+tensorflow_only = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="other backends take the batches from Python at no cost"
+)
 LOSS = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
 
 
@@ -198,3 +201,56 @@ def test_a_pair_passes_over_the_larger_domain_in_full_batches():
     assert all((x["source"][:, 0] == y).all() for x, y in batches)
     pairs.on_epoch_end()
     assert (pairs[0][0]["source"] != batches[0][0]["source"]).any()
+
+
+def few_and_many():
+    """A source of 50 examples that are numbered, and a target of 20."""
+    return (np.arange(50, dtype="float32")[:, None], np.arange(50)), np.arange(20, dtype="float32")[:, None]
+
+
+@tensorflow_only
+def test_as_tensors_the_batches_of_all_epochs_are_the_same():
+    for weights in (None, np.arange(50) + 1.0):
+        one, other = (pair(*few_and_many(), batch_size=8, seed=4) for _ in range(2))
+        if weights is not None:
+            one, other = one.weighted(weights), other.weighted(weights)
+        found = iter(one.tensors(epochs=3))
+        for _ in range(3):
+            other.on_epoch_end()
+            for i in range(len(other)):
+                x, *rest = other[i]
+                same_x, *same_rest = next(found)
+                np.testing.assert_array_equal(
+                    [same_x["source"], same_x["target"]], [x["source"], x["target"]]
+                )
+                assert len(rest) == len(same_rest)
+                for a, b in zip(rest, same_rest, strict=True):
+                    np.testing.assert_array_equal(a, b)
+        assert next(found, None) is None
+        assert one.epoch == other.epoch
+
+
+@tensorflow_only
+def test_small_arrays_go_to_keras_as_tensors_and_teach_the_same(small, monkeypatch):
+    (x, y), weights = (RNG.normal(size=(80, 2)).astype("float32"), np.arange(80) % 2), []
+    for largest in (2**20, 0):
+        monkeypatch.setattr("tlkit.techniques.domain_adaptation.pairs.LARGEST", largest)
+        adapter = DomainAdapter(small(), MMD())
+        adapter.compile(keras.optimizers.SGD(0.5), **LOSS)
+        pairs, epochs = pair((x, y), x[:30] + 1, batch_size=16), []
+        assert pairs.small is (largest > 0)
+        watch = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs, seen=epochs: seen.append(logs)
+        )
+        adapter.fit(pairs, epochs=3, callbacks=[watch], verbose=0)
+        assert len(epochs) == 3
+        weights.append(adapter.classifier.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_files_and_memory_maps_are_not_taken_for_arrays_in_memory(tmp_path):
+    source, target = few_and_many()
+    np.save(tmp_path / "target.npy", target)
+    assert pair(source, target, batch_size=8).small
+    assert not pair(source, np.load(tmp_path / "target.npy", mmap_mode="r"), batch_size=8).small

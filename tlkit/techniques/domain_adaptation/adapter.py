@@ -16,7 +16,7 @@ from tlkit.techniques.domain_adaptation.callbacks import KeepBest
 from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
 from tlkit.techniques.domain_adaptation.pairs import Pairs
 from tlkit.techniques.domain_adaptation.selection import MOST
-from tlkit.techniques.training import StopAtNaN, replica_share
+from tlkit.techniques.training import StopAtNaN, make_state, replica_share
 
 
 class DomainAdapter(keras.Model):
@@ -172,6 +172,7 @@ class DomainAdapter(keras.Model):
         if before:
             source = {"x": x.source[:], "y": x.labels, "batch_size": x.batch_size, "epochs": before}
             self.classifier.compile(self.fresh_optimizer(), **self._settings)
+            make_state(self.classifier, x.labels, self.classifier.output_shape)
             self.classifier.fit(**source, callbacks=[watch[-1]], verbose=verbose)
         self.done.assign(0.0)
         self.planned.assign(float(max(1, epochs * len(x))))
@@ -182,7 +183,13 @@ class DomainAdapter(keras.Model):
 
     def stock_fit(self, pairs: Pairs, **options: Any) -> keras.callbacks.History:
         """Run the `fit` of `keras.Model`; methods call it from `Alignment.fit`."""
-        return super().fit(pairs, shuffle=False, **options)  # pairs shuffle by their own seed
+        make_state(self, pairs.labels, self.classifier.output_shape)
+        given: Any = pairs
+        alone = keras.backend.backend() == "tensorflow" and self.distribute_strategy.num_replicas_in_sync == 1
+        if alone and pairs.small and not {"steps_per_epoch", "initial_epoch"} & set(options):
+            given = pairs.tensors(options.get("epochs", 1))
+            options["steps_per_epoch"] = len(pairs)
+        return super().fit(given, shuffle=False, **options)  # pairs shuffle by their own seed
 
     def look(self, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return features `(n, d)` and class probabilities `(n, classes)` of inputs, in inference mode."""

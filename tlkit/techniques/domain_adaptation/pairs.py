@@ -9,6 +9,7 @@ from tlkit.data import Split
 from tlkit.errors import DataError
 
 SMALLEST = 2  # examples of a domain: statistics need two
+LARGEST = 2**30  # bytes of both domains that are held a second time, as tensors
 
 
 class Pairs(keras.utils.PyDataset):
@@ -48,6 +49,45 @@ class Pairs(keras.utils.PyDataset):
         """Return the same pairs with a weight for each source example, scaled to a mean of 1."""
         weights = (weights / np.mean(weights)).astype("float32")
         return Pairs(self.source, self.labels, self.target, self.batch_size, self.seed, weights)
+
+    @property
+    def small(self) -> bool:
+        """Whether both domains are arrays in memory that may be held there a second time."""
+        domains = self.source, self.target
+        plain = all(type(each) is np.ndarray for each in domains)
+        return plain and sum(each.nbytes for each in domains) <= LARGEST
+
+    def tensors(self, epochs: int) -> Any:
+        """Return the batches of the next epochs, in the same order, as one `tf.data.Dataset` of TensorFlow.
+
+        Keras hands each batch of a PyDataset from Python to TensorFlow, and starts anew for every epoch. This
+        costs as much as a step of a small network. Give `fit` these with `steps_per_epoch=len(pairs)`.
+
+        Args:
+            epochs: how many. It is then as if these pairs had gone through them.
+
+        >>> pairs = pair((np.zeros((100, 8)), np.zeros(100, int)), np.ones((60, 8)), batch_size=20)
+        >>> len(pairs.tensors(epochs=3)), pairs.epoch
+        (15, 3)
+        """
+        import tensorflow as tf
+
+        orders = []
+        for _ in range(epochs):
+            self.on_epoch_end()  # as Keras does before the first epoch too
+            orders.append(np.reshape(self._orders, (2, len(self), self.batch_size)))
+        arrays = [self.source, self.target, self.labels, *([] if self.weights is None else [self.weights])]
+        with tf.device("CPU"):
+            examples = [tf.constant(each) for each in arrays]
+
+        def batch(chosen: Any, others: Any) -> tuple[Any, ...]:
+            source, target, *rest = (
+                tf.gather(each, others if i == 1 else chosen) for i, each in enumerate(examples)
+            )
+            return {"source": source, "target": target}, *rest
+
+        rows = np.concatenate(orders, axis=1).astype("int32")
+        return tf.data.Dataset.from_tensor_slices(tuple(rows)).map(batch).prefetch(2)
 
     def _set_order(self) -> None:
         needed = len(self) * self.batch_size
