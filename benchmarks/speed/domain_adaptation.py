@@ -1,0 +1,178 @@
+"""Domain adaptation: DANN and Deep CORAL by tlkit, by ADAPT, and by loops written by hand.
+
+From end to end (LeNet, MNIST to optical digits), and on kept features (EfficientNetLite0, emoji of two
+styles). The losses of the first steps of tlkit and the loops agree, or this stops. ADAPT trains the same
+network as its own documentation does. Target labels only judge.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import numpy as np
+from measuring import Comparison, Peer, Report, absent, main, take_turns
+
+HERE = Path(__file__).parent / "peers"
+OURS, LOOP, ADAPT = "tlkit", "tf.function loop", "ADAPT 0.4.5"
+ON_JAX, JAX_LOOP = "tlkit on JAX", "JAX loop"
+METHODS = {"dann": "DANN", "coral": "Deep CORAL"}
+DIGITS, EMOJI = "LeNet on digits, end to end", "a head on kept features"
+TOLERANCE = 1e-4  # of the losses of the first steps
+SHORT_STEPS = ("dann", "coral", "jan", "cdan", "mcc")
+WITHOUT = ("coral-closed", "adabn", "tent", "kliep", "ratio")  # these have no step of their own kind
+STEPS, BATCH, STEP_ROUNDS = 8, 64, 9
+
+Examples = tuple[np.ndarray, np.ndarray]
+
+
+def measure(full: bool) -> Report:
+    report = Report("Domain adaptation beside its peers", missing=absent("adapt", "jax"))
+    with tempfile.TemporaryDirectory() as folder:
+        for name, domains in (("digits", digits()), ("emoji", emoji())):
+            whole, part = Path(folder, f"{name}.npz"), Path(folder, f"{name}-part.npz")
+            keep(whole, *domains)
+            # on a CPU XLA's gradients of convolutions take ten times as long as TensorFlow's: fewer images
+            fewer = [(x[:320], y[:320]) for x, y in domains] if name == "digits" else domains
+            keep(part, *fewer)
+            epochs = {"digits": 15 if full else 3, "emoji": 40 if full else 4}[name]
+            for method in METHODS:
+                compare(report, name, method, str(whole), epochs)
+                if "jax" not in report.missing:
+                    compare_on_jax(report, name, method, str(part), epochs if name == "emoji" else 3)
+    report.comparisons.append(step_costs(full))
+    return report
+
+
+def digits() -> list[Examples]:
+    """2,000 pictures of MNIST, and all 1,797 optical digits."""
+    import tlkit
+
+    source, target = tlkit.load("digits/mnist").train, tlkit.load("digits/optical").splits.values()
+    images, labels = (
+        np.concatenate([getattr(split, name)[:] for split in target]) for name in ("images", "labels")
+    )
+    return [(source.images[:2000], source.labels[:2000]), (images, labels)]
+
+
+def emoji() -> list[Examples]:
+    """Features of Twemoji and OpenMoji of 64 pixels."""
+    import tlkit
+
+    backbone, found = tlkit.get("EfficientNetLite0", image_size=64), []
+    for style in ("twemoji", "openmoji"):
+        splits = tlkit.load(f"emoji/{style}", image_size=64).splits.values()
+        features = np.concatenate([tlkit.extract(backbone, split) for split in splits])
+        found.append((features, np.concatenate([split.labels for split in splits])))
+    return found
+
+
+def keep(path: Path, source: Examples, target: Examples) -> None:
+    from peers.adaptation import write
+
+    write(path, source, target)
+
+
+def compare(report: Report, data: str, method: str, given: str, epochs: int) -> None:
+    """tlkit, the loop for TensorFlow and ADAPT take turns; a round is a seed."""
+    from peers.adaptation import Tlkit
+    from peers.adaptation_tensorflow import TensorFlowLoop
+
+    with ExitStack() as stack:
+        sides = {OURS: Tlkit(method, given, epochs), LOOP: TensorFlowLoop(method, given, epochs)}
+        agree({name: side.first_losses() for name, side in sides.items()})
+        runs: dict[str, Callable[[], dict[str, Any]]] = {
+            name: partial(run_next, side, iter(range(10**6))) for name, side in sides.items()
+        }
+        if "adapt" not in report.missing:
+            peer = stack.enter_context(Peer("adapt", HERE / "adapt_library.py", method, given, str(epochs)))
+            runs[ADAPT] = peer.ask
+        title = f"{METHODS[method]}, {DIGITS if data == 'digits' else EMOJI}, {epochs} epochs"
+        report.comparisons += turns(title, OURS, runs, LOOP)
+
+
+def compare_on_jax(report: Report, data: str, method: str, given: str, epochs: int) -> None:
+    """tlkit on JAX and the loop for JAX take turns; they learn what tlkit on TensorFlow learns."""
+    from peers.adaptation import Tlkit
+
+    script = HERE / "adaptation.py"
+    with (
+        Peer("jax", script, "tlkit", method, given, str(epochs)) as ours,
+        Peer("jax", script, "loop", method, given, str(epochs)) as loop,
+    ):
+        asked = {ON_JAX: ours.ask()["losses"], JAX_LOOP: loop.ask()["losses"]}
+        agree({OURS: Tlkit(method, given, epochs).first_losses(), **asked})
+        title = f"{METHODS[method]}, {DIGITS if data == 'digits' else EMOJI}, JAX, {epochs} epochs"
+        report.comparisons += turns(title, ON_JAX, {ON_JAX: ours.ask, JAX_LOOP: loop.ask}, JAX_LOOP)
+
+
+def run_next(side: Any, seeds: Iterator[int]) -> dict[str, Any]:
+    return side.run(next(seeds))
+
+
+def turns(
+    title: str, ours: str, runs: dict[str, Callable[[], dict[str, Any]]], loop: str
+) -> list[Comparison]:
+    """Return the seconds an epoch and the target accuracies; the loop has learned as well as ours."""
+    accuracy: dict[str, list[float]] = {name: [] for name in runs}
+
+    def job(name: str) -> float:
+        said = runs[name]()
+        accuracy[name].append(said["accuracy"])
+        return said["value"]
+
+    seconds = take_turns({name: partial(job, name) for name in runs})
+    accuracy = {name: values[1:] for name, values in accuracy.items()}  # without the round that warms up
+    one, other = (np.array(accuracy[name]) for name in (ours, loop))
+    spread = np.hypot(one.std(ddof=1), other.std(ddof=1))
+    assert abs(one.mean() - other.mean()) <= max(2 * spread, 2.0), f"{title}: not the same accuracy"
+    return [
+        Comparison(f"{title}: an epoch", "s", ours, seconds),
+        Comparison(f"{title}: target accuracy", "%", ours, accuracy, better="more"),
+    ]
+
+
+def agree(losses: dict[str, list[float]]) -> None:
+    """Stop where the losses of the first steps are not those of tlkit."""
+    for name, values in losses.items():
+        np.testing.assert_allclose(values, losses[OURS], rtol=TOLERANCE, err_msg=f"first losses of {name}")
+
+
+def step_costs(full: bool) -> Comparison:
+    """What a step of each method costs over a plain supervised one of as many images."""
+    import tlkit
+    from tlkit.techniques.domain_adaptation.methods import METHODS as ALL
+
+    source, target = (tlkit.load(f"digits/{name}").train for name in ("mnist", "optical"))
+    domains = {"source": source.images[:BATCH], "target": target.images[:BATCH]}
+    labels = source.labels[:BATCH]
+    together = np.concatenate(list(domains.values())), np.concatenate([labels, target.labels[:BATCH]])
+
+    def network(method: Any = None) -> Any:
+        model = tlkit.build_classifier("LeNet", 10, weights=None, dropout=0.0)
+        trained = model if method is None else tlkit.DomainAdapter(model, method.build())
+        trained.compile("adam", loss="sparse_categorical_crossentropy")
+        return trained
+
+    def step(job: Callable[[], Any]) -> float:
+        start = time.perf_counter()
+        for _ in range(STEPS):
+            job()
+        return 1000 * (time.perf_counter() - start) / STEPS
+
+    chosen = [m for m in ALL if m.name not in WITHOUT and (full or m.name in SHORT_STEPS)]
+    jobs = {"plain": partial(step, partial(network().train_on_batch, *together))}
+    jobs |= {m.name: partial(step, partial(network(m).train_on_batch, domains, labels)) for m in chosen}
+    title = f"A step on {BATCH} source and {BATCH} target digits, LeNet; plain: with labels for all"
+    return Comparison(title, "ms", "plain", take_turns(jobs, STEP_ROUNDS))
+
+
+if __name__ == "__main__":
+    main(measure)
