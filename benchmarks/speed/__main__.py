@@ -25,6 +25,7 @@ def main(names: tuple[str, ...], full: bool) -> None:
     for name in names or NAMES:
         command = [sys.executable, str(HERE / f"{name}.py"), *(["--full"] if full else [])]
         subprocess.run(command, check=True)
+    subprocess.run([sys.executable, str(HERE / "figure.py")], check=True)
 
 
 if __name__ == "__main__":

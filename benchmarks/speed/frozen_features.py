@@ -1,73 +1,167 @@
-"""Frozen features: tlkit beside Keras's predict, and beside the usual frozen-base fit.
+"""Frozen features: tlkit beside Keras's `predict`, PyTorch, and the usual `fit` of a frozen base.
 
-    .venv/bin/python benchmarks/frozen_features.py
+    .venv/bin/python benchmarks/speed/frozen_features.py
 
-Both sides run in this one process on the same images: emoji in three styles, turned and mirrored,
-128 pixels. Nearly all of its minutes are those of the usual fit.
+EfficientNetLite0 with ImageNet weights on emoji of 128 pixels. The usual fit is that of the Keras guide
+"Transfer learning & fine-tuning": the frozen base runs in inference mode in every step of 10 epochs.
 """
 
+import math
+import os
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
-from os import environ
-from statistics import median
+from pathlib import Path
 from typing import Any
 
-environ["TLKIT_CACHE"] = tempfile.mkdtemp()  # nothing is kept from an earlier run
-environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["TLKIT_CACHE"] = tempfile.mkdtemp()  # nothing is kept from an earlier run
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
-import tlkit
+from learning_curves import Curve, emoji, first_time, start_curve
+from measuring import ROUNDS, Comparison, Peer, Report, absent, main, rate, take_turns
+from tqdm import tqdm
 
-EPOCHS, ROUNDS, IMAGES, SIZE = 10, 5, 2048, 128
+SIZE, EPOCHS = 128, 10
+TORCH = Path(__file__).parent / "peers" / "torch_features.py"
 
 
-def main() -> None:
+def measure(full: bool) -> Report:
+    report = Report("Frozen features: extraction, and training a head on them")
+    extraction(report, 4096 if full else 1024)
+    head(report, ("twemoji", "openmoji", "line") if full else ("twemoji",))
+    return report
+
+
+def extraction(report: Report, n: int) -> None:
+    """Images a second of each engine, and the share of the processor's peak."""
     import numpy as np
 
-    styles = [tlkit.load(f"emoji/{style}", image_size=SIZE) for style in ("twemoji", "openmoji", "line")]
-    splits = [split for style in styles for split in style.splits.values()]
-    images = np.concatenate([split.images for split in splits])
-    images = np.concatenate([images, images[:, ::-1], images[:, :, ::-1], images[:, ::-1, ::-1]])
-    images = np.concatenate([images, images.swapaxes(1, 2)])
-    labels = np.tile(np.concatenate([split.labels for split in splits]), 8)
-    data = type(splits[0])(images, labels)
-    models = [tlkit.build_classifier("EfficientNetLite0", classes=12, image_size=SIZE) for _ in range(3)]
-    backbone = models[0].get_layer("EfficientNetLite0")
+    import tlkit
 
-    first, learned = timed(lambda: tlkit.train_head(models[0], data, epochs=EPOCHS))
-    again, _ = timed(lambda: tlkit.train_head(models[1], data, epochs=EPOCHS))
-    rates: dict[str, list[float]] = {"openvino": [], "predict": []}
-    for name in rates:
-        tlkit.extract(backbone, images[:64], engine=name, keep=False)  # graphs and exports are built here
-    for _ in range(ROUNDS):
-        for name, rate in rates.items():
-            job = partial(tlkit.extract, backbone, images[:IMAGES], engine=name, keep=False)
-            rate.append(IMAGES / timed(job)[0])
-    print(f"{len(images)} images of {SIZE} pixels, EfficientNetLite0")
-    for name, rate in rates.items():
-        print(f"  {name:9} {median(rate):6.0f} images/s   (min {min(rate):.0f}, max {max(rate):.0f})")
-    ratios = [ours / theirs for ours, theirs in zip(*rates.values(), strict=True)]
-    print(f"  ratio     {median(ratios):6.2f}            (min {min(ratios):.2f}, max {max(ratios):.2f})")
+    backbone = tlkit.get("EfficientNetLite0", image_size=SIZE)
+    few = emoji(("twemoji",), SIZE)[0].images
+    images = np.resize(few, (n, *few.shape[1:]))
+    features: dict[str, np.ndarray] = {}
 
-    tlkit.freeze(models[2])
-    models[2].compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    usual, as_usual = timed(lambda: models[2].fit(images, labels, epochs=EPOCHS, verbose=0))
-    print(f"{EPOCHS} epochs of the head; accuracy on what it learned from at the end")
-    print(f"  usual frozen-base fit      {usual:6.1f} s              {accuracy(as_usual)}")
-    print(f"  tlkit, empty cache, export {first:6.1f} s   ratio {usual / first:4.1f}   {accuracy(learned)}")
-    print(f"  tlkit, features kept       {again:6.1f} s   ratio {usual / again:4.1f}")
+    def extract(side: str, engine: str) -> Callable[[], None]:
+        def job() -> None:
+            features[side] = tlkit.extract(backbone, images, engine=engine, keep=False)
+
+        return job
+
+    matrix = np.random.default_rng(0).standard_normal((4096, 4096), dtype="float32")
+
+    def product() -> float:
+        start = time.perf_counter()
+        matrix @ matrix
+        return time.perf_counter() - start
+
+    jobs: dict[str, Any] = {"tlkit": extract("tlkit", "auto"), "predict": extract("predict", "predict")}
+    report.missing |= absent("torch")
+    with tempfile.TemporaryDirectory() as folder:
+        pixels, written = Path(folder, "pixels.npy"), Path(folder, "features.npy")
+        np.save(pixels, images)
+        if not report.missing:
+            jobs["torch"] = peer = Peer("torch", TORCH, str(pixels), str(written))
+        seconds = take_turns({**jobs, "product": product})
+        if not report.missing:
+            peer.__exit__()
+            features["torch"] = np.load(written)
+    for side, theirs in features.items():
+        assert np.abs(theirs - features["tlkit"]).max() < 1e-3 * np.abs(theirs).max(), (
+            f"{side}: other features"
+        )
+    products = rate(2 * len(matrix) ** 3 / 1e9, {"": seconds.pop("product")})[""]
+    work = f"Features of {n:,} images of {SIZE} pixels"
+    images_a_second = rate(n, seconds)
+    report.comparisons.append(Comparison(work, "images/s", "tlkit", images_a_second, better="more"))
+    billions = operations(backbone) / 1e9
+    reached = {"tlkit": [billions * each for each in images_a_second["tlkit"]], "matrix product": products}
+    title = f"{work}: arithmetic beside numpy's float32 matrix product, which is the peak"
+    report.comparisons.append(Comparison(title, "GFLOP/s", "tlkit", reached, better="more"))
+    report.notes.append(f"One image takes {billions:.2f} GFLOP in the convolutions of the network.")
 
 
-def timed(job: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
-    result = job()
-    return time.perf_counter() - start, result
+def operations(network: Any) -> int:
+    """Multiplications and additions of the convolutions for one image."""
+    total = 0
+    for layer in network.layers:
+        if hasattr(layer, "kernel") and len(layer.output.shape) == 4:
+            _, height, width, _ = layer.output.shape
+            total += 2 * height * width * math.prod(layer.kernel.shape)
+    return total
 
 
-def accuracy(history: Any) -> str:
-    return f"{history.history['accuracy'][-1]:.3f}"
+def head(report: Report, styles: tuple[str, ...]) -> None:
+    """Seconds until the validation accuracy is within a point of the usual fit's last."""
+    train, held_out = emoji(styles, SIZE)
+    kept_features(train, held_out, seed=0)  # keeps them
+    sides = {"tlkit": empty_cache, "tlkit, features kept": kept_features, "usual fit": usual_fit}
+    runs: dict[str, list[Curve]] = {side: [] for side in sides}
+    for seed in tqdm(range(ROUNDS), desc="head", unit="seed", leave=False):
+        for side, learn in sides.items():
+            runs[side].append(learn(train, held_out, seed))
+    goals = [curve[-1][1] - 0.01 for curve in runs["usual fit"]]
+    reached = {
+        side: [first_time(curve, goal) for curve, goal in zip(curves, goals, strict=True)]
+        for side, curves in runs.items()
+    }
+    work = f"A head on {len(train)} images"
+    last = {side: [100 * curve[-1][1] for curve in curves] for side, curves in runs.items()}
+    whole = {side: [curve[-1][0] for curve in curves] for side, curves in runs.items()}
+    report.comparisons += [
+        Comparison(f"{work}: within a point of the usual fit's last accuracy", "s", "tlkit", reached),
+        Comparison(
+            f"{work}: all epochs, {EPOCHS} of the usual fit and up to 50 of tlkit", "s", "tlkit", whole
+        ),
+        Comparison(
+            f"{work}: last accuracy on {len(held_out)} other images", "%", "tlkit", last, better="more"
+        ),
+    ]
+
+
+def empty_cache(train: Any, held_out: Any, seed: int) -> Curve:
+    """Seconds and accuracy at the end of each epoch: export, extraction and head."""
+    with tempfile.TemporaryDirectory() as folder:
+        before = os.environ["TLKIT_CACHE"]
+        os.environ["TLKIT_CACHE"] = folder
+        try:
+            return kept_features(train, held_out, seed)
+        finally:
+            os.environ["TLKIT_CACHE"] = before
+
+
+def kept_features(train: Any, held_out: Any, seed: int) -> Curve:
+    """The same, with features that an earlier run has kept."""
+    import tlkit
+
+    model = classifier(train, seed)
+    curve, watch = start_curve()
+    tlkit.train_head(model, train, held_out, callbacks=[watch])
+    return curve
+
+
+def usual_fit(train: Any, held_out: Any, seed: int) -> Curve:
+    """The same of the guide's way."""
+    import tlkit
+
+    model = classifier(train, seed)
+    tlkit.freeze(model)
+    curve, watch = start_curve()
+    model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    shown, validation = (train.images, train.labels), (held_out.images, held_out.labels)
+    model.fit(*shown, epochs=EPOCHS, validation_data=validation, callbacks=[watch], verbose=0)
+    return curve
+
+
+def classifier(train: Any, seed: int) -> Any:
+    import keras
+
+    import tlkit
+
+    keras.utils.set_random_seed(seed)
+    return tlkit.build_classifier("EfficientNetLite0", int(train.labels.max()) + 1, image_size=SIZE)
 
 
 if __name__ == "__main__":
-    main()
+    main(measure)

@@ -2,19 +2,19 @@
 
     .venv/bin/python benchmarks/speed/frozen_trunk.py
 
-EfficientNetLite0 on emoji of 128 pixels, random flips, shifts, turns, zooms and contrast, the same head and step
-sizes. One round is one seed. Keras's `fit` of the whole network sees the same number of views, made once and kept
-in memory (the same budget); and, on a third side, new views in every epoch.
+EfficientNetLite0 on emoji of 128 pixels, random flips, shifts, turns, zooms and contrast, the same head and
+step sizes. One round is one seed. Keras's `fit` of the whole network sees the same number of views, made once
+and kept in memory (the same budget); and, on a third side, new views in every epoch.
 """
 
 import os
 import tempfile
-import time
 from typing import Any
 
 os.environ["TLKIT_CACHE"] = tempfile.mkdtemp()
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
+from learning_curves import Curve, best, emoji, first_time, start_curve
 from measuring import Comparison, Report, main
 from tqdm import tqdm
 
@@ -23,19 +23,7 @@ OURS, SAME, NEW = SIDES = ("tlkit", "fit, same views", "fit, new views")
 
 
 def measure(full: bool) -> Report:
-    import numpy as np
-
-    import tlkit
-    from tlkit.data import Split
-
-    styles = ("twemoji", "openmoji", "line") if full else ("twemoji",)
-    loaded = [tlkit.load(f"emoji/{style}", image_size=SIZE) for style in styles]
-
-    def joined(*names: str) -> Split:
-        parts = [data.splits[name] for data in loaded for name in names]
-        return Split(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
-
-    train, held_out = joined("train"), joined("validation", "test")
+    train, held_out = emoji(("twemoji", "openmoji", "line") if full else ("twemoji",), SIZE)
     report = Report("Fine-tuning the top stages: the frozen trunk runs once")
     epochs, views = (20, 5) if full else (10, 3)
     for stage in ("block7", "block6") if full else ("block7",):
@@ -44,13 +32,13 @@ def measure(full: bool) -> Report:
 
 
 def compare(report: Report, train: Any, held_out: Any, stage: str, epochs: int, views: int) -> None:
-    runs: dict[str, list[list[tuple[float, float]]]] = {side: [] for side in SIDES}
+    runs: dict[str, list[Curve]] = {side: [] for side in SIDES}
     for seed in tqdm(range(-1, ROUNDS), desc=f"from {stage}", unit="seed", leave=False):
         for side in SIDES:
             curve = learn(side, train, held_out, stage, epochs if seed >= 0 else 1, views, max(seed, 0))
             if seed >= 0:  # the first only warms up
                 runs[side].append(curve)
-    goals = [max(accuracy for _, accuracy in curve) - 0.01 for curve in runs[SAME]]
+    goals = [best(curve) - 0.01 for curve in runs[SAME]]
     work = f"{len(train)} images, {epochs} epochs, {views} views, learning from {stage}"
     reached = {
         side: [first_time(curve, goal) for curve, goal in zip(curves, goals, strict=True)]
@@ -65,21 +53,19 @@ def compare(report: Report, train: Any, held_out: Any, stage: str, epochs: int, 
             f"{work}: best accuracy on {len(held_out)} other images",
             "%",
             OURS,
-            {side: [100 * max(a for _, a in curve) for curve in curves] for side, curves in runs.items()},
+            {side: [100 * best(curve) for curve in curves] for side, curves in runs.items()},
             better="more",
         ),
     ]
-    missed = sum(max(a for _, a in curve) < goal for curve, goal in zip(runs[OURS], goals, strict=True))
+    missed = sum(best(curve) < goal for curve, goal in zip(runs[OURS], goals, strict=True))
     if missed:
         report.notes.append(
-            f"From {stage}, {missed} of {ROUNDS} runs of tlkit did not come within a point of fit; their whole "
-            "time is counted."
+            f"From {stage}, {missed} of {ROUNDS} runs of tlkit did not come within a point of fit; their "
+            "whole time is counted."
         )
 
 
-def learn(
-    side: str, train: Any, held_out: Any, stage: str, epochs: int, views: int, seed: int
-) -> list[tuple[float, float]]:
+def learn(side: str, train: Any, held_out: Any, stage: str, epochs: int, views: int, seed: int) -> Curve:
     """Seconds since the start and accuracy at the end of each epoch."""
     import keras
     import numpy as np
@@ -95,11 +81,7 @@ def learn(
         "EfficientNetLite0", classes, image_size=SIZE, augmentation=tlkit.augmentation()
     )
     tlkit.train_head(model, train)
-    curve: list[tuple[float, float]] = []
-    start = time.perf_counter()
-    watch = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: curve.append((time.perf_counter() - start, logs["val_accuracy"]))
-    )
+    curve, watch = start_curve()
     if side != SAME:
         options: dict[str, Any] = {"from_stage": stage, "epochs": epochs, "patience": epochs, "seed": seed}
         given = views if side == OURS else None
@@ -116,11 +98,6 @@ def learn(
     validation = (held_out.images, held_out.labels)
     model.fit(shown, epochs=epochs, validation_data=validation, callbacks=[watch], verbose=0)
     return curve
-
-
-def first_time(curve: list[tuple[float, float]], goal: float) -> float:
-    """When the accuracy was reached, or the end."""
-    return next((seconds for seconds, accuracy in curve if accuracy >= goal), curve[-1][0])
 
 
 if __name__ == "__main__":

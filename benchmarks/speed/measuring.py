@@ -47,15 +47,19 @@ class Comparison:
     values: dict[str, list[float]]
     better: str = "less"
 
+    def ratios(self, side: str) -> tuple[float, float, float]:
+        """How far ahead of a side ours is, median, least and most of the rounds; above 1, ours is better."""
+        ours, theirs = np.array(self.values[self.ours]), np.array(self.values[side])
+        ratios = theirs / ours if self.better == "less" else ours / theirs
+        return float(np.median(ratios)), float(ratios.min()), float(ratios.max())
+
     def table(self) -> pd.DataFrame:
-        """One row a side: median and range, and how far ahead of it ours is (above 1: ours is better)."""
+        """One row a side: median, least and most of its values, and how far ahead of it ours is."""
         rows = []
         for side, values in self.values.items():
-            ours, theirs = np.array(self.values[self.ours]), np.array(values)
-            ratios = theirs / ours if self.better == "less" else ours / theirs
             shown = (np.median(values), min(values), max(values))
-            ahead = (np.median(ratios), min(ratios), max(ratios)) if side != self.ours else (1.0, 1.0, 1.0)
-            rows.append([side, *(f"{each:.4g}" for each in shown), *(f"{each:.2f}" for each in ahead)])
+            ahead = (f"{each:.2f}" for each in self.ratios(side))
+            rows.append([side, *(f"{each:.4g}" for each in shown), *ahead])
         columns = ["", f"median {self.unit}", "min", "max", "ratio", "min", "max"]
         return pd.DataFrame(rows, columns=columns)
 
