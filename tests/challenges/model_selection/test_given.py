@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tlkit.challenges.model_selection import check_probabilities, examples, h_score, logme
+from tlkit.challenges.model_selection import check_probabilities, examples, h_score, leep, logme
 from tlkit.errors import DataError
 
 X, Y = np.arange(12.0).reshape(6, 2), np.array([0, 0, 1, 1, 2, 2])
@@ -115,3 +115,16 @@ def test_float32_features_are_not_copied_as_a_whole_and_lose_no_digits(score, la
     tracemalloc.stop()
     assert peak < single.nbytes
     assert value == pytest.approx(score(single.astype("float64"), labels), rel=1e-9)
+
+
+def test_float32_probabilities_are_not_copied_as_a_whole_and_lose_no_digits():
+    rng = np.random.default_rng(0)
+    theta = rng.dirichlet(np.ones(50), 20_000).astype("float32")
+    labels = rng.integers(0, 4, len(theta))
+    leep(theta[:100], labels[:100])  # imports
+    tracemalloc.start()
+    value = leep(theta, labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < theta.nbytes
+    assert value == pytest.approx(leep(theta.astype("float64"), labels), rel=1e-6)

@@ -80,23 +80,26 @@ class Examples(NamedTuple):
         return second, sums
 
 
-def blocks(n: int) -> Iterator[slice]:
-    """Cut n rows into blocks.
+def blocks(n: int, rows: int = BLOCK) -> Iterator[slice]:
+    """Cut n rows into blocks of so many.
 
-    >>> [(rows.start, rows.stop) for rows in blocks(5000)]
+    >>> [(block.start, block.stop) for block in blocks(5000)]
     [(0, 4096), (4096, 8192)]
     """
-    return (slice(start, start + BLOCK) for start in range(0, n, BLOCK))
+    return (slice(start, start + rows) for start in range(0, n, rows))
 
 
-def class_sums(values: np.ndarray, classes: np.ndarray, k: int) -> np.ndarray:
-    """Return the sum of the rows `(n, d)` of each of k classes: float64 `(k, d)`.
+def class_sums(
+    values: np.ndarray, classes: np.ndarray, k: int, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the sum of the rows `(n, d)` of each of k classes, with weights `(n,)`: float64 `(k, d)`.
 
     >>> class_sums(np.array([[1.0], [2.0], [4.0]]), np.array([1, 0, 1]), 2).tolist()
     [[2.0], [5.0]]
     """
     n = len(values)
-    return csr_array((np.ones(n), classes, np.arange(n + 1)), shape=(n, k)).T @ values
+    one_hot = np.ones(n) if weights is None else weights, classes, np.arange(n + 1)
+    return csr_array(one_hot, shape=(n, k)).T @ values
 
 
 def examples(features: np.ndarray, labels: np.ndarray, *, least: int = 1, single: bool = False) -> Examples:
@@ -183,23 +186,34 @@ def check_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> tuple[
         DataError: another shape, values that are no probabilities, rows that do not sum to one, or bad
         labels.
     """
-    theta = np.array(probabilities, "float64")  # a copy, which is scaled in place
+    theta, sums = row_sums(probabilities)
+    classes, _ = class_indices(labels, len(theta))
+    return theta / sums[:, None], classes
+
+
+def row_sums(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Check probabilities, float32 or float64 `(n, source classes)`; return them, and their sums `(n,)`.
+
+    Raises:
+        DataError: another shape, values that are no probabilities, or rows that do not sum to one.
+    """
+    theta = np.asarray(probabilities)
+    if theta.dtype != np.float32:
+        theta = theta.astype("float64", copy=False)
     if theta.ndim != 2 or 0 in theta.shape:
         raise DataError(
             f"Source probabilities of shape {theta.shape} were given; expected (n, source classes), such as "
             "tlkit.backbones.source_head(name).predict(features)."
         )
-    sums = theta.sum(axis=1, keepdims=True)
-    if not (theta.min() >= 0 and (np.abs(sums - 1) <= SUM_TOLERANCE).all()):
-        wrong = (theta < 0).any(axis=1) | ~(np.abs(sums[:, 0] - 1) <= SUM_TOLERANCE)
-        rows = _rows(np.flatnonzero(wrong), len(theta))
+    sums = theta.sum(axis=1).astype("float64")
+    right = np.abs(sums - 1) <= SUM_TOLERANCE
+    if not (theta.min() >= 0 and right.all()):
+        rows = _rows(np.flatnonzero((theta < 0).any(axis=1) | ~right), len(theta))
         raise DataError(
             f"{rows} of the source probabilities are negative or infinite, or do not sum to 1. Of logits "
             "take the softmax first: scipy.special.softmax(logits, axis=1)."
         )
-    classes, _ = class_indices(labels, len(theta))
-    theta /= sums
-    return theta, classes
+    return theta, sums
 
 
 def _rows(which: np.ndarray, n: int) -> str:

@@ -11,13 +11,14 @@ from sklearn.mixture import GaussianMixture
 
 from tlkit.challenges.model_selection.given import (
     blocks,
-    check_probabilities,
     class_indices,
     class_sums,
     examples,
+    row_sums,
 )
 from tlkit.errors import DataError, TlkitWarning
 
+IN_CACHE = 256  # rows of probabilities that are turned to float64 at a time
 EACH = 2  # examples a component, below which a mixture only counts them
 
 
@@ -79,12 +80,18 @@ def leep(source_probabilities: np.ndarray, labels: np.ndarray) -> float:
     >>> round(leep(np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]]), [0, 0, 1, 1]), 3)
     -0.198
     """
-    theta, classes = check_probabilities(source_probabilities, labels)
-    joint = class_sums(theta, classes, classes.max() + 1)
+    theta, sums = row_sums(source_probabilities)
+    classes, counts = class_indices(labels, len(theta))
+    joint, told = np.zeros((len(counts), theta.shape[1])), np.empty(len(theta))
+    for rows in blocks(len(theta), IN_CACHE):
+        theirs = theta[rows].astype("float64")
+        joint += class_sums(theirs, classes[rows], len(counts), 1 / sums[rows])
     seen = joint.sum(axis=0)
     conditional = np.divide(joint, seen, out=np.zeros_like(joint), where=seen > 0)
-    told = [np.einsum("nz,nz->n", conditional[classes[rows]], theta[rows]) for rows in blocks(len(theta))]
-    return float(np.log(np.concatenate(told)).mean())
+    for rows in blocks(len(theta), IN_CACHE):
+        theirs = theta[rows].astype("float64")
+        told[rows] = np.einsum("nz,nz->n", conditional[classes[rows]], theirs)
+    return float(np.log(told / sums).mean())
 
 
 def nleep(
