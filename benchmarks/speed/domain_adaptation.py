@@ -19,12 +19,16 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import numpy as np
 from measuring import Comparison, Peer, Report, absent, main, take_turns
+from peers.adaptation import Tlkit, write
+from peers.adaptation_tensorflow import TensorFlowLoop
+
+import tlkit
 
 HERE = Path(__file__).parent / "peers"
 OURS, LOOP, ADAPT = "tlkit", "tf.function loop", "ADAPT 0.4.5"
 ON_JAX, JAX_LOOP = "tlkit on JAX", "JAX loop"
 METHODS = {"dann": "DANN", "coral": "Deep CORAL"}
-DIGITS, EMOJI = "LeNet on digits, end to end", "a head on kept features"
+DIGITS, FEATURES = "LeNet on digits, end to end", "a head on kept features"
 TOLERANCE = 1e-4  # of the losses of the first steps
 SHORT_STEPS = ("dann", "coral", "jan", "cdan", "mcc")
 WITHOUT = ("coral-closed", "adabn", "tent", "kliep", "ratio")  # these have no step of their own kind
@@ -36,25 +40,23 @@ Examples = tuple[np.ndarray, np.ndarray]
 def measure(full: bool) -> Report:
     report = Report("Domain adaptation beside its peers", missing=absent("adapt", "jax"))
     with tempfile.TemporaryDirectory() as folder:
-        for name, domains in (("digits", digits()), ("emoji", emoji())):
-            whole, part = Path(folder, f"{name}.npz"), Path(folder, f"{name}-part.npz")
-            keep(whole, *domains)
+        for kind, domains in ((DIGITS, digits()), (FEATURES, emoji())):
+            whole, part = Path(folder, "whole.npz"), Path(folder, "part.npz")
+            write(whole, *domains)
             # on a CPU XLA's gradients of convolutions take ten times as long as TensorFlow's: fewer images
-            fewer = [(x[:320], y[:320]) for x, y in domains] if name == "digits" else domains
-            keep(part, *fewer)
-            epochs = {"digits": 15 if full else 3, "emoji": 40 if full else 4}[name]
+            few = {DIGITS: 640 if full else 128}.get(kind)
+            write(part, *((x[:few], y[:few]) for x, y in domains))
+            epochs = {DIGITS: 15 if full else 2, FEATURES: 40 if full else 4}[kind]
             for method in METHODS:
-                compare(report, name, method, str(whole), epochs)
+                compare(report, kind, method, str(whole), epochs)
                 if "jax" not in report.missing:
-                    compare_on_jax(report, name, method, str(part), epochs if name == "emoji" else 3)
+                    compare_on_jax(report, kind, method, str(part), min(epochs, 3) if few else epochs)
     report.comparisons.append(step_costs(full))
     return report
 
 
 def digits() -> list[Examples]:
     """2,000 pictures of MNIST, and all 1,797 optical digits."""
-    import tlkit
-
     source, target = tlkit.load("digits/mnist").train, tlkit.load("digits/optical").splits.values()
     images, labels = (
         np.concatenate([getattr(split, name)[:] for split in target]) for name in ("images", "labels")
@@ -64,8 +66,6 @@ def digits() -> list[Examples]:
 
 def emoji() -> list[Examples]:
     """Features of Twemoji and OpenMoji of 64 pixels."""
-    import tlkit
-
     backbone, found = tlkit.get("EfficientNetLite0", image_size=64), []
     for style in ("twemoji", "openmoji"):
         splits = tlkit.load(f"emoji/{style}", image_size=64).splits.values()
@@ -74,17 +74,8 @@ def emoji() -> list[Examples]:
     return found
 
 
-def keep(path: Path, source: Examples, target: Examples) -> None:
-    from peers.adaptation import write
-
-    write(path, source, target)
-
-
-def compare(report: Report, data: str, method: str, given: str, epochs: int) -> None:
+def compare(report: Report, kind: str, method: str, given: str, epochs: int) -> None:
     """tlkit, the loop for TensorFlow and ADAPT take turns; a round is a seed."""
-    from peers.adaptation import Tlkit
-    from peers.adaptation_tensorflow import TensorFlowLoop
-
     with ExitStack() as stack:
         sides = {OURS: Tlkit(method, given, epochs), LOOP: TensorFlowLoop(method, given, epochs)}
         agree({name: side.first_losses() for name, side in sides.items()})
@@ -94,14 +85,12 @@ def compare(report: Report, data: str, method: str, given: str, epochs: int) -> 
         if "adapt" not in report.missing:
             peer = stack.enter_context(Peer("adapt", HERE / "adapt_library.py", method, given, str(epochs)))
             runs[ADAPT] = peer.ask
-        title = f"{METHODS[method]}, {DIGITS if data == 'digits' else EMOJI}, {epochs} epochs"
+        title = f"{METHODS[method]}, {kind}, {epochs} epochs"
         report.comparisons += turns(title, OURS, runs, LOOP)
 
 
-def compare_on_jax(report: Report, data: str, method: str, given: str, epochs: int) -> None:
+def compare_on_jax(report: Report, kind: str, method: str, given: str, epochs: int) -> None:
     """tlkit on JAX and the loop for JAX take turns; they learn what tlkit on TensorFlow learns."""
-    from peers.adaptation import Tlkit
-
     script = HERE / "adaptation.py"
     with (
         Peer("jax", script, "tlkit", method, given, str(epochs)) as ours,
@@ -109,7 +98,7 @@ def compare_on_jax(report: Report, data: str, method: str, given: str, epochs: i
     ):
         asked = {ON_JAX: ours.ask()["losses"], JAX_LOOP: loop.ask()["losses"]}
         agree({OURS: Tlkit(method, given, epochs).first_losses(), **asked})
-        title = f"{METHODS[method]}, {DIGITS if data == 'digits' else EMOJI}, JAX, {epochs} epochs"
+        title = f"{METHODS[method]}, {kind}, JAX, {epochs} epochs"
         report.comparisons += turns(title, ON_JAX, {ON_JAX: ours.ask, JAX_LOOP: loop.ask}, JAX_LOOP)
 
 
@@ -147,7 +136,6 @@ def agree(losses: dict[str, list[float]]) -> None:
 
 def step_costs(full: bool) -> Comparison:
     """What a step of each method costs over a plain supervised one of as many images."""
-    import tlkit
     from tlkit.techniques.domain_adaptation.methods import METHODS as ALL
 
     source, target = (tlkit.load(f"digits/{name}").train for name in ("mnist", "optical"))
