@@ -1,5 +1,6 @@
-"""Keep a framework's start-up lines out of terminals and notebooks."""
+"""Import Keras without its start-up lines in terminals and notebooks, and without waiting for the collector."""
 
+import gc
 import logging
 import os
 import sys
@@ -18,18 +19,22 @@ _STARTUP = (
 def import_keras() -> ModuleType:
     """Import Keras and its backend; of what they write to standard error, only the known chatter is lost.
 
-    TensorFlow 2.21 writes these lines from C++ while it loads and heeds no log level before that.
+    TensorFlow 2.21 writes these lines from C++ while it loads and heeds no log level before that. It makes a
+    million objects that stay; garbage collection, which would look at them again and again, waits.
     """
     if "keras" in sys.modules:
         return sys.modules["keras"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    screen = os.dup(2)
+    screen, collects = os.dup(2), gc.isenabled()
+    gc.disable()
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
             import keras
         finally:
+            if collects:
+                gc.enable()
             os.dup2(screen, 2)
             os.close(screen)
             held.seek(0)
