@@ -20,7 +20,8 @@ def keras(tmp_path, monkeypatch):
     path = tmp_path / "keras.py"
     path.write_text(KERAS)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.setitem(sys.modules, "keras", None)  # afterwards all is as before, with Keras or without
+    monkeypatch.delitem(sys.modules, "keras")
     return path
 
 
