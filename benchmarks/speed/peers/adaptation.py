@@ -176,14 +176,14 @@ def network(inputs: np.ndarray, classes: int) -> keras.Model:
     return build_classifier(body, classes, dropout=0.0, bottleneck=256).get_layer("head")
 
 
-def write(path: Path, source: tuple[np.ndarray, np.ndarray], target: tuple[np.ndarray, np.ndarray]) -> None:
+def write(path: str, source: tuple[np.ndarray, np.ndarray], target: tuple[np.ndarray, np.ndarray]) -> None:
     """Keep the examples, the weights to start from and the first batches, for all sides and both methods."""
     rng = np.random.default_rng(0)
     rows = [rng.permutation(len(each[0]))[: FIRST * BATCH] for each in (source, target)]
     names = dict(zip(("xs", "ys", "xt", "yt"), (*source, *target), strict=True))
     np.savez(path, **names, first=np.stack(rows))
     keras.utils.set_random_seed(0)
-    weights = {f"weight_{i}": w for i, w in enumerate(Tlkit("dann", str(path), 1).weights())}
+    weights = {f"weight_{i}": w for i, w in enumerate(Tlkit("dann", path, 1).weights())}
     np.savez(path, **names, first=np.stack(rows), **weights)
 
 
