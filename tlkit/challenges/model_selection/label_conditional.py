@@ -18,7 +18,7 @@ from tlkit.challenges.model_selection.given import (
 )
 from tlkit.errors import DataError, TlkitWarning
 
-IN_CACHE = 256  # rows of probabilities that are turned to float64 at a time
+IN_CACHE = 128  # rows of probabilities that are turned to float64 at a time
 EACH = 2  # examples a component, below which a mixture only counts them
 
 
