@@ -160,7 +160,7 @@ def test_images_that_have_gone_are_an_error_and_not_unreadable(run, photos, out,
     listed = plan.listing(photos)
     (photos / "dog" / "3.png").unlink()
     monkeypatch.setattr(plan, "listing", lambda _: listed)
-    with pytest.raises(DataError, match=r"1 images are not there on .* such as .*dog/3.png"):
+    with pytest.raises(DataError, match=r"1 of the images are not there on .* such as .*dog/3.png"):
         run()
     assert len(times(out)) == 2
 

@@ -88,6 +88,12 @@ def test_after_the_kill_of_a_worker_no_image_is_lost_or_twice(
     assert not list(Path(out).glob(".writing-*"))
 
 
+def test_a_cluster_that_does_not_answer_is_said_at_once(run):
+    pytest.importorskip("ray")
+    with pytest.raises(TlkitError, match=r"No Ray cluster answers at '127.0.0.1:9': .* ray start --head"):
+        run(engine="ray", address="127.0.0.1:9")
+
+
 def test_more_workers_than_cores_are_refused():
     with pytest.raises(TlkitError, match="5 workers were asked for, and Ray has 3 cores"):
         on_ray.shared_out([("one", 2), ("two", 1)], workers=5)

@@ -10,31 +10,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tlkit.scale_out.shards import Outcome
-    from tlkit.scale_out.worker import Job
+    from tlkit.scale_out.worker import Job, Worker
 
 
 class Actor:
-    """Takes its cores, then loads the network once, then makes shards.
+    """Takes its cores, loads the network with the first shard, and makes one shard after the other.
 
     Args:
-        worker: where Ray has put the `Worker`; in a list, so that it arrives when it is asked for.
         first, cores: the place of its cores among those of the machine, and how many they are. Linux alone
             can bind a process to them; the decoder, OpenVINO and TensorFlow then start as many threads.
         backend: Keras's.
     """
 
-    def __init__(self, worker: list[Any], first: int, cores: int, backend: str) -> None:
+    def __init__(self, first: int, cores: int, backend: str) -> None:
         if hasattr(os, "sched_setaffinity"):
             here = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, {here[place % len(here)] for place in range(first, first + cores)})
         os.environ["KERAS_BACKEND"] = backend
-        import ray
-
         from tlkit.quiet import import_keras
 
         import_keras()
-        self.worker = ray.get(worker[0])
+        self.worker: Worker | None = None
 
-    def make(self, job: Job) -> Outcome:
-        """Make one shard."""
+    def make(self, loaded: list[Any], job: Job) -> Outcome:
+        """Make a shard; `loaded` holds where Ray has put the `Worker`."""
+        if self.worker is None:
+            import ray
+
+            self.worker = ray.get(loaded[0])
         return self.worker.make(job)

@@ -7,6 +7,7 @@ that nobody has seen, since a shard appears whole.
 """
 
 import os
+import socket
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ def on_ray(
         _connect(ray, address)
     actors: list[Any] = []
     try:
-        loaded = ray.put(worker)
+        loaded = [ray.put(worker)]  # in a list it is fetched by the actor, once, and not with every job
         remote = ray.remote(max_restarts=-1, max_task_retries=RETRIES)(Actor)
         machines = [
             (node["NodeID"], int(node["Resources"].get("CPU", 0))) for node in ray.nodes() if node["Alive"]
@@ -56,9 +57,9 @@ def on_ray(
         for machine, first, cores in shared_out(machines, workers):
             here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(machine, soft=True)
             options = remote.options(num_cpus=cores, scheduling_strategy=here)
-            actors.append(options.remote([loaded], first, cores, keras.backend.backend()))
+            actors.append(options.remote(first, cores, keras.backend.backend()))
         pool = ray.util.ActorPool(actors)
-        yield from pool.map_unordered(lambda actor, job: actor.make.remote(job), list(jobs))
+        yield from pool.map_unordered(lambda actor, job: actor.make.remote(loaded, job), list(jobs))
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.RayActorError as error:
@@ -133,9 +134,12 @@ def _connect(ray: Any, address: str | None) -> None:
         ray.init("local", include_dashboard=False, **quiet)
         return
     try:
+        host, _, port = address.rpartition(":")
+        if port.isdecimal() and "/" not in host:  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise TlkitError(
-            f"No Ray cluster answers at {address!r}: {error} Start one: ray start --head; then on each other "
-            "machine what it prints. Without --address, Ray runs on this machine alone."
+            f"No Ray cluster answers at {address!r}: {str(error).rstrip('.')}. Start one: ray start --head; "
+            "then on each other machine what it prints. Without --address, Ray runs on this machine alone."
         ) from error
