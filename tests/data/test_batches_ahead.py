@@ -137,6 +137,21 @@ def test_a_broken_file_ends_fit_with_its_own_error(split, classifier):
     assert wait_for(lambda: not decoders())
 
 
+def test_what_keras_looks_at_before_it_trains_is_not_decoded_twice(split, decoded):
+    batches = split.batches(BATCH, shuffle=True)
+    for index in (0, 1, *range(len(batches))):
+        batches[index]
+    assert sorted(decoded) == sorted(path.name for path in split.images.paths)
+
+
+def test_a_batch_that_was_changed_in_place_is_itself_again(split):
+    batches = split.batches(BATCH)
+    for index in (0, 1):
+        batches[index][0][:] = 0
+    np.testing.assert_array_equal(batches[0][0], split.images[:BATCH])
+    np.testing.assert_array_equal(batches[1][0], split.images[BATCH : 2 * BATCH])
+
+
 def test_another_error_of_fit_stays_what_it_is(split):
     with pytest.raises(KeyError), plain_errors(split.batches(BATCH)):
         raise KeyError("other")

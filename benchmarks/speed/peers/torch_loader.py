@@ -1,0 +1,42 @@
+"""PyTorch's DataLoader with torchvision over a folder of images: the peer of `input_pipeline.py`.
+
+    .peers/torch/bin/python benchmarks/speed/peers/torch_loader.py FOLDER SIZE FILTER WRITTEN
+
+It writes the pixels of the first batch in the order of the paths, to be compared.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+import psutil
+from measuring import serve
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, PILToTensor, Resize
+
+BATCH = 32
+
+if __name__ == "__main__":
+    folder, size, resampling, written = sys.argv[1:]
+    turn = [Resize(int(size), InterpolationMode(resampling)), CenterCrop(int(size)), PILToTensor()]
+    files = ImageFolder(folder, Compose(turn))
+    np.save(written, np.stack([files[i][0].numpy().transpose(1, 2, 0) for i in range(BATCH)]))
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    loader = DataLoader(files, BATCH, shuffle=True, num_workers=workers, persistent_workers=True)
+
+    def used() -> float:
+        this = psutil.Process()
+        return sum(sum(each.cpu_times()[:2]) for each in [this, *this.children()])
+
+    def once() -> dict[str, float]:
+        before, start = used(), time.perf_counter()
+        seen = sum(len(images) for images, _ in loader)
+        seconds = time.perf_counter() - start
+        return {"value": seconds, "processor": used() - before, "seen": seen}
+
+    serve(once)
