@@ -1,8 +1,10 @@
 """Every recipe, run: it keeps what it promises, and its model takes raw pixels."""
 
 import csv
+import inspect
 import math
 import re
+import socket
 import subprocess
 import sys
 
@@ -163,3 +165,28 @@ def test_a_script_runs_by_itself_with_a_network_of_keras(edited, folder, tmp_pat
     assert "model.keras: validation accuracy" in done.stdout
     model = keras.models.load_model(tmp_path / "model.keras")
     assert model.predict(np.full((2, 32, 32, 3), 255, "uint8"), verbose=0).shape == (2, 3)
+
+
+def test_many_workers_train_one_model_that_the_first_keeps(edited, network, settings, folder, tmp_path):
+    ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    machines = [f"127.0.0.1:{port.getsockname()[1]}" for port in ports]
+    for port in ports:
+        port.close()
+    constants = {**settings, "DATA": repr(str(folder)), "WEIGHTS": None, "MACHINES": machines}
+    rates = {"EPOCHS, LEARNING_RATE": "4, 1e-2"}
+    tiny = f"import keras\n\nSIZE = 32\n{inspect.getsource(network)}\nkeras.applications.Tiny = tiny\n"
+    (tmp_path / "project.py").write_text(tiny + edited("many-workers", constants | rates))
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    commands = [[sys.executable, "project.py", str(i)] for i in range(2)]
+    workers = [subprocess.Popen(command, cwd=tmp_path, **pipes) for command in commands]
+    try:
+        first, second = (worker.communicate(timeout=240)[0] for worker in workers)
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for worker in workers] == [0, 0], first + second
+    said = float(re.search(r"model.keras: validation accuracy ([\d.]+)%; classes 0, 1, 7", first)[1])
+    assert said > 80
+    assert "validation accuracy" not in second
+    assert [path.name for path in tmp_path.glob("*.keras")] == ["model.keras"]
+    assert keras.models.load_model(tmp_path / "model.keras").input_shape == (None, 32, 32, 3)

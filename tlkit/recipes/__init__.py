@@ -71,6 +71,7 @@ RECIPES = (
     Recipe("multi-task", ("07",)),
     Recipe("self-supervised", ("03",)),
     Recipe("logme", ("11", "08", "12")),
+    Recipe("many-workers", ("05",)),
 )
 
 
