@@ -15,7 +15,7 @@ import numpy as np
 from tlkit import cache, engines
 from tlkit.data import ImageFiles, Split
 from tlkit.models import backbone_of, freeze, pooled
-from tlkit.techniques.training import make_state, replica_share
+from tlkit.techniques.training import check_shares, make_state, replica_share
 
 SMALLEST_BATCH, MOST_STEPS = 32, 100  # images in a step, steps in an epoch of the head
 
@@ -95,9 +95,10 @@ def train_head(
     freeze(model)
     backbone, head = backbone_of(model), model.get_layer("head")
     options: dict[str, Any] = {"engine": engine, "progress": progress}
+    batch_size = batch_size or max(SMALLEST_BATCH, math.ceil(len(train) / MOST_STEPS))
+    check_shares(batch_size, train=len(train), validation=0 if validation is None else len(validation))
     features = extract(backbone, train, **options)
     held_out = None if validation is None else (extract(backbone, validation, **options), validation.labels)
-    batch_size = batch_size or max(SMALLEST_BATCH, math.ceil(len(features) / MOST_STEPS))
     steps = math.ceil(len(features) / batch_size)
     # a step of one small layer takes less time than starting it; but PyTorch starts each by itself, and
     # TensorFlow cannot loop over the batches of several devices

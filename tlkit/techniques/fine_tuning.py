@@ -10,10 +10,13 @@ from keras import ops
 
 from tlkit import backbones
 from tlkit.data import Split
+from tlkit.data.ahead import BatchesAhead
+from tlkit.engines import has_accelerator
 from tlkit.errors import TlkitError
 from tlkit.models import backbone_of, unfreeze
 from tlkit.techniques.feature_extraction import early_stopping
 from tlkit.techniques.frozen_trunk import on_activations
+from tlkit.techniques.training import check_shares
 
 
 def fine_tune(
@@ -46,6 +49,10 @@ def fine_tune(
 
     Train the head first (`train_head`): a random head sends large gradients into good features.
     Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution".
+
+    Before the model is built: `keras.config.set_dtype_policy("mixed_bfloat16")` makes GPUs and TPUs faster;
+    `keras.distribution.set_distribution(keras.distribution.DataParallel())` trains on all devices of JAX. For
+    several machines of TensorFlow see `tlkit recipe many-workers`.
 
     Args:
         model: a classifier made by `build_classifier`.
@@ -86,7 +93,8 @@ def fine_tune(
 
     Raises:
         TlkitError: `label_smoothing` is no share; or there can be no `views`: nothing is frozen, nothing
-            makes views differ, `mix` needs the images, or the disk has no room.
+            makes views differ, `mix` needs the images, or the disk has no room; or several devices cannot
+            share every batch evenly.
     """
     if not 0 <= label_smoothing < 1:
         raise TlkitError(f"label_smoothing={label_smoothing} was given; expected a share such as 0.1.")
@@ -94,6 +102,7 @@ def fine_tune(
         raise TlkitError(
             "views= and mix= were given; activations cannot be mixed like images. Leave one out."
         )
+    check_shares(batch_size, train=len(train), validation=0 if validation is None else len(validation))
     unfreeze(model, from_stage=from_stage, fraction=fraction, batch_norm=batch_norm)
     optimizer = DiscriminativeAdam(
         warmup_cosine(learning_rate, epochs * -(-len(train) // batch_size), warmup),
@@ -132,6 +141,7 @@ def fine_tune(
             epochs=epochs,
             class_weight=class_weight,
             callbacks=[*averaging, *early_stopping(validation, patience), *callbacks],
+            shuffle=not isinstance(shown[0], BatchesAhead),  # which come in a random order already
             verbose=verbose,
         )
     # a saved model must open without tlkit, and so without our optimizer; SGD has no state to save
@@ -140,11 +150,19 @@ def fine_tune(
 
 
 def _inputs(split: Split, batch_size: int, classes: int | None = None, **order: Any) -> tuple[Any, ...]:
+    if order and feeds_in_turn():
+        return (BatchesAhead(split.images, split.labels, batch_size, classes=classes, **order),)
     # Arrays where they are in memory: for a generator TensorFlow trims its heap at every step.
     if isinstance(split.images, np.ndarray) and not (order.get("augment") or order.get("mix")):
         labels = split.labels if classes is None else np.eye(classes, dtype="float32")[split.labels]
         return split.images, labels
     return (split.batches(batch_size, classes=classes, **order),)
+
+
+def feeds_in_turn() -> bool:
+    """Whether Keras would prepare each batch for an accelerator in the thread that starts the steps."""
+    shared = keras.distribution.distribution() is not None
+    return keras.backend.backend() == "jax" and has_accelerator() and not shared
 
 
 def gradual_unfreezing(

@@ -20,6 +20,33 @@ def replica_share() -> Any:
     return keras.losses.MeanAbsoluteError()(ops.zeros((1, 1)), ops.ones((1, 1)))
 
 
+def check_shares(batch_size: int, **sizes: int) -> None:
+    """Raise before training where the devices of `keras.distribution` cannot share every batch evenly.
+
+    Keras finds that out at the first uneven batch, and the model has lost its weights by then.
+
+    Args:
+        batch_size: examples in a step, of all devices together.
+        sizes: number of examples by name, such as that of a split.
+
+    >>> check_shares(32, train=100)  # one device
+    """
+    distribution = keras.distribution.distribution()
+    devices = 1 if distribution is None else distribution.device_mesh.shape[0]
+    if batch_size % devices:
+        raise TlkitError(
+            f"batch_size is {batch_size}, which {devices} devices cannot share evenly; give a multiple of "
+            f"{devices}, such as {-(-batch_size // devices) * devices}."
+        )
+    for name, size in sizes.items():
+        if size % devices:
+            raise TlkitError(
+                f"{name} has {size} examples; of the last batch of {size % batch_size} the {devices} devices "
+                f"cannot have the same number each. Give a multiple of {devices}, such as "
+                f"{name}.subset(slice({size // devices * devices}))."
+            )
+
+
 def make_state(
     model: keras.Model, labels: np.ndarray | None = None, output_shape: tuple[Any, ...] = ()
 ) -> None:

@@ -1,0 +1,60 @@
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+from tlkit.data.ahead import THREADS, BatchesAhead
+from tlkit.data.batches import Batches
+
+IMAGES = np.arange(50 * 12, dtype="uint16").reshape(50, 2, 2, 3).astype("uint8")
+LABELS = np.arange(50)
+
+
+def of(batches):
+    return [keras.tree.map_structure(keras.ops.convert_to_numpy, batches[i]) for i in range(len(batches))]
+
+
+@pytest.mark.parametrize("options", [{}, {"augment": lambda images: 255 - images}, {"classes": 50}])
+def test_they_are_the_same_in_every_epoch(options):
+    ahead = BatchesAhead(IMAGES, LABELS, 8, True, 3, **options)
+    plain = Batches(IMAGES, LABELS, 8, True, 3, **options)
+    for _ in range(3):
+        for (x, y), (images, labels) in zip(of(ahead), of(plain), strict=True):
+            np.testing.assert_array_equal(x, images)
+            np.testing.assert_array_equal(y, labels)
+            assert x.dtype == images.dtype
+        for each in (ahead, plain):
+            each.on_epoch_end()
+
+
+def test_an_epoch_that_was_left_early_leaves_nothing_behind():
+    ahead, plain = BatchesAhead(IMAGES, LABELS, 8, True, 3), Batches(IMAGES, LABELS, 8, True, 3)
+    ahead[0]
+    for each in (ahead, plain):
+        each.on_epoch_end()
+    np.testing.assert_array_equal(of(ahead)[0][1], plain[0][1])
+
+
+def test_the_next_ones_are_taken_by_other_threads_before_they_are_asked_for():
+    taken, enough = set(), threading.Event()
+
+    class Watched(BatchesAhead):
+        def on_device(self, index):
+            taken.add((index, threading.current_thread()))
+            if len(taken) == THREADS + 1:
+                enough.set()
+            return super().on_device(index)
+
+    Watched(IMAGES, LABELS, 8, False, 0)[0]
+    assert enough.wait(5)
+    assert {index for index, _ in taken} == set(range(THREADS + 1))
+    assert threading.current_thread() not in {thread for _, thread in taken}
+
+
+def test_an_error_is_that_of_the_batch():
+    def broken(images):
+        raise ValueError("no such colour")
+
+    with pytest.raises(ValueError, match="no such colour"):
+        BatchesAhead(IMAGES, LABELS, 8, False, 0, augment=broken)[0]
