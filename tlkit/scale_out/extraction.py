@@ -66,7 +66,8 @@ def extract(
     """Write the features of all images of a folder into Parquet files, `shard_size` images in each.
 
     Only one shard is in memory at a time, in each worker. After a stop, a kill or a failure the same call
-    makes the shards that are missing or damaged, and leaves the others as they are.
+    makes the shards that are missing or damaged, and leaves the others as they are. One run at a time may
+    write into a folder.
 
     Args:
         folder: one sub-folder a class, as for `tlkit.load`; or images that lie in it as they like, which
@@ -127,15 +128,15 @@ def extract(
     )
     with outputs.written_whole(out):
         plan.adopt(out, wanted, known)
-        for old in shards.files(out) if known is None else ():
-            old.unlink()
+        for old in [*shards.files(out), out / UNREADABLE] if known is None else ():
+            old.unlink(missing_ok=True)
     outcomes = _finished(out, wanted, images.names, progress)
     jobs = [_job(wanted, images, shard) for shard in range(wanted.shards) if shard not in outcomes]
     worker = Worker(network, folder.resolve(), out.resolve(), wanted)
     seen, unreadable = sum(map(len, outcomes.values())), _unreadable(outcomes)
     with (
         closing(make(worker, jobs)) as made,
-        tqdm(total=wanted.images, initial=seen, desc="features", unit="image", disable=not progress) as bar,
+        tqdm(total=wanted.images, initial=seen, desc="features", unit=" images", disable=not progress) as bar,
     ):
         while len(unreadable) <= UNREADABLE_LIMIT * wanted.images and len(outcomes) < wanted.shards:
             outcome = next(made)
@@ -184,7 +185,7 @@ def _image_size(backbone: keras.Model) -> int:
 
 def _finished(out: Path, wanted: Plan, names: list[str], progress: bool) -> dict[int, Outcome]:
     there = [shard for shard in range(wanted.shards) if shards.file(out, shard).exists()]
-    bar = tqdm(there, desc="checking what is there", unit="shard", disable=not progress or not there)
+    bar = tqdm(there, desc="checking what is there", unit=" shards", disable=not progress or not there)
     found = (shards.finished(out, wanted, shard, names[wanted.rows(shard)]) for shard in bar)
     return {outcome.shard: outcome for outcome in found if outcome is not None}
 

@@ -59,8 +59,8 @@ class Worker:
         # a file that was listed and is not there would be unreadable for ever, and may be a disk that is away
         if gone := [paths[each.row] for each in unreadable if not paths[each.row].is_file()]:
             raise DataError(
-                f"{len(gone)} of the images are not there on {platform.node()}, such as {gone[0]}. Look after "
-                "the disk (on Ray, every machine needs the folder under this path) and run again."
+                f"{len(gone)} of the images are not there on {platform.node()}, such as {gone[0]}. Look "
+                "after the disk (on Ray, every machine needs the folder under this path) and run again."
             )
         features = np.empty((0, self.plan.width), "float32")
         if kept and pixels is not None:
