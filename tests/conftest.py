@@ -1,3 +1,4 @@
+import gc
 import os
 import tempfile
 
@@ -10,6 +11,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads
 
 import numpy as np
 import pytest
+
+
+def pytest_collection_finish():
+    """Leave what is imported by now, a million objects, out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
