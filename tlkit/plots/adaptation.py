@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from tlkit.plots.style import PALETTE, axes_or_new, lighten, shortened
 
+ITERATIONS = 500  # measured on 1,000 digits: as many neighbours stay neighbours as with twice as many
 DOMAINS = {"source": (PALETTE["blue"], "o"), "target": (PALETTE["vermillion"], "^")}
 
 
@@ -45,7 +46,8 @@ def domains(
     both = np.concatenate([source, target])
     perplexity = min(30.0, (len(both) - 1) / 3)
     with threadpool_limits(1):  # on so few points threads only wait for each other
-        places = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(both)
+        embedding = TSNE(perplexity=perplexity, init="pca", random_state=seed, max_iter=ITERATIONS)
+        places = embedding.fit_transform(both)
     of = {"source": places[: len(source)], "target": places[len(source) :]}
     labels = {"source": source_labels, "target": target_labels}
     by_class = any(each is not None for each in labels.values())
