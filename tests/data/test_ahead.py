@@ -6,6 +6,8 @@ import pytest
 
 from tlkit.data.ahead import THREADS, BatchesAhead
 from tlkit.data.batches import Batches
+from tlkit.models import build_classifier
+from tlkit.techniques import fine_tuning
 
 IMAGES = np.arange(50 * 12, dtype="uint16").reshape(50, 2, 2, 3).astype("uint8")
 LABELS = np.arange(50)
@@ -58,3 +60,23 @@ def test_an_error_is_that_of_the_batch():
 
     with pytest.raises(ValueError, match="no such colour"):
         BatchesAhead(IMAGES, LABELS, 8, False, 0, augment=broken)[0]
+
+
+def test_fine_tuning_learns_the_same_from_them(digits, monkeypatch):
+    few, ends, made = digits.train.subset(slice(60)), [], []
+    monkeypatch.setattr(fine_tuning, "feeds_in_turn", lambda: True)
+    for kind in (BatchesAhead, Batches):
+
+        class Seen(kind):
+            def __init__(self, *arguments, **options):
+                made.append(type(self).__mro__[1])
+                super().__init__(*arguments, **options)
+
+        monkeypatch.setattr(fine_tuning, "BatchesAhead", Seen)
+        keras.utils.set_random_seed(0)
+        model = build_classifier("LeNet", 10, weights=None, dropout=0.0)
+        fine_tuning.fine_tune(model, few, epochs=2, batch_size=16, learning_rate=1e-4)
+        ends.append(model.get_weights())
+    assert made == [BatchesAhead, Batches]
+    for ahead, plain in zip(*ends, strict=True):
+        np.testing.assert_allclose(ahead, plain, atol=1e-6)
