@@ -3,7 +3,7 @@
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -133,16 +133,9 @@ def extract(
     outcomes = _finished(out, wanted, images.names, progress)
     jobs = [_job(wanted, images, shard) for shard in range(wanted.shards) if shard not in outcomes]
     worker = Worker(network, folder.resolve(), out.resolve(), wanted)
-    seen, unreadable = sum(map(len, outcomes.values())), _unreadable(outcomes)
-    with (
-        closing(make(worker, jobs)) as made,
-        tqdm(total=wanted.images, initial=seen, desc="features", unit=" images", disable=not progress) as bar,
-    ):
-        while len(unreadable) <= UNREADABLE_LIMIT * wanted.images and len(outcomes) < wanted.shards:
-            outcome = next(made)
-            outcomes[outcome.shard] = outcome
-            unreadable = _unreadable(outcomes)
-            bar.update(len(outcome))
+    with closing(make(worker, jobs)) as made:
+        _gather(made, outcomes, wanted, progress)
+    unreadable = [str(each) for shard in sorted(outcomes) for each in outcomes[shard].unreadable]
     _report(out, unreadable, wanted.images)
     for left in out.glob(".writing-*"):  # of runs that were killed
         shutil.rmtree(left, ignore_errors=True)
@@ -195,8 +188,18 @@ def _job(wanted: Plan, images: Listing, shard: int) -> Job:
     return Job(shard, images.names[rows], None if images.classes is None else images.classes[rows])
 
 
-def _unreadable(outcomes: dict[int, Outcome]) -> list[str]:
-    return [str(each) for shard in sorted(outcomes) for each in outcomes[shard].unreadable]
+def _gather(made: Iterator[Outcome], outcomes: dict[int, Outcome], wanted: Plan, progress: bool) -> None:
+    """Add to the outcomes what is made, until all is or too many images are unreadable."""
+    seen = sum(map(len, outcomes.values()))
+    unreadable = sum(len(outcome.unreadable) for outcome in outcomes.values())
+    with tqdm(
+        total=wanted.images, initial=seen, desc="features", unit=" images", disable=not progress
+    ) as bar:
+        while len(outcomes) < wanted.shards and unreadable <= UNREADABLE_LIMIT * wanted.images:
+            outcome = next(made)
+            outcomes[outcome.shard] = outcome
+            unreadable += len(outcome.unreadable)
+            bar.update(len(outcome))
 
 
 def _report(out: Path, unreadable: list[str], images: int) -> None:
