@@ -11,8 +11,6 @@ import numpy as np
 from tlkit.data.images import ImageFiles
 from tlkit.errors import DataError
 
-LOOKED_AT = 2  # for TensorFlow, Keras asks for so many batches twice: first to see what they look like
-
 
 class Batches(keras.utils.PyDataset):
     """Batches of images, with labels unless they are None; see `Split.batches`.
@@ -59,7 +57,6 @@ class Batches(keras.utils.PyDataset):
         self._lock = Lock()  # TensorFlow asks from a thread of its own
         self._stream: Generator[np.ndarray] | None = None
         self._next = 0  # the batch after the last one that was asked for
-        self._kept: dict[int, np.ndarray] = {}
         self.start_epoch(0)
 
     def __len__(self) -> int:
@@ -91,7 +88,6 @@ class Batches(keras.utils.PyDataset):
         order = np.random.default_rng((self.seed, epoch)).permutation(n) if self.shuffle else np.arange(n)
         with self._lock:
             self._close()
-            self._kept.clear()
             self.epoch, self.order = epoch, order
 
     def _read(self, index: int, chosen: np.ndarray) -> np.ndarray:
@@ -99,8 +95,6 @@ class Batches(keras.utils.PyDataset):
         if not isinstance(files, ImageFiles):
             return self.pick(chosen)
         with self._lock:
-            if index in self._kept:
-                return self._kept.pop(index)
             if index != self._next:
                 self._close()
             follows, self._next = index in (0, self._next), index + 1
@@ -116,10 +110,6 @@ class Batches(keras.utils.PyDataset):
                 self.failure = error
                 raise
             self._stream = stream
-            if index < LOOKED_AT:
-                self._kept[index] = images.copy()
-            elif index == LOOKED_AT:
-                self._kept.clear()
             if self._next == len(self):
                 self._close()
             return images
