@@ -2,8 +2,6 @@
 
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,9 @@ from tlkit.techniques import TECHNIQUES
 @training_options
 def demo(out: Path, image_size: int | None, epochs: int | None, seed: int, overwrite: bool) -> None:
     """Emoji by EfficientNetLite0: frozen, fine-tuned and from scratch, side by side in one report."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     outputs.prepare(out, overwrite)
     settings = {"image_size": image_size or 112, "epochs": epochs or 6, "seed": seed}
     # TensorFlow builds a graph on one core: the control takes the other, and leaves a GPU alone
