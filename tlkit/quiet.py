@@ -1,4 +1,4 @@
-"""Import Keras without its start-up lines in terminals and notebooks, and without waiting for the collector."""
+"""Import Keras without its start-up lines in terminals and notebooks, and without garbage collections."""
 
 import gc
 import logging
