@@ -52,7 +52,8 @@ class Adversary(Alignment):
 
         Each domain counts half; `weights` are those of the examples, each `(n,)` with mean 1.
         """
-        real, fake = self.discriminator(source)[:, 0], self.discriminator(target)[:, 0]
+        answers, n = self.discriminator(ops.concatenate([source, target]))[:, 0], ops.shape(source)[0]
+        real, fake = answers[:n], answers[n:]
         found = ops.mean(ops.cast(real > 0, "float32")) + ops.mean(ops.cast(fake <= 0, "float32"))
         self.accuracy.update_state(found / 2)
         errors = ops.softplus(-real), ops.softplus(fake)
