@@ -346,7 +346,7 @@ def test_a_folder_that_judges_itself_keeps_its_test_images_apart(folder, tmp_pat
 
 def test_a_killed_command_goes_on_with_resume_and_ends_the_same(tmp_path):
     """Killed by -9 in the third epoch."""
-    words = ["pretrain", "digits/optical", "--backbone", "LeNet", "--epochs", 4]
+    words = ["pretrain", "digits/optical", "--backbone", "LeNet", "--epochs", 5]
     killed = [*words, "--out", tmp_path / "killed"]
     process = subprocess.Popen(
         [TLKIT, *map(str, killed)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -370,12 +370,12 @@ def test_a_killed_command_goes_on_with_resume_and_ends_the_same(tmp_path):
 
     done = command(*killed, "--resume")
     assert done.exit_code == 0, done
-    assert "Epoch 3/4" in done.stdout
-    assert "Epoch 2/4" not in done.stdout
+    assert "Epoch 3/5" in done.stdout
+    assert "Epoch 2/5" not in done.stdout
     assert command(*words, "--out", tmp_path / "whole").exit_code == 0
     numbers = [json.loads((tmp_path / each / "metrics.json").read_text()) for each in ("killed", "whole")]
     assert numbers[0]["history"]["loss"] == pytest.approx(numbers[1]["history"]["loss"], rel=1e-3)
-    assert numbers[0]["epochs"] == 4
+    assert numbers[0]["epochs"] == 5
     one, other = (keras.models.load_model(tmp_path / each / "backbone.keras") for each in ("killed", "whole"))
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
