@@ -1,5 +1,7 @@
 """Batches of files: the next is decoded while one is in use, and nothing else about them changes."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -157,6 +159,30 @@ def test_after_a_fit_that_was_stopped_in_an_epoch_the_next_one_runs(split, class
     with pytest.raises(KeyboardInterrupt):
         classifier.fit(batches, verbose=0, callbacks=[watch])
     assert len(classifier.fit(batches, shuffle=False, verbose=0).history["loss"]) == 1
+
+
+INTERRUPTED = """
+import keras, numpy as np, time
+from tlkit.data import Split
+
+def stop(batch, logs):
+    raise KeyboardInterrupt
+
+def slowly(images):
+    time.sleep(0.05)
+    return images
+
+model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+batches = Split(np.zeros((800, 8, 8, 3), "uint8"), np.zeros(800, int)).batches(8, augment=slowly)
+model.fit(batches, verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=stop)])
+"""
+
+
+def test_a_process_ends_whose_fit_was_interrupted():
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60)
+    assert ended.returncode != 0
+    assert ended.stderr.rstrip().endswith("KeyboardInterrupt")
 
 
 @pytest.mark.parametrize("size", [3, 8, 100])

@@ -1,5 +1,8 @@
 """A split as the batches that Keras trains on."""
 
+import atexit
+import gc
+import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
@@ -118,6 +121,13 @@ class Batches(keras.utils.PyDataset):
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+
+
+@atexit.register
+def let_go() -> None:
+    """Free what an interrupted `fit` left: once Python has ended, TensorFlow would wait for it forever."""
+    sys.last_value = sys.last_traceback = None
+    gc.collect()
 
 
 @contextmanager

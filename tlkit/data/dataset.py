@@ -156,11 +156,10 @@ class Split:
         Each batch is (images, labels), or only images when `labels` is false or the split has none: uint8
         (batch, height, width, 3) and int32 (batch,). With `shuffle` every epoch has another order, the same
         one for the same seed. Files are decoded when their batch is asked for. Keras's `fit` also changes the
-        order of the batches, from Python's `random`; `fit(shuffle=False)` leaves it, and then the next batch of
-        files is decoded while one is in use. `augment` maps the
-        images of a batch to others of the same shape and range, as the layers of keras_cv do. With `classes`
-        the labels are float32 (batch, classes), 1 for the class; `mix` then maps images and labels of a batch
-        to mixed ones, as mixup does.
+        order of the batches, from Python's `random`; `fit(shuffle=False)` leaves it, and then the next batch
+        of files is decoded while one is in use. `augment` maps the images of a batch to others of the same
+        shape and range, as the layers of keras_cv do. With `classes` the labels are float32 (batch, classes),
+        1 for the class; `mix` then maps images and labels of a batch to mixed ones, as mixup does.
 
         Raises:
             DataError: the batch size is below 1, or there is nothing that `mix` could mix.
