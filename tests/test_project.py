@@ -66,7 +66,7 @@ def test_floors_import_only_from_below():
         {"feature_quality"},
         {
             *("run", "adaptation", "multi_task_run", "pretraining", "backup"),
-            *("study", "similarity", "selection", "course", "recipes", "auditing"),
+            *("study", "similarity", "selection", "course", "recipes", "auditing", "scale_out"),
         },
         {
             *("report", "page", "page_parts", "multi_task_page", "pretraining_page"),
