@@ -54,6 +54,7 @@ SUBJECTS = {
         *("tlkit.run", "tlkit.adaptation", "tlkit.pretraining", "tlkit.multi_task_run"),
         *("tlkit.selection", "tlkit.similarity", "tlkit.report", "tlkit.prediction"),
     ],
+    "features of any size": ["tlkit.scale_out", "tlkit.scale_out.on_ray"],
     "your own images": ["tlkit.auditing", "tlkit.deployment"],
     "recipes": ["tlkit.recipes"],
     "course": ["tlkit.course", "tlkit.course.exercises", "tlkit.course.lessons", "tlkit.course.copies"],

@@ -9,6 +9,7 @@ import click
 from tlkit import __version__
 from tlkit.cli.course import course
 from tlkit.cli.doctor import doctor
+from tlkit.cli.features import features
 from tlkit.cli.own_images import audit, card, export, serve
 from tlkit.cli.pretraining import pretrain
 from tlkit.cli.recipe import recipe
@@ -28,7 +29,7 @@ def cli() -> None:
 
 COMMANDS = (
     *(demo, train, adapt, pretrain, study, similarity, select, audit),
-    *(predict, card, export, serve, recipe, course, doctor, backbones, datasets),
+    *(predict, features, card, export, serve, recipe, course, doctor, backbones, datasets),
 )
 for command in COMMANDS:
     cli.add_command(command)
