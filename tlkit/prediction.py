@@ -3,13 +3,14 @@
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tlkit import multi_task_prediction
-from tlkit.data.decode import decode
+from tlkit.data.decode import decode, ordered_map
 from tlkit.data.layout import images_below
 from tlkit.errors import DataError, TlkitError, TlkitWarning
 from tlkit.quiet import import_keras
@@ -40,19 +41,27 @@ def predict(model: Path, images: Iterable[Path], *, top: int = 1) -> list[dict[s
     answers = []
     paths = list(_files(images))
     for start in range(0, len(paths), WINDOW):
+        window = paths[start : start + WINDOW]
         readable, pixels = [], []
-        for path in paths[start : start + WINDOW]:
-            try:
-                pixels.append(decode(path, size))
+        for path, outcome in zip(window, ordered_map(partial(_read, size=size), window), strict=True):
+            if isinstance(outcome, DataError):
+                warnings.warn(f"left out, unreadable: {outcome}", TlkitWarning, stacklevel=2)
+            else:
                 readable.append(path)
-            except DataError as error:
-                warnings.warn(f"left out, unreadable: {error}", TlkitWarning, stacklevel=2)
-        if readable:
+                pixels.append(outcome)
+        if pixels:
             predictions = network.predict(np.stack(pixels), verbose=0)
             answers += [{"image": str(path), **answer(predictions, row)} for row, path in enumerate(readable)]
     if not answers:
         raise DataError(f"None of the {len(paths)} images could be read. Check them in an image viewer.")
     return answers
+
+
+def _read(path: Path, size: int) -> np.ndarray | DataError:
+    try:
+        return decode(path, size)
+    except DataError as error:
+        return error
 
 
 def _open(model: Path, top: int) -> tuple[Any, Callable[[Any, int], dict[str, Any]]]:

@@ -11,6 +11,8 @@ from keras import ops
 from tlkit import backbones
 from tlkit.data import Split
 from tlkit.data.ahead import BatchesAhead
+from tlkit.data.batches import plain_errors
+from tlkit.data.images import ImageFiles
 from tlkit.engines import has_accelerator
 from tlkit.errors import TlkitError
 from tlkit.models import backbone_of, unfreeze
@@ -134,16 +136,19 @@ def fine_tune(
         learner.optimizer.build(learner.trainable_variables)
         if held_out:
             learner.evaluate(*held_out, batch_size=batch_size, verbose=0)
-        history = learner.fit(
-            *shown,
-            batch_size=batch_size,
-            validation_data=held_out if len(held_out) > 1 else next(iter(held_out), None),
-            epochs=epochs,
-            class_weight=class_weight,
-            callbacks=[*averaging, *early_stopping(validation, patience), *callbacks],
-            shuffle=not isinstance(shown[0], BatchesAhead),  # which come in a random order already
-            verbose=verbose,
-        )
+        # these come in a random order already, and are made ahead where they are asked for in that
+        ahead = isinstance(shown[0], BatchesAhead) or isinstance(train.images, ImageFiles)
+        with plain_errors(*shown, *held_out):
+            history = learner.fit(
+                *shown,
+                batch_size=batch_size,
+                validation_data=held_out if len(held_out) > 1 else next(iter(held_out), None),
+                epochs=epochs,
+                class_weight=class_weight,
+                callbacks=[*averaging, *early_stopping(validation, patience), *callbacks],
+                shuffle=not ahead,
+                verbose=verbose,
+            )
     # a saved model must open without tlkit, and so without our optimizer; SGD has no state to save
     model.compile("sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return history
