@@ -38,7 +38,12 @@ SUBJECTS = {
     "backbones": ["tlkit.backbones"],
     "models": ["tlkit.models", "tlkit.explain"],
     "feature extraction": ["tlkit.techniques.feature_extraction"],
-    "fine-tuning": ["tlkit.techniques.fine_tuning", "tlkit.techniques.frozen_trunk"],
+    "fine-tuning": [
+        "tlkit.techniques.fine_tuning",
+        "tlkit.techniques.step_sizes",
+        "tlkit.techniques.frozen_trunk",
+        "tlkit.techniques.views",
+    ],
     "few labels": ["tlkit.techniques.few_shot"],
     "continual learning": ["tlkit.techniques.continual_learning"],
     "domain adaptation": ["tlkit.techniques.domain_adaptation"],

@@ -18,7 +18,6 @@ from tlkit.models import augmentation, backbone_of, freeze, frozen_table, normal
 from tlkit.run import Interruptible
 from tlkit.techniques import TECHNIQUES
 from tlkit.techniques.feature_extraction import MOST_STEPS, SMALLEST_BATCH, early_stopping, extract
-from tlkit.techniques.fine_tuning import DiscriminativeAdam, depth_scales, warmup_cosine
 from tlkit.techniques.multi_task import (
     HardSharing,
     MultiTask,
@@ -27,6 +26,7 @@ from tlkit.techniques.multi_task import (
     find,
 )
 from tlkit.techniques.multi_task.table import encoded, tasks_for
+from tlkit.techniques.step_sizes import DiscriminativeAdam, depth_scales, warmup_cosine
 
 HEAD_RATE = 3e-3  # the first step size of the heads on kept features
 BATCH_SIZE = 32

@@ -16,7 +16,6 @@ from tlkit.errors import DataError
 from tlkit.feature_quality import measured
 from tlkit.models import normalizations
 from tlkit.run import Interruptible
-from tlkit.techniques.fine_tuning import warmup_cosine
 from tlkit.techniques.methods import Method
 from tlkit.techniques.self_supervised import (
     CollapseWarning,
@@ -30,6 +29,7 @@ from tlkit.techniques.self_supervised import (
     random_views,
 )
 from tlkit.techniques.self_supervised.pretext import TURNS
+from tlkit.techniques.step_sizes import warmup_cosine
 
 EPOCHS, TRANSFER_EPOCHS = 50, 20
 LEARNING_RATE, TRANSFER_LEARNING_RATE = 1e-3, 1e-4

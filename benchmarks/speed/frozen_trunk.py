@@ -76,7 +76,7 @@ def learn(side: str, train: Any, held_out: Any, stage: str, epochs: int, views: 
     import tlkit
     from tlkit.models import backbone_of
     from tlkit.techniques.fine_tuning import warmup_cosine
-    from tlkit.techniques.frozen_trunk import ViewBatches, Views, random_views
+    from tlkit.techniques.views import ViewBatches, Views, random_views
 
     keras.utils.set_random_seed(seed)
     classes = int(train.labels.max()) + 1

@@ -12,7 +12,8 @@ from tlkit.data import images as files
 from tlkit.data.images import ImageFiles
 from tlkit.errors import TlkitError
 from tlkit.models import backbone_of
-from tlkit.techniques.frozen_trunk import ViewBatches, Views, cut, kept_activations, random_views
+from tlkit.techniques.frozen_trunk import cut, kept_activations
+from tlkit.techniques.views import ViewBatches, Views, random_views
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), "uint8")
 SPLIT = Split(IMAGES, np.arange(12) % 3)
