@@ -5,6 +5,7 @@ sides take turns, so a slow minute of the machine slows all of them, and the rat
 """
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -119,7 +120,9 @@ class Peer:
 
     def __init__(self, name: str, script: str | Path, *arguments: str) -> None:
         command = [str(python_of(name)), str(script), *arguments]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        here = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen(command, env=here, text=True, **pipes)
 
     def __call__(self) -> float:
         """Do the job there, and return what it measured."""
