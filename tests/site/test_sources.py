@@ -2,10 +2,12 @@
 
 import doctest
 import importlib
+import json
 import re
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 
 import tlkit
@@ -19,6 +21,7 @@ pytest.importorskip("latex2mathml", reason='the site needs pip install "tlkit[si
 import lesson_pages
 import mathml
 import sources
+from speed_tables import Comparison
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,6 +95,26 @@ def test_every_figure_of_the_readme_is_among_what_we_measured(pages):
     for name in names:
         assert f"(pictures/{name}.png)" in text
         assert (pages / "pictures" / f"{name}.png").exists()
+
+
+def test_every_table_of_speed_is_on_its_page(pages):
+    text = (pages / "speed.md").read_text("utf-8")
+    results = sorted((ROOT / "benchmarks" / "speed" / "results").glob("*.json"))
+    assert len(results) >= 6
+    for path in results:
+        written = json.loads(path.read_text("utf-8"))
+        assert f"\n## {written['title']}\n" in text
+        for comparison in written["comparisons"]:
+            assert comparison["title"] in text
+            for side, values in comparison["values"].items():
+                assert f"| {side} | {np.median(values):.4g} |" in text
+
+
+def test_a_ratio_above_1_is_ahead_whether_less_or_more_is_better():
+    seconds = Comparison("work", "s", "tlkit", {"tlkit": [1.0, 2.0], "peer": [2.0, 8.0]})
+    rates = Comparison("work", "images/s", "tlkit", {"tlkit": [9.0, 8.0], "peer": [3.0, 2.0]}, better="more")
+    assert seconds.ratios("peer") == (3.0, 2.0, 4.0)
+    assert rates.ratios("peer") == (3.5, 3.0, 4.0)
 
 
 def test_every_command_is_explained(pages):

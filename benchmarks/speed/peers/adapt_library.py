@@ -8,11 +8,9 @@ de Mathelin et al. 2021, "ADAPT: Awesome Domain Adaptation Python Toolbox".
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import adapt.feature_based
 import numpy as np

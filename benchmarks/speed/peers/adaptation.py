@@ -9,13 +9,11 @@ batches, so the losses of their first steps agree. `GIVEN` is the file that `wri
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 if __name__ == "__main__":
     os.environ["KERAS_BACKEND"] = "jax"
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import keras
 import numpy as np

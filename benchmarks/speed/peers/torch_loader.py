@@ -8,9 +8,6 @@ It writes the pixels of the first batch in the order of the paths, to be compare
 import os
 import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import psutil
