@@ -81,7 +81,7 @@ pack-test: setup ## Pack a class and run lesson 00 from it with the network bloc
 lock: setup ## Resolve requirements.lock anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-annotate \
 		--no-header --extra tensorflow --extra lessons --extra online --extra lite \
-		--extra serve --extra site --extra scale --extra dev pyproject.toml -o requirements.lock
+		--extra serve --extra site --extra scale --extra hub --extra dev pyproject.toml -o requirements.lock
 
 clean: ## Remove the environment, runs and caches
 	rm -rf .venv .peers runs build dist .pytest_cache .mypy_cache .ruff_cache

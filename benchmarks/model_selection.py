@@ -161,7 +161,7 @@ def classifier(network: str, family: str, weights: str) -> tuple[Any, Any]:
 
     import tlkit
     from tlkit.models import normalizations, pooled
-    from tlkit.techniques.fine_tuning import warmup_cosine
+    from tlkit.optimizers import warmup_cosine
 
     backbone = tlkit.get(network, weights=None, image_size=NETWORKS[network])
     for layer in normalizations(backbone):

@@ -97,7 +97,7 @@ def shown(few: Any, seed: int, name: str, options: Any) -> tuple[Any, Any]:
     passes = -(-STEPS * BATCH // len(few))
     order = np.concatenate([rng.permutation(len(few)) for _ in range(passes)])[: STEPS * BATCH]
     y = few.labels[order]
-    if options.get("mix") or options.get("label_smoothing"):
+    if options.get("mix") or options.get("loss"):
         y = np.eye(len(data().class_names), dtype="float32")[y]
     if name == "augmentation":
         return below(np.array(tlkit.augmentation()(few.images[order].astype("float32"), training=True))), y
@@ -120,7 +120,7 @@ def network(name: str, of: tuple[int, int] | None) -> tuple[Any, Any, Any, list[
     import tlkit
     from tlkit import backbones
     from tlkit.challenges.overfitting import CoTuning, class_relationship, find
-    from tlkit.techniques.fine_tuning import DiscriminativeAdam, warmup_cosine
+    from tlkit.optimizers import adam
 
     keras.utils.set_random_seed(0)
     model = tlkit.build_classifier(halves()[1], len(data().class_names), dropout=0.0)
@@ -135,16 +135,9 @@ def network(name: str, of: tuple[int, int] | None) -> tuple[Any, Any, Any, list[
     elif own and name != "augmentation":
         learner = own.put_on(model, None, None)
     tlkit.unfreeze(learner)
-    optimizer = DiscriminativeAdam(
-        warmup_cosine(STEP_SIZE, STEPS),
-        weight_decay=options.get("weight_decay"),
-        **({"use_ema": True, "ema_momentum": options["ema"]} if "ema" in options else {}),
-    )
-    if "weight_decay" in options:
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    in_shares = "mix" in options or "label_smoothing" in options
-    smoothed = keras.losses.CategoricalCrossentropy(label_smoothing=options.get("label_smoothing", 0.0))
-    learner.compile(optimizer, loss=smoothed if in_shares else "sparse_categorical_crossentropy")
+    optimizer = options.get("optimizer", adam)(STEPS, STEP_SIZE)
+    loss = "categorical_crossentropy" if "mix" in options else "sparse_categorical_crossentropy"
+    learner.compile(optimizer, loss=options.get("loss", loss))
     optimizer.build(learner.trainable_variables)
     return model, learner, options, learner.get_weights()
 

@@ -78,8 +78,8 @@ def pretrained(family: str, arm: str) -> Iterator[tuple[int, Any, float]]:
     import keras
 
     import tlkit
+    from tlkit.optimizers import warmup_cosine
     from tlkit.techniques import self_supervised as ss
-    from tlkit.techniques.fine_tuning import warmup_cosine
 
     _, size, large = FAMILIES[family]
     if arm == IMAGENET:

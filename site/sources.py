@@ -40,7 +40,7 @@ SUBJECTS = {
     "feature extraction": ["tlkit.techniques.feature_extraction"],
     "fine-tuning": [
         "tlkit.techniques.fine_tuning",
-        "tlkit.techniques.step_sizes",
+        "tlkit.optimizers",
         "tlkit.techniques.frozen_trunk",
         "tlkit.techniques.views",
     ],

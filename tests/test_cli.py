@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image, ImageDraw
@@ -310,6 +311,39 @@ def test_adapt_without_target_labels_says_so(tmp_path, numerals):
     page = (tmp_path / "run" / "report.html").read_text()
     assert "nothing here says how good it is on the target" in page
     assert "pictures right" not in page  # those of the source would be no answer
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "digits/optical", "--technique", "feature-extraction"],
+        ["adapt", "digits/optical", "digits/mnist", "--method", "entropy", "--features"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_the_same_seed_gives_the_same_random_weights(words, tmp_path):
+    import keras
+
+    lenet = ["--backbone", "LeNet", "--weights", "none", "--image-size", 28, "--epochs", 1]
+    weights = []
+    for process, out in enumerate((tmp_path / "once", tmp_path / "again")):
+        keras.utils.set_random_seed(process)  # each process begins with another random state
+        assert command(*words, *lenet, "--seed", 3, "--out", out).exit_code == 0
+        weights.append(keras.saving.load_model(out / "model.keras").get_weights())
+    for once, again in zip(*weights, strict=True):
+        np.testing.assert_array_equal(once, again)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_is_out_of_range_is_refused(seed, tmp_path):
+    done = command("train", "digits/optical", "--out", tmp_path / "run", "--seed", seed)
+    assert done.exit_code == 2
+    assert "0<=x<=4294967295" in done.stderr
+
+
+def test_every_seed_option_has_the_same_range():
+    options = [each for one in cli.commands.values() for each in one.params if each.name == "seed"]
+    assert {(each.type.min, each.type.max) for each in options} == {(0, 2**32 - 1)}
 
 
 def test_adapt_lists_its_methods_and_refuses_what_does_not_fit(tmp_path, shapes):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tlkit import engines
-from tlkit.errors import UnknownNameError
-from tlkit.run import EpochLines, Interruptible, class_weights, train
+from tlkit.callbacks import EpochLines, Interruptible
+from tlkit.errors import TlkitError, UnknownNameError
+from tlkit.run import class_weights, train
 from tlkit.study import compare, summary
 
 
@@ -67,6 +68,12 @@ def test_epoch_lines_carry_a_name(digits, lenet, capsys):
 def test_unknown_techniques_are_named(digits):
     with pytest.raises(UnknownNameError, match="Did you mean 'fine-tuning'"):
         train(digits, technique="finetuning")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.5])
+def test_a_seed_that_is_out_of_range_is_refused(digits, seed):
+    with pytest.raises(TlkitError, match=f"seed={seed} was given; expected a whole number from 0 to"):
+        train(digits, technique="scratch", backbone="LeNet", seed=seed)
 
 
 def test_ctrl_c_ends_training_with_the_best_epoch(digits, lenet):

@@ -1,7 +1,7 @@
 """tlkit: transfer learning with Keras, to learn it and to use it.
 
-The public names below are loaded when they are first used, so that `import tlkit` is instant and
-loads neither Keras nor its backend.
+The public names and modules below are loaded when they are first used, so that `import tlkit` is
+instant and loads neither Keras nor its backend.
 """
 
 import importlib
@@ -48,7 +48,23 @@ _HOME = {
     "record": "course",
     "solution": "course",
 }
-_MODULES = ("models", "plots", "report", "study", "techniques", "challenges")
+_MODULES = (
+    "backbones",
+    "callbacks",
+    "challenges",
+    "course",
+    "data",
+    "deployment",
+    "errors",
+    "models",
+    "optimizers",
+    "plots",
+    "recipes",
+    "report",
+    "study",
+    "techniques",
+)
+_WITHOUT_KERAS = ("errors", "recipes")
 __all__ = sorted([*_HOME, *_MODULES])
 
 
@@ -57,11 +73,12 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module 'tlkit' has no attribute {name!r}; it has {', '.join(__all__)}")
-    import_keras()  # before anything else imports it: this one is quiet
+    if name not in _WITHOUT_KERAS:
+        import_keras()  # before anything else imports it: this one is quiet
     if name in _MODULES:
         return importlib.import_module(f"tlkit.{name}")
     return getattr(importlib.import_module(f"tlkit.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -9,10 +9,12 @@ import keras
 import numpy as np
 
 from tlkit import backbones
+from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset, Split
 from tlkit.errors import DataError
 from tlkit.models import build_classifier, frozen_table, unfreeze
-from tlkit.run import Interruptible, Run
+from tlkit.run import Run
+from tlkit.seeds import set_seed
 from tlkit.techniques.domain_adaptation import DomainAdapter, find, pair, proxy_a_distance
 from tlkit.techniques.domain_adaptation.selection import check
 from tlkit.techniques.feature_extraction import extract
@@ -107,6 +109,7 @@ def adapt(
     chosen = find(method)  # what can fail early does
     if select is not None:
         check(select)
+    set_seed(seed)
     if not isinstance(backbone, keras.Model):
         pretrained, size = weights is not None, source.image_size
         backbone = backbones.get(backbone, weights=weights, image_size=size)
@@ -219,7 +222,7 @@ class _Arms:
 
     def build(self) -> tuple[keras.Model, keras.Model]:
         """Return the classifier and the part of it that learns from `inputs`."""
-        keras.utils.set_random_seed(self.seed)
+        set_seed(self.seed)
         body = self.backbone
         if not self.on_features:
             body = keras.models.clone_model(self.backbone)

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from tlkit.errors import TlkitError
-from tlkit.models import backbone_of
+from tlkit.models import backbone_of, head_of
 
 _BATCH_SIZE = 16
 
@@ -93,7 +93,7 @@ def _class_map(logits: Callable[[Any], Any], channels: Any, classes: Any) -> np.
 def _halves(model: keras.Model) -> tuple[keras.Model, Callable[[Any], Any]]:
     """Cut the classifier at the last feature map: images to channels, and channels to logits."""
     backbone = backbone_of(model)
-    head = model.layers[-1]
+    head = head_of(model)
     spatial = _last_feature_map(backbone)
     last = head.layers[-1]
     before_last = keras.Model(head.inputs[0], last.input)

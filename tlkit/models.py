@@ -7,6 +7,18 @@ import numpy as np
 import pandas as pd
 
 from tlkit import backbones
+from tlkit.backbones.structure import (
+    Parts,
+    call_on,
+    calls,
+    check_backbone,
+    functional,
+    has_weights,
+    leaves,
+    output_activation,
+    parts_of,
+    pool,
+)
 from tlkit.errors import TlkitError, UnknownNameError
 
 
@@ -17,18 +29,23 @@ def build_classifier(
     weights: str | None = "imagenet",
     image_size: int | None = None,
     augmentation: keras.Layer | None = None,
+    pooling: str = "avg",
     dropout: float = 0.2,
     bottleneck: int | None = None,
     activation: str | None = "softmax",
 ) -> keras.Model:
-    """Build a classifier of raw images: augmentation, backbone, global average pooling, head.
+    """Build a classifier of raw images: augmentation, backbone, pooling, head.
 
     Args:
-        backbone: a name of `tlkit.backbones`, or a model from raw images to features.
+        backbone: a name of `tlkit.backbones`; or any functional or `Sequential` model from images to a
+            feature map `(n, h, w, c)`, tokens `(n, t, d)` or features `(n, d)`: of `keras.applications`
+            without its top, of KerasHub, or your own. Such a model must scale the pixels itself.
         classes: number of classes, at least 2.
         weights: `"imagenet"`, `None` (random) or the path of a weights file; unused for a model.
-        image_size: height and width in pixels; `None` takes the backbone's default.
+        image_size: height and width in pixels; `None` takes the backbone's default; unused for a model.
         augmentation: a layer that acts in training only, such as `augmentation()`.
+        pooling: `"avg"` averages the feature map over its places, or the tokens; `"token"` takes the first
+            token, which is the class token of a vision transformer that has one.
         dropout: fraction of the features dropped in training, 0 to 1.
         bottleneck: width of a layer (dense, batch normalisation, ReLU) between the features and the last
             layer; `None` for no such layer. Domain adaptation on kept features needs one, to have features
@@ -39,9 +56,15 @@ def build_classifier(
         A model from RGB images `(n, height, width, 3)`, values 0 to 255, to float32 `(n, classes)`.
         Everything in it is trainable; see `freeze` and `unfreeze`.
 
+    Raises:
+        TlkitError: fewer than 2 classes, or a model that is no such backbone.
+
     >>> model = build_classifier("LeNet", classes=10, weights=None)
     >>> model.output_shape
     (None, 10)
+    >>> network = keras.applications.MobileNetV2((96, 96, 3), 0.35, include_top=False, weights=None)
+    >>> build_classifier(network, classes=3).output_shape
+    (None, 3)
     """
     if classes < 2:
         raise TlkitError(f"A classifier needs at least 2 classes, got {classes}.")
@@ -49,7 +72,7 @@ def build_classifier(
         backbone = backbones.get(backbone, weights=weights, image_size=image_size)
     head = keras.Sequential(
         [
-            keras.Input((backbone.output_shape[-1],)),
+            keras.Input((check_backbone(backbone).outputs[0].shape[-1],)),
             keras.layers.Dropout(dropout),
             *(_bottleneck(bottleneck) if bottleneck else ()),
             # float32 also under mixed precision: a softmax in float16 loses small probabilities
@@ -57,7 +80,7 @@ def build_classifier(
         ],
         name="head",
     )
-    return join(backbone, head, augmentation=augmentation)
+    return join(backbone, head, augmentation=augmentation, pooling=pooling)
 
 
 def _bottleneck(width: int) -> list[keras.Layer]:
@@ -68,29 +91,36 @@ def _bottleneck(width: int) -> list[keras.Layer]:
     ]
 
 
-def join(backbone: keras.Model, head: keras.Model, *, augmentation: keras.Layer | None = None) -> keras.Model:
-    """Chain augmentation, backbone, global average pooling and head into one model.
+def join(
+    backbone: keras.Model,
+    head: keras.Model,
+    *,
+    augmentation: keras.Layer | None = None,
+    pooling: str = "avg",
+) -> keras.Model:
+    """Chain augmentation, backbone, pooling and head into one model.
 
     The parts are shared, not copied: what trains one of them trains the whole.
 
     Args:
-        backbone: raw images to a feature map `(n, h, w, c)` or features `(n, d)`.
+        backbone: raw images to a feature map `(n, h, w, c)`, tokens `(n, t, d)` or features `(n, d)`.
         head: features to predictions.
         augmentation: a layer that acts in training only.
+        pooling: see `build_classifier`.
 
     Raises:
-        TlkitError: the augmentation changes images in prediction too.
+        TlkitError: the model is no backbone, or the augmentation changes images in prediction too.
     """
-    if augmentation is not None and _acts_in_prediction(augmentation, backbone.input_shape[1:]):
+    entry = check_backbone(backbone).inputs[0]
+    if augmentation is not None and _acts_in_prediction(augmentation, entry.shape[1:]):
         raise TlkitError(
             f"The augmentation {augmentation.name!r} changes images in prediction too, as the layers of "
-            f"keras_cv do. Give it to the training images alone: fine_tune(..., augment=layer)."
+            "keras_cv do. Give it to the training images alone: train.batches(32, shuffle=True, "
+            "augment=layer)."
         )
-    inputs = keras.Input(backbone.input_shape[1:], name="images")
+    inputs = keras.Input(entry.shape[1:], name="images")
     x = augmentation(inputs) if augmentation is not None else inputs
-    x = backbone(x)
-    if len(x.shape) == 4:
-        x = keras.layers.GlobalAveragePooling2D(name="pooling")(x)
+    x = pool(call_on(backbone, x), pooling)
     return keras.Model(inputs, head(x), name=f"{backbone.name}_classifier")
 
 
@@ -146,48 +176,88 @@ def restart(model: keras.Model) -> None:
         variable.assign(value)
 
 
-def pooled(backbone: keras.Model) -> keras.Model:
-    """Return the network from images to features `(n, d)`: of a feature map, the mean over its places.
+def pooled(backbone: keras.Model, pooling: str = "avg") -> keras.Model:
+    """Return the network from images to features `(n, d)`; see `pooling` of `build_classifier`.
 
     >>> pooled(backbones.get("EfficientNetLite0", weights=None, image_size=32)).output_shape
     (None, 1280)
     """
-    if len(backbone.output_shape) == 2:
-        return backbone
-    features = keras.layers.GlobalAveragePooling2D(name="pooling")(backbone.outputs[0])
-    return keras.Model(backbone.inputs, features, name=backbone.name)
+    output = check_backbone(backbone).outputs[0]
+    features = pool(output, pooling)
+    return backbone if features is output else keras.Model(backbone.inputs[0], features, name=backbone.name)
 
 
 def backbone_of(model: keras.Model) -> keras.Model:
-    """Return the backbone inside a classifier made by `build_classifier` or `join`."""
-    parts = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    found = [part for part in parts if part.name not in ("augmentation", "head")]
-    if not found:
-        raise TlkitError(
-            f"Model {model.name!r} holds no backbone. Build it with build_classifier(...) or join(...)."
-        )
-    return found[0]
+    """Return the backbone of a classifier: the model inside it, or of a flat one all layers below the head.
+
+    Raises:
+        TlkitError: no backbone is found; see `tlkit.backbones.structure.parts_of`.
+    """
+    return parts_of(model).backbone
+
+
+def head_of(model: keras.Model) -> keras.Layer:
+    """Return what is above the features of a classifier: features `(n, d)` to predictions.
+
+    It shares its layers with the classifier. Where one layer is the whole head, it is that layer.
+
+    Raises:
+        TlkitError: see `backbone_of`.
+    """
+    parts = parts_of(model)
+    if len(parts.head) == 1 and isinstance(parts.head[0], keras.Model):
+        return parts.head[0]
+    return keras.Model(parts.features, parts.network.output, name="head")
+
+
+def feature_network(model: keras.Model) -> keras.Model:
+    """Return the network from images to what the head of a classifier is given, without augmentation.
+
+    >>> feature_network(build_classifier("LeNet", classes=10, weights=None)).output_shape
+    (None, 100)
+    """
+    parts = parts_of(model)
+    averaged = len(parts.pooling) == 1 and type(parts.pooling[0]) in (
+        keras.layers.GlobalAveragePooling1D,
+        keras.layers.GlobalAveragePooling2D,
+    )
+    if parts.entry is parts.images and (averaged or not parts.pooling):
+        return pooled(parts.backbone)  # the same network for every classifier on it, and so the same cache
+    return keras.Model(parts.images, parts.features, name=parts.backbone.name)
+
+
+def without_augmentation(model: keras.Model) -> keras.Model:
+    """Return a classifier without its leading random layers; it shares all others. See `parts_of`."""
+    parts = parts_of(model)
+    if not parts.augmentation:
+        return model
+    return keras.Model(parts.images, parts.network.output, name=model.name)
 
 
 def cut_last(classifier: keras.Model) -> tuple[keras.Model, keras.layers.Dense]:
-    """Cut a classifier in two that share its layers: inputs to features, and the last layer.
+    """Cut a classifier, or its head, in two that share its layers: inputs to features, and the last layer.
+
+    The last layer may give class probabilities or logits (`structure.output_activation` tells which), and a
+    `Softmax` or `Activation` may come behind it.
 
     Raises:
-        TlkitError: the last layer is not a dense one with a softmax.
+        TlkitError: the last layer is not a dense one, or it gives something else.
     """
-    layers = [layer for layer in classifier.layers if not isinstance(layer, keras.layers.InputLayer)]
-    if isinstance(layers[-1], keras.Sequential):
-        layers += layers.pop().layers
-    last = layers.pop()
-    if not isinstance(last, keras.layers.Dense) or last.activation is not keras.activations.softmax:
+    network = functional(classifier)
+    *_, final = nodes = calls(network)
+    while len(nodes) > 1 and isinstance(final.operation, keras.layers.Activation | keras.layers.Softmax):
+        final = next(each for each in nodes if final.input_tensors[0] in each.output_tensors)
+    last, features = final.operation, final.input_tensors[0]
+    if isinstance(last, keras.Model):
+        below, last = cut_last(last)
+        inner = below.outputs[0] is not below.inputs[0]
+        features = call_on(below, features) if inner else features
+    if not isinstance(last, keras.layers.Dense) or output_activation(network) not in ("softmax", "linear"):
         raise TlkitError(
-            f"{classifier.name!r} ends with {type(last).__name__} {last.name!r}; expected a Dense layer with "
-            "a softmax, as build_classifier(...) and join(...) make it."
+            f"{classifier.name!r} ends with {type(last).__name__} {last.name!r}; expected a Dense layer that "
+            "gives class probabilities (softmax) or logits, as build_classifier(...) makes it."
         )
-    x = classifier.inputs[0]
-    for layer in layers:
-        x = layer(x)
-    return keras.Model(classifier.inputs[0], x, name=classifier.name), last
+    return keras.Model(network.inputs[0], features, name=classifier.name), last
 
 
 def normalizations(network: keras.Model) -> list[keras.layers.BatchNormalization]:
@@ -195,19 +265,10 @@ def normalizations(network: keras.Model) -> list[keras.layers.BatchNormalization
     return [layer for layer in leaves(network) if isinstance(layer, keras.layers.BatchNormalization)]
 
 
-def leaves(layer: keras.Layer) -> list[keras.Layer]:
-    """Return all layers below that hold no others, each once; the layer itself if it holds none."""
-    if isinstance(layer, keras.Model):
-        parts = layer.layers
-    else:
-        parts = [each for each in vars(layer).values() if isinstance(each, keras.Layer)]
-    found = {id(leaf): leaf for each in parts for leaf in leaves(each)}
-    return list(found.values()) or [layer]
-
-
 def freeze(model: keras.Model) -> None:
     """Freeze the backbone of `model`: only the head will learn. Compile afterwards."""
-    backbone_of(model).trainable = False
+    for layer in _body(parts_of(model)):
+        _set_trainable(layer, False)
 
 
 def unfreeze(
@@ -223,29 +284,38 @@ def unfreeze(
     images than a small target set has. Of a backbone with LoRA its small matrices alone learn.
 
     Args:
-        model: a classifier made by `build_classifier`.
+        model: a classifier of `build_classifier`, or any functional or `Sequential` one.
         from_stage: the lowest stage that learns (`frozen_table(model)` lists them); all above learn too.
         fraction: instead of a stage: the top share of the backbone's layers, 0 to 1.
         batch_norm: let BatchNormalization learn as well; right from scratch, risky otherwise.
+
+    Raises:
+        UnknownNameError: there is no such stage; the message lists them.
+        TlkitError: a stage and a fraction are given, or the fraction is out of range; or see `backbone_of`.
     """
     if from_stage is not None and fraction is not None:
         raise TlkitError("Give from_stage or fraction, not both.")
     if fraction is not None and not 0 <= fraction <= 1:
         raise TlkitError(f"fraction is a share of the layers, from 0 to 1; got {fraction}.")
-    backbone = backbone_of(model)
-    stages = backbones.stages(backbone)
+    parts = parts_of(model)
+    stages = backbones.stages(parts.backbone)
     if from_stage is not None and from_stage not in stages:
-        raise UnknownNameError(f"stage of {backbone.name}", from_stage, stages)
+        raise UnknownNameError(f"stage of {parts.backbone.name}", from_stage, stages)
     layers = [layer for stage in stages.values() for layer in stage]
     if from_stage is not None:
         first = layers.index(stages[from_stage][0])
     else:
         first = round(len(layers) * (1 - (1.0 if fraction is None else fraction)))
-    backbone.trainable = True
-    lora = any(getattr(layer, "lora_enabled", False) for layer in layers)
-    for position, layer in enumerate(layers):
-        is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = position >= first and (batch_norm or not is_batch_norm)
+    for layer in _body(parts):
+        _set_trainable(layer, True)
+    lora = any(getattr(leaf, "lora_enabled", False) for layer in layers for leaf in leaves(layer))
+    for layer in layers[:first]:
+        _set_trainable(layer, False)
+    for layer in layers[first:]:
+        free = batch_norm or getattr(layer, "learns_statistics", False)
+        for leaf in () if free else leaves(layer):
+            if isinstance(leaf, keras.layers.BatchNormalization):
+                leaf.trainable = False
         for variable in layer.trainable_variables if lora else ():
             variable.trainable = variable.name.startswith("lora_")
 
@@ -258,9 +328,10 @@ def frozen_table(model: keras.Model) -> pd.DataFrame:
     >>> frozen_table(model)["state"].tolist()
     ['frozen', 'frozen', 'frozen', 'trainable']
     """
-    stages = backbones.stages(backbone_of(model)) | {"head": [model.get_layer("head")]}
+    parts = parts_of(model)
+    head = [layer for layer in parts.head if isinstance(layer, keras.Layer)]
     rows = []
-    for name, layers in stages.items():
+    for name, layers in (backbones.stages(parts.backbone) | {"head": head}).items():
         total = sum(layer.count_params() for layer in layers)
         learning = sum(math.prod(weight.shape) for layer in layers for weight in layer.trainable_weights)
         if total:
@@ -268,3 +339,17 @@ def frozen_table(model: keras.Model) -> pd.DataFrame:
             rows.append((name, len(layers), total, learning, state))
     columns = ["stage", "layers", "parameters", "trainable parameters", "state"]
     return pd.DataFrame(rows, columns=columns).set_index("stage")
+
+
+def _set_trainable(layer: keras.Layer, value: bool) -> None:
+    # TensorFlow's tracking skips the setter where the value is the old one, and so all layers below
+    for each in layer._flatten_layers():
+        each.trainable = not value
+        each.trainable = value
+
+
+def _body(parts: Parts) -> list[keras.Layer]:
+    """Return the backbone, or of a flat classifier the layers with weights below its features."""
+    if any(each.operation is parts.backbone for each in calls(parts.network)):
+        return [parts.backbone]
+    return [layer for layer in parts.backbone.layers if has_weights(layer)]

@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 from keras import ops
 
+from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset
 from tlkit.data.batches import Batches
 from tlkit.errors import UnknownNameError
 from tlkit.models import augmentation, backbone_of, freeze, frozen_table, normalizations, unfreeze
-from tlkit.run import Interruptible
+from tlkit.optimizers import depth_scales, scaled_learning_rates, warmup_cosine
+from tlkit.seeds import set_seed
 from tlkit.techniques import TECHNIQUES
-from tlkit.techniques.feature_extraction import MOST_STEPS, SMALLEST_BATCH, early_stopping, extract
+from tlkit.techniques.feature_extraction import MOST_STEPS, SMALLEST_BATCH, extract
 from tlkit.techniques.multi_task import (
     HardSharing,
     MultiTask,
@@ -26,7 +28,7 @@ from tlkit.techniques.multi_task import (
     find,
 )
 from tlkit.techniques.multi_task.table import encoded, tasks_for
-from tlkit.techniques.step_sizes import DiscriminativeAdam, depth_scales, warmup_cosine
+from tlkit.techniques.training import early_stopping
 
 HEAD_RATE = 3e-3  # the first step size of the heads on kept features
 BATCH_SIZE = 32
@@ -161,7 +163,7 @@ def train_tasks(
     start = time.perf_counter()
     tasks = dict(tasks or tasks_for(data, kinds))
     labels = encoded(data, tasks)
-    keras.utils.set_random_seed(seed)
+    set_seed(seed)
     scratch, flip = technique == "scratch", not data.card.name.startswith("digits/")
     model = build_multi_task(
         backbone,
@@ -197,10 +199,10 @@ def train_tasks(
         passes = epochs or 8
         schedule = warmup_cosine(learning_rate, passes * math.ceil(len(data.train) / BATCH_SIZE))
         scales = depth_scales(model, 1.0 if scratch else depth_decay)
-        learner.compile(DiscriminativeAdam(schedule, scales=scales))
-        learner.optimizer.build(learner.trainable_variables)
+        learner.compile(keras.optimizers.Adam(schedule))
         pixels = {part: split.images for part, split in data.splits.items()}
-        run.history[technique] = fitting(learner, pixels, BATCH_SIZE, passes, patience=5)
+        with scaled_learning_rates(learner.optimizer, scales):
+            run.history[technique] = fitting(learner, pixels, BATCH_SIZE, passes, patience=5)
     run.interrupted, run.frozen = watch.interrupted, frozen_table(model)
     trained = time.perf_counter()
     for part, split in data.splits.items():

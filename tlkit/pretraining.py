@@ -11,11 +11,13 @@ import numpy as np
 
 from tlkit import backbones, engines
 from tlkit.backup import Backup
+from tlkit.callbacks import Interruptible
 from tlkit.data import Card, Dataset, Split
 from tlkit.errors import DataError
 from tlkit.feature_quality import measured
 from tlkit.models import normalizations
-from tlkit.run import Interruptible
+from tlkit.optimizers import warmup_cosine
+from tlkit.seeds import set_seed
 from tlkit.techniques.methods import Method
 from tlkit.techniques.self_supervised import (
     CollapseWarning,
@@ -29,7 +31,6 @@ from tlkit.techniques.self_supervised import (
     random_views,
 )
 from tlkit.techniques.self_supervised.pretext import TURNS
-from tlkit.techniques.step_sizes import warmup_cosine
 
 EPOCHS, TRANSFER_EPOCHS = 50, 20
 LEARNING_RATE, TRANSFER_LEARNING_RATE = 1e-3, 1e-4
@@ -142,7 +143,7 @@ def pretrain(
     data = images if isinstance(images, Dataset) else _unnamed(images)
     if len(data.train) < 2:
         raise DataError(f"{len(data.train)} images are too few to learn from. Give hundreds or more.")
-    keras.utils.set_random_seed(seed)
+    set_seed(seed)
     scratch = not isinstance(backbone, keras.Model) and weights is None
     if not isinstance(backbone, keras.Model):
         backbone = backbones.get(backbone, weights=weights, image_size=data.image_size)

@@ -1,10 +1,8 @@
 """One experiment from data to a trained model and what there is to say about it."""
 
-import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 import keras
@@ -12,9 +10,11 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.class_weight import compute_class_weight
 
+from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset
 from tlkit.errors import UnknownNameError
-from tlkit.models import augmentation, backbone_of, build_classifier, frozen_table
+from tlkit.models import augmentation, backbone_of, build_classifier, feature_network, frozen_table, head_of
+from tlkit.seeds import set_seed
 from tlkit.techniques import TECHNIQUES
 from tlkit.techniques.feature_extraction import extract, train_head
 from tlkit.techniques.fine_tuning import fine_tune
@@ -77,7 +77,8 @@ def train(
         data: a labelled data set.
         technique: `"feature-extraction"` (the backbone stays as it is), `"fine-tuning"` (then its upper
             part learns too) or `"scratch"` (the same network from random weights: the control).
-        backbone: a name of `tlkit.backbones`; or, to transfer, a model made by `tlkit.get`.
+        backbone: a name of `tlkit.backbones`; or a model from raw images to features, such as `tlkit.get`
+            makes, of KerasHub, or your own. From scratch, a copy with new random weights is trained.
         weights: `"imagenet"` or a weights file, for a name; not used from scratch.
         fraction: share of the backbone's layers that fine-tuning unfreezes, from the top, 0 to 1.
         epochs: passes over the images, at most; for feature extraction, of the head.
@@ -99,9 +100,11 @@ def train(
     if technique not in TECHNIQUES:
         raise UnknownNameError("technique", technique, TECHNIQUES)
     start = time.perf_counter()
-    keras.utils.set_random_seed(seed)
+    set_seed(seed)
     flip = not data.card.name.startswith("digits/")
     scratch = technique == "scratch"
+    if scratch and isinstance(backbone, keras.Model):
+        backbone = keras.models.clone_model(backbone)  # the same network with new random weights
     model = build_classifier(
         backbone,
         len(data.class_names),
@@ -123,7 +126,9 @@ def train(
     features_end = time.perf_counter()
     if not scratch:
         for split in data.splits.values():
-            extract(backbone_of(model), split, progress=progress)  # kept: the head finds them in the cache
+            extract(
+                feature_network(model), split, progress=progress
+            )  # kept: the head finds them in the cache
         features_end = time.perf_counter()
         passes = head_epochs if technique == "fine-tuning" else epochs or head_epochs
         run.history["head"] = train_head(model, data.train, data.validation, epochs=passes, **common).history
@@ -137,7 +142,6 @@ def train(
             epochs=epochs or 8,
             learning_rate=learning_rate,
             depth_decay=1.0 if scratch else depth_decay,
-            seed=seed,
             **common,
         ).history
     run.interrupted = watch.interrupted
@@ -145,7 +149,7 @@ def train(
     trained = time.perf_counter()
     for name, split in data.splits.items():
         if technique == "feature-extraction":
-            head, features = model.get_layer("head"), extract(backbone_of(model), split)
+            head, features = head_of(model), extract(feature_network(model), split)
             run.probabilities[name] = head.predict(features, verbose=0)
         else:
             pixels = split.images if isinstance(split.images, np.ndarray) else split.batches(labels=False)
@@ -173,45 +177,3 @@ def class_weights(labels: np.ndarray, *, from_ratio: float = 3.0) -> dict[int, f
         return None
     balanced = compute_class_weight("balanced", classes=classes, y=labels)
     return dict(zip(classes.tolist(), balanced.tolist(), strict=True))
-
-
-class EpochLines(keras.callbacks.Callback):
-    """Print one line an epoch, at most one a second, with a name in front: two runs can share a screen.
-
-    Args:
-        name: what stands in front.
-        shown: what each value to print is called, by its name in Keras's logs; all by default.
-    """
-
-    def __init__(self, name: str, shown: Mapping[str, str] | None = None) -> None:
-        super().__init__()
-        self._name, self._shown, self._last = name, shown, 0.0
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if time.monotonic() - self._last > 1:
-            self._last = time.monotonic()
-            logs = logs or {}
-            chosen = self._shown or {name: name for name in logs}
-            values = ", ".join(f"{said} {logs[name]:.2f}" for name, said in chosen.items())
-            name = f"{self._name:<18} " if self._name else ""
-            print(f"{name}epoch {epoch + 1:>2} of {self.params['epochs']}: {values}", flush=True)
-
-
-class Interruptible(keras.callbacks.Callback):
-    """Ctrl-C ends training after the running step, and the best epoch is kept; a second one aborts."""
-
-    interrupted = False
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        try:
-            self._before = signal.signal(signal.SIGINT, self._stop)
-        except ValueError:  # not in the main thread: signals are not ours to take
-            self._before = None
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(number, self._before)
-        self.interrupted = self.model.stop_training = True

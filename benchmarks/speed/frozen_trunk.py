@@ -75,7 +75,7 @@ def learn(side: str, train: Any, held_out: Any, stage: str, epochs: int, views: 
 
     import tlkit
     from tlkit.models import backbone_of
-    from tlkit.techniques.fine_tuning import warmup_cosine
+    from tlkit.optimizers import warmup_cosine
     from tlkit.techniques.views import ViewBatches, Views, random_views
 
     keras.utils.set_random_seed(seed)
@@ -86,9 +86,9 @@ def learn(side: str, train: Any, held_out: Any, stage: str, epochs: int, views: 
     tlkit.train_head(model, train)
     curve, watch = start_curve()
     if side != SAME:
-        options: dict[str, Any] = {"from_stage": stage, "epochs": epochs, "patience": epochs, "seed": seed}
-        given = views if side == OURS else None
-        tlkit.fine_tune(model, train, held_out, views=given, callbacks=[watch], **options)
+        late = keras.callbacks.EarlyStopping("val_loss", patience=epochs, restore_best_weights=True)
+        options: dict[str, Any] = {"from_stage": stage, "epochs": epochs, "callbacks": [late, watch]}
+        tlkit.fine_tune(model, train, held_out, views=views if side == OURS else None, **options)
         return curve
     pictures = Views(train.images, views, random_views(model, None))[:]
     pictures = np.rint(pictures.reshape(len(train), views, *pictures.shape[1:])).astype("uint8")

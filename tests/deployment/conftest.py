@@ -41,16 +41,29 @@ def saved(tmp_path):
     return write
 
 
-@pytest.fixture(scope="module")
-def with_model(tmp_path_factory):
-    """A run's folder with a LeNet of random weights."""
+def run_with_model(folder, augmentation=None):
+    """Save a run on optical digits with a LeNet of random weights; return its folder."""
     import keras
 
     from tlkit.models import build_classifier
 
-    folder = tmp_path_factory.mktemp("runs") / "digits"
     folder.mkdir()
     keras.utils.set_random_seed(0)
-    build_classifier("LeNet", classes=10, weights=None).save(folder / "model.keras")
+    model = build_classifier("LeNet", classes=10, weights=None, augmentation=augmentation)
+    model.save(folder / "model.keras")
     (folder / "metrics.json").write_text(json.dumps(numbers()), "utf-8")
     return folder
+
+
+@pytest.fixture(scope="module")
+def with_model(tmp_path_factory):
+    """The folder of a run whose model has no augmentation."""
+    return run_with_model(tmp_path_factory.mktemp("runs") / "digits")
+
+
+@pytest.fixture
+def with_augmentation(tmp_path):
+    """The folder of a run whose model begins with augmentation, as after fine-tuning."""
+    from tlkit.models import augmentation
+
+    return run_with_model(tmp_path / "augmented", augmentation(flip=False))

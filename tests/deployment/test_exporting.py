@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -11,9 +12,10 @@ from PIL import Image
 from tlkit.cli.own_images import card
 from tlkit.cli.own_images import export as command
 from tlkit.deployment import exporting
-from tlkit.deployment.exporting import FORMATS, Format, export
+from tlkit.deployment.exporting import FORMATS, Format, export, without_augmentation
 from tlkit.deployment.saved_run import open_run
 from tlkit.errors import DataError, OutputError, TlkitError, UnknownNameError
+from tlkit.models import augmentation, build_classifier
 
 
 @pytest.fixture(scope="module")
@@ -53,25 +55,75 @@ def test_the_model_card_tells_of_them(exported, with_model):
     assert "| model.tflite | litert | 64 |" in (with_model / "MODEL_CARD.md").read_text("utf-8")
 
 
-def test_an_export_that_answers_otherwise_is_refused_and_nothing_is_kept(with_model, tmp_path, monkeypatch):
-    def wrong(path, images):
-        return np.full((len(images), 10), 0.1, "float32") + np.eye(10, dtype="float32")[0] * 0.9
+def test_a_fine_tuned_run_is_exported_without_its_augmentation(with_augmentation):
+    told = export(open_run(with_augmentation))
+    assert [each["format"] for each in told["files"]] == ["litert", "openvino"]
+    assert told["failed"] == []
 
-    monkeypatch.setattr(exporting, "FORMATS", (Format("litert", "model.tflite", "", wrong),))
+
+def answers(model):
+    images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 3)).astype("float32")
+    return model.predict(images, verbose=0)
+
+
+def test_without_augmentation_the_weights_are_shared_and_the_answers_equal():
+    random = augmentation(flip=False)
+    model = build_classifier("LeNet", classes=10, weights=None, augmentation=random)
+    sequential = keras.Sequential([keras.Input((28, 28, 3)), random, *model.layers[2:]])
+    for whole in (model, sequential):
+        bare = without_augmentation(whole)
+        assert random not in bare.layers
+        assert [id(weight) for weight in bare.weights] == [id(weight) for weight in whole.weights]
+        np.testing.assert_array_equal(answers(bare), answers(whole))
+
+
+def test_without_augmentation_dict_outputs_keep_their_names():
+    inputs = keras.Input((28, 28, 3))
+    features = keras.layers.Flatten()(augmentation()(inputs))
+    heads = {name: keras.layers.Dense(2)(features) for name in ("form", "colour")}
+    model = keras.Model(inputs, heads)
+    bare, whole = answers(without_augmentation(model)), answers(model)
+    assert bare.keys() == {"form", "colour"}
+    for name in bare:
+        np.testing.assert_array_equal(bare[name], whole[name])
+
+
+def test_a_model_without_augmentation_is_returned_as_it_is(lenet):
+    assert without_augmentation(lenet) is lenet
+
+
+def wrong(path, images):
+    return np.eye(10, dtype="float32")[np.zeros(len(images), int)]
+
+
+def broken(path, images):
+    raise RuntimeError("no such operation\nmore")
+
+
+def test_a_format_that_fails_leaves_the_others(with_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "FORMATS", (FORMATS[0], Format("openvino", "model.xml", "", broken)))
+    out = tmp_path / "out"
+    done = CliRunner().invoke(command, [str(with_model), "--out", str(out)])
+    assert done.exit_code == 1
+    assert done.stderr == "Not exported as openvino: no such operation more.\n"
+    assert "model.tflite" in done.stdout
+    assert {file.name for file in out.iterdir()} == {"export.json", "labels.txt", "model.tflite"}
+    told = json.loads((out / "export.json").read_text("utf-8"))
+    assert [each["format"] for each in told["files"]] == ["litert"]
+    assert told["failed"] == [{"format": "openvino", "reason": "no such operation more"}]
+
+
+def test_where_every_format_fails_the_error_gives_each_reason_and_nothing_is_kept(
+    with_model, tmp_path, monkeypatch
+):
+    failing = (Format("litert", "model.tflite", "", wrong), Format("openvino", "model.xml", "", broken))
+    monkeypatch.setattr(exporting, "FORMATS", failing)
     images = np.zeros((2, 28, 28, 3), "uint8")
-    with pytest.raises(TlkitError, match="answers otherwise: probabilities differ by"):
-        export(open_run(with_model), tmp_path / "out", formats=["litert"], images=images)
+    with pytest.raises(TlkitError) as refused:
+        export(open_run(with_model), tmp_path / "out", images=images)
+    assert "litert: its probabilities differ from those of Keras by up to" in str(refused.value)
+    assert "openvino: no such operation more." in str(refused.value)
     assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_an_exporter_that_fails_is_one_clear_error(with_model, tmp_path, monkeypatch):
-    def broken(path, images):
-        raise RuntimeError("no such operation\nmore")
-
-    monkeypatch.setattr(exporting, "FORMATS", (Format("litert", "model.tflite", "", broken),))
-    images = np.zeros((2, 28, 28, 3), "uint8")
-    with pytest.raises(TlkitError, match=r"cannot be exported as litert here: no such operation\. Nothing"):
-        export(open_run(with_model), tmp_path / "out", formats=["litert"], images=images)
 
 
 def test_files_are_not_overwritten_unasked(exported, with_model):

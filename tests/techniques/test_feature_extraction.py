@@ -61,8 +61,11 @@ def test_training_the_head_trains_the_whole_model_and_leaves_the_backbone(digits
 
 
 def test_the_best_epoch_is_kept(digits, lenet):
-    history = train_head(lenet, digits.train, digits.validation, epochs=12, learning_rate=0.3, patience=20)
+    patient = keras.callbacks.EarlyStopping(patience=20, restore_best_weights=True)
+    options = {"epochs": 12, "learning_rate": 0.3, "callbacks": [patient]}
+    history = train_head(lenet, digits.train, digits.validation, **options)
     head = lenet.get_layer("head")
+    head.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     loss, _ = head.evaluate(
         extract(backbone_of(lenet), digits.validation), digits.validation.labels, verbose=0
     )

@@ -1,5 +1,6 @@
 import shutil
 from collections import namedtuple
+from functools import partial
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from tlkit.data import images as files
 from tlkit.data.images import ImageFiles
 from tlkit.errors import TlkitError
 from tlkit.models import backbone_of
+from tlkit.optimizers import adam
 from tlkit.techniques.frozen_trunk import cut, kept_activations
 from tlkit.techniques.views import ViewBatches, Views, random_views
 
@@ -192,9 +194,8 @@ def test_regularisers_of_fine_tuning_work_on_activations():
         from_stage="dense",
         epochs=2,
         views=2,
-        label_smoothing=0.1,
-        weight_decay=1e-2,
-        ema=0.9,
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
+        optimizer=partial(adam, weight_decay=1e-2, use_ema=True, ema_momentum=0.9),
         class_weight={0: 1.0, 1: 2.0, 2: 1.0},
     ).history
     assert len(history["val_loss"]) == 2
@@ -205,13 +206,13 @@ def test_regularisers_of_fine_tuning_work_on_activations():
     [
         ({"views": 0}, "expected at least 1"),
         ({"views": 2}, "all views are the same"),
-        ({"views": 1, "mix": lambda images, labels: (images, labels)}, "Leave one out"),
+        ({"views": 1, "train": SPLIT.batches(4, mix=lambda *both: both, classes=3)}, "Leave one out"),
         ({"views": 1, "from_stage": None}, "no frozen layer below"),
     ],
 )
 def test_what_cannot_be_says_what_to_do(options, message):
     with pytest.raises(TlkitError, match=message):
-        fine_tune(classifier("LeNet"), SPLIT, **({"from_stage": "dense"} | options))
+        fine_tune(classifier("LeNet"), **({"from_stage": "dense", "train": SPLIT} | options))
 
 
 def test_a_full_disk_is_seen_before_anything_is_computed(monkeypatch):

@@ -1,4 +1,4 @@
-"""From a name to a network, and from a network to the places where one can freeze it.
+"""From a name to a network.
 
 Keras is imported where it is needed, so that listing the backbones stays quick.
 """
@@ -70,32 +70,3 @@ def get(name: str, *, weights: str | Path | None = "imagenet", image_size: int |
     elif weights is not None and not imagenet:
         files.load_from_file(backbone, Path(weights).expanduser())
     return backbone
-
-
-def stages(backbone: keras.Model) -> dict[str, list[keras.Layer]]:
-    """Group the layers of a backbone into the places where one can freeze, from input to output.
-
-    Args:
-        backbone: a model made by `get`.
-
-    Returns:
-        Stage name to its layers. Every layer is in one stage; a stage is a run of neighbours.
-
-    Raises:
-        UnknownNameError: the model's name is not that of a backbone.
-
-    >>> list(stages(get("LeNet", weights=None)))
-    ['conv1', 'conv2', 'dense']
-    """
-    row = registry.find(backbone.name)
-    # Where the last layer of a stage tells its name, walk from the output to the input.
-    layers = backbone.layers[::-1] if row.stage_ends else backbone.layers
-    told = [row.stage_of(layer.name) for layer in layers]
-    current = next(filter(None, told), row.name)
-    grouped: dict[str, list[keras.Layer]] = {}
-    for layer, stage in zip(layers, told, strict=True):
-        current = stage or current
-        grouped.setdefault(current, []).append(layer)
-    if row.stage_ends:
-        return {stage: members[::-1] for stage, members in reversed(grouped.items())}
-    return grouped

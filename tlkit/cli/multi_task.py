@@ -46,8 +46,8 @@ def train_on_table(
 ) -> None:
     """Read the table, say what each column was taken for, train, and write model and report."""
     from tlkit import multi_task_run, report
+    from tlkit.callbacks import EpochLines
     from tlkit.data import load_table
-    from tlkit.run import EpochLines
     from tlkit.techniques.multi_task import find, tasks_for
 
     find(balancing)

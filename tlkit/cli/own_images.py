@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tlkit import outputs
-from tlkit.cli.shared import progress, this_command
+from tlkit.cli.shared import progress, seed_option, this_command
 from tlkit.quiet import import_keras
 
 LEVELS = {"error": "red", "warning": "yellow", "note": "cyan"}
@@ -22,7 +22,7 @@ LEVELS = {"error": "red", "warning": "yellow", "note": "cyan"}
 @click.option(
     "--test", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="As for tlkit train."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="As for tlkit train.")
+@seed_option(help="As for tlkit train.")
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier run in --out.")
 def audit(data: str, out: Path | None, validation: float, test: float, seed: int, overwrite: bool) -> None:
     """Look for what is wrong with DATA, a folder of images, before training.
@@ -95,7 +95,7 @@ def export(
 ) -> None:
     """Write the model of RUN for phones (LiteRT) or processors (OpenVINO), with its class names.
 
-    Each file is run on images and compared with Keras before it is kept.
+    Each file is run on images and compared with Keras before it is kept. Exits with 1 if a format failed.
     """
     import_keras()
     from tlkit.deployment import exporting
@@ -113,6 +113,10 @@ def export(
             f"probabilities differ from Keras by {each['difference']:.1e} at most"
         )
     click.secho(f"Class names: {folder / 'labels.txt'}", fg="green")
+    for each in told["failed"]:
+        click.secho(f"Not exported as {each['format']}: {each['reason']}.", fg="yellow", err=True)
+    if told["failed"]:
+        raise SystemExit(1)
 
 
 @click.command()

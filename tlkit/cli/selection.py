@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tlkit import outputs
-from tlkit.cli.shared import card_size, progress, show_methods, this_command
+from tlkit.cli.shared import card_size, progress, seed_option, show_methods, this_command
 from tlkit.quiet import import_keras
 
 DEFAULT_SIZE = 224  # of a folder's images
@@ -40,7 +40,7 @@ class Names(click.ParamType):
     "--images", type=click.IntRange(4), default=2000, show_default=True, help="Of the train images, at most."
 )
 @click.option("--image-size", type=click.IntRange(1), help="Height and width in pixels.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@seed_option()
 @click.option("--out", type=Path, help="Folder for metrics.json and report.html.")
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier run in --out.")
 @click.option("--list", "listed", is_flag=True, help="Explain every score in a line, and leave.")

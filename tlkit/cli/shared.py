@@ -3,19 +3,23 @@
 import shlex
 import sys
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import click
 
 from tlkit.backbones.registry import Backbone
+from tlkit.seeds import LARGEST
 from tlkit.techniques.methods import Method
+
+seed_option = partial(click.option, "--seed", type=click.IntRange(0, LARGEST), default=0, show_default=True)
 
 
 def training_options(command: Any) -> Any:
     """Add the options that every training command shares."""
     for option in (
         click.option("--overwrite", is_flag=True, help="Replace the files of an earlier run in --out."),
-        click.option("--seed", type=int, default=0, show_default=True),
+        seed_option(),
         click.option("--epochs", type=click.IntRange(1), help="Passes over the images, at most."),
         click.option("--image-size", type=click.IntRange(1), help="Height and width in pixels."),
     ):

@@ -6,7 +6,7 @@ import click
 
 from tlkit import outputs
 from tlkit.backbones import registry
-from tlkit.cli.shared import progress, show_methods, this_command
+from tlkit.cli.shared import progress, seed_option, show_methods, this_command
 from tlkit.quiet import import_keras
 
 
@@ -23,7 +23,7 @@ from tlkit.quiet import import_keras
 @click.option(
     "--images", type=click.IntRange(10), default=300, show_default=True, help="Of each data set, at most."
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@seed_option()
 @click.option("--out", type=Path, help="Folder for metrics.json and report.html, with every measure.")
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier run in --out.")
 @click.option("--list", "listed", is_flag=True, help="Explain every measure in a line, and leave.")

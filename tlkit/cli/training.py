@@ -52,6 +52,7 @@ def trained(technique: str, image_size: int, epochs: int, seed: int) -> Any:
     """Train one arm of the demo."""
     import_keras()
     from tlkit import run
+    from tlkit.callbacks import EpochLines
     from tlkit.data import load
 
     data = load("emoji", image_size=image_size)
@@ -63,7 +64,7 @@ def trained(technique: str, image_size: int, epochs: int, seed: int) -> Any:
         technique=technique,
         epochs=None if frozen else epochs,
         seed=seed,
-        callbacks=[run.EpochLines(technique)],
+        callbacks=[EpochLines(technique)],
     )
 
 
@@ -114,9 +115,11 @@ def train(
     from tlkit import report, run
     from tlkit.backbones import get
     from tlkit.data import load
+    from tlkit.seeds import set_seed
 
     size = image_size_for(data, network, image_size)
     given = None if weights.lower() == "none" else weights
+    set_seed(seed)  # of random weights
     body = network.name if technique == "scratch" else get(network.name, weights=given, image_size=size)
     shares: dict[str, Any] = {"image_size": size, "validation": validation, "test": test, "seed": seed}
     options: dict[str, Any] = {"technique": technique, "backbone": body, "epochs": epochs}

@@ -78,6 +78,12 @@ class Batches(keras.utils.PyDataset):
             labels = np.eye(self.classes, dtype="float32")[labels]
         return (images, labels) if self.mix is None else self.mix(images, labels)
 
+    def again(self, kind: "type[Batches] | None" = None, **changes: Any) -> "Batches":
+        """Return new batches of the same images, with other options where some are given."""
+        names = ("images", "labels", "batch_size", "shuffle", "seed", "augment", "whole", "classes", "mix")
+        options = {name: getattr(self, name) for name in names} | changes
+        return (kind or type(self))(**options)
+
     def pick(self, chosen: np.ndarray) -> np.ndarray:
         """Return the images, or what stands for them, of these rows."""
         return self.images[chosen]

@@ -1,4 +1,4 @@
-"""A model for other programs: written, run on images, compared with Keras, and only then kept."""
+"""A model for other programs: written, run on images, compared with Keras, and kept if it agrees."""
 
 import contextlib
 import io
@@ -6,9 +6,11 @@ import json
 import os
 import sys
 import tempfile
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +104,11 @@ def export(
     images: np.ndarray | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write a run's model in other formats, with `labels.txt` and `export.json`; all of them or none.
+    """Write the model of a run in other formats, with `labels.txt` and `export.json`.
 
-    Each file is run on images and its probabilities are compared with those of Keras. If one differs by
-    more than 1e-3 nothing is kept.
+    Augmentation is left out, as it acts in training only. Each file is run on images, and its probabilities
+    are compared with those of Keras. A format is kept if no probability differs by more than 1e-3, even if
+    other formats fail.
 
     Args:
         run: of `tlkit.deployment.saved_run.open_run`.
@@ -115,13 +118,13 @@ def export(
         overwrite: replace earlier files.
 
     Returns:
-        What `export.json` holds: the input, the class names, and of each file its format, bytes, and the
-        largest difference.
+        What `export.json` holds: the input, the class names, the files that were kept (each with its
+        format, bytes, and largest difference), and the formats that failed (each with the reason).
 
     Raises:
         UnknownNameError: a format that is none of `FORMATS`.
         DataError: the run's images are not here.
-        TlkitError: a format cannot be written on this machine, or differs.
+        TlkitError: every format failed; nothing is kept.
         OutputError: see `tlkit.outputs.prepare`.
     """
     chosen = [find(name) for name in dict.fromkeys(formats)]
@@ -137,17 +140,56 @@ def export(
         "output": "a probability for each class, in the order of class_names",
         "class_names": run.class_names,
         "files": [],
+        "failed": [],
     }
+    model = without_augmentation(run.model)
     with written_whole(out), tempfile.TemporaryDirectory(dir=out, prefix=".writing-") as writing:
         folder = Path(writing)
         for each in chosen:
-            told["files"].append(_written(run.model, each, folder, pixels, expected))
-        lines = [name.replace("\n", " ") for name in run.class_names]
-        (folder / "labels.txt").write_text("\n".join(lines) + "\n", "utf-8")
-        (folder / "export.json").write_text(json.dumps(told, indent=2, ensure_ascii=False), "utf-8")
-        for file in sorted(folder.iterdir(), key=lambda file: file.name == "export.json"):
+            try:
+                told["files"].append(_written(model, each, folder / each.name, pixels, expected))
+            except TlkitError as error:
+                told["failed"].append({"format": each.name, "reason": str(error)})
+        if not told["files"]:
+            raise _nothing_exported(told["failed"])
+        labels, description = folder / "labels.txt", folder / "export.json"
+        labels.write_text("".join(name.replace("\n", " ") + "\n" for name in run.class_names), "utf-8")
+        description.write_text(json.dumps(told, indent=2, ensure_ascii=False), "utf-8")
+        kept = [file for each in told["files"] for file in (folder / each["format"]).iterdir()]
+        for file in (*kept, labels, description):
             file.replace(out / file.name)
     return told
+
+
+def without_augmentation(model: keras.Model) -> keras.Model:
+    """Return a model that shares all weights with `model` but leaves out the augmentation at its start.
+
+    Augmentation acts in training only, and other programs lack its random operations. It is recognised by
+    its variables: the layers directly behind the input that have random state but no weights are left out.
+
+    Args:
+        model: a functional or sequential model.
+
+    Returns:
+        `model` itself if there is nothing to leave out.
+
+    >>> layers = [keras.Input((8, 8, 3)), keras.layers.RandomFlip(), keras.layers.Flatten()]
+    >>> len(without_augmentation(keras.Sequential(layers)).layers)
+    1
+    """
+    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    # seed generators are variables but not weights
+    left_out = list(takewhile(lambda layer: layer.variables and not layer.weights, layers))
+    if not left_out:
+        return model
+    if isinstance(model, keras.Sequential):
+        entry = keras.Input(batch_shape=model.input_shape, dtype=model.inputs[0].dtype)
+        return keras.Sequential([entry, *layers[len(left_out) :]], name=model.name)
+
+    def call(layer: keras.Layer, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        return inputs if layer in left_out else layer(inputs, *args, **kwargs)
+
+    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 
 
 def find(name: str) -> Format:
@@ -195,31 +237,43 @@ def read_images(paths: Sequence[Path], size: int) -> np.ndarray:
 def _written(
     model: keras.Model, chosen: Format, folder: Path, images: np.ndarray, expected: np.ndarray
 ) -> dict[str, Any]:
-    """Write one format into a folder, run it, and say how it compares."""
-    before, path = set(folder.iterdir()), folder / chosen.file
+    """Write one format into a new folder, run it, and return how it compares with Keras.
+
+    Raises:
+        TlkitError: it cannot be written or run, or it differs; the message is the reason alone.
+    """
+    folder.mkdir()
+    path = folder / chosen.file
     try:
         _export(model, path, chosen.name)
         given = chosen.run(path, images)
     except Exception as error:  # exporters raise nearly every type
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise TlkitError(
-            f"The model cannot be exported as {chosen.name} here: {reason}. Nothing was kept. Choose another "
-            f"--format, or export on a machine with TensorFlow (this one runs {keras.backend.backend()})."
-        ) from error
+        reason = textwrap.shorten(str(error), 300, placeholder=" …").rstrip(".")
+        raise TlkitError(reason or type(error).__name__) from error
     difference = float(np.abs(given - expected).max()) if given.shape == expected.shape else np.inf
     if not difference <= LARGEST_DIFFERENCE:
         raise TlkitError(
-            f"As {chosen.name} the model answers otherwise: probabilities differ by {difference:.2g}, and at "
-            f"most {LARGEST_DIFFERENCE:g} is allowed. Nothing was kept. Choose another --format."
+            f"its probabilities differ from those of Keras by up to {difference:.2g}; at most "
+            f"{LARGEST_DIFFERENCE:g} is allowed"
         )
     return {
         "file": chosen.file,
         "format": chosen.name,
-        "bytes": sum(file.stat().st_size for file in set(folder.iterdir()) - before),
+        "bytes": sum(file.stat().st_size for file in folder.iterdir()),
         "images": len(images),
         "difference": difference,
         "same_answers": bool((given.argmax(axis=1) == expected.argmax(axis=1)).all()),
     }
+
+
+def _nothing_exported(failed: list[dict[str, str]]) -> TlkitError:
+    reasons = " ".join(f"{each['format']}: {each['reason']}." for each in failed)
+    backend = keras.backend.backend()
+    other = "" if backend == "tensorflow" else f", or export with TensorFlow (Keras runs on {backend} here)"
+    return TlkitError(
+        f"The model could not be exported, and no file was kept. {reasons} Choose another --format or train "
+        f"another --backbone{other}."
+    )
 
 
 def _export(model: keras.Model, path: Path, kind: str) -> None:

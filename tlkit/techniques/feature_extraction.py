@@ -6,24 +6,36 @@ they turn the epochs of the head from minutes into seconds.
 
 import hashlib
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from tlkit import cache, engines
+from tlkit.callbacks import for_model, listed, sets_learning_rate
 from tlkit.data import ImageFiles, Split
-from tlkit.models import backbone_of, freeze, pooled
-from tlkit.techniques.training import check_shares, make_state, replica_share
+from tlkit.data.labelled import Labelled, check_finite, in_order, is_batches, labelled
+from tlkit.models import feature_network, freeze, head_of, pooled
+from tlkit.techniques.training import (
+    COMPILE_OPTIONS,
+    Settings,
+    check_shares,
+    class_weights,
+    compile_state_kept,
+    early_stopping,
+    make_state,
+    replica_share,
+    rows_of_classes,
+)
 
 SMALLEST_BATCH, MOST_STEPS = 32, 100  # images in a step, steps in an epoch of the head
 
 
 def extract(
     backbone: keras.Model,
-    images: Split | np.ndarray | ImageFiles,
+    images: Any,
     *,
+    pooling: str = "avg",
     engine: str = "auto",
     keep: bool = True,
     progress: bool = False,
@@ -31,106 +43,174 @@ def extract(
     """Return the features of all images: the backbone's output, averaged over its positions.
 
     Args:
-        backbone: raw images to a feature map `(n, h, w, c)` or features `(n, d)`.
-        images: a split, or RGB images `(n, height, width, 3)`, values 0 to 255, in memory or in files.
-        engine: `"auto"`, `"openvino"` or `"predict"`; see `tlkit.engines.infer`.
+        backbone: raw images to a feature map `(n, h, w, c)`, tokens `(n, t, d)` or features `(n, d)`.
+        images: a split; RGB images `(n, height, width, 3)`, values 0 to 255, in memory or in files; or
+            batches of them (`tf.data.Dataset`, `PyDataset`, PyTorch `DataLoader`), whose labels are not used.
+        pooling: `"avg"`, or the class token: see `tlkit.build_classifier`.
+        engine: `"auto"`, `"openvino"` or `"predict"`; see `tlkit.engines.infer`. Batches take `"predict"`.
         keep: look the features up in the cache on disk, and keep them there. The key is made of the
-            backbone's weights, its preprocessing and the pixels.
+            backbone's weights, its preprocessing and the pixels. Features of batches are not kept.
         progress: show a progress bar.
 
     Returns:
         float32 `(n, d)`.
+
+    >>> from tlkit import backbones
+    >>> extract(backbones.get("LeNet", weights=None), np.zeros((2, 28, 28, 3)), keep=False).shape
+    (2, 100)
     """
-    if isinstance(images, ImageFiles):
-        images = Split(images)
+    network = pooled(backbone, pooling)
+    if is_batches(images):
+        check_finite(images, "images")
+        batches = (batch[0] if isinstance(batch, tuple | list) else batch for batch in in_order(images))
+        return np.concatenate([_run(network, each) for each in batches])
+    return _features(network, images, engine=engine, keep=keep, progress=progress)
+
+
+def _run(network: keras.Model, images: Any) -> np.ndarray:
+    found = network.predict_on_batch(keras.ops.convert_to_numpy(images))
+    return np.asarray(found, "float32")
+
+
+def _features(network: keras.Model, images: Any, *, keep: bool = True, **options: Any) -> np.ndarray:
     pixels = images.images if isinstance(images, Split) else images
-    network = pooled(backbone)
 
     def compute() -> dict[str, np.ndarray]:
-        return {"features": engines.infer(network, pixels, engine=engine, progress=progress)}
+        return {"features": engines.infer(network, pixels, **options)}
 
-    if not keep:
+    try:
+        key = engines.fingerprint(network) if keep else None
+    except NotImplementedError:  # a layer without get_config: nothing says what it computes
+        key = None
+    if key is None:
         return compute()["features"]
-    seen = images.fingerprint() if isinstance(images, Split) else _fingerprint(images)
-    return cache.arrays("features", f"{engines.fingerprint(network)}-{seen}", compute)["features"]
+    seen = _fingerprint(pixels)
+    return cache.arrays("features", f"{key}-{seen}", compute)["features"]
 
 
 def train_head(
     model: keras.Model,
-    train: Split,
-    validation: Split | None = None,
+    train: Any,
+    validation_data: Any = None,
     *,
     epochs: int = 50,
-    learning_rate: float = 3e-3,
-    batch_size: int | None = None,
-    patience: int = 10,
-    class_weight: dict[int, float] | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    learning_rate: float | None = None,
+    optimizer: Any = None,
+    loss: Any = None,
+    callbacks: Any = (),
     engine: str = "auto",
-    progress: bool = False,
-    verbose: int | str = 0,
+    **options: Any,
 ) -> keras.callbacks.History:
     """Train the head of a classifier on the features of its frozen backbone.
 
     The head is a part of `model`, so `model` itself has learned when this returns. Augmentation has
-    no effect here: there is one feature vector for each image.
+    no effect here: there is one feature vector for each image. Optimizer, loss and metrics are those that
+    the model was compiled with, unless others are given. Afterwards it is compiled as it was before.
 
     Args:
-        model: a classifier made by `build_classifier`; its backbone is frozen and stays as it is.
-        train: labelled images.
-        validation: labelled images on which training stops early and the best epoch is chosen.
+        model: a classifier of `build_classifier`, or any functional or `Sequential` one, that gives class
+            probabilities or logits. Its backbone is frozen and stays as it is.
+        train: labelled images: a split, arrays `(images, labels)` or `(images, labels, sample_weights)`, or
+            batches of these (`tf.data.Dataset`, `PyDataset`, PyTorch `DataLoader`).
+        validation_data: further ones, on which training stops early and the best epoch is chosen.
         epochs: passes over the features, at most.
-        learning_rate: the first step size of Adam; it falls to zero along a cosine.
-        batch_size: images in a step; by default 32, and more where an epoch would have over 100 steps.
-        patience: epochs without a better validation loss before training stops.
-        class_weight: weight of each class in the loss, by index.
-        callbacks: further Keras callbacks.
+        learning_rate: of the default optimizer, Adam: it falls from this value to zero along a cosine. 3e-3
+            where None.
+        optimizer: as for `compile`.
+        loss: as for `compile`; by default the cross-entropy that fits labels and activation.
+        callbacks: as for `fit`; they see the whole model. With validation data and no `EarlyStopping` among
+            them, training stops after 10 epochs without a lower validation loss, and the best epoch is kept.
         engine: see `extract`.
-        progress: show the progress of the extraction.
-        verbose: Keras's progress of the epochs: 0, 1, 2 or `"auto"`.
+        options: further arguments of `compile` and `fit`: `metrics`, `class_weight` (`"balanced"`, too),
+            `verbose` (0 by default). `batch_size` is 32 by default, and more where an epoch would have over
+            100 steps.
 
     Returns:
         Keras's history: loss and accuracy of every epoch.
+
+    Raises:
+        DataError: images or labels do not fit the model, or are of a kind that Keras does not take.
+        TlkitError: no backbone is found in the model, or a callback or option does not fit.
+
+    >>> from tlkit.models import build_classifier
+    >>> model = build_classifier("LeNet", classes=2, weights=None, activation=None)  # logits
+    >>> history = train_head(model, (np.zeros((4, 28, 28, 3), "uint8"), np.array([0, 1, 0, 1])), epochs=1)
+    >>> sorted(history.history)
+    ['accuracy', 'loss']
     """
+    data = labelled(train)
+    held_out = None if validation_data is None else labelled(validation_data, "validation_data")
+    for each in (data, held_out):
+        if each is not None:
+            each.check(model)
+    compiling = {name: options.pop(name) for name in COMPILE_OPTIONS if name in options}
     freeze(model)
-    backbone, head = backbone_of(model), model.get_layer("head")
-    options: dict[str, Any] = {"engine": engine, "progress": progress}
-    batch_size = batch_size or max(SMALLEST_BATCH, math.ceil(len(train) / MOST_STEPS))
-    check_shares(batch_size, train=len(train), validation=0 if validation is None else len(validation))
-    features = extract(backbone, train, **options)
-    held_out = None if validation is None else (extract(backbone, validation, **options), validation.labels)
-    steps = math.ceil(len(features) / batch_size)
+    network, head = feature_network(model), head_of(model)
+    verbose = options.setdefault("verbose", 0)
+    features, labels, weights = _all_features(network, data, engine, verbose)
+    batch_size = options.pop("batch_size", None) or max(SMALLEST_BATCH, math.ceil(len(labels) / MOST_STEPS))
+    validation = None if held_out is None else _all_features(network, held_out, engine, verbose)
+    check_shares(batch_size, train=len(labels), validation=0 if validation is None else len(validation[1]))
+    steps = math.ceil(len(labels) / batch_size)
+
+    def default() -> keras.optimizers.Optimizer:
+        rate = 3e-3 if learning_rate is None else learning_rate
+        constant = sets_learning_rate(listed(callbacks))
+        schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * steps)
+        return keras.optimizers.Adam(rate if constant else schedule)
+
+    settings = Settings(
+        model,
+        labels,
+        default,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
+        loss=loss,
+        callbacks=listed(callbacks),
+        options=compiling,
+    )
+    if settings.one_hot:
+        classes = model.outputs[0].shape[-1]
+        labels = rows_of_classes(labels, classes)
+        if validation is not None:
+            validation = (validation[0], rows_of_classes(validation[1], classes), *validation[2:])
     # a step of one small layer takes less time than starting it; but PyTorch starts each by itself, and
     # TensorFlow cannot loop over the batches of several devices
     alone = keras.backend.backend() == "torch" or float(replica_share()) < 1
-    at_once = 1 if alone else min(steps, MOST_STEPS)
-    head.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        steps_per_execution=at_once,
-    )
-    make_state(head, train.labels, head.output_shape)
-    return head.fit(
-        features,
-        train.labels,
-        validation_data=held_out,
-        epochs=epochs,
-        batch_size=batch_size,
-        class_weight=class_weight,
-        callbacks=[*early_stopping(validation, patience), *callbacks],
-        verbose=verbose,
-    )
+    at_once = {} if alone else {"steps_per_execution": min(steps, MOST_STEPS)}
+    with compile_state_kept(model, head):
+        settings.compile(head, **{**at_once, **compiling})
+        settings.compile(model)  # so that a checkpoint is the whole model, compiled as it is trained
+        make_state(head, labels, head.outputs[0].shape)
+        return head.fit(
+            features,
+            labels,
+            sample_weight=options.pop("sample_weight", weights),
+            validation_data=validation,
+            epochs=epochs,
+            batch_size=batch_size,
+            class_weight=class_weights(options.pop("class_weight", None), labels),
+            callbacks=[*early_stopping(validation, 10, listed(callbacks)), *for_model(callbacks, model)],
+            **options,
+        )
 
 
-def early_stopping(validation: Split | None, patience: int) -> list[keras.callbacks.Callback]:
-    """Stop when the validation loss no longer falls, and take the best epoch's weights back."""
-    if validation is None:
-        return []
-    return [keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)]
+def _all_features(
+    network: keras.Model, data: Labelled, engine: str, verbose: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return features, labels and sample weights (or None) in the same order."""
+    if data.images is not None:
+        progress = verbose not in (0, "0")
+        return _features(network, data.images, engine=engine, progress=progress), data.labels, data.weights
+    parts = [(_run(network, x), y, w) for x, y, w in data.each_batch()]
+    features, labels, weights = zip(*parts, strict=True)
+    known = None if weights[0] is None else np.concatenate(weights)
+    return np.concatenate(features), np.concatenate(labels), known
 
 
-def _fingerprint(images: np.ndarray) -> str:
+def _fingerprint(images: np.ndarray | ImageFiles) -> str:
+    if images.dtype == np.uint8 and images.shape[-1] == 3:
+        return Split(images).fingerprint()  # the same for files and for arrays
     digest = hashlib.blake2b(f"{images.shape} {images.dtype}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(images).data)  # no copy: images may fill the memory
     return digest.hexdigest()

@@ -1,167 +1,221 @@
 """Fine-tuning: which layers learn, how fast, and in which order."""
 
-from collections.abc import Callable, Iterable, Sequence
+import random
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
 
 import keras
 import numpy as np
 
-from tlkit import backbones
-from tlkit.data import Split
+from tlkit import backbones, optimizers
+from tlkit.callbacks import for_model, listed, sets_learning_rate
 from tlkit.data.ahead import BatchesAhead
-from tlkit.data.batches import plain_errors
+from tlkit.data.batches import Batches, plain_errors
 from tlkit.data.images import ImageFiles
+from tlkit.data.labelled import Labelled, labelled
 from tlkit.engines import has_accelerator
-from tlkit.errors import TlkitError
 from tlkit.models import backbone_of, unfreeze
-from tlkit.techniques.feature_extraction import early_stopping
 from tlkit.techniques.frozen_trunk import on_activations
-from tlkit.techniques.step_sizes import DiscriminativeAdam, depth_scales, warmup_cosine
-from tlkit.techniques.training import check_shares
+from tlkit.techniques.training import (
+    COMPILE_OPTIONS,
+    Settings,
+    check_shares,
+    class_weights,
+    compile_state_kept,
+    early_stopping,
+    make_state,
+    rows_of_classes,
+)
+
+BATCH_SIZE = 32
 
 
 def fine_tune(
     model: keras.Model,
-    train: Split,
-    validation: Split | None = None,
+    train: Any,
+    validation_data: Any = None,
     *,
     from_stage: str | None = None,
     fraction: float | None = None,
     batch_norm: bool = False,
     epochs: int = 10,
-    learning_rate: float = 1e-3,
+    learning_rate: float | None = None,
     depth_decay: float = 1.0,
-    warmup: float = 0.1,
-    batch_size: int = 32,
-    patience: int = 5,
-    seed: int = 0,
-    augment: Callable[[np.ndarray], Any] | None = None,
-    mix: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
     views: int | None = None,
-    label_smoothing: float = 0.0,
-    weight_decay: float | None = None,
-    ema: float | None = None,
-    class_weight: dict[int, float] | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    progress: bool = False,
-    verbose: int | str = 0,
+    optimizer: Any = None,
+    loss: Any = None,
+    callbacks: Any = (),
+    **options: Any,
 ) -> keras.callbacks.History:
     """Train the upper stages of a pretrained backbone together with its head.
 
     Train the head first (`train_head`): a random head sends large gradients into good features.
     Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution".
 
+    Optimizer, loss and metrics are those that the model was compiled with, unless others are given.
+    Afterwards it is compiled as it was before; what `unfreeze` set stays.
+
     Before the model is built: `keras.config.set_dtype_policy("mixed_bfloat16")` makes GPUs and TPUs faster;
     `keras.distribution.set_distribution(keras.distribution.DataParallel())` trains on all devices of JAX. For
     several machines of TensorFlow see `tlkit recipe many-workers`.
 
     Args:
-        model: a classifier made by `build_classifier`.
-        train: labelled images.
-        validation: labelled images on which training stops early and the best epoch is chosen.
+        model: a classifier of `build_classifier`, or any functional or `Sequential` one, that gives class
+            probabilities or logits.
+        train: labelled images: a split, arrays `(images, labels)` or `(images, labels, sample_weights)`, or
+            batches of these (`tf.data.Dataset`, `PyDataset`, PyTorch `DataLoader`). `Split.batches` changes
+            images (`augment=`) or images and labels together (`mix=`) outside the model.
+        validation_data: further ones, on which training stops early and the best epoch is chosen.
         from_stage: the lowest stage that learns; `None` with no `fraction` is the whole backbone.
         fraction: instead of a stage: the top share of the backbone's layers, 0 to 1.
         batch_norm: let BatchNormalization learn too; for training from scratch.
         epochs: passes over the images, at most.
-        learning_rate: the largest step size, reached after the warm-up; then it falls along a cosine.
-        depth_decay: each stage learns with this share of the step size of the stage above it.
-        warmup: share of all steps in which the step size rises from zero.
-        patience: epochs without a better validation loss before training stops.
-        seed: of the order of images that are read from files; `keras.utils.set_random_seed` sets all others.
-        augment: changes the images of each training batch, outside the model: a layer of keras_cv, or any
-            function of images. A layer that knows training from prediction belongs into the model.
-        mix: changes images and labels of each training batch together, such as
-            `tlkit.challenges.overfitting.mixup()`.
+        learning_rate: of the default optimizer, `tlkit.optimizers.adam`: its largest value, reached after
+            a warm-up in the first tenth of the steps; then it falls along a cosine. 1e-3 where None.
+        depth_decay: each stage learns with this fraction of the learning rate of the stage above it.
         views: run the frozen stages once, over that many random views of each image, and train the rest on
             what they gave, which stays in a file (see `tlkit.techniques.frozen_trunk`); each epoch takes
             another view. `None` runs the whole network in each epoch, on new views. The more epochs there
             are for each view, the more is saved. Dropout within the frozen stages is off.
-        label_smoothing: share of each label that is spread over all classes, 0 up to but not 1. Szegedy et
-            al. 2016, "Rethinking the Inception Architecture for Computer Vision".
-        weight_decay: each step of size s also takes this share times s off every weight but offsets and
-            scales, whatever the gradients (AdamW); it does not heed `depth_decay`. Loshchilov & Hutter 2019,
-            "Decoupled Weight Decay Regularization".
-        ema: momentum of an exponential moving average of the weights, such as 0.99, which is judged by the
-            validation images and kept in the end. Polyak & Juditsky 1992, "Acceleration of Stochastic
-            Approximation by Averaging".
-        class_weight: weight of each class in the loss, by index.
-        callbacks: further Keras callbacks; with `views` their model is that of the upper stages.
-        progress: show the progress of the frozen stages, with `views`.
-        verbose: Keras's progress of the epochs: 0, 1, 2 or `"auto"`.
+        optimizer: as for `compile`; or a function from the number of steps to an optimizer, such as
+            `functools.partial(tlkit.optimizers.adam, weight_decay=0.05)`. With `use_ema=True` the averaged
+            weights are validated and kept.
+        loss: as for `compile`; by default the cross-entropy that fits labels and activation. Class indices
+            become rows of classes where the loss needs them, so that
+            `keras.losses.CategoricalCrossentropy(label_smoothing=0.1)` works.
+        callbacks: as for `fit`; they see the whole model, also with `views`. With validation data and no
+            `EarlyStopping` among them, training stops after 5 epochs without a lower validation loss, and
+            the best epoch is kept.
+        options: further arguments of `compile` and `fit`, such as `metrics`, `batch_size` (32 by default),
+            `class_weight` (`"balanced"`, too) and `verbose` (0 by default).
 
     Returns:
         Keras's history: loss and accuracy of every epoch.
 
     Raises:
-        TlkitError: `label_smoothing` is no share; or there can be no `views`: nothing is frozen, nothing
-            makes views differ, `mix` needs the images, or the disk has no room; or several devices cannot
-            share every batch evenly.
+        UnknownNameError: there is no such stage; the message lists them.
+        DataError: images or labels do not fit the model, or are of a kind that Keras does not take.
+        TlkitError: no backbone is found in the model; a callback or option does not fit; there can be no
+            `views`, since nothing is frozen, nothing makes views differ or the disk has no room; or several
+            devices cannot share every batch evenly.
+
+    >>> from tlkit.models import build_classifier
+    >>> model = build_classifier("LeNet", classes=2, weights=None)
+    >>> images, labels = np.zeros((4, 28, 28, 3), "uint8"), np.array([0, 1, 0, 1])
+    >>> history = fine_tune(model, (images, labels), from_stage="dense", epochs=1)
+    >>> model.compiled
+    False
     """
-    if not 0 <= label_smoothing < 1:
-        raise TlkitError(f"label_smoothing={label_smoothing} was given; expected a share such as 0.1.")
-    if views is not None and mix is not None:
-        raise TlkitError(
-            "views= and mix= were given; activations cannot be mixed like images. Leave one out."
-        )
-    check_shares(batch_size, train=len(train), validation=0 if validation is None else len(validation))
+    data = labelled(train)
+    held_out = None if validation_data is None else labelled(validation_data, "validation_data")
+    for each in (data, held_out):
+        if each is not None:
+            each.check(model)
+    options = {"verbose": 0} | options
+    compiling = {name: options.pop(name) for name in COMPILE_OPTIONS if name in options}
+    batch_size = options.pop("batch_size", None) or BATCH_SIZE
+    sizes = {each.name: len(each) for each in (data, held_out) if each is not None and each.batches is None}
+    check_shares(batch_size, **sizes)
     unfreeze(model, from_stage=from_stage, fraction=fraction, batch_norm=batch_norm)
-    optimizer = DiscriminativeAdam(
-        warmup_cosine(learning_rate, epochs * -(-len(train) // batch_size), warmup),
-        scales=depth_scales(model, depth_decay),
-        weight_decay=weight_decay,
-        **({} if ema is None else {"use_ema": True, "ema_momentum": ema}),
+    steps = epochs * data.steps(batch_size)
+    given = listed(callbacks)
+
+    def default() -> keras.optimizers.Optimizer:
+        rate = 1e-3 if learning_rate is None else learning_rate
+        constant = sets_learning_rate(given)
+        return keras.optimizers.Adam(rate) if constant else optimizers.adam(steps, rate)
+
+    settings = Settings(
+        model,
+        data.labels,
+        default,
+        learning_rate=learning_rate,
+        optimizer=_of_steps(optimizer, steps),
+        loss=loss,
+        callbacks=given,
+        options=compiling,
     )
-    if weight_decay is not None:
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    in_shares = mix is not None or label_smoothing > 0
-    loss: Any = "sparse_categorical_crossentropy"
-    if in_shares:
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
-    classes = model.output_shape[-1] if in_shares else None
-    # first of the callbacks: early stopping shall keep the average's weights
-    averaging = [] if ema is None else [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
-    with ExitStack() as files:
-        learner = model
-        options: dict[str, Any] = {"seed": seed, "augment": augment}
+    whole = model.taught() if hasattr(model, "taught") else model  # a regulariser trains a model around it
+    classes = model.outputs[0].shape[-1] if settings.one_hot else None
+    with ExitStack() as stack:
+        stack.enter_context(compile_state_kept(*{id(each): each for each in (model, whole)}.values()))
         if views is None:
-            shown = _inputs(train, batch_size, classes, shuffle=True, mix=mix, **options)
-            held_out = () if validation is None else _inputs(validation, batch_size, classes)
+            learner, shown = model, _inputs(data, batch_size, classes, options)
+            validation = None if held_out is None else _inputs(held_out, batch_size, classes)
         else:
-            options |= {"batch_size": batch_size, "classes": classes, "progress": progress}
-            kept = on_activations(model, train, validation, views=views, **options)
-            learner, shown, held_out = files.enter_context(kept)
-        learner.compile(optimizer, loss=loss, metrics=["accuracy"])
-        # TensorFlow traces the step twice when variables appear in the first; these make them all exist
-        learner.optimizer.build(learner.trainable_variables)
-        if held_out:
-            learner.evaluate(*held_out, batch_size=batch_size, verbose=0)
-        # these come in a random order already, and are made ahead where they are asked for in that
-        ahead = isinstance(shown[0], BatchesAhead) or isinstance(train.images, ImageFiles)
-        with plain_errors(*shown, *held_out):
-            history = learner.fit(
-                *shown,
-                batch_size=batch_size,
-                validation_data=held_out if len(held_out) > 1 else next(iter(held_out), None),
-                epochs=epochs,
-                class_weight=class_weight,
-                callbacks=[*averaging, *early_stopping(validation, patience), *callbacks],
-                shuffle=not ahead,
-                verbose=verbose,
+            kept = on_activations(
+                model, data, held_out, views=views, batch_size=batch_size, classes=classes, **_shown(options)
             )
-    # a saved model must open without tlkit, and so without our optimizer; SGD has no state to save
-    model.compile("sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    return history
+            learner, shown, validation = stack.enter_context(kept)
+            settings.compile(model)
+        if whole is not model:
+            settings.compile(whole)
+        settings.compile(learner)
+        scales = optimizers.depth_scales(model, depth_decay)
+        stack.enter_context(optimizers.scaled_learning_rates(settings.optimizer, scales))
+        make_state(learner, _first_labels(data, classes), learner.outputs[0].shape)
+        stack.enter_context(plain_errors(*shown, *(validation or ())))
+        return learner.fit(
+            *shown,
+            **({} if len(shown) == 1 else {"batch_size": batch_size}),
+            validation_data=validation[0] if validation and len(validation) == 1 else validation,
+            epochs=epochs,
+            class_weight=class_weights(options.pop("class_weight", None), data.all_labels),
+            callbacks=[
+                *_averaging(settings.optimizer, given),
+                *early_stopping(held_out, 5, given),
+                *(given if learner is whole else for_model(given, whole)),
+            ],
+            **{"shuffle": not getattr(shown[0], "shuffle", False)} | options,  # in random order already
+        )
 
 
-def _inputs(split: Split, batch_size: int, classes: int | None = None, **order: Any) -> tuple[Any, ...]:
-    if order and feeds_in_turn():
-        return (BatchesAhead(split.images, split.labels, batch_size, classes=classes, **order),)
+def _of_steps(optimizer: Any, steps: int) -> Any:
+    """Return the optimizer; of a function from the number of steps, what it makes."""
+    is_function = callable(optimizer) and not isinstance(optimizer, type | str | keras.optimizers.Optimizer)
+    return optimizer(steps) if is_function else optimizer
+
+
+def _averaging(optimizer: Any, given: list[keras.callbacks.Callback]) -> list[keras.callbacks.Callback]:
+    """Return the callback that validates and keeps averaged weights, where the optimizer averages them."""
+    averages = getattr(getattr(optimizer, "inner_optimizer", optimizer), "use_ema", False)
+    if not averages or any(isinstance(each, keras.callbacks.SwapEMAWeights) for each in given):
+        return []
+    return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]  # first: the others shall see the average
+
+
+def _first_labels(data: Labelled, classes: int | None) -> np.ndarray:
+    first = np.asarray(data.labels[:1])
+    return first if classes is None else rows_of_classes(first, classes)
+
+
+def _shown(options: dict[str, Any]) -> dict[str, bool]:
+    return {"progress": options["verbose"] not in (0, "0")}
+
+
+def _inputs(
+    data: Labelled, batch_size: int, classes: int | None, options: dict[str, Any] | None = None
+) -> tuple[Any, ...]:
+    """Return what `fit` is given, or with no options of a fit what `evaluate` is."""
+    training = options is not None
+    if data.images is None:
+        batches = data.batches
+        if isinstance(batches, Batches):
+            rows = {} if classes is None else {"classes": classes}
+            ahead = training and feeds_in_turn() and type(batches) is Batches
+            batches = batches.again(BatchesAhead if ahead else type(batches), **rows)
+        return (batches,)
+    files = isinstance(data.images, ImageFiles)
+    if files or (training and feeds_in_turn() and data.weights is None):
+        kind = BatchesAhead if training and feeds_in_turn() else Batches
+        seed = random.getrandbits(31) if training else 0  # follows keras.utils.set_random_seed
+        return (kind(data.images, data.labels, batch_size, training, seed, classes=classes),)
     # Arrays where they are in memory: for a generator TensorFlow trims its heap at every step.
-    if isinstance(split.images, np.ndarray) and not (order.get("augment") or order.get("mix")):
-        labels = split.labels if classes is None else np.eye(classes, dtype="float32")[split.labels]
-        return split.images, labels
-    return (split.batches(batch_size, classes=classes, **order),)
+    labels = data.labels if classes is None else rows_of_classes(data.labels, classes)
+    if options is not None and data.weights is not None:
+        options.setdefault("sample_weight", data.weights)
+    return (data.images, labels) if training or data.weights is None else (data.images, labels, data.weights)
 
 
 def feeds_in_turn() -> bool:
@@ -172,8 +226,8 @@ def feeds_in_turn() -> bool:
 
 def gradual_unfreezing(
     model: keras.Model,
-    train: Split,
-    validation: Split | None = None,
+    train: Any,
+    validation_data: Any = None,
     *,
     stages: Iterable[str] | None = None,
     epochs_per_stage: int = 1,
@@ -184,6 +238,7 @@ def gradual_unfreezing(
     Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text Classification".
 
     Args:
+        model, train, validation_data: as for `fine_tune`.
         stages: the stages in the order in which they are unfrozen; all of them, top first, by default.
         epochs_per_stage: passes over the images in each round.
         options: as for `fine_tune`.
@@ -194,7 +249,7 @@ def gradual_unfreezing(
     whole = keras.callbacks.History()
     whole.history = {}
     for stage in stages or reversed(backbones.stages(backbone_of(model))):
-        part = fine_tune(model, train, validation, from_stage=stage, epochs=epochs_per_stage, **options)
+        part = fine_tune(model, train, validation_data, from_stage=stage, epochs=epochs_per_stage, **options)
         for name, values in part.history.items():
             whole.history.setdefault(name, []).extend(values)
     whole.epoch = list(range(len(whole.history.get("loss", []))))

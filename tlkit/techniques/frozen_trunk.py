@@ -17,9 +17,11 @@ import keras
 import numpy as np
 
 from tlkit import cache, engines
+from tlkit.backbones.structure import calls, chain, functional, has_weights, parts_of, passages
 from tlkit.data import Split
+from tlkit.data.batches import Batches
+from tlkit.data.labelled import Labelled
 from tlkit.errors import TlkitError
-from tlkit.models import backbone_of
 from tlkit.techniques.views import ViewBatches, Views, random_views
 
 
@@ -45,32 +47,25 @@ def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     >>> trunk.output_shape, rest.output_shape
     ((None, 2352), (None, 10))
     """
-    body = backbone_of(model)
-    calls: list[tuple[keras.Layer, list[Any], list[Any]]] = []
-
-    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-        outputs = layer(*args, **kwargs)
-        calls.append((layer, keras.tree.flatten((args, kwargs)), keras.tree.flatten(outputs)))
-        return outputs
-
-    again = keras.models.clone_model(body, clone_function=lambda layer: layer, call_function=call)
-    last_use = {id(each): turn for turn, (_, given, _) in enumerate(calls) for each in given}
-    last_use[id(again.outputs[0])] = len(calls)
-    place, waiting = None, [again.inputs[0]]  # tensors that are still to be read
-    for turn, (layer, _, made) in enumerate(calls):
-        if getattr(layer, "trainable_variables", None):
-            break
-        waiting = [each for each in [*waiting, *made] if last_use.get(id(each), -1) > turn]
-        if len(waiting) == 1:
-            place = waiting[0]
-    trunk = None if place is None else keras.Model(again.inputs[0], place, name=body.name)
-    if trunk is None or not trunk.weights:
+    parts = parts_of(model)
+    body = functional(parts.backbone)
+    learns = [bool(getattr(each.operation, "trainable_variables", None)) for each in calls(body)]
+    first = learns.index(True) if True in learns else len(learns)
+    frozen = [*learns[:first], False]
+    place = [tensor for turn, tensor in passages(body) if turn < first][-1]
+    if not any(has_weights(each.operation) for each in calls(body)[: len(frozen) - 1]) or (
+        place is body.inputs[0]
+    ):
         raise TlkitError(
             f"{body.name} has no frozen layer below those that learn, so there is no trunk to run once. Give "
             "from_stage=, a stage above the lowest (frozen_table(model) lists them), or leave views= out."
         )
-    x = again.outputs[0]
-    for layer in model.layers[model.layers.index(body) + 1 :]:
+    trunk = keras.Model(body.inputs[0], place, name=body.name)
+    if parts.entry is not parts.images:
+        before = keras.Model(parts.images, parts.entry)
+        trunk = keras.Model(before.inputs[0], trunk(before.outputs[0]), name=body.name)
+    x = body.outputs[0]
+    for layer in chain(parts, parts.output, parts.network.output):
         x = layer(x)
     return trunk, keras.Model(place, x, name=f"{body.name}_rest")
 
@@ -78,7 +73,7 @@ def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
 @contextmanager
 def kept_activations(
     trunk: keras.Model,
-    split: Split,
+    images: Any,
     *,
     views: int = 1,
     augment: Callable[[np.ndarray], np.ndarray] | None = None,
@@ -88,7 +83,7 @@ def kept_activations(
 
     Args:
         trunk: images to activations, see `cut`.
-        split: the images.
+        images: RGB `(n, height, width, 3)`, in memory or in files, or a split of such.
         views: number of random views of each image; of 1 without `augment`, the image itself.
         augment: see `random_views`.
         progress: show a progress bar.
@@ -107,13 +102,14 @@ def kept_activations(
             f"views={views} was given, but nothing changes the images, so that all views are the same. Build "
             "the model with augmentation=tlkit.augmentation(), give augment=, or views=1."
         )
-    images = Views(split.images, views, augment) if augment is not None else split.images
-    shape = (len(images), *trunk.output_shape[1:])
+    plain = images.images if isinstance(images, Split) else images
+    n, pixels = len(plain), plain if augment is None else Views(plain, views, augment)
+    shape = (len(pixels), *trunk.output_shape[1:])
     folder = cache.directory("activations")
     wanted, free = 2 * int(np.prod(shape)), shutil.disk_usage(folder).free
     if wanted > 0.9 * free:
         raise TlkitError(
-            f"The activations of {len(split)} images in {views} views need {wanted / 1e9:.1f} GB on the "
+            f"The activations of {n} images in {views} views need {wanted / 1e9:.1f} GB on the "
             f"disk, and {free / 1e9:.1f} GB are free. Give fewer views, a higher from_stage, or set "
             "TLKIT_CACHE to a folder with room."
         )
@@ -122,50 +118,71 @@ def kept_activations(
         kept = np.lib.format.open_memmap(path, "w+", "float16", shape)
         try:
             with np.errstate(over="raise"):
-                engines.infer(trunk, images, progress=progress, out=kept)
+                engines.infer(trunk, pixels, progress=progress, out=kept)
         except FloatingPointError as error:
             raise TlkitError(
                 f"An activation of {trunk.name} at the freeze line is above 65,504, the largest float16. "
                 "Leave views= out, or give another from_stage."
             ) from error
-        yield kept.reshape(len(split), views, *shape[1:])
+        yield kept.reshape(n, views, *shape[1:])
 
 
 @contextmanager
 def on_activations(
     model: keras.Model,
-    train: Split,
-    validation: Split | None,
+    train: Labelled,
+    validation: Labelled | None,
     *,
     views: int,
-    augment: Callable[[np.ndarray], Any] | None = None,
+    batch_size: int,
+    classes: int | None = None,
     progress: bool = False,
-    **batches: Any,
-) -> Iterator[tuple[keras.Model, tuple[Any, ...], tuple[Any, ...]]]:
+) -> Iterator[tuple[keras.Model, tuple[Any, ...], tuple[Any, ...] | None]]:
     """Yield what takes the place of a model and its images while it is trained.
 
     Args:
         model: see `cut`.
-        train, validation: labelled images; of the second each image itself is the one view.
+        train, validation: labelled images; of the second each image itself is the one view. What `augment` of
+            `Split.batches` does comes before the model's own augmentation.
         views: number of random views of each training image.
-        augment: changes training images before the model's own augmentation does.
+        batch_size: examples in a step, where `train` is no batches already.
+        classes: gives labels as rows of so many classes.
         progress: show a progress bar.
-        batches: `batch_size`, `seed` and `classes`, as for `Split.batches`.
 
     Yields:
-        The rest of the model, the arguments of its `fit`, and those of its `evaluate`, none without a
-        validation split.
+        The rest of the model, the arguments of its `fit`, and its validation data, None where there are none.
 
     Raises:
-        TlkitError: see `cut` and `kept_activations`.
+        TlkitError: batches of another kind were given, or mixed ones; see `cut` and `kept_activations`, too.
     """
     trunk, rest = cut(model)
     kept = partial(kept_activations, trunk, progress=progress)
+    shown, held_out = _arrays(train), None if validation is None else _arrays(validation)
+    order: dict[str, Any] = {"classes": classes, "seed": getattr(train.batches, "seed", 0)}
+    size = getattr(train.batches, "batch_size", batch_size)
     with ExitStack() as files:
-        seen = files.enter_context(kept(train, views=views, augment=random_views(model, augment)))
-        shown = (ViewBatches(seen, train.labels, shuffle=True, **batches),)
-        held_out: tuple[Any, ...] = ()
-        if validation is not None:
-            seen = files.enter_context(kept(validation))
-            held_out = (ViewBatches(seen, validation.labels, shuffle=False, **batches),)
-        yield rest, shown, held_out
+        augment = random_views(model, getattr(train.batches, "augment", None))
+        seen = files.enter_context(kept(shown[0], views=views, augment=augment))
+        batches = ViewBatches(seen, shown[1], size, shuffle=True, **order)
+        if held_out is None:
+            yield rest, (batches,), None
+            return
+        seen = files.enter_context(kept(held_out[0]))
+        yield rest, (batches,), (ViewBatches(seen, held_out[1], size, shuffle=False, **order),)
+
+
+def _arrays(data: Labelled) -> tuple[Any, Any]:
+    """Return the images and labels that views are made of."""
+    if isinstance(data.batches, Batches):
+        if data.batches.mix is not None:
+            raise TlkitError(
+                "views= and mix= were given; activations cannot be mixed like images. Leave one out."
+            )
+        return data.batches.images, data.batches.labels
+    if data.images is None or data.weights is not None:
+        what = "sample weights" if data.images is not None else type(data.batches).__name__
+        raise TlkitError(
+            f"views= was given, and {data.name} has {what}. The frozen stages run over images that can be "
+            "asked for one by one: give a Split, or arrays (images, labels)."
+        )
+    return data.images, data.labels

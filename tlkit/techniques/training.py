@@ -1,14 +1,32 @@
-"""What networks with a loss of their own share while they train."""
+"""What all trainings share: what they are compiled with, and how a model gets its own state back."""
 
-import math
-from collections.abc import Callable, Mapping
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from sklearn.utils.class_weight import compute_class_weight
 
-from tlkit.errors import TlkitError
+from tlkit import callbacks as callbacks_
+from tlkit import optimizers
+from tlkit.backbones.structure import output_activation
+from tlkit.errors import TlkitError, TlkitWarning
+
+# what `compile` sets on a model
+COMPILED = (
+    *("optimizer", "loss", "compiled", "steps_per_execution", "_compile_loss", "_compile_metrics"),
+    *("_compile_config", "_compiled_trainable_state", "_loss_tracker", "_jit_compile", "_run_eagerly"),
+    "stop_training",
+)
+MISSING = object()
+COMPILE_OPTIONS = (
+    *("metrics", "weighted_metrics", "loss_weights", "run_eagerly", "steps_per_execution", "jit_compile"),
+    "auto_scale_loss",
+)
 
 
 def replica_share() -> Any:
@@ -71,37 +89,219 @@ def make_state(
         model.reset_metrics()
 
 
-class StopAtNaN(keras.callbacks.Callback):
-    """Stop with an error that says which term of the loss is no number; nothing but that epoch is lost.
+class Settings:
+    """What a training is compiled with: what was given, else what the model was compiled with, else defaults.
 
     Args:
-        network: gets the weights of the last whole epoch back.
-        terms: the names of the terms in Keras's logs, and what they are called in the error.
-        advice: what to do about it.
-        first: returns the names of the terms that broke first, where the logs show all of them broken.
+        model: the classifier. An optimizer that it was compiled with is not used itself, but a new one of the
+            same settings: the other one stays as it is.
+        labels: of the training, class indices `(n,)` or rows `(n, classes)`.
+        default: makes the optimizer where there is none.
+        learning_rate: was given for the default optimizer, which so comes before the model's own.
+        optimizer, loss, options: what was given, as for `compile`.
+        callbacks: those that set the learning rate need an optimizer without a schedule.
+
+    Attributes:
+        optimizer: the optimizer of the training.
+        loss: the loss; logits are told by the activation of the model's output.
+        one_hot: whether the loss needs rows of classes where there are class indices.
+        options: further arguments of `compile`.
+
+    Raises:
+        TlkitError: a loss cannot be chosen, or a callback cannot set the learning rate.
     """
 
     def __init__(
         self,
-        network: keras.Model,
-        terms: Mapping[str, str],
-        advice: str,
-        first: Callable[[], list[str]] = list,
+        model: keras.Model,
+        labels: np.ndarray,
+        default: Callable[[], keras.optimizers.Optimizer],
+        *,
+        learning_rate: float | None = None,
+        optimizer: Any = None,
+        loss: Any = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        options: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
-        self.network, self.terms, self.advice, self.first = network, terms, advice, first
+        own = compiled_with(model)
+        if optimizer is not None and learning_rate is not None:
+            raise TlkitError(
+                "optimizer= and learning_rate= were given. Give the learning rate to the optimizer, such as "
+                "optimizer=keras.optimizers.Adam(1e-4)."
+            )
+        if optimizer is None and learning_rate is None and "optimizer" in own:
+            optimizer = optimizers.fresh(own["optimizer"])
+        self.optimizer = default() if optimizer is None else _optimizer(optimizer)
+        self.loss = loss_for(model, labels, own.get("loss") if loss is None else loss)
+        self.options = {**{"metrics": ["accuracy"]}, **own, **(options or {})}
+        if own and "metrics" not in own and "metrics" not in (options or {}):
+            self.options["metrics"] = []  # as the model was compiled
+        for name in ("optimizer", "loss"):
+            self.options.pop(name, None)
+        self.one_hot = needs_rows(self.loss) and (labels.ndim == 1 or labels.shape[-1] == 1)
+        setters = callbacks_.sets_learning_rate(callbacks)
+        if setters and not optimizers.settable_learning_rate(self.optimizer):
+            raise TlkitError(
+                f"{setters[0]} cannot set the learning rate of an optimizer that follows a schedule. Give an "
+                "optimizer without one, such as optimizer=keras.optimizers.Adam(1e-3), or leave the callback "
+                "out."
+            )
 
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self._weights = self.network.get_weights()
+    def compile(self, model: keras.Model, **options: Any) -> None:
+        """Compile a model with these settings."""
+        model.compile(self.optimizer, self.loss, **{**self.options, **options})
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        logs = logs or {}
-        if math.isfinite(logs.get("loss", 0.0)):
-            self._weights = self.network.get_weights()
-            return
-        self.network.set_weights(self._weights)
-        broken = self.first() or [term for term in self.terms if not math.isfinite(logs.get(term, 0.0))]
+
+def _optimizer(given: Any) -> keras.optimizers.Optimizer:
+    try:
+        optimizer = keras.optimizers.get(given)
+    except ValueError as error:
         raise TlkitError(
-            f"{' and '.join(self.terms[term] for term in broken) or 'the loss'} became {logs['loss']} in "
-            f"epoch {epoch + 1}. The network has the weights of the epoch before. {self.advice}"
+            f"optimizer={given!r} was given; expected a keras.optimizers.Optimizer or its name, such as "
+            "'adam', as for compile."
+        ) from error
+    return optimizers.fresh(optimizer) if optimizer.built else optimizer  # built for other variables
+
+
+def compiled_with(model: keras.Model) -> dict[str, Any]:
+    """Return the arguments that a model was compiled with, those that are not None; {} if it was not."""
+    config = getattr(model, "_compile_config", None) if model.compiled else None
+    return {} if config is None else {name: each for name, each in config.config.items() if each is not None}
+
+
+NAMED_LOSSES = {
+    "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
+    "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+    "binary_crossentropy": keras.losses.BinaryCrossentropy,
+}
+
+
+def loss_for(model: keras.Model, labels: np.ndarray, loss: Any = None) -> Any:
+    """Return the loss of a classifier; whether it gives logits is told by the activation of its output.
+
+    Args:
+        model: images, or features, to class probabilities or logits.
+        labels: class indices `(n,)`, or rows `(n, classes)`.
+        loss: as for `compile`. A cross-entropy given by its name becomes the one for logits where the model
+            gives logits; anything else is returned as it is. None chooses the cross-entropy that fits.
+
+    Raises:
+        TlkitError: none was given, and the activation is neither softmax, sigmoid nor linear.
+
+    Warns:
+        TlkitWarning: the loss expects probabilities and the model gives logits, or the other way round.
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    >>> loss_for(model, np.array([0, 2])).from_logits
+    True
+    """
+    activation, classes = output_activation(model), model.outputs[0].shape[-1]
+    if loss is None:
+        if activation not in ("softmax", "sigmoid", "linear"):
+            raise TlkitError(
+                f"{model.name!r} ends with the activation {activation!r}, for which there is no usual loss. "
+                "Give loss=, as for compile."
+            )
+        rows = labels.ndim > 1 and labels.shape[-1] == classes > 1
+        binary = classes == 1 or (rows and activation == "sigmoid")
+        kind = "binary" if binary else "categorical" if rows else "sparse_categorical"
+        loss = f"{kind}_crossentropy"
+    snake = re.sub(r"(?<!^)(?=[A-Z])", "_", loss).lower() if isinstance(loss, str) else ""
+    if snake in NAMED_LOSSES:
+        return NAMED_LOSSES[snake](from_logits=activation == "linear")
+    expects = getattr(loss, "from_logits", None)
+    if expects is not None and expects != (activation == "linear"):
+        gives = "logits" if activation == "linear" else f"probabilities ({activation})"
+        warnings.warn(
+            f"{model.name!r} gives {gives}, and {type(loss).__name__} was made with from_logits={expects}, "
+            f"so it will hardly learn. Give from_logits={not expects}.",
+            TlkitWarning,
+            stacklevel=3,
         )
+    return loss
+
+
+def needs_rows(loss: Any) -> bool:
+    """Whether a loss compares rows of classes, and not class indices."""
+    return isinstance(loss, keras.losses.CategoricalCrossentropy | keras.losses.CategoricalFocalCrossentropy)
+
+
+@contextmanager
+def compile_state_kept(*models: keras.Model) -> Iterator[None]:
+    """Let models be compiled within the block; afterwards they are compiled as they were, or not at all.
+
+    That holds after an error and after Ctrl-C, too. What they learned stays.
+    """
+    before = [{name: vars(model).get(name, MISSING) for name in COMPILED} for model in models]
+    try:
+        yield
+    finally:
+        for model, state in zip(models, before, strict=True):
+            if getattr(model, "_jax_state", None):  # an interrupted fit: the variables are still in its hands
+                model.jax_state_sync()
+                model._jax_state = None
+            for name, value in state.items():
+                if value is MISSING:
+                    vars(model).pop(name, None)
+                else:
+                    vars(model)[name] = value
+            # traced with the variables that could learn then; Keras makes them anew
+            model.train_function = model.test_function = model.predict_function = None
+
+
+def early_stopping(
+    validation: Any, patience: int, given: Sequence[keras.callbacks.Callback] = ()
+) -> list[keras.callbacks.Callback]:
+    """Stop when the validation loss no longer falls, and take the best epoch's weights back.
+
+    Args:
+        validation: None where there are no validation data: then nothing stops early.
+        patience: epochs without a lower validation loss.
+        given: callbacks of the user; an `EarlyStopping` among them replaces this one.
+    """
+    if validation is None or any(isinstance(each, keras.callbacks.EarlyStopping) for each in given):
+        return []
+    return [keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)]
+
+
+def rows_of_classes(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return class indices `(n,)` as float32 rows `(n, classes)` of 0 and 1; rows are returned as they are.
+
+    >>> rows_of_classes(np.array([0, 2]), 3).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    if labels.ndim > 1 and labels.shape[-1] > 1:
+        return labels
+    return np.eye(classes, dtype="float32")[labels.ravel()]
+
+
+def class_weights(given: Any, labels: np.ndarray | None) -> dict[int, float] | None:
+    """Return the weight of each class in the loss.
+
+    Args:
+        given: a dictionary by class index, None, or `"balanced"`, by which every class counts alike.
+        labels: class indices of all examples; needed for `"balanced"`.
+
+    Raises:
+        TlkitError: it is something else, or the labels are not known before the training.
+
+    >>> class_weights("balanced", np.array([0, 0, 0, 0, 1]))
+    {0: 0.625, 1: 2.5}
+    """
+    if given is None or isinstance(given, Mapping):
+        return None if given is None else dict(given)
+    if given != "balanced":
+        raise TlkitError(
+            f"class_weight={given!r} was given; expected 'balanced', or the weight of each class by its "
+            "index, such as {0: 1.0, 1: 3.0}."
+        )
+    if labels is None:
+        raise TlkitError(
+            "class_weight='balanced' needs all labels before the training, and batches tell them one by one. "
+            "Give a Split or arrays, or the weights: {0: 1.0, 1: 3.0}."
+        )
+    if labels.ndim > 1 and labels.shape[-1] > 1:
+        labels = labels.argmax(axis=-1)
+    classes = np.unique(labels)
+    balanced = compute_class_weight("balanced", classes=classes, y=labels.ravel())
+    return dict(zip(classes.tolist(), balanced.tolist(), strict=True))

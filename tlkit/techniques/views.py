@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit.backbones.structure import parts_of
 from tlkit.data.batches import Batches
 from tlkit.data.images import ImageFiles
-from tlkit.models import backbone_of
 
 BLOCK = 64  # pictures that are changed together
 
@@ -77,10 +77,10 @@ def random_views(
     model: keras.Model, augment: Callable[[np.ndarray], Any] | None
 ) -> Callable[[np.ndarray], np.ndarray] | None:
     """Return what changes training images, `augment` and then the model's own augmentation; or None."""
-    own = model.layers[1 : model.layers.index(backbone_of(model))]
+    own = parts_of(model).augmentation
     if not own and augment is None:
         return None
-    pixels = x = keras.Input(model.input_shape[1:])
+    pixels = x = keras.Input(model.inputs[0].shape[1:])
     for layer in own:
         x = _InTraining(layer)(x)
     inside = keras.Model(pixels, x) if own else None

@@ -27,7 +27,7 @@ def options_of(regularizer):
 @pytest.mark.parametrize("regularizer", REGULARIZERS, ids=lambda each: each.name)
 def test_it_fine_tunes_and_the_model_opens_without_tlkit(regularizer, tiny, split, tmp_path):
     before = tiny.get_weights()
-    trained, history = regularizer.fine_tune(tiny, split, epochs=2, warmup=0, **options_of(regularizer))
+    trained, history = regularizer.fine_tune(tiny, split, epochs=2, **options_of(regularizer))
     assert np.isfinite(history.history["loss"]).all()
     assert len(history.history["accuracy"]) == 2
     if regularizer.name == "lora":
@@ -86,7 +86,11 @@ def test_given_options_come_before_those_of_the_table(tiny, split, monkeypatch):
     monkeypatch.setattr(
         "tlkit.challenges.overfitting.regularizers.fine_tune", lambda *_, **options: given.update(options)
     )
-    find("weight-decay").fine_tune(tiny, split, epochs=3)
-    assert given == {"weight_decay": 0.05, "epochs": 3}
-    find("weight-decay").fine_tune(tiny, split, weight_decay=0.01)
-    assert given["weight_decay"] == 0.01
+    find("weight-decay").fine_tune(tiny, split, epochs=3, learning_rate=0.02)
+    made = given.pop("optimizer")(10)
+    assert (made.weight_decay, given) == (0.05, {"epochs": 3})
+    assert float(
+        np.max([made.learning_rate, *map(float, map(made._learning_rate, range(10)))])
+    ) == pytest.approx(0.02)
+    find("weight-decay").fine_tune(tiny, split, optimizer="sgd")
+    assert given["optimizer"] == "sgd"

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tlkit.challenges.overfitting.parts import reassembled
+from tlkit.challenges.overfitting.parts import learner_for, reassembled
 from tlkit.errors import TlkitError
 from tlkit.techniques.training import replica_share
 
@@ -81,3 +81,4 @@ class BSS(keras.Model):
         shrinkage = SpectralShrinkage(strength, k, name="spectral_shrinkage")
         inputs, outputs = reassembled(classifier, features=shrinkage)
         super().__init__(inputs=inputs, outputs=outputs, name=classifier.name)
+        learner_for(classifier, self)

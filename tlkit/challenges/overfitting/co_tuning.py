@@ -8,7 +8,7 @@ from keras import ops
 from sklearn.linear_model import LogisticRegression
 
 from tlkit.challenges.overfitting.calibration import temperature, tempered
-from tlkit.challenges.overfitting.parts import reassembled
+from tlkit.challenges.overfitting.parts import learner_for, reassembled
 from tlkit.errors import DataError, TlkitError
 from tlkit.techniques.training import replica_share
 
@@ -139,6 +139,7 @@ class CoTuning(keras.Model):
         aside = Aside(source_head, name="source_classes")
         inputs, outputs = reassembled(classifier, features=aside)
         super().__init__(inputs=inputs, outputs=outputs, name=classifier.name)
+        learner_for(classifier, self)
         self.aside, self.strength = aside, strength
         self.relationship = np.asarray(relationship, "float32")
 

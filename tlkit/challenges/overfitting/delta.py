@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from tlkit import backbones
-from tlkit.challenges.overfitting.parts import reassembled, with_outputs
+from tlkit.challenges.overfitting.parts import learner_for, reassembled, with_outputs
 from tlkit.data import Split
 from tlkit.errors import TlkitError, UnknownNameError
 from tlkit.models import backbone_of
@@ -89,6 +89,7 @@ class DELTA(keras.Model):
 
         inputs, outputs = reassembled(classifier, backbone=run)
         super().__init__(inputs=inputs, outputs=outputs, name=classifier.name)
+        learner_for(classifier, self)
         self.stages = list(held)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from tlkit.models import backbone_of
+from tlkit.models import backbone_of, head_of
 
 
 class L2SP(keras.regularizers.Regularizer):
@@ -41,5 +41,5 @@ def keep_near_start(model: keras.Model, strength: float = 0.01, head_strength: f
     for variable in backbone_of(model).weights:
         if variable.trainable:
             variable.regularizer = L2SP(variable, strength)
-    for variable in model.get_layer("head").trainable_variables:
+    for variable in head_of(model).trainable_variables:
         variable.regularizer = L2SP(keras.ops.zeros(variable.shape), head_strength)

@@ -20,8 +20,9 @@ def mixup(alpha: float = 0.2, *, seed: int | None = None) -> Mixing:
         seed: of the draws; by default that of `keras.utils.set_random_seed`.
 
     Returns:
-        For `fine_tune(..., mix=...)` or `Split.batches(..., mix=...)`: images `(n, h, w, 3)` and shares of
-        the classes `(n, classes)` to float32 arrays of the same shapes; rows of labels sum to 1.
+        For `Split.batches(..., mix=...)`, whose batches `fine_tune` and `fit` take: images `(n, h, w, 3)`
+        and fractions of the classes `(n, classes)` to float32 arrays of the same shapes; rows of labels
+        sum to 1.
 
     >>> images, labels = np.zeros((4, 8, 8, 3), "uint8"), np.eye(2, dtype="float32")[[0, 1, 0, 1]]
     >>> mixup()(images, labels)[1].sum(axis=1).tolist()

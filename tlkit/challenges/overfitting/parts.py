@@ -5,8 +5,9 @@ from typing import Any
 
 import keras
 
+from tlkit.backbones.structure import call_on, chain, parts_of
 from tlkit.errors import TlkitError
-from tlkit.models import backbone_of, join
+from tlkit.models import backbone_of, head_of, join
 
 
 def reassembled(
@@ -19,12 +20,12 @@ def reassembled(
     """Return inputs and outputs of the classifier's layers in a new chain, which shares their weights.
 
     Args:
-        model: a classifier made by `build_classifier` or `join`.
-        backbone, head: stand in for the parts of this name.
+        model: a classifier.
+        backbone, head: stand in for these parts.
         features: acts on what the head is given.
 
     Raises:
-        TlkitError: the model has no backbone or no layer named `head`.
+        TlkitError: the model has no backbone; see `tlkit.models.backbone_of`.
 
     >>> from tlkit.models import build_classifier
     >>> model = build_classifier("LeNet", classes=10, weights=None)
@@ -32,16 +33,24 @@ def reassembled(
     >>> again.weights[0] is model.weights[0]
     True
     """
-    body, top = backbone_of(model), head_of(model)
-    inputs = x = keras.Input(model.input_shape[1:], name="images")
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.InputLayer):
-            continue
-        if layer is top and features is not None:
-            x = features(x)
-        stand_in = {id(body): backbone, id(top): head}.get(id(layer))
-        x = (stand_in or layer)(x)
+    parts = parts_of(model)
+    inputs = x = keras.Input(model.inputs[0].shape[1:], name="images")
+    for layer in [*parts.augmentation, *chain(parts, parts.images, parts.entry)]:
+        x = layer(x)
+    x = call_on(parts.backbone, x) if backbone is None else backbone(x)
+    for layer in chain(parts, parts.output, parts.features):
+        x = layer(x)
+    if features is not None:
+        x = features(x)
+    for layer in chain(parts, parts.features, parts.network.output) if head is None else [head]:
+        x = layer(x)
     return inputs, x
+
+
+def learner_for(model: keras.Model, learner: keras.Model) -> keras.Model:
+    """Return the learner, which from now on tells that it teaches `model`: that is what is saved."""
+    learner.taught = lambda: model  # a function, since Keras takes a model in an attribute for a layer
+    return learner
 
 
 def with_outputs(backbone: keras.Model, names: Iterable[str]) -> keras.Model:
@@ -64,21 +73,6 @@ def with_outputs(backbone: keras.Model, names: Iterable[str]) -> keras.Model:
     again = keras.models.clone_model(backbone, clone_function=lambda layer: layer, call_function=call)
     outputs = [*(seen[name] for name in wanted), again.outputs[0]]
     return keras.Model(again.inputs[0], outputs, name=backbone.name)
-
-
-def head_of(model: keras.Model) -> keras.Layer:
-    """Return the layer named `head`.
-
-    Raises:
-        TlkitError: there is none.
-    """
-    for layer in model.layers:
-        if layer.name == "head":
-            return layer
-    raise TlkitError(
-        f"Model {model.name!r} has no layer named 'head', only {[layer.name for layer in model.layers]}. "
-        "Build it with build_classifier(...), or name the head 'head' before join(...)."
-    )
 
 
 def with_dropout(model: keras.Model, rate: float = 0.5) -> keras.Model:
@@ -111,7 +105,7 @@ def with_dropout(model: keras.Model, rate: float = 0.5) -> keras.Model:
     *below, last = (layer for layer in head.layers if type(layer) is not keras.layers.Dropout)
     drop = keras.layers.Dropout(rate, name="dropout_of_features")
     other = keras.Sequential([keras.Input(head.input_shape[1:]), *below, drop, last], name=head.name)
-    return keras.Model(*reassembled(model, head=other), name=model.name)
+    return learner_for(model, keras.Model(*reassembled(model, head=other), name=model.name))
 
 
 def with_augmentation(model: keras.Model, augmentation: keras.Layer) -> keras.Model:
@@ -130,4 +124,4 @@ def with_augmentation(model: keras.Model, augmentation: keras.Layer) -> keras.Mo
     >>> with_augmentation(model, augmentation(flip=False)).layers[1].name
     'augmentation'
     """
-    return join(backbone_of(model), head_of(model), augmentation=augmentation)
+    return learner_for(model, join(backbone_of(model), head_of(model), augmentation=augmentation))

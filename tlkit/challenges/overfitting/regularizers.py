@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkit import backbones
+from tlkit import backbones, optimizers
 from tlkit.challenges.overfitting.averaging import wise_ft
 from tlkit.challenges.overfitting.batch_spectral_shrinkage import BSS
 from tlkit.challenges.overfitting.co_tuning import CoTuning, class_relationship
@@ -23,7 +23,7 @@ from tlkit.data import Split
 from tlkit.models import augmentation, backbone_of
 from tlkit.techniques import methods
 from tlkit.techniques.feature_extraction import extract, train_head
-from tlkit.techniques.fine_tuning import fine_tune
+from tlkit.techniques.fine_tuning import BATCH_SIZE, fine_tune
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Regularizer:
         paper: where it is from.
         put_on: model, training and validation split and options to the model that is trained, which shares
             the given one's weights.
-        training: makes the options of `fine_tune`.
+        training: makes the options of `fine_tune`; and `mix`, see `Split.batches`.
         take_off: weights before the training and the trained model to a plain Keras model.
     """
 
@@ -51,7 +51,7 @@ class Regularizer:
         self,
         model: keras.Model,
         train: Split,
-        validation: Split | None = None,
+        validation_data: Split | None = None,
         *,
         put_on: Mapping[str, Any] | None = None,
         **options: Any,
@@ -60,7 +60,7 @@ class Regularizer:
 
         Args:
             model: a classifier made by `build_classifier`; it learns in place.
-            train, validation: as of `fine_tune`. Training stops early only with a validation split.
+            train, validation_data: splits. Training stops early only with validation data.
             put_on: options of the regulariser, such as `{"strength": 0.01}`.
             options: of `fine_tune`; they come before those of the regulariser.
 
@@ -75,9 +75,15 @@ class Regularizer:
         True
         """
         start = model.get_weights()
-        learner = self.put_on(model, train, validation, **(put_on or {}))
-        history = fine_tune(learner, train, validation, **{**self.training(), **options})
-        return self.take_off(start, model), history
+        learner = self.put_on(model, train, validation_data, **(put_on or {}))
+        given = {**self.training(), **options}
+        if "learning_rate" in options and "optimizer" in self.training():
+            given["optimizer"] = partial(given["optimizer"], learning_rate=given.pop("learning_rate"))
+        data: Any = train
+        if mix := given.pop("mix", None):
+            size, classes = given.get("batch_size", BATCH_SIZE), model.output_shape[-1]
+            data = train.batches(size, shuffle=True, mix=mix, classes=classes)
+        return self.take_off(start, model), fine_tune(learner, data, validation_data, **given)
 
 
 def find(name: str) -> Regularizer:
@@ -147,13 +153,13 @@ REGULARIZERS = (
         "weight-decay",
         "weights shrink a little in every step",
         "Loshchilov & Hutter 2019",
-        training=partial(dict, weight_decay=0.05),
+        training=lambda: {"optimizer": partial(optimizers.adam, weight_decay=0.05)},
     ),
     Regularizer(
         "label-smoothing",
         "labels are a little unsure",
         "Szegedy et al. 2016",
-        training=partial(dict, label_smoothing=0.1),
+        training=lambda: {"loss": keras.losses.CategoricalCrossentropy(label_smoothing=0.1)},
     ),
     Regularizer("mixup", "two images are blended", "Zhang et al. 2018", training=lambda: {"mix": mixup()}),
     Regularizer(
@@ -178,7 +184,7 @@ REGULARIZERS = (
         "ema",
         "the average of the weights is kept",
         "Polyak & Juditsky 1992",
-        training=partial(dict, ema=0.95),
+        training=lambda: {"optimizer": partial(optimizers.adam, use_ema=True, ema_momentum=0.95)},
     ),
     Regularizer("wise-ft", "weights half way back to the start", "Wortsman et al. 2022", take_off=_between),
     Regularizer("lp-ft", "the head is trained first, alone", "Kumar et al. 2022", _after_head),

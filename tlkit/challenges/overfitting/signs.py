@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from tlkit import backbones
-from tlkit.challenges.overfitting.parts import head_of
 from tlkit.data import Split
 from tlkit.errors import DataError, TlkitError
-from tlkit.models import backbone_of, leaves
+from tlkit.models import backbone_of, head_of, leaves
 
 
 def generalisation_gap(history: Any, quantity: str = "accuracy") -> np.ndarray:

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from tlkit.challenges.overfitting.parts import reassembled
+from tlkit.challenges.overfitting.parts import learner_for, reassembled
 from tlkit.errors import TlkitError
 from tlkit.models import backbone_of
 
@@ -63,7 +63,7 @@ def stochastic_depth(model: keras.Model, rate: float = 0.2) -> keras.Model:
         return outputs
 
     thinned = keras.models.clone_model(body, clone_function=lambda layer: layer, call_function=call)
-    return keras.Model(*reassembled(model, backbone=thinned), name=model.name)
+    return learner_for(model, keras.Model(*reassembled(model, backbone=thinned), name=model.name))
 
 
 def _adds_two(layer: keras.Layer) -> bool:

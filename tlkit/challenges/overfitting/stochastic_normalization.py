@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tlkit.challenges.overfitting.parts import reassembled
+from tlkit.challenges.overfitting.parts import learner_for, reassembled
 from tlkit.errors import TlkitError
 from tlkit.models import backbone_of
 
@@ -47,6 +47,8 @@ class StochNorm(keras.Layer):
             self.normalization.build(input_shape)
         axis = self.normalization.axis % len(input_shape)
         self._mask = [size if each == axis else 1 for each, size in enumerate(input_shape)]
+
+    learns_statistics = True  # so `unfreeze` leaves the normalisation inside free to learn
 
     def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
         moving = self.normalization(
@@ -101,4 +103,4 @@ def stoch_norm(model: keras.Model, p: float = 0.5) -> keras.Model:
             "or LeNetBN, or another regulariser."
         )
     noisy = keras.models.clone_model(body, clone_function=wrapped)
-    return keras.Model(*reassembled(model, backbone=noisy), name=model.name)
+    return learner_for(model, keras.Model(*reassembled(model, backbone=noisy), name=model.name))

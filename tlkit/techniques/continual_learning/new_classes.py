@@ -3,7 +3,7 @@
 import keras
 
 from tlkit.errors import TlkitError
-from tlkit.models import backbone_of, cut_last, join
+from tlkit.models import backbone_of, cut_last, head_of, join
 
 
 def add_classes(classifier: keras.Model, classes: int) -> keras.Model:
@@ -32,7 +32,7 @@ def add_classes(classifier: keras.Model, classes: int) -> keras.Model:
     augmentation = (
         type(augmentations[0]).from_config(augmentations[0].get_config()) if augmentations else None
     )
-    head = _widened(classifier.get_layer("head"), last, classes)
+    head = _widened(head_of(classifier), last, classes)
     return join(copied(backbone_of(classifier)), head, augmentation=augmentation)
 
 

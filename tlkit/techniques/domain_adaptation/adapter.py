@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tlkit.callbacks import StopAtNaN
 from tlkit.data import Split
 from tlkit.errors import TlkitError
 from tlkit.models import cut_last, leaves, normalizations
@@ -16,7 +17,7 @@ from tlkit.techniques.domain_adaptation.callbacks import KeepBest
 from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
 from tlkit.techniques.domain_adaptation.pairs import Pairs
 from tlkit.techniques.domain_adaptation.selection import MOST
-from tlkit.techniques.training import StopAtNaN, make_state, replica_share
+from tlkit.techniques.training import make_state, replica_share
 
 
 class DomainAdapter(keras.Model):

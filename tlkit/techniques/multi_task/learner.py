@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tlkit.callbacks import StopAtNaN
 from tlkit.data import Split
 from tlkit.errors import TlkitError
 from tlkit.techniques.multi_task import gradients
@@ -15,7 +16,7 @@ from tlkit.techniques.multi_task.balancing import Balancing, EqualWeights
 from tlkit.techniques.multi_task.columns import checked_labels, labels_for
 from tlkit.techniques.multi_task.tasks import Task
 from tlkit.techniques.multi_task.writing import layer_name
-from tlkit.techniques.training import StopAtNaN, make_state, replica_share
+from tlkit.techniques.training import make_state, replica_share
 
 Labels = Mapping[str, Any]
 

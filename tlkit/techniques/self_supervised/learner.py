@@ -6,11 +6,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit.callbacks import StopAtNaN
 from tlkit.data import ImageFiles, Split
 from tlkit.data.batches import Batches
 from tlkit.errors import DataError, TlkitError
 from tlkit.techniques.self_supervised.objective import Objective
-from tlkit.techniques.training import StopAtNaN, make_state, replica_share
+from tlkit.techniques.training import make_state, replica_share
 
 
 class SelfSupervised(keras.Model):

@@ -1,0 +1,143 @@
+"""The places of a backbone where one can freeze it.
+
+Keras is imported where it is needed, as in `tlkit.backbones.building`.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from tlkit.backbones import registry
+from tlkit.backbones.structure import calls, children, functional, has_weights, passages
+from tlkit.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    import keras
+
+PREFIX = re.compile(r"[A-Za-z]+_?\d+(?=[_/.])")  # of block2_conv1: block2; of conv2d_3: none
+NOMINAL = 256  # height and width in pixels at which a network for images of any size is looked at
+
+Stages = dict[str, "list[keras.Layer]"]
+
+
+def stages(backbone: keras.Model) -> Stages:
+    """Group the layers of a backbone into the places where one can freeze, from input to output.
+
+    The networks of `list_backbones()` have the stages of their papers. Those of any other network follow
+    from its structure, by the first of these rules that gives two or more:
+
+    1. A stage ends where the feature map becomes smaller: `stage1`, `stage2`, ... Behind the last map come
+       the layers of a vector.
+    2. Layers whose names begin alike are a stage: `block1_conv` and `block1_norm` are `block1`.
+    3. Each layer with weights is a stage of its own name. Of a layer that is made of others, such as the
+       encoder of a vision transformer, each of these.
+
+    Args:
+        backbone: a functional or `Sequential` model from images to features.
+
+    Returns:
+        Stage name to its layers. Every layer is in one stage; a stage is a run of neighbours.
+
+    Raises:
+        TlkitError: the model is subclassed, or is not built.
+
+    >>> from tlkit.backbones import get
+    >>> list(stages(get("LeNet", weights=None)))
+    ['conv1', 'conv2', 'dense']
+    """
+    network = functional(backbone)
+    for rule in (_of_the_paper, _by_size, _by_name):
+        found = rule(network)
+        if len(found) > 1:
+            return found
+    return _by_layer(network)
+
+
+def _of_the_paper(network: keras.Model) -> Stages:
+    try:
+        row = registry.find(network.name)
+    except UnknownNameError:
+        return {}
+    # Where the last layer of a stage tells its name, walk from the output to the input.
+    layers = network.layers[::-1] if row.stage_ends else network.layers
+    grouped = _grouped(layers, [row.stage_of(layer.name) for layer in layers])
+    if row.stage_ends:
+        return {stage: members[::-1] for stage, members in reversed(grouped.items())}
+    return grouped
+
+
+def _by_size(network: keras.Model) -> Stages:
+    found = [[layer for layer in network.layers if not layer.weights and layer.output is network.inputs[0]]]
+    network = _of_known_size(network)
+    nodes = calls(network)
+    smallest, start = NOMINAL**4, 0
+    for turn, tensor in passages(network):
+        if len(tensor.shape) == 3:
+            return {}  # tokens: they keep their number
+        size = tensor.shape[1] * tensor.shape[2] if len(tensor.shape) == 4 else 0
+        if size < smallest and any(map(has_weights, found[-1])):
+            found.append([])
+        smallest = min(smallest, size)
+        found[-1] += [
+            each.operation for each in nodes[start : turn + 1] if hasattr(each.operation, "weights")
+        ]
+        start = turn + 1
+    if not any(map(has_weights, found[-1])) and len(found) > 1:
+        last = found.pop()  # such as the pooling at the end
+        found[-1] += last
+    return {f"stage{number}": layers for number, layers in enumerate(found, start=1)}
+
+
+def _of_known_size(network: keras.Model) -> keras.Model:
+    import keras
+
+    entry = network.inputs[0]
+    if None not in entry.shape[1:3]:
+        return network
+    shape = [NOMINAL if size is None else size for size in entry.shape[1:]]
+    images = keras.tree.map_structure(lambda _: keras.Input(shape, dtype=entry.dtype), network.input)
+    return keras.models.clone_model(network, input_tensors=images, clone_function=lambda layer: layer)
+
+
+def _by_name(network: keras.Model) -> Stages:
+    layers = _units(network)
+    told = [match[0] if (match := PREFIX.match(each.name)) else None for each in layers]
+    changes = [name for name, before in pairwise([*filter(None, told), None]) if name != before]
+    return _grouped(layers, told) if len(set(changes)) == len(changes) else {}
+
+
+def _by_layer(network: keras.Model) -> Stages:
+    layers = _units(network)
+    return _grouped(layers, [each.name if has_weights(each) else None for each in layers])
+
+
+def _units(layer: keras.Layer) -> list[keras.Layer]:
+    """Return the layers below; in place of a layer that only holds others, return those."""
+    units: list[keras.Layer] = []
+    for each in children(layer):
+        inner = children(each)
+        own = len(each.weights) - len({id(weight) for below in inner for weight in below.weights})
+        made_of_several = not own and sum(map(has_weights, inner)) > 1
+        units += _blocks(each) if made_of_several else [each]
+    return units
+
+
+def _blocks(layer: keras.Layer) -> list[keras.Layer]:
+    """Return the layers that one is made of; if the same kind comes again, a block stays whole."""
+    inner = children(layer)
+    kinds = [type(each) for each in inner if has_weights(each)]
+    return inner if len(set(kinds)) < len(kinds) else _units(layer)
+
+
+def _grouped(layers: list[keras.Layer], told: list[str | None]) -> Stages:
+    """Put each layer into the stage that it tells, or that the layer before told."""
+    grouped: Stages = {}
+    current = next(filter(None, told), None)
+    if current is None:
+        return {}
+    for layer, stage in zip(layers, told, strict=True):
+        current = stage or current
+        grouped.setdefault(current, []).append(layer)
+    return grouped

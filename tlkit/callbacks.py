@@ -1,0 +1,166 @@
+"""Callbacks: what Keras does not have, and how a callback sees the whole model while a part is trained."""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping
+from types import FrameType
+from typing import Any
+
+import keras
+
+from tlkit.errors import TlkitError
+
+HOOKS = [name for name in dir(keras.callbacks.Callback) if name.startswith("on_")]
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Stop with an error that says which term of the loss is no number; nothing but that epoch is lost.
+
+    Args:
+        network: gets the weights of the last whole epoch back.
+        terms: the names of the terms in Keras's logs, and what they are called in the error.
+        advice: what to do about it.
+        first: returns the names of the terms that broke first, where the logs show all of them broken.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        terms: Mapping[str, str],
+        advice: str,
+        first: Callable[[], list[str]] = list,
+    ) -> None:
+        super().__init__()
+        self.network, self.terms, self.advice, self.first = network, terms, advice, first
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._weights = self.network.get_weights()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs = logs or {}
+        if math.isfinite(logs.get("loss", 0.0)):
+            self._weights = self.network.get_weights()
+            return
+        self.network.set_weights(self._weights)
+        broken = self.first() or [term for term in self.terms if not math.isfinite(logs.get(term, 0.0))]
+        raise TlkitError(
+            f"{' and '.join(self.terms[term] for term in broken) or 'the loss'} became {logs['loss']} in "
+            f"epoch {epoch + 1}. The network has the weights of the epoch before. {self.advice}"
+        )
+
+
+class EpochLines(keras.callbacks.Callback):
+    """Print one line an epoch, at most one a second, with a name in front: two runs can share a screen.
+
+    Args:
+        name: what stands in front.
+        shown: what each value to print is called, by its name in Keras's logs; all by default.
+    """
+
+    def __init__(self, name: str, shown: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._name, self._shown, self._last = name, shown, 0.0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if time.monotonic() - self._last > 1:
+            self._last = time.monotonic()
+            logs = logs or {}
+            chosen = self._shown or {name: name for name in logs}
+            values = ", ".join(f"{said} {logs[name]:.2f}" for name, said in chosen.items())
+            name = f"{self._name:<18} " if self._name else ""
+            print(f"{name}epoch {epoch + 1:>2} of {self.params['epochs']}: {values}", flush=True)
+
+
+class Interruptible(keras.callbacks.Callback):
+    """Ctrl-C ends training after the running step, and the best epoch is kept; a second one aborts."""
+
+    interrupted = False
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        try:
+            self._before = signal.signal(signal.SIGINT, self._stop)
+        except ValueError:  # not in the main thread: signals are not ours to take
+            self._before = None
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        signal.signal(number, self._before)
+        self.interrupted = self.model.stop_training = True
+
+
+class ForModel(keras.callbacks.Callback):
+    """Pass a callback another model than the one that is trained, such as the whole of which that is a part.
+
+    So `ModelCheckpoint` saves the whole. Where the callback stops the training of its model, the training
+    that runs is stopped.
+
+    Args:
+        callback: any callback.
+        model: what it sees as `self.model`.
+    """
+
+    def __init__(self, callback: keras.callbacks.Callback, model: keras.Model) -> None:
+        super().__init__()
+        self.callback, self.whole = callback, model
+        for hook in HOOKS:  # only these: Keras asks the callbacks which steps they want to be told of
+            if getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook) or hook in vars(
+                callback
+            ):
+                setattr(self, hook, self._passed_on(getattr(callback, hook)))
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        super().set_params(params)
+        self.callback.set_params(params)
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        self.callback.set_model(self.whole)
+
+    def _passed_on(self, hook: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: Any, **named: Any) -> None:
+            learner = self.model  # on JAX, this brings the variables up to date
+            self.whole.stop_training = learner.stop_training
+            hook(*arguments, **named)
+            learner.stop_training = self.whole.stop_training
+
+        return call
+
+
+# What belongs to the training itself and not to a model that is saved.
+OF_THE_TRAINING = (
+    keras.callbacks.BackupAndRestore,
+    keras.callbacks.History,
+    keras.callbacks.ProgbarLogger,
+)
+
+
+def listed(callbacks: Any) -> list[keras.callbacks.Callback]:
+    """Return callbacks as a list, given as Keras takes them: one, several, a `CallbackList` or None."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return list(callbacks.callbacks)
+    return [each for each in keras.tree.flatten(callbacks) if each is not None]
+
+
+def for_model(callbacks: Any, model: keras.Model) -> list[keras.callbacks.Callback]:
+    """Let callbacks see a model of which only a part is trained; `BackupAndRestore` sees what is trained."""
+    return [
+        each if isinstance(each, OF_THE_TRAINING) else ForModel(each, model) for each in listed(callbacks)
+    ]
+
+
+def saving(callbacks: Any, model: keras.Model) -> list[keras.callbacks.Callback]:
+    """Let each `ModelCheckpoint` save a model that a learner teaches, and not the learner around it."""
+    return [
+        ForModel(each, model) if isinstance(each, keras.callbacks.ModelCheckpoint) else each
+        for each in listed(callbacks)
+    ]
+
+
+def sets_learning_rate(callbacks: Iterable[keras.callbacks.Callback]) -> list[str]:
+    """Return the names of the callbacks that set the learning rate while training."""
+    kinds = keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau
+    return [type(each).__name__ for each in callbacks if isinstance(each, kinds)]
