@@ -18,7 +18,7 @@ from tlkit.seeds import set_seed
 from tlkit.techniques.domain_adaptation import DomainAdapter, find, pair, proxy_a_distance
 from tlkit.techniques.domain_adaptation.selection import check
 from tlkit.techniques.feature_extraction import extract
-from tlkit.techniques.training import make_state
+from tlkit.techniques.training import compile_state_kept, make_state
 
 BOTTLENECK = 256
 UNFROZEN = 0.3  # top share of a pretrained backbone that learns end to end
@@ -240,10 +240,11 @@ class _Arms:
     def fit(
         self, network: keras.Model, examples: tuple[Any, np.ndarray], batch_size: int, **options: Any
     ) -> dict[str, list[float]]:
-        network.compile(self.optimizer(-(-len(examples[1]) // batch_size)), **LOSS)
-        make_state(network, examples[1], network.output_shape)
         shown = {"batch_size": batch_size, "epochs": self.epochs, **options}
-        return network.fit(examples[0][:], examples[1], **shown).history
+        with compile_state_kept(network):
+            network.compile(self.optimizer(-(-len(examples[1]) // batch_size)), **LOSS)
+            make_state(network, examples[1], network.output_shape)
+            return network.fit(examples[0][:], examples[1], **shown).history
 
 
 def _some(inputs: Any) -> np.ndarray:

@@ -146,6 +146,8 @@ def train_head(
     compiling = {name: options.pop(name) for name in COMPILE_OPTIONS if name in options}
     freeze(model)
     network, head = feature_network(model), head_of(model)
+    # around the head: within the model, a head that is compiled itself would be saved with its optimizer
+    learner = keras.Model(head.inputs, head.output)
     verbose = options.setdefault("verbose", 0)
     features, labels, weights = _all_features(network, data, engine, verbose)
     batch_size = options.pop("batch_size", None) or max(SMALLEST_BATCH, math.ceil(len(labels) / MOST_STEPS))
@@ -178,11 +180,11 @@ def train_head(
     # TensorFlow cannot loop over the batches of several devices
     alone = keras.backend.backend() == "torch" or float(replica_share()) < 1
     at_once = {} if alone else {"steps_per_execution": min(steps, MOST_STEPS)}
-    with compile_state_kept(model, head):
-        settings.compile(head, **{**at_once, **compiling})
+    with compile_state_kept(model):
+        settings.compile(learner, **{**at_once, **compiling})
         settings.compile(model)  # so that a checkpoint is the whole model, compiled as it is trained
-        make_state(head, labels, head.outputs[0].shape)
-        return head.fit(
+        make_state(learner, labels, learner.outputs[0].shape)
+        return learner.fit(
             features,
             labels,
             sample_weight=options.pop("sample_weight", weights),

@@ -180,7 +180,7 @@ def test_what_does_not_fit_together_is_refused():
 
 def test_networks_that_cannot_be_adapted_are_refused(adapted):
     with pytest.raises(TlkitError, match="softmax"):
-        DomainAdapter(build_classifier("LeNet", 3, weights=None, activation=None), MMD())
+        DomainAdapter(build_classifier("LeNet", 3, weights=None, activation="tanh"), MMD())
     head = build_classifier("LeNet", 2, weights=None).get_layer("head")
     adapter = DomainAdapter(head, MMD())
     adapter.compile("adam", **LOSS)

@@ -1,6 +1,6 @@
 """A classifier that learns from a labelled source and an unlabelled target together, by Keras's own fit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,18 +8,23 @@ import keras
 import numpy as np
 from keras import ops
 
-from tlkit.callbacks import StopAtNaN
+from tlkit.backbones.structure import output_activation
+from tlkit.callbacks import StopAtNaN, saving
 from tlkit.data import Split
-from tlkit.errors import TlkitError
+from tlkit.data.labelled import check_labels, in_order, unpacked
+from tlkit.errors import DataError, TlkitError
 from tlkit.models import cut_last, leaves, normalizations
-from tlkit.techniques.domain_adaptation.alignment import Alignment, Domain
+from tlkit.optimizers import fresh, scaled_learning_rates
+from tlkit.techniques.domain_adaptation.alignment import Alignment, ClassProbabilities, Domain
 from tlkit.techniques.domain_adaptation.callbacks import KeepBest
+from tlkit.techniques.domain_adaptation.methods import find
 from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
-from tlkit.techniques.domain_adaptation.pairs import Pairs
+from tlkit.techniques.domain_adaptation.pairs import PairBatches, Pairs, as_pairs
 from tlkit.techniques.domain_adaptation.selection import MOST
-from tlkit.techniques.training import make_state, replica_share
+from tlkit.techniques.training import compile_state_kept, compiled_with, loss_for, make_state, replica_share
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class DomainAdapter(keras.Model):
     """Train a classifier on a labelled source so that it works on an unlabelled target.
 
@@ -28,12 +33,13 @@ class DomainAdapter(keras.Model):
     to train on kept features (see `extract`): seconds instead of minutes, and the classifier learns as well.
 
     Args:
-        classifier: a model of `build_classifier` or `join` with class probabilities as its output, or its
-            head (`model.get_layer("head")`) to train on features.
-        alignment: the method, such as `DANN()`.
+        classifier: a functional or `Sequential` model with class probabilities or logits as its output, such
+            as `build_classifier` makes; or its head (`tlkit.models.head_of(model)`) to train on features.
+        alignment: the method, such as `DANN()`, or its name (`tlkit adapt --list`).
 
     Raises:
-        TlkitError: the classifier's last layer gives no class probabilities.
+        TlkitError: the classifier's last layer gives neither, or the method is none.
+        UnknownNameError: no method has this name.
 
     >>> from tlkit import build_classifier
     >>> from tlkit.techniques.domain_adaptation import DANN, pair
@@ -46,12 +52,16 @@ class DomainAdapter(keras.Model):
     ['accuracy', 'alignment_loss', 'discriminator_accuracy', 'loss', 'supervised_loss']
     """
 
-    def __init__(self, classifier: keras.Model, alignment: Alignment, **options: Any) -> None:
+    def __init__(self, classifier: keras.Model, alignment: Alignment | str, **options: Any) -> None:
         super().__init__(**options)
         self.classifier = classifier
-        self.encoder, self.last = cut_last(classifier)
-        self.alignment = alignment
-        alignment.prepare(self.encoder, self.last)
+        self.encoder, dense = cut_last(classifier)
+        self.logits = output_activation(classifier) == "linear"
+        own = dense.activation is keras.activations.softmax
+        self.last = dense if own else ClassProbabilities(dense)
+        self.answer = dense if self.logits else self.last  # what loss and metrics are given
+        self.alignment = _method(alignment)
+        self.alignment.prepare(self.encoder, self.last)
         self.supervised_loss = keras.metrics.Mean("supervised_loss")
         self.alignment_loss = keras.metrics.Mean("alignment_loss")
         counter = {"trainable": False, "initializer": "zeros", "aggregation": "only_first_replica"}
@@ -60,26 +70,48 @@ class DomainAdapter(keras.Model):
         self.planned.assign(1.0)
         self._look = keras.Model(self.encoder.inputs, [self.encoder.output, self.last(self.encoder.output)])
         self._settings: dict[str, Any] = {}
-        alignment.built = self.built = True  # all variables exist
+        self.alignment.built = self.built = True  # all variables exist
+
+    def get_config(self) -> dict[str, Any]:
+        serialize = keras.saving.serialize_keras_object
+        own = {"name": self.name, "trainable": self.trainable}
+        return own | {"classifier": serialize(self.classifier), "alignment": serialize(self.alignment)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "DomainAdapter":
+        return cls(**{name: keras.saving.deserialize_keras_object(each) for name, each in config.items()})
 
     def compile(self, optimizer: Any = "adam", loss: Any = None, **settings: Any) -> None:
-        """Set optimizer, loss and metrics as in Keras; loss and metrics are those of the source."""
+        """Set optimizer, loss and metrics as in Keras; loss and metrics are those of the source.
+
+        Args:
+            optimizer: as in Keras.
+            loss: as in Keras, for class indices. A cross-entropy given by its name, or none, becomes the one
+                for logits where the classifier gives logits.
+            settings: as in Keras.
+        """
+        loss = loss_for(self.classifier, np.zeros(1, "int32"), loss)
         super().compile(optimizer, loss, **settings)
         self._settings = {"loss": loss, **settings}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not isinstance(inputs, dict):
             return self.classifier(inputs, training=training)
         features = self.alignment.encode(self.encoder, inputs["source"], inputs["target"], training)
         both = ops.cast(ops.concatenate(features), "float32")
-        probabilities, n = self.last(both), ops.shape(features[0])[0]
+        answers, n = ops.cast(self.answer(both), "float32"), ops.shape(features[0])[0]
+        probabilities = ops.softmax(answers) if self.logits else answers
         if training:
             self.done.assign_add(1.0)
         return {
-            "source_features": both[:n],
-            "target_features": both[n:],
-            "source": probabilities[:n],
-            "target": probabilities[n:],
+            "features": (both[:n], both[n:]),
+            "probabilities": (probabilities[:n], probabilities[n:]),
+            "source": answers[:n],
+            "target": answers[n:],
         }
 
     def compute_loss(
@@ -93,8 +125,8 @@ class DomainAdapter(keras.Model):
         if not isinstance(y_pred, dict):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         supervised = super().compute_loss(x, y, y_pred["source"], sample_weight, training)
-        source = Domain(x["source"], y_pred["source_features"], y_pred["source"], y)
-        target = Domain(x["target"], y_pred["target_features"], y_pred["target"])
+        (fs, ft), (ps, pt) = y_pred["features"], y_pred["probabilities"]
+        source, target = Domain(x["source"], fs, ps, y), Domain(x["target"], ft, pt)
         strength = self.alignment.strength(ops.minimum(self.done / self.planned, 1.0))
         alignment = self.alignment.loss(source, target, strength)
         part = replica_share()
@@ -112,82 +144,118 @@ class DomainAdapter(keras.Model):
 
     def fit(
         self,
-        x: Pairs,
+        x: Any,
+        y: Any = None,
         *,
+        batch_size: int | None = None,
         epochs: int = 1,
         source_epochs: int | None = None,
-        validation_data: Split | tuple[Any, Any] | None = None,
+        validation_data: Any = None,
         select: str | None = None,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
-        verbose: int | str = "auto",
+        callbacks: Any = (),
         **options: Any,
     ) -> keras.callbacks.History:
-        """Train as Keras does, on `pair(source, target)`.
+        """Train as Keras does, on a labelled source and an unlabelled target.
 
-        The classifier itself is compiled with plain SGD at the end: saved, it then opens anywhere.
+        The classifier is compiled afterwards as it was before. An adapter that was not compiled takes the
+        settings of the classifier, or else Adam and the cross-entropy that fits.
 
         Args:
-            x: the two domains.
-            epochs: passes over the larger domain.
+            x: `pair(source, target)`; or inputs `{"source": ..., "target": ...}`, with the source's labels
+                as `y`; or batches `({"source": ..., "target": ...}, source_labels)` (`tf.data.Dataset`,
+                `PyDataset`, PyTorch `DataLoader`), of which a method that adapts a trained network reads one
+                epoch into memory.
+            y: class indices `(n,)` of the source, for inputs.
+            batch_size: examples of each domain in a step, for inputs; 32, or as many as there are.
+            epochs: passes over the larger domain, or over the batches.
             source_epochs: passes over the source alone before. By default as many as `epochs` for a method
                 that adapts a trained network (ADDA, AdaBN, TENT, closed-form CORAL, importance weighting),
                 else 0.
-            validation_data: held-out source: a split, or inputs and labels. Never the target's labels.
+            validation_data: held-out source: a split, inputs and labels, or batches of these. Never the
+                target's labels.
             select: keep the best epoch by this score, which needs no target labels; see
                 `tlkit.techniques.domain_adaptation.selection.SCORES`. By default the last epoch stays.
-            callbacks, verbose, options: as in Keras.
+            callbacks: as in Keras. `ModelCheckpoint` saves the classifier.
+            options: as in Keras.
 
         Returns:
             Keras's history. Beside the loss it has `supervised_loss` and `alignment_loss`, the score by its
             name, and what the method measures of itself.
 
         Raises:
-            TlkitError: the input is no `pair(...)`, or a loss became NaN; the classifier then has the weights
-                of the last epoch without.
+            DataError: x is of another kind, or does not fit the classifier.
+            TlkitError: no layer can learn that the method needs; or a loss became NaN: the classifier then
+                has the weights of the last epoch without.
         """
-        if not isinstance(x, Pairs):
-            raise TlkitError(
-                f"fit was given {type(x).__name__}. Give pair(source, target): a labelled and an unlabelled "
-                "domain."
-            )
+        pairs = as_pairs(x, y, batch_size=batch_size)
+        self._check(pairs)
+        if not self.compiled:
+            own = {name: each for name, each in compiled_with(self.classifier).items()}
+            self.compile(fresh(own.pop("optimizer")) if "optimizer" in own else "adam", **own)
+        held_out = _inputs_and_labels(validation_data)
+        given = {"epochs": epochs, "callbacks": saving(callbacks, self.classifier), **options}
+        given["callbacks"] += [self._stop_at_nan()]
+        if select is not None:
+            kept = KeepBest(select, self, _in_memory(held_out), pairs.some_target(MOST), epochs // 2)
+            given["callbacks"].insert(0, kept)
+        with compile_state_kept(self.classifier):
+            if self.alignment.starts_from_source:
+                pairs = pairs.in_memory()
+                self._learn_source(pairs, epochs if source_epochs is None else source_epochs, options)
+            elif source_epochs:
+                self._learn_source(pairs.in_memory(), source_epochs, options)
+            self.done.assign(0.0)
+            self.planned.assign(float(max(1, epochs * len(pairs))))
+            return self.alignment.fit(self, pairs, validation_data=held_out, **given)
+
+    def _check(self, pairs: Pairs | PairBatches) -> None:
+        """Raise before the training where the pairs do not fit the classifier, or nothing can learn."""
         if self.alignment.moves_features and not self.encoder.trainable_variables:
             raise TlkitError(
                 f"{type(self.alignment).__name__} moves the features, but no layer before the last one can "
                 "learn. Unfreeze a stage, or build the head with a layer of its own: build_classifier(..., "
                 "bottleneck=256)."
             )
-        held_out = _inputs_and_labels(validation_data)
+        expected = tuple(self.classifier.inputs[0].shape[1:])
+        for name, shape in pairs.shapes.items():
+            if len(shape) != len(expected) or any(
+                a not in (None, b) for a, b in zip(expected, shape, strict=True)
+            ):
+                raise DataError(
+                    f"An input of the {name} has shape {shape}, and {self.classifier.name!r} takes "
+                    f"{expected}. Load the images with its image_size, or extract features with its backbone."
+                )
+        check_labels(np.asarray(pairs.labels), self.last.units, "the source")
+
+    def _learn_source(self, pairs: Pairs, epochs: int, options: dict[str, Any]) -> None:
+        """Train the classifier on the source alone, with the adapter's settings."""
+        if not epochs:
+            return
+        self.classifier.compile(self.fresh_optimizer(), **self._settings)
+        make_state(self.classifier, pairs.labels, self.classifier.output_shape)
+        shown = {"x": pairs.source[:], "y": pairs.labels, "batch_size": pairs.batch_size, "epochs": epochs}
+        quiet = {"verbose": options["verbose"]} if "verbose" in options else {}
+        self.classifier.fit(**shown, callbacks=[self._stop_at_nan()], **quiet)
+
+    def _stop_at_nan(self) -> StopAtNaN:
         terms = {
             "supervised_loss": "the supervised loss",
             "alignment_loss": f"the loss of {type(self.alignment).__name__}",
         }
         advice = "Use a smaller learning rate, or a smaller weight of the method."
-        watch = [*callbacks, StopAtNaN(self.classifier, terms, advice)]
-        if select is not None:
-            rows = np.random.default_rng(x.seed).permutation(len(x.target))[:MOST]
-            target = x.target[np.sort(rows)]
-            watch.insert(0, KeepBest(select, self, held_out, target, epochs // 2))
-        before = (
-            (epochs if self.alignment.starts_from_source else 0) if source_epochs is None else source_epochs
-        )
-        if before:
-            source = {"x": x.source[:], "y": x.labels, "batch_size": x.batch_size, "epochs": before}
-            self.classifier.compile(self.fresh_optimizer(), **self._settings)
-            make_state(self.classifier, x.labels, self.classifier.output_shape)
-            self.classifier.fit(**source, callbacks=[watch[-1]], verbose=verbose)
-        self.done.assign(0.0)
-        self.planned.assign(float(max(1, epochs * len(x))))
-        shared = {"epochs": epochs, "validation_data": held_out, "callbacks": watch, "verbose": verbose}
-        history = self.alignment.fit(self, x, **shared, **options)
-        self.classifier.compile("sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-        return history
+        return StopAtNaN(self.classifier, terms, advice)
 
-    def stock_fit(self, pairs: Pairs, **options: Any) -> keras.callbacks.History:
+    def stock_fit(self, pairs: Pairs | PairBatches, **options: Any) -> keras.callbacks.History:
         """Run the `fit` of `keras.Model`; methods call it from `Alignment.fit`."""
         make_state(self, pairs.labels, self.classifier.output_shape)
+        if isinstance(pairs, PairBatches):
+            return super().fit(pairs.data, **options)
         given: Any = pairs
         alone = keras.backend.backend() == "tensorflow" and self.distribute_strategy.num_replicas_in_sync == 1
-        if alone and pairs.small and not {"steps_per_epoch", "initial_epoch"} & set(options):
+        changed = {"steps_per_epoch", "initial_epoch"} & set(options) or any(
+            isinstance(each, keras.callbacks.BackupAndRestore) for each in options.get("callbacks", ())
+        )
+        if alone and pairs.small and not changed:
             given = pairs.tensors(options.get("epochs", 1))
             options["steps_per_epoch"] = len(pairs)
         return super().fit(given, shuffle=False, **options)  # pairs shuffle by their own seed
@@ -220,42 +288,48 @@ class DomainAdapter(keras.Model):
     def learning(self, *parts: keras.Layer, share: float = 1.0) -> Iterator[None]:
         """Let only these parts of the classifier learn within the block, and the method's own layers.
 
-        What was frozen within a part stays so; a single layer learns in any case. The parts take `share` of
-        the step size, the method's own layers all of it. (Not on PyTorch: its optimizers move all variables
-        at once, by full steps.)
+        What was frozen within a part stays so; a single layer learns in any case. The parts take the fraction
+        `share` of the learning rate, the method's own layers all of it.
         """
         layers = leaves(self.classifier)
         before = [layer.trainable for layer in layers]
         chosen = {id(leaf) for part in parts for leaf in leaves(part)}
-        given = {id(part) for part in parts}
+        given = {id(leaf) for part in parts for leaf in leaves(part) if len(leaves(part)) == 1}
         optimizer = self.optimizer
         try:
             for layer, learns in zip(layers, before, strict=True):
                 layer.trainable = id(layer) in given or (learns and id(layer) in chosen)
-            self.compile(self.fresh_optimizer(share), **self._settings)
-            yield
+            self.compile(self.fresh_optimizer(), **self._settings)
+            with scaled_learning_rates(
+                self.optimizer, {variable.path: share for variable in self.classifier.variables}
+            ):
+                yield
         finally:
             for layer, learns in zip(layers, before, strict=True):
                 layer.trainable = learns
-            self.compile(optimizer, **self._settings)  # its step size again, for another fit
+            self.compile(optimizer, **self._settings)  # its state again, for another fit
 
-    def fresh_optimizer(self, share: float = 1.0) -> keras.optimizers.Optimizer:
-        """Return the compiled optimizer as it was before its first step.
-
-        Args:
-            share: of its step size, which the variables of the classifier take.
-        """
-        optimizer: Any = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # float16 wraps it
-        slow = {variable.path for variable in self.classifier.variables} if share != 1.0 else set()
-
-        class Fresh(type(optimizer)):  # type: ignore[misc]
-            # the step is scaled, not the gradient: Adam divides that by its own size
-            def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-                path = self._trainable_variables[self._get_variable_index(variable)].path
-                super().update_step(gradient, variable, learning_rate * (share if path in slow else 1.0))
-
-        return Fresh.from_config(optimizer.get_config())
+    def fresh_optimizer(self) -> keras.optimizers.Optimizer:
+        """Return the compiled optimizer as it was before its first step."""
+        return fresh(getattr(self.optimizer, "inner_optimizer", self.optimizer))  # float16 wraps it
 
 
-def _inputs_and_labels(held_out: Split | tuple[Any, Any] | None) -> tuple[Any, Any] | None:
+def _method(given: Alignment | str) -> Alignment:
+    if isinstance(given, str):
+        return find(given).build()
+    if not isinstance(given, Alignment):
+        name = given.__name__ if isinstance(given, type) else None
+        advice = f"Make one: {name}()." if name else "Give DANN(), or the name of a method, such as 'dann'."
+        raise TlkitError(f"The method {given!r} is no Alignment. {advice}")
+    return given
+
+
+def _inputs_and_labels(held_out: Any) -> Any:
     return (held_out.images[:], held_out.labels) if isinstance(held_out, Split) else held_out
+
+
+def _in_memory(held_out: Any) -> tuple[Any, Any] | None:
+    if held_out is None or isinstance(held_out, tuple | list):
+        return None if held_out is None else tuple(held_out[:2])
+    inputs, labels, _ = zip(*map(unpacked, in_order(held_out)), strict=True)
+    return np.concatenate(inputs), np.concatenate(labels)

@@ -40,7 +40,7 @@ class Adversary(Alignment):
         self.hidden = hidden
         self.accuracy = keras.metrics.Mean("discriminator_accuracy")
 
-    def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:
+    def prepare(self, encoder: keras.Model, last: Any) -> None:
         self.discriminator = opponent(self.width(encoder.output_shape[-1], last.units), self.hidden)
 
     def width(self, features: int, classes: int) -> int:
@@ -154,7 +154,7 @@ class ADDA(Adversary):
         super().__init__(*args, **options)
         self.share = share
 
-    def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:
+    def prepare(self, encoder: keras.Model, last: Any) -> None:
         super().prepare(encoder, last)
         self.source_encoder = keras.models.clone_model(encoder)
         self.source_encoder.trainable = False

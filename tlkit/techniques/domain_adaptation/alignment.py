@@ -1,12 +1,12 @@
 """What all methods of domain adaptation share: what they see of the two domains, and when they act."""
 
+import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 from keras import ops
 
 from tlkit.models import normalizations
-from tlkit.techniques.domain_adaptation.pairs import Pairs
 
 if TYPE_CHECKING:
     from tlkit.techniques.domain_adaptation.adapter import DomainAdapter
@@ -49,14 +49,31 @@ class Alignment(keras.Layer):
         self.weight = weight
         self.rise = rise
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        keras.saving.register_keras_serializable("tlkit")(cls)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor, which are attributes of the same names."""
+        kinds = type(self).__mro__[: type(self).__mro__.index(Alignment) + 1]
+        names = {name for kind in kinds if "__init__" in vars(kind) for name in _arguments(kind)}
+        return super().get_config() | {name: _serialized(getattr(self, name)) for name in names}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Alignment":
+        return cls(**{name: keras.saving.deserialize_keras_object(each) for name, each in config.items()})
+
     def strength(self, progress: Any) -> Any:
         """Return the weight of the loss when this share of training is done, 0 to 1."""
         if self.rise is None:
             return ops.convert_to_tensor(self.weight, "float32")
         return self.weight * (2.0 / (1.0 + ops.exp(-self.rise * progress)) - 1.0)
 
-    def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:
-        """Make the method's own layers, for the network's two parts: inputs to features, to probabilities."""
+    def prepare(self, encoder: keras.Model, last: keras.Layer) -> None:
+        """Make the method's own layers, for the network's two parts: inputs to features, to probabilities.
+
+        `last.units` is the number of classes.
+        """
 
     def encode(self, encoder: keras.Model, source: Any, target: Any, training: bool) -> tuple[Any, Any]:
         """Return the features of both domains.
@@ -73,9 +90,38 @@ class Alignment(keras.Layer):
         """Return what the method adds to the supervised loss: a scalar."""
         return ops.zeros(())
 
-    def fit(self, adapter: "DomainAdapter", pairs: Pairs, **options: Any) -> keras.callbacks.History:
+    def fit(self, adapter: "DomainAdapter", pairs: Any, **options: Any) -> keras.callbacks.History:
         """Run the training that `DomainAdapter.fit` asks for: Keras's own `fit`, unless overridden."""
         return adapter.stock_fit(pairs, **options)
+
+
+def _arguments(kind: type) -> list[str]:
+    named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]  # type: ignore[misc]
+    return [each.name for each in parameters if each.kind in named]
+
+
+def _serialized(value: Any) -> Any:
+    return keras.saving.serialize_keras_object(value) if isinstance(value, keras.Layer) else value
+
+
+class ClassProbabilities(keras.Layer):
+    """The last layer of a classifier that gives logits, with a softmax behind it.
+
+    Args:
+        dense: the layer from features `(n, d)` to logits `(n, classes)`.
+    """
+
+    def __init__(self, dense: keras.layers.Dense, **options: Any) -> None:
+        super().__init__(dtype="float32", **options)
+        self.dense = dense
+        self.units, self.built = dense.units, True
+
+    def call(self, features: Any) -> Any:
+        return ops.softmax(ops.cast(self.dense(features), "float32"))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (*input_shape[:-1], self.units)
 
 
 def without_memory(network: keras.Model, inputs: Any) -> Any:

@@ -37,7 +37,7 @@ class WDGRL(Alignment):
         self.penalty = penalty
         self.seeds = keras.random.SeedGenerator()
 
-    def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:
+    def prepare(self, encoder: keras.Model, last: Any) -> None:
         self.critic = keras.Sequential(
             [
                 keras.Input((encoder.output_shape[-1],)),
@@ -76,7 +76,7 @@ class MCD(Alignment):
     Saito et al. 2018, "Maximum Classifier Discrepancy for Unsupervised Domain Adaptation".
     """
 
-    def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:
+    def prepare(self, encoder: keras.Model, last: Any) -> None:
         self.first = last
         self.second = second_opinion(last)
 
@@ -110,7 +110,7 @@ class MDD(Alignment):
         self.margin = margin
         self.hidden = hidden
 
-    def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:
+    def prepare(self, encoder: keras.Model, last: Any) -> None:
         self.adversary = opponent(encoder.output_shape[-1], self.hidden, last.units, "softmax")
 
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
@@ -126,8 +126,10 @@ class MDD(Alignment):
         return -self.margin * ops.mean(ops.log(agrees + EPSILON)) - ops.mean(ops.log(contradicts + EPSILON))
 
 
-def second_opinion(last: keras.layers.Dense) -> keras.layers.Dense:
-    """Return a classifier like `last` with random weights of its own."""
-    layer = keras.layers.Dense.from_config(last.get_config() | {"name": "second_opinion"})
-    layer.build((None, last.kernel.shape[0]))
+def second_opinion(last: Any) -> keras.layers.Dense:
+    """Return a classifier like `last`, which gives probabilities, with random weights of its own."""
+    dense = getattr(last, "dense", last)
+    named = {"name": "second_opinion", "activation": "softmax"}
+    layer = keras.layers.Dense.from_config(dense.get_config() | named)
+    layer.build((None, dense.kernel.shape[0]))
     return layer

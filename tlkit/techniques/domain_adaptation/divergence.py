@@ -146,7 +146,7 @@ class ClosedFormCORAL(Alignment):
     starts_from_source = True
     moves_features = False
 
-    def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:
+    def prepare(self, encoder: keras.Model, last: Any) -> None:
         d = encoder.output_shape[-1]
         options = {"trainable": False, "initializer": "zeros"}
         self.matrix = self.add_weight(shape=(d, d), name="matrix", **options)

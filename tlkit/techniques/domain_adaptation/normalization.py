@@ -23,7 +23,7 @@ class AdaBN(Alignment):
     starts_from_source = True
     moves_features = False
 
-    def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:
+    def prepare(self, encoder: keras.Model, last: Any) -> None:
         require(encoder)
 
     def fit(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:

@@ -1,11 +1,13 @@
 """Two domains as one input of Keras's fit: source with labels, target without."""
 
+from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 
 from tlkit.data import Split
+from tlkit.data.labelled import check_finite, in_order, is_batches, unpacked
 from tlkit.errors import DataError
 
 SMALLEST = 2  # examples of a domain: statistics need two
@@ -45,10 +47,24 @@ class Pairs(keras.utils.PyDataset):
         self.epoch += 1
         self._set_order()
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of one input of each domain, by its name."""
+        return {name: tuple(getattr(self, name).shape[1:]) for name in ("source", "target")}
+
     def weighted(self, weights: np.ndarray) -> "Pairs":
         """Return the same pairs with a weight for each source example, scaled to a mean of 1."""
         weights = (weights / np.mean(weights)).astype("float32")
         return Pairs(self.source, self.labels, self.target, self.batch_size, self.seed, weights)
+
+    def in_memory(self) -> "Pairs":
+        """Return the pairs themselves; see `PairBatches`."""
+        return self
+
+    def some_target(self, most: int) -> Any:
+        """Return up to so many inputs of the target, chosen at random."""
+        rows = np.random.default_rng(self.seed).permutation(len(self.target))[:most]
+        return self.target[np.sort(rows)]
 
     @property
     def small(self) -> bool:
@@ -96,6 +112,97 @@ class Pairs(keras.utils.PyDataset):
             rng = np.random.default_rng((self.seed, self.epoch, domain))
             rounds = [rng.permutation(len(inputs)) for _ in range(-(-needed // len(inputs)))]
             self._orders.append(np.concatenate(rounds)[:needed])
+
+
+class PairBatches:
+    """Pairs that the user made: batches `({"source": inputs, "target": inputs}, source_labels)`.
+
+    A third element of a batch is the weight of each source example.
+
+    Args:
+        data: `tf.data.Dataset`, `PyDataset` or PyTorch `DataLoader`.
+
+    Raises:
+        DataError: the batches are of another form, or never end.
+    """
+
+    small = False
+
+    def __init__(self, data: Any) -> None:
+        check_finite(data, "x")
+        self.data, self.seed = data, 0
+        first = next(in_order(data))
+        domains = first[0] if isinstance(first, tuple | list) and len(first) > 1 else None
+        if not isinstance(domains, dict) or set(domains) != {"source", "target"}:
+            raise DataError(
+                "The batches of x have another form than ({'source': inputs, 'target': inputs}, labels), "
+                "where the labels are those of the source. Give such batches, or pair(source, target)."
+            )
+        inputs: Any
+        inputs, self.labels, _ = unpacked(first)
+        self.batch_size = len(self.labels)
+        self.shapes = {name: tuple(each.shape[1:]) for name, each in inputs.items()}
+
+    def __len__(self) -> int:
+        return self.steps
+
+    @cached_property
+    def steps(self) -> int:
+        """The number of steps of an epoch; a tf.data.Dataset that does not know it is counted."""
+        try:
+            return len(self.data)
+        except TypeError:
+            return sum(1 for _ in self.data)
+
+    def in_memory(self) -> Pairs:
+        """Read one epoch into memory, for methods that look at whole domains."""
+        batches: list[Any] = [unpacked(batch) for batch in in_order(self.data)]
+        source, target = (np.concatenate([x[name] for x, _, _ in batches]) for name in ("source", "target"))
+        labels = np.concatenate([y for _, y, _ in batches])
+        weights = [w for _, _, w in batches]
+        given = None if weights[0] is None else np.concatenate(weights)
+        return Pairs(source, labels.astype("int32"), target, self.batch_size, self.seed, given)
+
+    def some_target(self, most: int) -> np.ndarray:
+        """Return up to so many inputs of the target, from the first batches."""
+        found: list[np.ndarray] = []
+        for batch in in_order(self.data):
+            inputs: Any = unpacked(batch)[0]
+            found.append(inputs["target"])
+            if sum(map(len, found)) >= most:
+                break
+        return np.concatenate(found)[:most]
+
+
+def as_pairs(x: Any, y: Any = None, *, batch_size: int | None = None) -> "Pairs | PairBatches":
+    """Return what `DomainAdapter.fit` was given as pairs.
+
+    Args:
+        x: `pair(source, target)`; inputs of both domains, `{"source": ..., "target": ...}`, with the source's
+            labels as `y`; or batches, see `PairBatches`.
+        y: class indices `(n,)` of the source, for inputs.
+        batch_size: examples of each domain in a step, for inputs; 32, or as many as there are.
+
+    Raises:
+        DataError: x is of another kind; or see `pair`.
+    """
+    if isinstance(x, Pairs):
+        return x
+    if is_batches(x):
+        return PairBatches(x)
+    if isinstance(x, dict) and set(x) == {"source", "target"}:
+        source, target = x["source"], x["target"]
+        if isinstance(source, Split) and y is None:
+            y = source.labels
+        if y is None:
+            raise DataError("x has inputs of both domains, and y is missing. Give the labels of the source.")
+        inputs = source.images if isinstance(source, Split) else source
+        others = len(target)
+        return pair((inputs, y), target, batch_size=batch_size or min(32, len(inputs), others))
+    raise DataError(
+        f"fit was given {type(x).__name__}. Give pair(source, target): a labelled and an unlabelled domain; "
+        "or fit({'source': inputs, 'target': inputs}, source_labels); or batches of these."
+    )
 
 
 def pair(

@@ -100,7 +100,7 @@ class PseudoLabel(Alignment):
         self.change: Any = change
         self.used = keras.metrics.Mean("pseudo_labelled")
 
-    def prepare(self, encoder: keras.Model, last: keras.layers.Dense) -> None:
+    def prepare(self, encoder: keras.Model, last: Any) -> None:
         self.network = keras.Sequential([encoder, last])
         shape = encoder.input_shape
         if self.change is None:
