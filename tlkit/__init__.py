@@ -64,7 +64,7 @@ _MODULES = (
     "study",
     "techniques",
 )
-_WITHOUT_KERAS = ("errors", "recipes")
+_WITHOUT_KERAS = ("backbones", "data", "errors", "recipes")
 __all__ = sorted([*_HOME, *_MODULES])
 
 

@@ -19,6 +19,9 @@ from tlkit import cache
 from tlkit.data.images import ImageFiles, blocks
 from tlkit.errors import TlkitError, TlkitWarning, UnknownNameError
 
+PROBE_SIZE = 64  # height and width in pixels on which a network for any size is compared
+TOLERANCE = 1e-3  # of the largest output; the engines agree to 1e-4
+_not_exportable: dict[str, Exception] = {}  # why, by the key of the network, in this process
 BATCH_SIZE = 8  # measured: on a CPU larger batches only leave the caches
 
 
@@ -126,8 +129,14 @@ def _predict(model: keras.Model, images: Any, progress: bool) -> Iterator[np.nda
 
 
 def _compiled(model: keras.Model, uint8: bool) -> Any:
-    openvino = openvino_module()
-    exported = cache.arrays("engines", f"{model.name}-{fingerprint(model)}", lambda: _exported(model))
+    openvino, key = openvino_module(), f"{model.name}-{fingerprint(model)}"
+    if key in _not_exportable:
+        raise _not_exportable[key]
+    try:
+        exported = cache.arrays("engines", key, lambda: _exported(model))
+    except Exception as error:  # tried once: the export of a large network takes a while
+        _not_exportable[key] = error.with_traceback(None)
+        raise
     core = openvino.Core()
     network = core.read_model(exported["graph"].tobytes(), openvino.Tensor(exported["weights"]))
     preprocessing = openvino.preprocess.PrePostProcessor(network)
@@ -138,9 +147,17 @@ def _compiled(model: keras.Model, uint8: bool) -> Any:
 
 
 def _exported(model: keras.Model) -> dict[str, np.ndarray]:
+    """Export a model, and compare it with Keras on random images: not every layer comes out as it was."""
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "model.xml"
         model.export(str(graph), format="openvino", verbose=False)
+        compiled = openvino_module().Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        shape = [PROBE_SIZE if size is None else size for size in model.inputs[0].shape[1:]]
+        images = np.random.default_rng(0).uniform(0, 255, (2, *shape)).astype("float32")
+        expected = keras.ops.convert_to_numpy(model(images, training=False)).astype("float32")
+        found = list(compiled(images).values())
+        if len(found) != 1 or np.abs(found[0] - expected).max() > TOLERANCE * np.abs(expected).max():
+            raise TlkitError("its export computes something else than Keras does")
         return {
             "graph": np.fromfile(graph, "uint8"),
             "weights": np.fromfile(graph.with_suffix(".bin"), "uint8"),

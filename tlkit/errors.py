@@ -3,28 +3,27 @@
 import difflib
 from collections.abc import Iterable
 
+SHOWN = 12  # names that a message lists
+
 
 class TlkitError(Exception):
     """Base of every error that tlkit raises on purpose; its message names the next thing to do."""
 
 
 class UnknownNameError(TlkitError):
-    """A name that is in no table of tlkit; the message offers the nearest ones.
+    """A name that is in no table of tlkit; the message offers the nearest ones, and the first of all.
 
     >>> print(UnknownNameError("backbone", "ResNet5", ["ResNet50", "VGG16"]))
-    There is no backbone named 'ResNet5'. Did you mean 'ResNet50'?
+    There is no backbone named 'ResNet5'. Did you mean 'ResNet50'? Known: ResNet50, VGG16.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = list(known)
         by_lower = {each.lower(): each for each in names}
         near = [by_lower[each] for each in difflib.get_close_matches(name.lower(), by_lower, n=3)]
-        hint = (
-            f"Did you mean {' or '.join(map(repr, near))}?"
-            if near
-            else f"Known: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}."
-        )
-        super().__init__(f"There is no {kind} named {name!r}. {hint}")
+        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+        known_names = f"{', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
+        super().__init__(f"There is no {kind} named {name!r}. {hint}Known: {known_names}.")
 
 
 class DataError(TlkitError):

@@ -9,6 +9,7 @@ import pandas as pd
 from tlkit import backbones
 from tlkit.backbones.structure import (
     Parts,
+    augmentation_end,
     call_on,
     calls,
     check_backbone,
@@ -17,6 +18,7 @@ from tlkit.backbones.structure import (
     leaves,
     output_activation,
     parts_of,
+    passages,
     pool,
 )
 from tlkit.errors import TlkitError, UnknownNameError
@@ -227,11 +229,22 @@ def feature_network(model: keras.Model) -> keras.Model:
 
 
 def without_augmentation(model: keras.Model) -> keras.Model:
-    """Return a classifier without its leading random layers; it shares all others. See `parts_of`."""
-    parts = parts_of(model)
-    if not parts.augmentation:
-        return model
-    return keras.Model(parts.images, parts.network.output, name=model.name)
+    """Return a model without the augmentation at its start; it shares all other layers.
+
+    Augmentation acts in training only, and other programs lack its random operations. It is recognised by
+    its state: the first layers that have random state and no weights.
+
+    Returns:
+        `model` itself where there is nothing to leave out.
+
+    >>> layers = [keras.Input((8, 8, 3)), keras.layers.RandomFlip(), keras.layers.Flatten()]
+    >>> [layer.name[:7] for layer in without_augmentation(keras.Sequential(layers)).layers[1:]]
+    ['flatten']
+    """
+    network = functional(model)
+    places = dict(passages(network))
+    end = augmentation_end(calls(network), places)
+    return model if end < 0 else keras.Model(places[end], network.output, name=model.name)
 
 
 def cut_last(classifier: keras.Model) -> tuple[keras.Model, keras.layers.Dense]:

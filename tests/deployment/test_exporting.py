@@ -12,10 +12,10 @@ from PIL import Image
 from tlkit.cli.own_images import card
 from tlkit.cli.own_images import export as command
 from tlkit.deployment import exporting
-from tlkit.deployment.exporting import FORMATS, Format, export, without_augmentation
+from tlkit.deployment.exporting import FORMATS, Format, export
 from tlkit.deployment.saved_run import open_run
 from tlkit.errors import DataError, OutputError, TlkitError, UnknownNameError
-from tlkit.models import augmentation, build_classifier
+from tlkit.models import augmentation, build_classifier, without_augmentation
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tlkit.backbones import registry
-from tlkit.backbones.structure import calls, children, functional, has_weights, passages
+from tlkit.backbones.structure import calls, children, functional, has_weights, only_model, passages
 from tlkit.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -48,11 +48,23 @@ def stages(backbone: keras.Model) -> Stages:
     ['conv1', 'conv2', 'dense']
     """
     network = functional(backbone)
+    if inner := only_model(network):
+        return _around(network, inner.operation)
     for rule in (_of_the_paper, _by_size, _by_name):
         found = rule(network)
         if len(found) > 1:
             return found
     return _by_layer(network)
+
+
+def _around(network: keras.Model, inner: keras.Model) -> Stages:
+    """Return the stages of the one model within another that has weights, such as behind a `Rescaling`."""
+    found = stages(inner)
+    place = network.layers.index(inner)
+    first, last = next(iter(found)), next(reversed(found))
+    found[first] = network.layers[:place] + found[first]
+    found[last] = found[last] + network.layers[place + 1 :]
+    return found
 
 
 def _of_the_paper(network: keras.Model) -> Stages:

@@ -124,6 +124,13 @@ def has_weights(operation: Any) -> bool:
     return bool(getattr(operation, "weights", None))
 
 
+def only_model(network: keras.Model) -> Any | None:
+    """Return the call of the one model within another that has weights; None where there is no such one."""
+    weighted = [call for call in calls(network) if has_weights(call.operation)]
+    inner = weighted[0].operation if len(weighted) == 1 else None
+    return weighted[0] if hasattr(inner, "_nodes_by_depth") else None
+
+
 def is_augmentation(operation: Any) -> bool:
     """Whether an operation is a layer with random state and without weights, such as `RandomFlip`."""
     return not has_weights(operation) and bool(getattr(operation, "variables", None))
@@ -153,10 +160,8 @@ def parts_of(model: keras.Model) -> Parts:
 
     network = functional(model)
     nodes, places = calls(network), dict(passages(network))
-    start = -1
-    while start + 1 in places and start + 1 < len(nodes) and is_augmentation(nodes[start + 1].operation):
-        start += 1
-    inner = [turn for turn, call in enumerate(nodes) if turn - 1 in places and _takes_images(call)]
+    start = augmentation_end(nodes, places)
+    inner = [turn + 1 for turn in places if turn >= start and _takes_images(nodes[turn + 1 : turn + 2])]
     body = max(inner, key=lambda turn: nodes[turn].operation.count_params(), default=None)
     # of a model with several outputs: where they come together again
     behind = None if body is None else min(turn for turn in places if turn >= body)
@@ -184,11 +189,20 @@ def parts_of(model: keras.Model) -> Parts:
     )
 
 
-def _takes_images(call: Any) -> bool:
+def augmentation_end(nodes: list[Any], places: dict[int, Any]) -> int:
+    """Return the last of the calls of augmentation with which a network starts; -1 where there is none."""
+    end = -1
+    while end + 1 in places and is_augmentation(nodes[end + 1].operation):
+        end += 1
+    return end
+
+
+def _takes_images(nodes: list[Any]) -> bool:
     import keras
 
-    operation, inputs = call.operation, call.input_tensors
-    return isinstance(operation, keras.Model) and has_weights(operation) and len(inputs[0].shape) == 4
+    return any(
+        isinstance(call.operation, keras.Model) and len(call.input_tensors[0].shape) == 4 for call in nodes
+    )
 
 
 def _pooled_cut(behind: int, nodes: list[Any], places: dict[int, Any]) -> int:

@@ -45,6 +45,11 @@ class Labelled:
             return self.batches.labels  # type: ignore[return-value]
         return None if self.batches is not None else self.labels
 
+    @property
+    def in_rows(self) -> bool:
+        """Whether a label is a row of classes, and not a class index."""
+        return self.labels.ndim > 1 and self.labels.shape[-1] > 1
+
     def __len__(self) -> int:
         assert self.images is not None
         return len(self.images)
@@ -112,6 +117,20 @@ def labelled(data: Any, name: str = "train") -> Labelled:
             "batches: data.batch(32)."
         )
     return Labelled(name, None, labels, None, data, tuple(images.shape[1:]))
+
+
+def both(model: keras.Model, train: Any, validation_data: Any = None) -> tuple[Labelled, Labelled | None]:
+    """Look at the data of a training and of its validation, and check that they fit the model.
+
+    Raises:
+        DataError: see `labelled` and `Labelled.check`.
+    """
+    held_out = None if validation_data is None else labelled(validation_data, "validation_data")
+    data = labelled(train)
+    for each in (data, held_out):
+        if each is not None:
+            each.check(model)
+    return data, held_out
 
 
 def _of_arrays(data: Any, name: str) -> Labelled:

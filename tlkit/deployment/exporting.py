@@ -10,7 +10,6 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from tlkit.data.layout import images_below
 from tlkit.deployment.saved_run import SavedRun
 from tlkit.engines import openvino_module
 from tlkit.errors import DataError, TlkitError, UnknownNameError
+from tlkit.models import without_augmentation
 from tlkit.outputs import prepare, written_whole
 
 LARGEST_DIFFERENCE = 1e-3  # of a probability
@@ -159,37 +159,6 @@ def export(
         for file in (*kept, labels, description):
             file.replace(out / file.name)
     return told
-
-
-def without_augmentation(model: keras.Model) -> keras.Model:
-    """Return a model that shares all weights with `model` but leaves out the augmentation at its start.
-
-    Augmentation acts in training only, and other programs lack its random operations. It is recognised by
-    its variables: the layers directly behind the input that have random state but no weights are left out.
-
-    Args:
-        model: a functional or sequential model.
-
-    Returns:
-        `model` itself if there is nothing to leave out.
-
-    >>> layers = [keras.Input((8, 8, 3)), keras.layers.RandomFlip(), keras.layers.Flatten()]
-    >>> len(without_augmentation(keras.Sequential(layers)).layers)
-    1
-    """
-    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    # seed generators are variables but not weights
-    left_out = list(takewhile(lambda layer: layer.variables and not layer.weights, layers))
-    if not left_out:
-        return model
-    if isinstance(model, keras.Sequential):
-        entry = keras.Input(batch_shape=model.input_shape, dtype=model.inputs[0].dtype)
-        return keras.Sequential([entry, *layers[len(left_out) :]], name=model.name)
-
-    def call(layer: keras.Layer, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        return inputs if layer in left_out else layer(inputs, *args, **kwargs)
-
-    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 
 
 def find(name: str) -> Format:

@@ -12,20 +12,22 @@ import keras
 import numpy as np
 
 from tlkit import cache, engines
-from tlkit.callbacks import for_model, listed, sets_learning_rate
+from tlkit.backbones.structure import functional
+from tlkit.callbacks import for_model, listed
 from tlkit.data import ImageFiles, Split
-from tlkit.data.labelled import Labelled, check_finite, in_order, is_batches, labelled
+from tlkit.data.labelled import Labelled, both, check_finite, in_order, is_batches
 from tlkit.models import feature_network, freeze, head_of, pooled
 from tlkit.techniques.training import (
-    COMPILE_OPTIONS,
     Settings,
     check_shares,
     class_weights,
     compile_state_kept,
+    divided,
     early_stopping,
     make_state,
     replica_share,
     rows_of_classes,
+    shows_progress,
 )
 
 SMALLEST_BATCH, MOST_STEPS = 32, 100  # images in a step, steps in an epoch of the head
@@ -138,72 +140,63 @@ def train_head(
     >>> sorted(history.history)
     ['accuracy', 'loss']
     """
-    data = labelled(train)
-    held_out = None if validation_data is None else labelled(validation_data, "validation_data")
-    for each in (data, held_out):
-        if each is not None:
-            each.check(model)
-    compiling = {name: options.pop(name) for name in COMPILE_OPTIONS if name in options}
+    data, held_out = both(model, train, validation_data)
+    compiling, fitting = divided(options)
     freeze(model)
-    network, head = feature_network(model), head_of(model)
+    network, head = feature_network(model), functional(head_of(model))
     # around the head: within the model, a head that is compiled itself would be saved with its optimizer
-    learner = keras.Model(head.inputs, head.output)
-    verbose = options.setdefault("verbose", 0)
-    features, labels, weights = _all_features(network, data, engine, verbose)
-    batch_size = options.pop("batch_size", None) or max(SMALLEST_BATCH, math.ceil(len(labels) / MOST_STEPS))
-    validation = None if held_out is None else _all_features(network, held_out, engine, verbose)
+    learner = keras.Model(head.inputs[0], head.output)
+    running = {"engine": engine, "progress": shows_progress(fitting)}
+    features, labels, weights = _all_features(network, data, **running)
+    validation = None if held_out is None else _all_features(network, held_out, **running)
+    batch_size = fitting.pop("batch_size", None) or max(SMALLEST_BATCH, math.ceil(len(labels) / MOST_STEPS))
     check_shares(batch_size, train=len(labels), validation=0 if validation is None else len(validation[1]))
     steps = math.ceil(len(labels) / batch_size)
-
-    def default() -> keras.optimizers.Optimizer:
-        rate = 3e-3 if learning_rate is None else learning_rate
-        constant = sets_learning_rate(listed(callbacks))
-        schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * steps)
-        return keras.optimizers.Adam(rate if constant else schedule)
-
     settings = Settings(
         model,
         labels,
-        default,
+        lambda rate: keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, epochs * steps)),
+        3e-3,
         learning_rate=learning_rate,
         optimizer=optimizer,
         loss=loss,
         callbacks=listed(callbacks),
         options=compiling,
     )
-    if settings.one_hot:
+    if settings.rows:
         classes = model.outputs[0].shape[-1]
         labels = rows_of_classes(labels, classes)
         if validation is not None:
             validation = (validation[0], rows_of_classes(validation[1], classes), *validation[2:])
-    # a step of one small layer takes less time than starting it; but PyTorch starts each by itself, and
-    # TensorFlow cannot loop over the batches of several devices
-    alone = keras.backend.backend() == "torch" or float(replica_share()) < 1
-    at_once = {} if alone else {"steps_per_execution": min(steps, MOST_STEPS)}
+    fitting |= {"sample_weight": fitting.get("sample_weight", weights), "validation_data": validation}
     with compile_state_kept(model):
-        settings.compile(learner, **{**at_once, **compiling})
+        settings.compile(learner, **{"steps_per_execution": _steps_at_once(steps), **compiling})
         settings.compile(model)  # so that a checkpoint is the whole model, compiled as it is trained
         make_state(learner, labels, learner.outputs[0].shape)
         return learner.fit(
             features,
             labels,
-            sample_weight=options.pop("sample_weight", weights),
-            validation_data=validation,
             epochs=epochs,
             batch_size=batch_size,
-            class_weight=class_weights(options.pop("class_weight", None), labels),
+            class_weight=class_weights(fitting.pop("class_weight", None), labels),
             callbacks=[*early_stopping(validation, 10, listed(callbacks)), *for_model(callbacks, model)],
-            **options,
+            **fitting,
         )
 
 
+def _steps_at_once(steps: int) -> int:
+    """Return the steps in one call of the backend: one of a small layer takes less time than starting it."""
+    # PyTorch starts each by itself, and TensorFlow cannot loop over the batches of several devices
+    alone = keras.backend.backend() == "torch" or float(replica_share()) < 1
+    return 1 if alone else min(steps, MOST_STEPS)
+
+
 def _all_features(
-    network: keras.Model, data: Labelled, engine: str, verbose: Any
+    network: keras.Model, data: Labelled, **running: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Return features, labels and sample weights (or None) in the same order."""
     if data.images is not None:
-        progress = verbose not in (0, "0")
-        return _features(network, data.images, engine=engine, progress=progress), data.labels, data.weights
+        return _features(network, data.images, **running), data.labels, data.weights
     parts = [(_run(network, x), y, w) for x, y, w in data.each_batch()]
     features, labels, weights = zip(*parts, strict=True)
     known = None if weights[0] is None else np.concatenate(weights)

@@ -9,23 +9,25 @@ import keras
 import numpy as np
 
 from tlkit import backbones, optimizers
-from tlkit.callbacks import for_model, listed, sets_learning_rate
+from tlkit.callbacks import for_model, listed
 from tlkit.data.ahead import BatchesAhead
 from tlkit.data.batches import Batches, plain_errors
 from tlkit.data.images import ImageFiles
-from tlkit.data.labelled import Labelled, labelled
+from tlkit.data.labelled import Labelled, both
 from tlkit.engines import has_accelerator
+from tlkit.errors import DataError, TlkitError
 from tlkit.models import backbone_of, unfreeze
 from tlkit.techniques.frozen_trunk import on_activations
 from tlkit.techniques.training import (
-    COMPILE_OPTIONS,
     Settings,
     check_shares,
     class_weights,
     compile_state_kept,
+    divided,
     early_stopping,
     make_state,
     rows_of_classes,
+    shows_progress,
 )
 
 BATCH_SIZE = 32
@@ -54,7 +56,8 @@ def fine_tune(
     Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution".
 
     Optimizer, loss and metrics are those that the model was compiled with, unless others are given.
-    Afterwards it is compiled as it was before; what `unfreeze` set stays.
+    Afterwards it is compiled as it was before. What `unfreeze` set stays, so compile it again before a `fit`
+    of your own if its optimizer has made steps already: Keras asks for that where other variables learn.
 
     Before the model is built: `keras.config.set_dtype_policy("mixed_bfloat16")` makes GPUs and TPUs faster;
     `keras.distribution.set_distribution(keras.distribution.DataParallel())` trains on all devices of JAX. For
@@ -107,67 +110,55 @@ def fine_tune(
     >>> model.compiled
     False
     """
-    data = labelled(train)
-    held_out = None if validation_data is None else labelled(validation_data, "validation_data")
-    for each in (data, held_out):
-        if each is not None:
-            each.check(model)
-    options = {"verbose": 0} | options
-    compiling = {name: options.pop(name) for name in COMPILE_OPTIONS if name in options}
-    batch_size = options.pop("batch_size", None) or BATCH_SIZE
+    data, held_out = both(model, train, validation_data)
+    compiling, fitting = divided(options)
+    batch_size = fitting.pop("batch_size", None) or BATCH_SIZE
     sizes = {each.name: len(each) for each in (data, held_out) if each is not None and each.batches is None}
     check_shares(batch_size, **sizes)
     unfreeze(model, from_stage=from_stage, fraction=fraction, batch_norm=batch_norm)
-    steps = epochs * data.steps(batch_size)
-    given = listed(callbacks)
-
-    def default() -> keras.optimizers.Optimizer:
-        rate = 1e-3 if learning_rate is None else learning_rate
-        constant = sets_learning_rate(given)
-        return keras.optimizers.Adam(rate) if constant else optimizers.adam(steps, rate)
-
+    given, steps = listed(callbacks), epochs * data.steps(batch_size)
+    whole = model.taught() if hasattr(model, "taught") else model  # a regulariser trains a model around it
     settings = Settings(
-        model,
+        model if model.compiled else whole,
         data.labels,
-        default,
+        lambda rate: optimizers.adam(steps, rate),
+        1e-3,
         learning_rate=learning_rate,
         optimizer=_of_steps(optimizer, steps),
         loss=loss,
         callbacks=given,
         options=compiling,
     )
-    whole = model.taught() if hasattr(model, "taught") else model  # a regulariser trains a model around it
-    classes = model.outputs[0].shape[-1] if settings.one_hot else None
+    classes = model.outputs[0].shape[-1] if settings.rows else None
     with ExitStack() as stack:
         stack.enter_context(compile_state_kept(*{id(each): each for each in (model, whole)}.values()))
         if views is None:
-            learner, shown = model, _inputs(data, batch_size, classes, options)
+            learner, shown = model, _inputs(data, batch_size, classes, fitting)
             validation = None if held_out is None else _inputs(held_out, batch_size, classes)
         else:
-            kept = on_activations(
-                model, data, held_out, views=views, batch_size=batch_size, classes=classes, **_shown(options)
-            )
+            running: dict[str, Any] = {
+                "views": views,
+                "batch_size": batch_size,
+                "progress": shows_progress(fitting),
+            }
+            kept = on_activations(model, data, held_out, classes=classes, **running)
             learner, shown, validation = stack.enter_context(kept)
-            settings.compile(model)
-        if whole is not model:
-            settings.compile(whole)
-        settings.compile(learner)
+        for each in {id(each): each for each in (model, whole, learner)}.values():
+            settings.compile(each)  # so that a checkpoint is the whole model, compiled as it is trained
         scales = optimizers.depth_scales(model, depth_decay)
         stack.enter_context(optimizers.scaled_learning_rates(settings.optimizer, scales))
         make_state(learner, _first_labels(data, classes), learner.outputs[0].shape)
         stack.enter_context(plain_errors(*shown, *(validation or ())))
+        averaging = _averaging(settings.optimizer, given)  # first: the others shall see the average
+        stopping = early_stopping(held_out, 5, given)
         return learner.fit(
             *shown,
-            **({} if len(shown) == 1 else {"batch_size": batch_size}),
             validation_data=validation[0] if validation and len(validation) == 1 else validation,
             epochs=epochs,
-            class_weight=class_weights(options.pop("class_weight", None), data.all_labels),
-            callbacks=[
-                *_averaging(settings.optimizer, given),
-                *early_stopping(held_out, 5, given),
-                *(given if learner is whole else for_model(given, whole)),
-            ],
-            **{"shuffle": not getattr(shown[0], "shuffle", False)} | options,  # in random order already
+            class_weight=class_weights(fitting.pop("class_weight", None), data.all_labels),
+            callbacks=[*averaging, *stopping, *(given if learner is whole else for_model(given, whole))],
+            **({} if len(shown) == 1 else {"batch_size": batch_size}),
+            **{"shuffle": not _in_random_order(shown[0])} | fitting,
         )
 
 
@@ -177,12 +168,19 @@ def _of_steps(optimizer: Any, steps: int) -> Any:
     return optimizer(steps) if is_function else optimizer
 
 
+def _in_random_order(shown: Any) -> bool:
+    """Whether batches come in an order of their own, which Keras shall leave."""
+    if isinstance(shown, Batches):
+        return shown.shuffle
+    return not isinstance(shown, np.ndarray | keras.utils.PyDataset)
+
+
 def _averaging(optimizer: Any, given: list[keras.callbacks.Callback]) -> list[keras.callbacks.Callback]:
     """Return the callback that validates and keeps averaged weights, where the optimizer averages them."""
     averages = getattr(getattr(optimizer, "inner_optimizer", optimizer), "use_ema", False)
     if not averages or any(isinstance(each, keras.callbacks.SwapEMAWeights) for each in given):
         return []
-    return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]  # first: the others shall see the average
+    return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
 
 
 def _first_labels(data: Labelled, classes: int | None) -> np.ndarray:
@@ -190,17 +188,19 @@ def _first_labels(data: Labelled, classes: int | None) -> np.ndarray:
     return first if classes is None else rows_of_classes(first, classes)
 
 
-def _shown(options: dict[str, Any]) -> dict[str, bool]:
-    return {"progress": options["verbose"] not in (0, "0")}
-
-
 def _inputs(
     data: Labelled, batch_size: int, classes: int | None, options: dict[str, Any] | None = None
 ) -> tuple[Any, ...]:
     """Return what `fit` is given, or with no options of a fit what `evaluate` is."""
     training = options is not None
+    classes = None if data.in_rows else classes
     if data.images is None:
         batches = data.batches
+        if classes is not None and not isinstance(batches, Batches):
+            raise DataError(
+                f"The loss compares rows of classes, and {data.name} gives class indices. Give rows, such as "
+                f"keras.ops.one_hot(labels, {classes}), or leave loss= out."
+            )
         if isinstance(batches, Batches):
             rows = {} if classes is None else {"classes": classes}
             ahead = training and feeds_in_turn() and type(batches) is Batches
@@ -245,7 +245,15 @@ def gradual_unfreezing(
 
     Returns:
         Keras's history of all rounds, one after the other.
+
+    Raises:
+        TlkitError: `BackupAndRestore` is among the callbacks; or see `fine_tune`.
     """
+    if any(isinstance(each, keras.callbacks.BackupAndRestore) for each in listed(options.get("callbacks"))):
+        raise TlkitError(
+            "BackupAndRestore cannot resume gradual_unfreezing, whose rounds are trainings of their own. "
+            "Call fine_tune(..., from_stage=) for each stage, with a backup folder for each."
+        )
     whole = keras.callbacks.History()
     whole.history = {}
     for stage in stages or reversed(backbones.stages(backbone_of(model))):

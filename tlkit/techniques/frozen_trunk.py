@@ -17,7 +17,16 @@ import keras
 import numpy as np
 
 from tlkit import cache, engines
-from tlkit.backbones.structure import calls, chain, functional, has_weights, parts_of, passages
+from tlkit.backbones.structure import (
+    call_on,
+    calls,
+    chain,
+    functional,
+    has_weights,
+    only_model,
+    parts_of,
+    passages,
+)
 from tlkit.data import Split
 from tlkit.data.batches import Batches
 from tlkit.data.labelled import Labelled
@@ -49,23 +58,30 @@ def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """
     parts = parts_of(model)
     body = functional(parts.backbone)
-    learns = [bool(getattr(each.operation, "trainable_variables", None)) for each in calls(body)]
+    below = [] if parts.entry is parts.images else [keras.Model(parts.images, parts.entry)]
+    above: list[Any] = chain(parts, parts.output, parts.network.output)
+    while inner := only_model(body):  # such as a pretrained one behind a Rescaling
+        below.append(keras.Model(body.inputs[0], inner.input_tensors[0]))
+        if inner.output_tensors[0] is not body.outputs[0]:
+            above.insert(0, keras.Model(inner.output_tensors[0], body.outputs[0]))
+        body = functional(inner.operation)
+    nodes = calls(body)
+    learns = [bool(getattr(each.operation, "trainable_variables", None)) for each in nodes]
     first = learns.index(True) if True in learns else len(learns)
-    frozen = [*learns[:first], False]
-    place = [tensor for turn, tensor in passages(body) if turn < first][-1]
-    if not any(has_weights(each.operation) for each in calls(body)[: len(frozen) - 1]) or (
-        place is body.inputs[0]
-    ):
+    turn, place = [(turn, tensor) for turn, tensor in passages(body) if turn < first][-1]
+    if not any(has_weights(each.operation) for each in nodes[: turn + 1]):
         raise TlkitError(
             f"{body.name} has no frozen layer below those that learn, so there is no trunk to run once. Give "
             "from_stage=, a stage above the lowest (frozen_table(model) lists them), or leave views= out."
         )
     trunk = keras.Model(body.inputs[0], place, name=body.name)
-    if parts.entry is not parts.images:
-        before = keras.Model(parts.images, parts.entry)
-        trunk = keras.Model(before.inputs[0], trunk(before.outputs[0]), name=body.name)
+    if below:
+        images = x = keras.Input(model.inputs[0].shape[1:], name="images")
+        for layer in [*below, trunk]:
+            x = call_on(layer, x)
+        trunk = keras.Model(images, x, name=body.name)
     x = body.outputs[0]
-    for layer in chain(parts, parts.output, parts.network.output):
+    for layer in above:
         x = layer(x)
     return trunk, keras.Model(place, x, name=f"{body.name}_rest")
 
@@ -158,17 +174,19 @@ def on_activations(
     trunk, rest = cut(model)
     kept = partial(kept_activations, trunk, progress=progress)
     shown, held_out = _arrays(train), None if validation is None else _arrays(validation)
-    order: dict[str, Any] = {"classes": classes, "seed": getattr(train.batches, "seed", 0)}
+    seed = getattr(train.batches, "seed", 0)
     size = getattr(train.batches, "batch_size", batch_size)
     with ExitStack() as files:
         augment = random_views(model, getattr(train.batches, "augment", None))
         seen = files.enter_context(kept(shown[0], views=views, augment=augment))
-        batches = ViewBatches(seen, shown[1], size, shuffle=True, **order)
+        rows = None if shown[1].ndim > 1 else classes
+        batches = ViewBatches(seen, shown[1], size, True, seed, classes=rows)
         if held_out is None:
             yield rest, (batches,), None
             return
         seen = files.enter_context(kept(held_out[0]))
-        yield rest, (batches,), (ViewBatches(seen, held_out[1], size, shuffle=False, **order),)
+        rows = None if held_out[1].ndim > 1 else classes
+        yield rest, (batches,), (ViewBatches(seen, held_out[1], size, False, seed, classes=rows),)
 
 
 def _arrays(data: Labelled) -> tuple[Any, Any]:

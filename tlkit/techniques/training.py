@@ -96,7 +96,8 @@ class Settings:
         model: the classifier. An optimizer that it was compiled with is not used itself, but a new one of the
             same settings: the other one stays as it is.
         labels: of the training, class indices `(n,)` or rows `(n, classes)`.
-        default: makes the optimizer where there is none.
+        default: makes the optimizer of a learning rate, where there is none.
+        rate: the learning rate of the default optimizer, where none is given.
         learning_rate: was given for the default optimizer, which so comes before the model's own.
         optimizer, loss, options: what was given, as for `compile`.
         callbacks: those that set the learning rate need an optimizer without a schedule.
@@ -104,7 +105,7 @@ class Settings:
     Attributes:
         optimizer: the optimizer of the training.
         loss: the loss; logits are told by the activation of the model's output.
-        one_hot: whether the loss needs rows of classes where there are class indices.
+        rows: whether the loss compares rows of classes, and not class indices.
         options: further arguments of `compile`.
 
     Raises:
@@ -115,7 +116,8 @@ class Settings:
         self,
         model: keras.Model,
         labels: np.ndarray,
-        default: Callable[[], keras.optimizers.Optimizer],
+        default: Callable[[float], keras.optimizers.Optimizer],
+        rate: float,
         *,
         learning_rate: float | None = None,
         optimizer: Any = None,
@@ -131,15 +133,20 @@ class Settings:
             )
         if optimizer is None and learning_rate is None and "optimizer" in own:
             optimizer = optimizers.fresh(own["optimizer"])
-        self.optimizer = default() if optimizer is None else _optimizer(optimizer)
+        setters = callbacks_.sets_learning_rate(callbacks)
+        if optimizer is None:
+            rate = rate if learning_rate is None else learning_rate
+            # a callback that sets the learning rate takes the place of the schedule
+            self.optimizer = keras.optimizers.Adam(rate) if setters else default(rate)
+        else:
+            self.optimizer = _optimizer(optimizer)
         self.loss = loss_for(model, labels, own.get("loss") if loss is None else loss)
         self.options = {**{"metrics": ["accuracy"]}, **own, **(options or {})}
         if own and "metrics" not in own and "metrics" not in (options or {}):
             self.options["metrics"] = []  # as the model was compiled
         for name in ("optimizer", "loss"):
             self.options.pop(name, None)
-        self.one_hot = needs_rows(self.loss) and (labels.ndim == 1 or labels.shape[-1] == 1)
-        setters = callbacks_.sets_learning_rate(callbacks)
+        self.rows = needs_rows(self.loss)
         if setters and not optimizers.settable_learning_rate(self.optimizer):
             raise TlkitError(
                 f"{setters[0]} cannot set the learning rate of an optimizer that follows a schedule. Give an "
@@ -150,6 +157,17 @@ class Settings:
     def compile(self, model: keras.Model, **options: Any) -> None:
         """Compile a model with these settings."""
         model.compile(self.optimizer, self.loss, **{**self.options, **options})
+
+
+def divided(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Divide further arguments into those of `compile` and those of `fit`; `verbose` is 0 by default."""
+    compiling = {name: each for name, each in options.items() if name in COMPILE_OPTIONS}
+    return compiling, {"verbose": 0} | {name: each for name, each in options.items() if name not in compiling}
+
+
+def shows_progress(fitting: Mapping[str, Any]) -> bool:
+    """Whether the arguments of a `fit` ask for progress."""
+    return fitting["verbose"] not in (0, "0")
 
 
 def _optimizer(given: Any) -> keras.optimizers.Optimizer:

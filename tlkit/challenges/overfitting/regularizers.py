@@ -83,7 +83,8 @@ class Regularizer:
         if mix := given.pop("mix", None):
             size, classes = given.get("batch_size", BATCH_SIZE), model.output_shape[-1]
             data = train.batches(size, shuffle=True, mix=mix, classes=classes)
-        return self.take_off(start, model), fine_tune(learner, data, validation_data, **given)
+        history = fine_tune(learner, data, validation_data, **given)
+        return self.take_off(start, model), history
 
 
 def find(name: str) -> Regularizer:

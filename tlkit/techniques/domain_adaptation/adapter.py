@@ -192,6 +192,7 @@ class DomainAdapter(keras.Model):
         if not self.compiled:
             own = {name: each for name, each in compiled_with(self.classifier).items()}
             self.compile(fresh(own.pop("optimizer")) if "optimizer" in own else "adam", **own)
+        self.optimizer.build(self.trainable_variables)  # also of a method that trains with another one
         held_out = _inputs_and_labels(validation_data)
         given = {"epochs": epochs, "callbacks": saving(callbacks, self.classifier), **options}
         given["callbacks"] += [self._stop_at_nan()]
@@ -249,7 +250,7 @@ class DomainAdapter(keras.Model):
         """Run the `fit` of `keras.Model`; methods call it from `Alignment.fit`."""
         make_state(self, pairs.labels, self.classifier.output_shape)
         if isinstance(pairs, PairBatches):
-            return super().fit(pairs.data, **options)
+            return super().fit(pairs.data, shuffle=False, **options)  # in the order that the user made
         given: Any = pairs
         alone = keras.backend.backend() == "tensorflow" and self.distribute_strategy.num_replicas_in_sync == 1
         changed = {"steps_per_epoch", "initial_epoch"} & set(options) or any(

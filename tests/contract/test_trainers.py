@@ -1,0 +1,604 @@
+"""Plain Keras in, plain Keras out: what every public trainer keeps to.
+
+In the manner of scikit-learn's estimator checks: a new trainer is one row of `TRAINERS`.
+"""
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tlkit
+from tlkit.data import Split
+from tlkit.errors import DataError, TlkitError, UnknownNameError
+from tlkit.models import backbone_of, head_of
+
+CLASSES, SIZE, BATCH, N = 3, 16, 8, 24
+LABELS = np.arange(N) % CLASSES
+RNG = np.random.default_rng(0)
+# the class shows in the brightness of a colour, so that a few steps are enough to learn it
+COLOURS = 60 + 120 * np.eye(CLASSES)[LABELS][:, None, None, :]
+IMAGES = (COLOURS + RNG.uniform(0, 40, (N, SIZE, SIZE, 3))).astype("uint8")
+
+
+def ours(activation):
+    """A classifier of `build_classifier`, with augmentation."""
+    augmentation = tlkit.augmentation(strength=0.1)
+    return tlkit.build_classifier(
+        "LeNet", CLASSES, weights=None, image_size=SIZE, augmentation=augmentation, activation=activation
+    )
+
+
+def foreign_cnn(activation):
+    """A flat Sequential classifier of the user's own."""
+    return keras.Sequential(
+        [
+            keras.Input((SIZE, SIZE, 3)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(8, 3, strides=2, activation="relu"),
+            layers.BatchNormalization(momentum=0.5),
+            layers.Conv2D(12, 3, strides=2, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(16, activation="relu"),
+            layers.Dense(CLASSES, activation=activation),
+        ],
+        name="mine",
+    )
+
+
+def foreign_tokens(activation):
+    """A functional classifier on a transformer of the user's own, as the Keras guide nests it."""
+    images = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(12, 4, strides=4)(images)
+    x = layers.Reshape((-1, 12))(x)
+    for _ in range(2):
+        x = layers.LayerNormalization()(x + layers.MultiHeadAttention(2, 6)(x, x))
+    transformer = keras.Model(images, x, name="transformer")
+    inputs = keras.Input((SIZE, SIZE, 3))
+    x = layers.Rescaling(1 / 127.5, -1.0)(inputs)
+    x = layers.GlobalAveragePooling1D()(transformer(x, training=False))
+    return keras.Model(inputs, layers.Dense(CLASSES, activation=activation)(x), name="guide")
+
+
+class UserData(keras.utils.PyDataset):
+    """A PyDataset as users write them; images and labels may be dictionaries."""
+
+    def __init__(self, *arrays):
+        super().__init__()
+        self.arrays = arrays
+
+    def __len__(self):
+        return N // BATCH
+
+    def __getitem__(self, index):
+        rows = slice(index * BATCH, (index + 1) * BATCH)
+        parts = tuple(keras.tree.map_structure(lambda each: each[rows], each) for each in self.arrays)
+        return parts if len(parts) > 1 else parts[0]
+
+
+def tf_data(*arrays):
+    """A shuffled tf.data.Dataset of batches."""
+    tf = pytest.importorskip("tensorflow")
+    given = arrays if len(arrays) > 1 else arrays[0]
+    return tf.data.Dataset.from_tensor_slices(given).shuffle(N).batch(BATCH)
+
+
+MODELS = {"ours": ours, "foreign-cnn": foreign_cnn, "foreign-tokens": foreign_tokens}
+KINDS = ("split", "arrays", "tf.data", "PyDataset")
+
+
+def of_kind(kind: str, images: Any, labels: Any, split: Split | None = None) -> Any:
+    """Return the same images and labels as data of one kind."""
+    if kind == "split":
+        return split or Split(images, labels)
+    return {"arrays": lambda *each: each, "tf.data": tf_data, "PyDataset": UserData}[kind](images, labels)
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """One public way to train: a new one is a row of `TRAINERS`.
+
+    Attributes:
+        name: of the row.
+        fit: trains a classifier on data of one kind: `fit(model, kind, epochs=, callbacks=, labels=)`.
+            Returns the plain model that has learned, and Keras's history.
+        compiles: whether it trains with the settings that the classifier was compiled with.
+        logits: whether there is anything to tell logits from probabilities.
+    """
+
+    name: str
+    fit: Callable[..., tuple[keras.Model, Any]]
+    compiles: bool = True
+    logits: bool = True
+
+
+def by(function: Callable[..., Any], **fixed: Any) -> Callable[..., tuple[keras.Model, Any]]:
+    """Fit by a function of a model, data and validation data."""
+
+    def fit(model, kind, *, epochs=1, callbacks=(), labels=LABELS, **options):
+        data = of_kind(kind, IMAGES, labels)
+        sizes = {"batch_size": BATCH} if kind in ("split", "arrays") else {}
+        given = {"epochs": epochs, "callbacks": callbacks, **sizes, **fixed, **options}
+        return model, function(model, data, data, **given)
+
+    return fit
+
+
+def adapt(model, kind, *, epochs=1, callbacks=(), labels=LABELS, **options):
+    """Adapt a classifier; the target is the negative of the source."""
+    compiling = {name: options.pop(name) for name in ("optimizer", "loss") if name in options}
+    adapter = tlkit.DomainAdapter(model, "dann")
+    if compiling:
+        adapter.compile(**compiling)
+    domains = {"source": IMAGES, "target": 255 - IMAGES}
+    if kind == "split":
+        given = (tlkit.pair(Split(IMAGES, labels), Split(255 - IMAGES), batch_size=BATCH),)
+    elif kind == "arrays":
+        given = (domains, labels)
+    else:
+        given = (of_kind(kind, domains, labels),)
+    held_out = of_kind(kind, IMAGES, labels)
+    options = {"validation_data": held_out, "verbose": 0, **options}
+    return model, adapter.fit(*given, epochs=epochs, callbacks=callbacks, **options)
+
+
+def learn_tasks(model, kind, *, epochs=1, callbacks=(), labels=LABELS, **options):
+    """Learn the classes and how bright an image is, on the classifier's backbone."""
+    from tlkit.techniques.multi_task import Classification, MultiTask, Regression
+
+    tasks = {"kind": Classification(CLASSES), "light": Regression(mean=0.5, deviation=0.2)}
+    head = head_of(model)
+    features = keras.Input(head.inputs[0].shape[1:])
+    outputs = {"kind": head(features), "light": layers.Dense(1)(features)}
+    network = tlkit.join(backbone_of(model), keras.Model(features, outputs, name="heads"))
+    learner = MultiTask(network, tasks)
+    if "optimizer" in options:
+        learner.compile(options.pop("optimizer"))
+    light = (IMAGES.mean(axis=(1, 2, 3)) / 255)[:, None].astype("float32")
+    split = Split(IMAGES, attributes={"kind": labels, "light": light[:, 0]})
+    data = of_kind(kind, IMAGES, {"kind": labels, "light": light}, split)
+    given = data if kind == "arrays" else (data,)
+    sizes = {"batch_size": BATCH} if kind in ("split", "arrays") else {}
+    options = {"validation_data": data, "verbose": 0, **sizes, **options}
+    return network, learner.fit(*given, epochs=epochs, callbacks=callbacks, **options)
+
+
+def learn_without_labels(model, kind, *, epochs=1, callbacks=(), labels=LABELS, **options):
+    """Learn the classifier's backbone by contrast."""
+    from tlkit.techniques.self_supervised import SelfSupervised, SimCLR
+
+    backbone = backbone_of(model)
+    learner = SelfSupervised(backbone, SimCLR(projector=(8, 8)))
+    if "optimizer" in options:
+        learner.compile(options.pop("optimizer"))
+    arrays = {"split": Split(IMAGES), "arrays": IMAGES}
+    data = arrays[kind] if kind in arrays else {"tf.data": tf_data, "PyDataset": UserData}[kind](IMAGES)
+    sizes = {"batch_size": BATCH} if kind in arrays else {}
+    options = {"validation_data": data, "verbose": 0, **sizes, **options}
+    return backbone, learner.fit(data, epochs=epochs, callbacks=callbacks, **options)
+
+
+def learn_new_classes(model, kind, *, epochs=1, callbacks=(), labels=LABELS, **options):
+    """Learn two more classes without forgetting the three of the classifier."""
+    from tlkit.techniques.continual_learning import LearningWithoutForgetting, add_classes
+
+    student = add_classes(model, 2)
+    if model.compiled:
+        student.compile_from_config(model.get_compile_config())
+    learner = LearningWithoutForgetting(student, teacher=model)
+    compiling = {name: options.pop(name) for name in ("optimizer", "loss") if name in options}
+    if compiling:
+        learner.compile(**compiling)
+    data = of_kind(kind, IMAGES, np.where(labels < CLASSES, CLASSES + labels % 2, labels + 2))
+    given = data if kind == "arrays" else (data,)
+    sizes = {"batch_size": BATCH} if kind in ("split", "arrays") else {}
+    options = {"validation_data": data, "verbose": 0, **sizes, **options}
+    return student, learner.fit(*given, epochs=epochs, callbacks=callbacks, **options)
+
+
+def unfreeze_two_stages(model, *data, epochs, **options):
+    """Unfreeze the two highest stages, one after the other."""
+    highest = [*tlkit.backbones.stages(backbone_of(model))][:-3:-1]
+    return tlkit.gradual_unfreezing(model, *data, stages=highest, epochs_per_stage=epochs, **options)
+
+
+def regularised(model, *data, **options):
+    """Fine-tune with batch spectral shrinkage, whose learner is a model around the classifier."""
+    from tlkit.challenges.overfitting import find
+
+    return find("bss").fine_tune(model, *data, **options)[1]
+
+
+TRAINERS = (
+    Trainer("train_head", by(tlkit.train_head)),
+    Trainer("fine_tune", by(tlkit.fine_tune, depth_decay=0.5)),
+    Trainer("gradual_unfreezing", by(unfreeze_two_stages)),
+    Trainer("regularizer", by(regularised)),
+    Trainer("DomainAdapter", adapt),
+    Trainer("LearningWithoutForgetting", learn_new_classes, compiles=False),
+    Trainer("MultiTask", learn_tasks, compiles=False),
+    Trainer("SelfSupervised", learn_without_labels, compiles=False, logits=False),
+)
+
+
+LOGITS = {"softmax": "softmax", "logits": None}
+CELLS = [
+    pytest.param(trainer, activation, model, kind, id=f"{trainer.name}-{activation}-{model}-{kind}")
+    for trainer, activation, model, kind in itertools.product(TRAINERS, LOGITS, MODELS, KINDS)
+    if trainer.logits or activation == "softmax"
+]
+each_trainer = pytest.mark.parametrize("trainer", TRAINERS, ids=lambda each: each.name)
+compiling_trainer = pytest.mark.parametrize(
+    "trainer", [each for each in TRAINERS if each.compiles], ids=lambda each: each.name
+)
+WITHOUT_TLKIT = """
+import sys, pathlib, warnings, keras, numpy as np
+images = np.load(sys.argv[1] + "/images.npy")
+for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
+    with warnings.catch_warnings():
+        # Keras forgets that layers within a layer were frozen, and so leaves out the optimizer's state
+        warnings.simplefilter("ignore" if "tokens" in path.name else "error", UserWarning)
+        model = keras.saving.load_model(path)
+    found = keras.tree.flatten(model(images, training=False))
+    expected = np.load(path.with_suffix(".npz"))
+    for i, each in enumerate(found):
+        each = keras.ops.convert_to_numpy(each)
+        np.testing.assert_allclose(each, expected[f"arr_{i}"], atol=1e-4, err_msg=path.name)
+    print(path.name, len(found))
+assert "tlkit" not in sys.modules
+"""
+
+
+def build(name, activation="softmax"):
+    """Build one of the models from fixed random weights."""
+    keras.utils.set_random_seed(0)
+    return MODELS[name](activation)
+
+
+@contextmanager
+def traced(whether):
+    """On TensorFlow, trace the steps into a graph or run them as they are, which is faster for so few."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(not whether)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """The folder in which every cell leaves its checkpoint, and what the model predicts."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    np.save(folder / "images.npy", IMAGES)
+    return folder
+
+
+@pytest.mark.parametrize(("trainer", "activation", "model", "kind"), CELLS)
+def test_it_trains_any_model_on_any_data_and_its_checkpoint_is_the_whole_model(
+    trainer, activation, model, kind, checkpoints
+):
+    classifier = build(model, LOGITS[activation])
+    path = checkpoints / f"{trainer.name}-{activation}-{model}-{kind}.keras"
+    checkpoint = keras.callbacks.ModelCheckpoint(path)
+    with traced(kind == "arrays"):
+        plain, history = trainer.fit(classifier, kind, callbacks=[checkpoint])
+    assert np.isfinite(history.history["loss"]).all()
+    assert any(name.startswith("val_") for name in history.history)
+    outputs = keras.tree.flatten(plain(IMAGES, training=False))
+    predicted = [keras.ops.convert_to_numpy(each) for each in outputs]
+    np.savez(path.with_suffix(".npz"), *predicted)
+    if kind == "arrays":
+        plain.save(path.with_name(f"after-{path.name}"))
+        np.savez(path.with_name(f"after-{path.stem}.npz"), *predicted)
+
+
+def test_all_these_checkpoints_open_and_predict_without_tlkit(checkpoints):
+    """Runs behind the cells: one process opens what each of them has left."""
+    left = sorted(path.name for path in checkpoints.glob("*.keras"))
+    if not left:
+        pytest.skip("no cell ran before")
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TLKIT, checkpoints],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == left
+
+
+@pytest.mark.parametrize("activation", LOGITS)
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("trainer", TRAINERS[:2], ids=lambda each: each.name)
+def test_logits_learn_as_probabilities_do(trainer, model, activation):
+    classifier = build(model, LOGITS[activation])
+    trainer.fit(classifier, "arrays", epochs=30, learning_rate=0.01)
+    predicted = classifier.predict(IMAGES, verbose=0)
+    assert (predicted.argmax(axis=1) == LABELS).mean() > 0.7
+    assert np.allclose(predicted.sum(axis=1), 1, atol=1e-4) == (activation == "softmax")
+
+
+@each_trainer
+def test_the_compile_state_is_as_before(trainer):
+    classifier = build("foreign-cnn")
+    optimizer, loss = keras.optimizers.SGD(0.05, momentum=0.9), keras.losses.SparseCategoricalCrossentropy()
+    at_once = 1 if keras.backend.backend() == "torch" else 2  # there Keras takes no other number
+    classifier.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=at_once)
+    metrics = classifier._compile_metrics
+    trainer.fit(classifier, "arrays")
+    assert classifier.optimizer is optimizer
+    assert (classifier.loss, classifier.steps_per_execution) == (loss, at_once)
+    assert classifier._compile_metrics is metrics
+    assert int(optimizer.iterations) == 0
+    classifier.fit(IMAGES, LABELS, batch_size=BATCH, epochs=1, verbose=0)
+    assert int(optimizer.iterations) == N // BATCH
+    assert len(classifier.evaluate(IMAGES, LABELS, verbose=0)) == 2
+
+
+@each_trainer
+def test_an_optimizer_that_has_learned_keeps_its_state(trainer):
+    classifier = build("foreign-cnn")
+    classifier.compile("adam", "sparse_categorical_crossentropy")
+    classifier.fit(IMAGES, LABELS, batch_size=BATCH, epochs=1, verbose=0)
+    before = [np.array(each) for each in classifier.optimizer.variables]
+    trainer.fit(classifier, "arrays")
+    for one, other in zip(before, classifier.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(one, np.array(other))
+
+
+@each_trainer
+def test_a_model_that_was_not_compiled_is_not(trainer):
+    classifier = build("foreign-cnn")
+    trainer.fit(classifier, "arrays")
+    assert not classifier.compiled
+
+
+class Raise(keras.callbacks.Callback):
+    """Raise after the first step."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def on_train_batch_end(self, batch, logs=None):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@each_trainer
+def test_the_compile_state_is_as_before_after_an_error_and_after_ctrl_c(trainer, error):
+    classifier = build("foreign-cnn")
+    classifier.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    optimizer = classifier.optimizer
+    with pytest.raises(error):
+        trainer.fit(classifier, "arrays", callbacks=[Raise(error)])
+    assert classifier.optimizer is optimizer
+    assert np.isfinite(classifier.predict(IMAGES, verbose=0)).all()
+    classifier.fit(IMAGES, LABELS, batch_size=BATCH, verbose=0)
+
+
+@compiling_trainer
+def test_the_models_own_settings_are_used_and_arguments_come_first(trainer):
+    classifier = build("foreign-cnn")
+    used = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            used.append((type(self.model.optimizer).__name__, float(self.model.optimizer.learning_rate)))
+
+    classifier.compile(keras.optimizers.RMSprop(0.005), "sparse_categorical_crossentropy")
+    trainer.fit(classifier, "arrays", callbacks=[Watch()])
+    trainer.fit(classifier, "arrays", callbacks=[Watch()], optimizer=keras.optimizers.SGD(0.01))
+    assert used[0][0] == "RMSprop"
+    assert used[0][1] == pytest.approx(0.005)
+    assert used[-1] == ("SGD", pytest.approx(0.01))
+
+
+def stock_callbacks(folder):
+    """Return callbacks of Keras by their names, and the file or folder that each leaves."""
+    kinds = keras.callbacks
+    return {
+        "ModelCheckpoint": (kinds.ModelCheckpoint(folder / "best.keras"), "best.keras"),
+        "weights only": (
+            kinds.ModelCheckpoint(folder / "best.weights.h5", save_weights_only=True),
+            "best.weights.h5",
+        ),
+        "every step": (kinds.ModelCheckpoint(folder / "step.keras", save_freq=1), "step.keras"),
+        "BackupAndRestore": (
+            kinds.BackupAndRestore(folder / "backup", delete_checkpoint=False),
+            "backup/latest.weights.h5",
+        ),
+        "TensorBoard": (kinds.TensorBoard(folder / "board"), "board"),
+        "CSVLogger": (kinds.CSVLogger(folder / "log.csv"), "log.csv"),
+        "ReduceLROnPlateau": (kinds.ReduceLROnPlateau("loss"), None),
+        "LearningRateScheduler": (kinds.LearningRateScheduler(lambda epoch, rate: rate / 2), None),
+        "EarlyStopping": (kinds.EarlyStopping("loss", patience=3, restore_best_weights=True), None),
+        "TerminateOnNaN": (kinds.TerminateOnNaN(), None),
+        "LambdaCallback": (kinds.LambdaCallback(on_epoch_end=lambda epoch, logs: None), None),
+    }
+
+
+@each_trainer
+def test_stock_callbacks_work_all_at_once(trainer, tmp_path):
+    """And the weights alone go into the plain model."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.importorskip("tensorboard")
+    classifier = build("foreign-cnn")
+    callbacks = stock_callbacks(tmp_path)
+    if trainer.name == "gradual_unfreezing":
+        with pytest.raises(TlkitError, match="BackupAndRestore cannot resume"):
+            trainer.fit(classifier, "arrays", callbacks=callbacks["BackupAndRestore"][0])
+        del callbacks["BackupAndRestore"]
+    plain, history = trainer.fit(
+        classifier, "arrays", epochs=2, callbacks=[each for each, _ in callbacks.values()]
+    )
+    assert len(history.history["loss"]) >= 2
+    for _, left in callbacks.values():
+        assert left is None or (tmp_path / left).exists()
+    rates = history.history["learning_rate"]
+    assert rates[1] < rates[0]
+    plain.load_weights(tmp_path / "best.weights.h5")
+    assert keras.saving.load_model(tmp_path / "step.keras").inputs[0].shape == plain.inputs[0].shape
+
+
+@each_trainer
+def test_a_callback_may_stop_the_training(trainer):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    _, history = trainer.fit(build("foreign-cnn"), "arrays", epochs=3, callbacks=Stop())
+    assert len(history.history["loss"]) == (2 if trainer.name == "gradual_unfreezing" else 1)
+
+
+@pytest.mark.parametrize("trainer", [TRAINERS[1], TRAINERS[4]], ids=lambda each: each.name)
+def test_an_interrupted_training_goes_on_from_its_backup(trainer, tmp_path):
+    class StopAt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    backup = keras.callbacks.BackupAndRestore(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(build("foreign-cnn"), "arrays", epochs=4, callbacks=[backup, StopAt()])
+    backup = keras.callbacks.BackupAndRestore(tmp_path)
+    _, history = trainer.fit(build("foreign-cnn"), "arrays", epochs=4, callbacks=[backup])
+    assert history.epoch == [2, 3]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("trainer", [each for each in TRAINERS if each.logits], ids=lambda each: each.name)
+def test_labels_that_do_not_fit_are_one_clear_error(trainer, kind):
+    wrong = np.where(np.arange(N) == 0, 7, LABELS)
+    with pytest.raises(TlkitError, match="7"):
+        trainer.fit(build("ours"), kind, labels=wrong)
+
+
+@each_trainer
+def test_images_of_another_size_are_one_clear_error(trainer, monkeypatch):
+    monkeypatch.setitem(globals(), "IMAGES", np.repeat(IMAGES, 2, axis=1))
+    with pytest.raises(DataError, match=r"shape \(32, 16, 3\)"):
+        trainer.fit(build("foreign-cnn"), "arrays")
+
+
+@compiling_trainer
+def test_a_stage_that_does_not_exist_lists_those_that_do(trainer):
+    if trainer.name in ("train_head", "DomainAdapter", "gradual_unfreezing"):
+        pytest.skip("takes no stage")
+    with pytest.raises(UnknownNameError, match="stage1, stage2"):
+        trainer.fit(build("foreign-cnn"), "arrays", from_stage="stage4")
+
+
+@pytest.mark.parametrize("trainer", TRAINERS[:2], ids=lambda each: each.name)
+def test_a_learning_rate_cannot_be_set_on_a_schedule_and_the_reason_is_told(trainer):
+    schedule = keras.optimizers.schedules.CosineDecay(0.01, 10)
+    scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)
+    with pytest.raises(TlkitError, match="LearningRateScheduler cannot set the learning rate"):
+        trainer.fit(
+            build("foreign-cnn"), "arrays", optimizer=keras.optimizers.SGD(schedule), callbacks=[scheduler]
+        )
+
+
+@pytest.mark.parametrize("trainer", TRAINERS[:2], ids=lambda each: each.name)
+def test_class_weights_are_given_as_to_keras_or_balanced(trainer):
+    for given in ("balanced", {0: 1.0, 1: 2.0, 2: 1.0}):
+        trainer.fit(build("foreign-cnn"), "arrays", class_weight=given)
+    with pytest.raises(TlkitError, match="class_weight='balance' was given; expected 'balanced'"):
+        trainer.fit(build("foreign-cnn"), "arrays", class_weight="balance")
+
+
+@pytest.mark.parametrize("trainer", TRAINERS[:2], ids=lambda each: each.name)
+def test_sample_weights_count(trainer):
+    """Of images with no weight nothing is learned."""
+    classifier = build("foreign-cnn")
+    function = getattr(tlkit, trainer.name)
+    weights = (LABELS != 2).astype("float32")
+    function(classifier, (IMAGES, LABELS, weights), epochs=30, learning_rate=0.01, batch_size=BATCH)
+    assert not (classifier.predict(IMAGES, verbose=0).argmax(axis=1) == 2).any()
+
+
+@pytest.mark.parametrize("trainer", TRAINERS[:2], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (IMAGES, "is of type ndarray; expected a Split"),
+        ((IMAGES,), "expected a Split"),
+        ((IMAGES, LABELS[1:]), "24 images and 23 labels"),
+        ((each for each in [(IMAGES, LABELS)]), "is of type generator"),
+        (UserData(IMAGES), "has no labels"),
+        ((IMAGES, np.eye(4)[LABELS]), "rows of 4 classes"),
+    ],
+)
+def test_what_is_no_labelled_data_is_refused(trainer, data, said):
+    with pytest.raises(DataError, match=said):
+        getattr(tlkit, trainer.name)(build("foreign-cnn"), data)
+
+
+def test_a_dataset_without_end_is_refused():
+    with pytest.raises(DataError, match="repeats for ever"):
+        tlkit.fine_tune(build("foreign-cnn"), tf_data(IMAGES, LABELS).repeat())
+
+
+def test_rows_of_classes_are_labels_too():
+    for function in (tlkit.train_head, tlkit.fine_tune):
+        classifier = build("foreign-cnn", None)
+        function(classifier, (IMAGES, np.eye(3)[LABELS]), epochs=30, learning_rate=0.01, batch_size=BATCH)
+        assert (classifier.predict(IMAGES, verbose=0).argmax(axis=1) == LABELS).mean() > 0.7
+
+
+def test_one_output_is_the_probability_of_the_second_class():
+    for activation in ("sigmoid", None):
+        body = build("foreign-cnn")
+        layers_below = [*body.layers[:-1], layers.Dense(1, activation=activation)]
+        classifier = keras.Sequential([keras.Input((SIZE, SIZE, 3)), *layers_below])
+        labels = LABELS // 2
+        for function in (tlkit.train_head, tlkit.fine_tune):
+            function(classifier, (IMAGES, labels), epochs=30, learning_rate=0.01, batch_size=BATCH)
+        predicted = classifier.predict(IMAGES, verbose=0)[:, 0] > (0.5 if activation else 0.0)
+        assert (predicted == labels).mean() > 0.8
+
+
+def test_networks_of_keras_hub_go_through_the_same_door():
+    hub = pytest.importorskip("keras_hub")
+    vit = hub.models.ViTBackbone(
+        image_shape=(SIZE, SIZE, 3), patch_size=8, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=16
+    )
+    for pooling in ("avg", "token"):
+        classifier = tlkit.build_classifier(vit, CLASSES, pooling=pooling)
+        tlkit.train_head(classifier, (IMAGES, LABELS), epochs=1)
+        tlkit.fine_tune(classifier, (IMAGES, LABELS), from_stage="transformer_block_2", epochs=1)
+        state = tlkit.frozen_table(classifier)["state"]
+        assert state[["transformer_block_1", "transformer_block_2"]].tolist() == ["frozen", "trainable"]
+    whole = hub.models.ViTImageClassifier(backbone=vit, num_classes=CLASSES, pooling="token")
+    assert backbone_of(whole) is vit
+
+
+def test_a_subclassed_model_is_told_how_to_come_in():
+    class Mine(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = layers.Conv2D(4, 3), layers.Conv2D(8, 3)
+
+        def call(self, x):
+            return self.second(self.first(x))
+
+    with pytest.raises(
+        TlkitError, match=r"subclassed model \(Mine\).*keras.Model\(images, model\(images\)\)"
+    ):
+        tlkit.build_classifier(Mine(), CLASSES)
+    images = keras.Input((SIZE, SIZE, 3))
+    classifier = tlkit.build_classifier(keras.Model(images, Mine()(images)), CLASSES)
+    assert len(tlkit.frozen_table(classifier)) == 3
+    tlkit.fine_tune(classifier, (IMAGES, LABELS), epochs=1)
