@@ -15,7 +15,7 @@ HOOKS = [name for name in dir(keras.callbacks.Callback) if name.startswith("on_"
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """Stop with an error that says which term of the loss is no number; nothing but that epoch is lost.
+    """Stop with an error that says which term of the loss became NaN; only that epoch is lost.
 
     Args:
         network: gets the weights of the last whole epoch back.
@@ -51,7 +51,7 @@ class StopAtNaN(keras.callbacks.Callback):
 
 
 class EpochLines(keras.callbacks.Callback):
-    """Print one line an epoch, at most one a second, with a name in front: two runs can share a screen.
+    """Print one line per epoch, at most one per second, prefixed with a name so that runs can share a screen.
 
     Args:
         name: what stands in front.
@@ -93,7 +93,7 @@ class Interruptible(keras.callbacks.Callback):
 
 
 class ForModel(keras.callbacks.Callback):
-    """Pass a callback another model than the one that is trained, such as the whole of which that is a part.
+    """Show a callback the whole model while only a part of it, or a learner around it, is trained.
 
     So `ModelCheckpoint` saves the whole. Where the callback stops the training of its model, the training
     that runs is stopped.
@@ -153,11 +153,22 @@ def for_model(callbacks: Any, model: keras.Model) -> list[keras.callbacks.Callba
 
 
 def saving(callbacks: Any, model: keras.Model) -> list[keras.callbacks.Callback]:
-    """Let each `ModelCheckpoint` save a model that a learner teaches, and not the learner around it."""
+    """Let each `ModelCheckpoint` save the model that a learner trains, not the learner itself."""
     return [
         ForModel(each, model) if isinstance(each, keras.callbacks.ModelCheckpoint) else each
         for each in listed(callbacks)
     ]
+
+
+def watch_steps(callbacks: Any) -> bool:
+    """Whether a callback that is not Keras's own wants to be told of every step."""
+    hooks = [hook for hook in HOOKS if "batch" in hook]
+    return any(
+        getattr(type(each), hook) is not getattr(keras.callbacks.Callback, hook)
+        for each in listed(callbacks)
+        if not type(each).__module__.startswith("keras.")
+        for hook in hooks
+    )
 
 
 def sets_learning_rate(callbacks: Iterable[keras.callbacks.Callback]) -> list[str]:

@@ -1,6 +1,7 @@
 """Running a frozen network over many images by the fastest engine of this machine."""
 
 import hashlib
+import inspect
 import json
 import sys
 import tempfile
@@ -16,9 +17,11 @@ import numpy as np
 from tqdm import tqdm
 
 from tlkit import cache
+from tlkit.backbones.structure import calls, functional
 from tlkit.data.images import ImageFiles, blocks
 from tlkit.errors import TlkitError, TlkitWarning, UnknownNameError
 
+UNIMPORTANT = ("name", "trainable")  # settings of a layer that change nothing about its output
 PROBE_SIZE = 64  # height and width in pixels on which a network for any size is compared
 TOLERANCE = 1e-3  # of the largest output; the engines agree to 1e-4
 _not_exportable: dict[str, Exception] = {}  # why, by the key of the network, in this process
@@ -86,25 +89,46 @@ def has_accelerator() -> bool:
 
 
 def fingerprint(model: keras.Model) -> str:
-    """Return a digest of what the model computes in inference: its layers' settings and weights.
+    """Return a digest of what the model computes in inference: its graph, its layers' settings and weights.
 
-    Names, and what is frozen, change nothing about that.
+    Names, and what is frozen, change nothing about that. The code of layers that are not Keras's own counts.
+
+    Raises:
+        NotImplementedError: a layer has no `get_config`, so nothing says what it computes.
     """
     digest = hashlib.blake2b(digest_size=16)
-    for layer in _layers(model):
-        config = {key: value for key, value in layer.get_config().items() if key not in ("name", "trainable")}
-        digest.update(f"{type(layer).__name__} {json.dumps(config, default=str)}".encode())
+    for described in _described(model):
+        digest.update(described.encode())
     for weight in model.weights:
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()
 
 
-def _layers(model: keras.Model) -> Iterator[keras.Layer]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _layers(layer)
-        else:
-            yield layer
+def _described(model: keras.Model) -> Iterator[str]:
+    """Yield a line for each call of an operation: what it is, what it reads, and its settings."""
+    network = functional(model)
+    numbers = {id(each): number for number, each in enumerate(network.inputs)}
+    for call in calls(network):
+        operation = call.operation
+        reads = [numbers[id(each)] for each in call.input_tensors]
+        numbers |= {id(each): len(numbers) + i for i, each in enumerate(call.output_tensors)}
+        options = keras.tree.map_structure(_plain, (call.arguments.args, call.arguments.kwargs))
+        yield f"{type(operation).__module__}.{type(operation).__qualname__} {reads} {options}"
+        if isinstance(operation, keras.Model) and (operation.built and hasattr(operation, "inputs")):
+            yield from _described(operation)
+            continue
+        config = {name: each for name, each in operation.get_config().items() if name not in UNIMPORTANT}
+        yield json.dumps(config, default=str)
+        if not type(operation).__module__.startswith("keras."):
+            yield inspect.getsource(type(operation))
+    yield str([numbers[id(each)] for each in network.outputs])
+
+
+def _plain(value: Any) -> Any:
+    """Return an argument of a call as something whose text tells all of it."""
+    if isinstance(value, keras.KerasTensor):
+        return "tensor"
+    return keras.ops.convert_to_numpy(value).tolist() if hasattr(value, "shape") else value
 
 
 def _gathered(outputs: Iterator[np.ndarray], n: int, out: np.ndarray | None) -> np.ndarray:
@@ -157,7 +181,9 @@ def _exported(model: keras.Model) -> dict[str, np.ndarray]:
         expected = keras.ops.convert_to_numpy(model(images, training=False)).astype("float32")
         found = list(compiled(images).values())
         if len(found) != 1 or np.abs(found[0] - expected).max() > TOLERANCE * np.abs(expected).max():
-            raise TlkitError("its export computes something else than Keras does")
+            raise TlkitError(
+                "OpenVINO computes something else for it, so Keras, which is slower, does the work"
+            )
         return {
             "graph": np.fromfile(graph, "uint8"),
             "weights": np.fromfile(graph.with_suffix(".bin"), "uint8"),

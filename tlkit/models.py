@@ -41,17 +41,19 @@ def build_classifier(
     Args:
         backbone: a name of `tlkit.backbones`; or any functional or `Sequential` model from images to a
             feature map `(n, h, w, c)`, tokens `(n, t, d)` or features `(n, d)`: of `keras.applications`
-            without its top, of KerasHub, or your own. Such a model must scale the pixels itself.
+            without its top, of KerasHub, or your own. It receives RGB values from 0 to 255, so any rescaling
+            must be part of it.
         classes: number of classes, at least 2.
-        weights: `"imagenet"`, `None` (random) or the path of a weights file; unused for a model.
-        image_size: height and width in pixels; `None` takes the backbone's default; unused for a model.
+        weights: `"imagenet"`, `None` (random) or the path of a weights file; ignored if `backbone` is a
+            model.
+        image_size: height and width in pixels; `None` takes the backbone's default; ignored likewise.
         augmentation: a layer that acts in training only, such as `augmentation()`.
         pooling: `"avg"` averages the feature map over its places, or the tokens; `"token"` takes the first
             token, which is the class token of a vision transformer that has one.
         dropout: fraction of the features dropped in training, 0 to 1.
         bottleneck: width of a layer (dense, batch normalisation, ReLU) between the features and the last
-            layer; `None` for no such layer. Domain adaptation on kept features needs one, to have features
-            that move.
+            layer; `None` for no such layer. Domain adaptation on kept features needs one: without it, no
+            layer before the last could learn.
         activation: `"softmax"` for probabilities, `None` for logits.
 
     Returns:
@@ -59,7 +61,7 @@ def build_classifier(
         Everything in it is trainable; see `freeze` and `unfreeze`.
 
     Raises:
-        TlkitError: fewer than 2 classes, or a model that is no such backbone.
+        TlkitError: there are fewer than 2 classes, or the model is not such a backbone.
 
     >>> model = build_classifier("LeNet", classes=10, weights=None)
     >>> model.output_shape
@@ -224,7 +226,8 @@ def feature_network(model: keras.Model) -> keras.Model:
         keras.layers.GlobalAveragePooling2D,
     )
     if parts.entry is parts.images and (averaged or not parts.pooling):
-        return pooled(parts.backbone)  # the same network for every classifier on it, and so the same cache
+        # the same network for every classifier on it, and so the same cache
+        return pooled(parts.backbone) if averaged else parts.backbone
     return keras.Model(parts.images, parts.features, name=parts.backbone.name)
 
 
@@ -279,7 +282,7 @@ def normalizations(network: keras.Model) -> list[keras.layers.BatchNormalization
 
 
 def freeze(model: keras.Model) -> None:
-    """Freeze the backbone of `model`: only the head will learn. Compile afterwards."""
+    """Freeze the backbone of `model`, so that only the head learns. Compile afterwards."""
     for layer in _body(parts_of(model)):
         _set_trainable(layer, False)
 
@@ -294,13 +297,14 @@ def unfreeze(
     """Let the backbone learn, whole or from a stage upwards. Compile afterwards.
 
     BatchNormalization stays frozen, and so in inference mode: its statistics come from many more
-    images than a small target set has. Of a backbone with LoRA its small matrices alone learn.
+    images than a small target set has. In a backbone with LoRA, only the LoRA matrices learn.
 
     Args:
         model: a classifier of `build_classifier`, or any functional or `Sequential` one.
         from_stage: the lowest stage that learns (`frozen_table(model)` lists them); all above learn too.
         fraction: instead of a stage: the top share of the backbone's layers, 0 to 1.
-        batch_norm: let BatchNormalization learn as well; right from scratch, risky otherwise.
+        batch_norm: let BatchNormalization learn as well; appropriate for training from scratch, risky
+            otherwise.
 
     Raises:
         UnknownNameError: there is no such stage; the message lists them.

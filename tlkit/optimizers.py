@@ -40,11 +40,11 @@ def adam(
 ) -> keras.optimizers.Adam:
     """Return Adam with `warmup_cosine`: the default optimizer of `fine_tune`.
 
-    `fine_tune` accepts a function from the number of steps to an optimizer. So options are bound to this one:
+    `fine_tune` accepts a function from the number of steps to an optimizer. Set its options by a partial:
     `fine_tune(..., optimizer=functools.partial(tlkit.optimizers.adam, weight_decay=0.05))`.
 
     Args:
-        steps: of the whole training.
+        steps: number of steps of the whole training.
         learning_rate: the largest value, reached after the warm-up.
         warmup: fraction of the steps in which the learning rate rises, 0 to 1.
         options: of `keras.optimizers.Adam`, such as `weight_decay` (Loshchilov & Hutter 2019, "Decoupled
@@ -61,7 +61,7 @@ def adam(
 
 
 def depth_scales(model: keras.Model, decay: float) -> dict[str, float]:
-    """Return for every trainable variable, by its path, the fraction of the full learning rate that it takes.
+    """Return the fraction of the learning rate that applies to each trainable variable, by its path.
 
     The head takes 1, the top stage of the backbone `decay`, the one below `decay` squared, and so on
     ("discriminative fine-tuning"). Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text
@@ -127,5 +127,9 @@ def settable_learning_rate(optimizer: keras.optimizers.Optimizer) -> bool:
 
 
 def fresh(optimizer: Any) -> keras.optimizers.Optimizer:
-    """Return an optimizer of the same settings, as it is before its first step."""
-    return type(optimizer).from_config(optimizer.get_config())
+    """Return a new optimizer with the same settings and no steps made."""
+    made = type(optimizer).from_config(optimizer.get_config())
+    for name in vars(optimizer):
+        if name.startswith("_exclude_from_weight_decay"):  # Keras leaves these out of the settings
+            vars(made)[name] = vars(optimizer)[name]
+    return made

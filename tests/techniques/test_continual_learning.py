@@ -1,11 +1,15 @@
 """New classes beside the old ones: what is kept, what distillation measures, what rehearsal shows."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
+from PIL import Image
 
-from tlkit.data import Split
+from tlkit.data import ImageFiles, Split
 from tlkit.errors import DataError, TlkitError
 from tlkit.models import augmentation, build_classifier, freeze, restart
 from tlkit.techniques.continual_learning import (
@@ -19,10 +23,10 @@ from tlkit.techniques.continual_learning import (
 LOSS = {"loss": "sparse_categorical_crossentropy"}
 
 
-def perceptron(classes, seed=0):
+def perceptron(classes, seed=0, activation="softmax"):
     """A small classifier of 2 features from NumPy's numbers: the same on every backend."""
     rng = np.random.default_rng(seed)
-    layers = [keras.layers.Dense(16, activation="tanh"), keras.layers.Dense(classes, activation="softmax")]
+    layers = [keras.layers.Dense(16, activation="tanh"), keras.layers.Dense(classes, activation=activation)]
     network = keras.Sequential([keras.Input((2,)), *layers], name="head")
     network.set_weights([rng.normal(0, 0.7, weight.shape) for weight in network.get_weights()])
     return network
@@ -124,11 +128,30 @@ def test_a_frozen_backbone_stays_frozen_and_bit_identical_beside_new_classes(dig
     assert not np.array_equal(wide.get_weights()[-2][:, :5], old.get_weights()[-2])
 
 
-def test_a_model_of_logits_or_no_class_to_add_is_refused():
+@pytest.mark.parametrize("end", ["softmax", "logits", "layer"])
+def test_classes_are_added_to_any_classifier(end):
+    """A functional one of the user's own, whose softmax may be a layer behind the last dense one."""
+    images = keras.Input((8, 8, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(images))
+    x = keras.layers.Dense(3, activation="softmax" if end == "softmax" else None)(x)
+    old = keras.Model(images, keras.layers.Softmax()(x) if end == "layer" else x, name="mine")
+    old.compile("sgd", lambda y, p: ops.mean(p, axis=-1))  # a loss of which Keras can make no copy
+    wide = add_classes(old, 2)
+    pixels = np.random.default_rng(0).uniform(0, 1, (4, 8, 8, 3)).astype("float32")
+    expected, found = predict(old, pixels), predict(wide, pixels)[:, :3]
+    if end != "logits":
+        found = found / found.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert [layer.name for layer in wide.layers[1:]] == [layer.name for layer in old.layers[1:]]
+    assert wide.layers[1] is not old.layers[1]
+    assert (old.compiled, wide.compiled) == (True, False)
+
+
+def test_a_model_of_something_else_or_no_class_to_add_is_refused():
     with pytest.raises(TlkitError, match="add at least 1"):
         add_classes(perceptron(3), 0)
-    with pytest.raises(TlkitError, match="expected a Dense layer with a softmax"):
-        add_classes(build_classifier("LeNet", 3, weights=None, activation=None), 1)
+    with pytest.raises(TlkitError, match="expected a Dense layer that gives class probabilities"):
+        add_classes(perceptron(3, activation="sigmoid"), 1)
 
 
 # distillation
@@ -175,14 +198,22 @@ def test_the_distillation_term_of_an_unchanged_model_is_zero(digits):
     assert changed["distillation_loss"] > 1e-3
 
 
+def softmax(logits):
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("activation", ["softmax", None])
 @pytest.mark.parametrize("separate", [True, False])
-def test_the_loss_is_its_definition(rings, separate):
+def test_the_loss_is_its_definition(rings, separate, activation):
     x, y = (each[rings[1] >= 3] for each in rings)
-    teacher, classifier = perceptron(3, seed=5), perceptron(6, seed=6)
+    teacher, classifier = (perceptron(n, seed=n, activation=activation) for n in (3, 6))
     learner = LearningWithoutForgetting(classifier, teacher, strength=3.0, temperature=2.0, separate=separate)
     learner.compile(**LOSS)
     found = learner.evaluate(x, y, batch_size=120, return_dict=True, verbose=0)
     p, q = predict(teacher, x).astype("float64"), predict(classifier, x).astype("float64")
+    if activation is None:
+        p, q = softmax(p), softmax(q)
     competing = q[:, 3:] / q[:, 3:].sum(axis=1, keepdims=True) if separate else q
     own = competing[np.arange(120), y - 3 if separate else y]
     kept = 4 * np.mean(np.sum(soft(p) * np.log(soft(p) / soft(q[:, :3])), axis=1))
@@ -296,13 +327,225 @@ def test_models_and_labels_that_do_not_fit_are_refused(rings, teacher):
         LearningWithoutForgetting(build_classifier("LeNet", 6, weights=None), teacher)
     learner = LearningWithoutForgetting(add_classes(teacher, 2), teacher)
     learner.compile(**LOSS)
-    with pytest.raises(TlkitError, match="from 3 to 5 were given; expected 3 to 4"):
+    with pytest.raises(TlkitError, match="ends with the activation 'linear', the teacher with another"):
+        LearningWithoutForgetting(perceptron(6, activation=None), teacher)
+    with pytest.raises(DataError, match="from 3 to 5, and the model has 5 outputs; expected 0 to 4"):
         learner.fit(x[y >= 3], y[y >= 3])
-    with pytest.raises(TlkitError, match=r"from 0 to 2 .* separate=False"):
+    with pytest.raises(DataError, match=r"from 0 to 2 .* separate=False"):
         learner.fit(x[y < 3], y[y < 3])
     learner = LearningWithoutForgetting(add_classes(teacher, 3), teacher, separate=False)
     learner.compile(**LOSS)
     learner.fit(x, y, verbose=0)
+
+
+# plain Keras in, plain Keras out
+
+
+class Batches(keras.utils.PyDataset):
+    """A PyDataset as users write them, in the order of its arrays."""
+
+    def __init__(self, *arrays, size=30):
+        super().__init__()
+        self.arrays, self.size = arrays, size
+
+    def __len__(self):
+        return -(-len(self.arrays[0]) // self.size)
+
+    def __getitem__(self, index):
+        rows = slice(index * self.size, (index + 1) * self.size)
+        return tuple(each[rows] for each in self.arrays)
+
+
+def tf_data(*arrays):
+    return pytest.importorskip("tensorflow").data.Dataset.from_tensor_slices(arrays)
+
+
+@pytest.fixture(scope="module")
+def new(rings):
+    """Examples of the three new classes."""
+    return tuple(each[rings[1] >= 3] for each in rings)
+
+
+@pytest.fixture
+def learner_of():
+    """Build a learner of three classes beside three old ones, of probabilities or of logits."""
+
+    def build(activation="softmax", *, learning_rate=0.2, **options):
+        teacher, classifier = (perceptron(n, seed=n, activation=activation) for n in (3, 6))
+        learner = LearningWithoutForgetting(classifier, teacher, **options)
+        learner.compile(keras.optimizers.SGD(learning_rate), **LOSS, metrics=["accuracy"])
+        return learner
+
+    return build
+
+
+OPEN = """
+import sys, keras, numpy as np
+folder = sys.argv[1]
+model = keras.saving.load_model(folder + "/best.keras")
+x = np.load(folder + "/x.npy")
+np.save(folder + "/found.npy", model.predict(x, verbose=0))
+model.fit(x, np.zeros(len(x)), verbose=0)
+assert "tlkit" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize("options", [{"save_freq": 2}, {"monitor": "val_accuracy", "save_best_only": True}])
+@pytest.mark.parametrize("activation", ["softmax", None])
+def test_a_checkpoint_is_the_plain_classifier(activation, options, new, learner_of, tmp_path):
+    learner = learner_of(activation)
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", **options)
+    learner.fit(*new, batch_size=30, validation_data=new, callbacks=checkpoint, verbose=0)
+    np.save(tmp_path / "x.npy", new[0])
+    subprocess.run([sys.executable, "-c", OPEN, tmp_path], check=True, capture_output=True)
+    expected = predict(learner.classifier, new[0])
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), expected, atol=1e-5)
+    assert not learner.classifier.compiled
+
+
+def test_callbacks_are_given_as_to_keras(new, learner_of, tmp_path):
+    learner, callbacks = learner_of(), keras.callbacks
+    learner.compile(keras.optimizers.Adam(1e-3), **LOSS, metrics=["accuracy"])
+    several = [
+        callbacks.BackupAndRestore(tmp_path / "backup"),
+        callbacks.ModelCheckpoint(tmp_path / "best.weights.h5", save_weights_only=True),
+        callbacks.TensorBoard(tmp_path / "board", histogram_freq=1),
+        callbacks.CSVLogger(tmp_path / "log.csv"),
+        callbacks.ReduceLROnPlateau("val_accuracy"),
+        callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2),
+        callbacks.EarlyStopping("val_accuracy", restore_best_weights=True, patience=5),
+        callbacks.TerminateOnNaN(),
+    ]
+    for given in (None, several[0], tuple(several), callbacks.CallbackList(several[1:], model=learner)):
+        history = learner.fit(*new, validation_data=new, epochs=2, callbacks=given, verbose=0).history
+        assert len(history["loss"]) == 2
+    assert history["learning_rate"][1] == pytest.approx(history["learning_rate"][0] / 2)
+    perceptron(6).load_weights(tmp_path / "best.weights.h5")
+    assert (tmp_path / "log.csv").read_text().startswith("epoch,")
+
+
+def test_what_the_models_were_compiled_with_stays(new, learner_of, tmp_path):
+    learner = learner_of()
+    optimizer = keras.optimizers.SGD(0.01)
+    learner.classifier.compile(optimizer, **LOSS)
+    learner.fit(*new, callbacks=keras.callbacks.ModelCheckpoint(tmp_path / "best.keras"), verbose=0)
+    assert learner.classifier.optimizer is optimizer
+    assert int(optimizer.iterations) == 0
+    learner.classifier.fit(*new, verbose=0)
+    assert int(optimizer.iterations) == 4
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("kind", ["tf.data", "PyDataset", "weights"])
+def test_batches_teach_what_arrays_do(kind, new, learner_of):
+    weights = np.ones(120, "float32")
+    data = {
+        "tf.data": lambda: tf_data(*new).batch(30),
+        "PyDataset": lambda: Batches(*new),
+        "weights": lambda: (*new, weights),
+    }[kind]()
+    fit = {"epochs": 2, "batch_size": 30, "shuffle": False, "verbose": 0}
+    expected = learner_of().fit(*new, validation_data=new, **fit).history
+    learner = learner_of()
+    found = learner.fit(data, validation_data=data, **fit).history
+    assert {name: values[-1] for name, values in found.items()} == pytest.approx(
+        {name: values[-1] for name, values in expected.items()}, rel=1e-4
+    )
+    measured = learner.evaluate(data, batch_size=30, return_dict=True, verbose=0)
+    assert measured["loss"] == pytest.approx(found["val_loss"][-1], rel=1e-4)
+
+
+def test_a_split_teaches_from_memory_and_from_files(digits, tmp_path):
+    new = digits.train.subset(digits.train.labels >= 5).subset(slice(24))
+    names = [tmp_path / f"{i}.png" for i in range(24)]
+    for name, image in zip(names, new.images, strict=True):
+        Image.fromarray(image).save(name)
+    measured = []
+    for images in (new.images, ImageFiles(names, 28)):
+        keras.utils.set_random_seed(0)
+        old = build_classifier("LeNet", 5, weights=None)
+        learner, split = LearningWithoutForgetting(add_classes(old, 5), old), Split(images, new.labels)
+        learner.fit(split, validation_data=split, batch_size=8, verbose=0)
+        assert int(learner.optimizer.iterations) == 3
+        measured.append((learner, split))
+    learner, of_files = measured[1]
+    assert learner.evaluate(of_files, verbose=0) == pytest.approx(
+        learner.evaluate(new.images, new.labels, verbose=0), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x, y: tf_data(x, y).batch(30).repeat(), "repeats for ever"),
+        (lambda x, y: tf_data(x, y), "without a batch axis"),
+        (lambda x, y: Batches(x), "has no labels"),
+        (lambda x, y: Batches(x[:, :1], y), r"shape \(1,\), and 'head' takes \(2,\)"),
+        (lambda x, y: Batches(x, y[::-1] + 1), "go from 6 to 6, and the model has 6 outputs"),
+        (lambda x, y: Batches(x, np.eye(7)[y]), "rows of 7 classes"),
+        (lambda x, y: (x, np.eye(6)[y]), r"shape \(120, 6\), which SparseCategoricalCrossentropy cannot"),
+        (lambda x, y: (x, y[1:]), "120 images and 119 labels"),
+        (lambda x, y: x, "expected a Split"),
+    ],
+)
+def test_data_that_do_not_fit_are_one_clear_error(change, said, new, learner_of):
+    data = change(*new)
+    for learn in (
+        lambda learner: learner.fit(data, verbose=0),
+        lambda learner: learner.fit(*new, validation_data=data, verbose=0),
+        lambda learner: learner.evaluate(data, verbose=0),
+    ):
+        with pytest.raises(DataError, match=said):
+            learn(learner_of())
+
+
+@pytest.mark.parametrize("activation", ["softmax", None])
+def test_with_no_loss_it_takes_the_one_that_fits_the_labels(activation, new, learner_of):
+    x, y = new
+    fit = {"epochs": 3, "shuffle": False, "verbose": 0}
+    expected = learner_of(activation).fit(x, y, **fit).history["loss"]
+    for labels in (y, np.eye(6)[y]):
+        for given in ((keras.optimizers.SGD(0.2),), None):
+            learner = learner_of(activation)
+            learner = LearningWithoutForgetting(learner.classifier, learner.teacher)
+            if given:
+                learner.compile(*given)
+            losses = learner.fit(x, labels, **fit).history["loss"]
+            assert isinstance(learner.optimizer, keras.optimizers.SGD if given else keras.optimizers.Adam)
+            assert losses == pytest.approx(expected, rel=1e-4) if given else losses[-1] < losses[0]
+
+
+def test_smoothed_labels_of_logits_stay_near_the_loss_without(new, learner_of):
+    x, y = new
+    found = []
+    for smoothing in (0.0, 0.1):
+        learner = learner_of(None)
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+        learner.compile("sgd", loss)
+        found.append(learner.evaluate(x, np.eye(6)[y], verbose=0, return_dict=True)["loss"])
+    assert abs(found[1] - found[0]) < 10
+    with pytest.raises(DataError, match=r"to_categorical\(labels, 6\)"):
+        learner.fit(x, y)
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("activation", ["softmax", None])
+def test_a_learner_is_saved_and_goes_on(activation, new, learner_of, tmp_path):
+    learner = learner_of(activation, strength=2.0, temperature=3.0, separate=False)
+    learner.fit(*new, batch_size=30, verbose=0)
+    learner.save(tmp_path / "learner.keras")
+    again = keras.saving.load_model(tmp_path / "learner.keras")
+    assert (again.strength, again.temperature, again.separate) == (2.0, 3.0, False)
+    np.testing.assert_allclose(
+        again.predict(new[0], verbose=0), learner.predict(new[0], verbose=0), atol=1e-5
+    )
+    np.testing.assert_array_equal(again.teacher.get_weights()[0], learner.teacher.get_weights()[0])
+    ends = [
+        each.fit(*new, batch_size=30, shuffle=False, epochs=2, verbose=0).history for each in (learner, again)
+    ]
+    assert ends[0]["loss"] == pytest.approx(ends[1]["loss"], rel=1e-4)
+    assert int(again.optimizer.iterations) == 12
+    assert not any(weight.trainable for weight in again.teacher.weights)
 
 
 # rehearsal

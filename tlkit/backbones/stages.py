@@ -23,16 +23,17 @@ Stages = dict[str, "list[keras.Layer]"]
 
 
 def stages(backbone: keras.Model) -> Stages:
-    """Group the layers of a backbone into the places where one can freeze, from input to output.
+    """Group the layers of a backbone into stages, the units that can be frozen, from input to output.
 
     The networks of `list_backbones()` have the stages of their papers. Those of any other network follow
-    from its structure, by the first of these rules that gives two or more:
+    from its structure, by the first of these rules that yields at least two stages:
 
-    1. A stage ends where the feature map becomes smaller: `stage1`, `stage2`, ... Behind the last map come
-       the layers of a vector.
-    2. Layers whose names begin alike are a stage: `block1_conv` and `block1_norm` are `block1`.
-    3. Each layer with weights is a stage of its own name. Of a layer that is made of others, such as the
-       encoder of a vision transformer, each of these.
+    1. A network that is made of models has the stages of these; a model without stages is one.
+    2. A stage ends where the feature map becomes smaller: `stage1`, `stage2`, ... The layers after the last
+       feature map are the last stage.
+    3. Layers whose names begin alike are a stage: `block1_conv` and `block1_norm` are `block1`.
+    4. Each layer with weights is a stage, named after the layer; a residual block stays whole. If a layer
+       contains others, as the encoder of a vision transformer does, each of these is a stage.
 
     Args:
         backbone: a functional or `Sequential` model from images to features.
@@ -50,11 +51,15 @@ def stages(backbone: keras.Model) -> Stages:
     network = functional(backbone)
     if inner := only_model(network):
         return _around(network, inner.operation)
-    for rule in (_of_the_paper, _by_size, _by_name):
+    return _derived(network) or _by_layer(network)
+
+
+def _derived(network: keras.Model) -> Stages:
+    for rule in (_of_the_paper, _by_model, _by_size, _by_name):
         found = rule(network)
         if len(found) > 1:
             return found
-    return _by_layer(network)
+    return {}
 
 
 def _around(network: keras.Model, inner: keras.Model) -> Stages:
@@ -78,6 +83,31 @@ def _of_the_paper(network: keras.Model) -> Stages:
     if row.stage_ends:
         return {stage: members[::-1] for stage, members in reversed(grouped.items())}
     return grouped
+
+
+def _by_model(network: keras.Model) -> Stages:
+    """Return the stages of each model within the network, and a stage for each other layer with weights.
+
+    Where there are several models, each is a block, which is one stage unless its maps become smaller inside.
+    """
+    import keras
+
+    models = [layer for layer in network.layers if isinstance(layer, keras.Model) and has_weights(layer)]
+    if not models:
+        return {}
+    found: Stages = {}
+    waiting: list[keras.Layer] = []  # layers without weights: they join the stage before, or the first
+    for layer in network.layers:
+        if not has_weights(layer):
+            (found[next(reversed(found))] if found else waiting).append(layer)
+            continue
+        divisible = layer in models and hasattr(layer, "inputs")
+        inner = (stages(layer) if len(models) == 1 else _derived(functional(layer))) if divisible else {}
+        parts = inner if len(inner) > 1 else {layer.name: [layer]}
+        for name, layers in parts.items():
+            found[name if name not in found else f"{layer.name}/{name}"] = [*waiting, *layers]
+            waiting = []
+    return found
 
 
 def _by_size(network: keras.Model) -> Stages:
@@ -121,18 +151,30 @@ def _by_name(network: keras.Model) -> Stages:
 
 
 def _by_layer(network: keras.Model) -> Stages:
-    layers = _units(network)
-    return _grouped(layers, [each.name if has_weights(each) else None for each in layers])
+    layers, inside, nodes = _units(network), set(), calls(network)
+    start = 0
+    for turn, _ in passages(network):
+        weighted = [each.operation for each in nodes[start : turn + 1] if has_weights(each.operation)]
+        inside |= {id(layer) for layer in weighted[1:]}  # of a residual block
+        start = turn + 1
+    starts = [has_weights(each) and id(each) not in inside for each in layers]
+    return _grouped(layers, [each.name if new else None for each, new in zip(layers, starts, strict=True)])
 
 
 def _units(layer: keras.Layer) -> list[keras.Layer]:
     """Return the layers below; in place of a layer that only holds others, return those."""
+    import keras
+
     units: list[keras.Layer] = []
     for each in children(layer):
         inner = children(each)
         own = len(each.weights) - len({id(weight) for below in inner for weight in below.weights})
         made_of_several = not own and sum(map(has_weights, inner)) > 1
-        units += _blocks(each) if made_of_several else [each]
+        # of a layer such as multi-head attention the parts are no blocks
+        of_blocks = isinstance(each, keras.Model) or any(
+            any(map(has_weights, children(below))) for below in inner
+        )
+        units += _blocks(each) if made_of_several and of_blocks else [each]
     return units
 
 

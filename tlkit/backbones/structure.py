@@ -139,10 +139,10 @@ def is_augmentation(operation: Any) -> bool:
 def parts_of(model: keras.Model) -> Parts:
     """Find augmentation, backbone, features and head of a classifier.
 
-    The backbone is the largest model within the classifier that takes images; of a flat classifier, all
-    layers below the head. The head starts at the vector that enters it: behind the pooling (or flattening)
-    of the backbone's output; of a flat classifier, behind the last pooling, or else at the last layer with
-    weights.
+    The backbone is the one model within the classifier that takes images, if no layer with weights comes
+    before it. Without such a model, all layers below the head are the backbone. The head starts at the
+    vector that enters it: behind the pooling (or flattening) of the backbone's output; of a flat classifier,
+    behind the last pooling, or else at the last layer with weights.
 
     Args:
         model: functional or `Sequential`, from images to predictions.
@@ -161,8 +161,7 @@ def parts_of(model: keras.Model) -> Parts:
     network = functional(model)
     nodes, places = calls(network), dict(passages(network))
     start = augmentation_end(nodes, places)
-    inner = [turn + 1 for turn in places if turn >= start and _takes_images(nodes[turn + 1 : turn + 2])]
-    body = max(inner, key=lambda turn: nodes[turn].operation.count_params(), default=None)
+    body = _inner_backbone(nodes, places, start)
     # of a model with several outputs: where they come together again
     behind = None if body is None else min(turn for turn in places if turn >= body)
     cut = _flat_cut(nodes, places, start) if behind is None else _pooled_cut(behind, nodes, places)
@@ -195,6 +194,25 @@ def augmentation_end(nodes: list[Any], places: dict[int, Any]) -> int:
     while end + 1 in places and is_augmentation(nodes[end + 1].operation):
         end += 1
     return end
+
+
+def _inner_backbone(nodes: list[Any], places: dict[int, Any], start: int) -> int | None:
+    """Return the call of the one model that takes images, if no layer with weights comes before it.
+
+    Of several, such as the blocks that a network is made of, none is the backbone.
+    """
+    inner = [turn + 1 for turn in places if turn >= start and _takes_images(nodes[turn + 1 : turn + 2])]
+    weighted = [turn for turn in inner if has_weights(nodes[turn].operation)]
+    found = weighted or inner[-1:]
+    if len(found) != 1 or any(_learns(call.operation) for call in nodes[: found[0]]):
+        return None
+    return found[0]
+
+
+def _learns(operation: Any) -> bool:
+    import keras
+
+    return has_weights(operation) and not isinstance(operation, keras.layers.Normalization)
 
 
 def _takes_images(nodes: list[Any]) -> bool:
@@ -286,7 +304,10 @@ def call_on(network: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
     """Call a network of one input on a tensor, whether its input was given alone, in a list or by name."""
     import keras
 
-    return keras.tree.flatten(network(keras.tree.map_structure(lambda _: x, network.input)))[0]
+    given = (
+        x if isinstance(network, keras.Sequential) else keras.tree.map_structure(lambda _: x, network.input)
+    )
+    return keras.tree.flatten(network(given))[0]
 
 
 def children(layer: keras.Layer) -> list[keras.Layer]:

@@ -105,18 +105,28 @@ def labelled(data: Any, name: str = "train") -> Labelled:
     if isinstance(data, tuple | list):
         return _of_arrays(data, name)
     if not is_batches(data):
-        raise DataError(f"{name} is of type {type(data).__name__}; expected {TAKEN}.")
+        hint = " The labels go with the images: (images, labels)." if hasattr(data, "shape") else ""
+        raise DataError(f"{name} is of type {type(data).__name__}; expected {TAKEN}.{hint}")
     check_finite(data, name)
-    batch = next(in_order(data))
+    batch = next(in_order(data), None)
+    if batch is None:
+        raise DataError(f"{name} has no batch. Give at least one image of each class.")
     if not isinstance(batch, tuple | list) or len(batch) < 2:
         raise DataError(f"A batch of {name} has no labels; expected {TAKEN}.")
     images, labels, _ = unpacked(batch)
+    if not hasattr(images, "shape"):
+        raise DataError(f"The images of {name} are a {type(images).__name__}; expected one array in a batch.")
     if not hasattr(labels, "shape") or labels.ndim == 0:
         raise DataError(
             f"An element of {name} has labels of type {type(labels).__name__} without a batch axis; expected "
             "batches: data.batch(32)."
         )
     return Labelled(name, None, labels, None, data, tuple(images.shape[1:]))
+
+
+def sizes_of(*data: Labelled | None) -> dict[str, int]:
+    """Return the numbers of examples by the names of the data; those of batches are not known."""
+    return {each.name: len(each) for each in data if each is not None and each.batches is None}
 
 
 def both(model: keras.Model, train: Any, validation_data: Any = None) -> tuple[Labelled, Labelled | None]:

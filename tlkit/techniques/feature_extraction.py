@@ -13,12 +13,14 @@ import numpy as np
 
 from tlkit import cache, engines
 from tlkit.backbones.structure import functional
-from tlkit.callbacks import for_model, listed
+from tlkit.callbacks import for_model, listed, watch_steps
 from tlkit.data import ImageFiles, Split
-from tlkit.data.labelled import Labelled, both, check_finite, in_order, is_batches
+from tlkit.data.labelled import Labelled, both, check_finite, in_order, is_batches, sizes_of
+from tlkit.errors import TlkitError
 from tlkit.models import feature_network, freeze, head_of, pooled
 from tlkit.techniques.training import (
     Settings,
+    check_learns,
     check_shares,
     class_weights,
     compile_state_kept,
@@ -28,6 +30,7 @@ from tlkit.techniques.training import (
     replica_share,
     rows_of_classes,
     shows_progress,
+    steps_of,
 )
 
 SMALLEST_BATCH, MOST_STEPS = 32, 100  # images in a step, steps in an epoch of the head
@@ -42,7 +45,7 @@ def extract(
     keep: bool = True,
     progress: bool = False,
 ) -> np.ndarray:
-    """Return the features of all images: the backbone's output, averaged over its positions.
+    """Return the features of all images: the backbone's output, pooled to one vector per image.
 
     Args:
         backbone: raw images to a feature map `(n, h, w, c)`, tokens `(n, t, d)` or features `(n, d)`.
@@ -50,8 +53,9 @@ def extract(
             batches of them (`tf.data.Dataset`, `PyDataset`, PyTorch `DataLoader`), whose labels are not used.
         pooling: `"avg"`, or the class token: see `tlkit.build_classifier`.
         engine: `"auto"`, `"openvino"` or `"predict"`; see `tlkit.engines.infer`. Batches take `"predict"`.
-        keep: look the features up in the cache on disk, and keep them there. The key is made of the
-            backbone's weights, its preprocessing and the pixels. Features of batches are not kept.
+        keep: read the features from the disk cache if they are there, otherwise compute and store them. The
+            key is made of the backbone's graph and weights and of the pixels. Features of batches are not
+            stored.
         progress: show a progress bar.
 
     Returns:
@@ -82,7 +86,7 @@ def _features(network: keras.Model, images: Any, *, keep: bool = True, **options
 
     try:
         key = engines.fingerprint(network) if keep else None
-    except NotImplementedError:  # a layer without get_config: nothing says what it computes
+    except (NotImplementedError, OSError, TypeError, TlkitError):  # nothing says what a layer computes
         key = None
     if key is None:
         return compute()["features"]
@@ -111,24 +115,25 @@ def train_head(
 
     Args:
         model: a classifier of `build_classifier`, or any functional or `Sequential` one, that gives class
-            probabilities or logits. Its backbone is frozen and stays as it is.
+            probabilities or logits. Its backbone is frozen; its weights do not change.
         train: labelled images: a split, arrays `(images, labels)` or `(images, labels, sample_weights)`, or
             batches of these (`tf.data.Dataset`, `PyDataset`, PyTorch `DataLoader`).
-        validation_data: further ones, on which training stops early and the best epoch is chosen.
+        validation_data: labelled images of the same kinds; they decide when training stops and which epoch is
+            kept.
         epochs: passes over the features, at most.
-        learning_rate: of the default optimizer, Adam: it falls from this value to zero along a cosine. 3e-3
-            where None.
+        learning_rate: of the default optimizer, Adam: it falls from this value to zero along a cosine.
+            3e-3 by default.
         optimizer: as for `compile`.
         loss: as for `compile`; by default the cross-entropy that fits labels and activation.
-        callbacks: as for `fit`; they see the whole model. With validation data and no `EarlyStopping` among
+        callbacks: as for `fit`; they see the whole model. With `validation_data` and no `EarlyStopping` among
             them, training stops after 10 epochs without a lower validation loss, and the best epoch is kept.
         engine: see `extract`.
-        options: further arguments of `compile` and `fit`: `metrics`, `class_weight` (`"balanced"`, too),
+        options: further arguments of `compile` and `fit`: `metrics`, `class_weight` (also `"balanced"`),
             `verbose` (0 by default). `batch_size` is 32 by default, and more where an epoch would have over
             100 steps.
 
     Returns:
-        Keras's history: loss and accuracy of every epoch.
+        Keras's history: the loss and metrics of every epoch.
 
     Raises:
         DataError: images or labels do not fit the model, or are of a kind that Keras does not take.
@@ -146,16 +151,17 @@ def train_head(
     network, head = feature_network(model), functional(head_of(model))
     # around the head: within the model, a head that is compiled itself would be saved with its optimizer
     learner = keras.Model(head.inputs[0], head.output)
+    check_shares(fitting.get("batch_size") or SMALLEST_BATCH, **sizes_of(data, held_out))
     running = {"engine": engine, "progress": shows_progress(fitting)}
     features, labels, weights = _all_features(network, data, **running)
     validation = None if held_out is None else _all_features(network, held_out, **running)
     batch_size = fitting.pop("batch_size", None) or max(SMALLEST_BATCH, math.ceil(len(labels) / MOST_STEPS))
     check_shares(batch_size, train=len(labels), validation=0 if validation is None else len(validation[1]))
-    steps = math.ceil(len(labels) / batch_size)
+    steps = steps_of(fitting, epochs, len(labels), batch_size)
     settings = Settings(
         model,
         labels,
-        lambda rate: keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, epochs * steps)),
+        lambda rate: keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)),
         3e-3,
         learning_rate=learning_rate,
         optimizer=optimizer,
@@ -169,10 +175,13 @@ def train_head(
         if validation is not None:
             validation = (validation[0], rows_of_classes(validation[1], classes), *validation[2:])
     fitting |= {"sample_weight": fitting.get("sample_weight", weights), "validation_data": validation}
+    check_learns(learner)
     with compile_state_kept(model):
-        settings.compile(learner, **{"steps_per_execution": _steps_at_once(steps), **compiling})
+        at_once = _steps_at_once(math.ceil(len(labels) / batch_size), callbacks)
+        settings.compile(learner, **{"steps_per_execution": at_once, **compiling})
         settings.compile(model)  # so that a checkpoint is the whole model, compiled as it is trained
-        make_state(learner, labels, learner.outputs[0].shape)
+        for each in (learner, model):
+            make_state(each, labels, model.outputs[0].shape)
         return learner.fit(
             features,
             labels,
@@ -184,10 +193,10 @@ def train_head(
         )
 
 
-def _steps_at_once(steps: int) -> int:
+def _steps_at_once(steps: int, callbacks: Any) -> int:
     """Return the steps in one call of the backend: one of a small layer takes less time than starting it."""
     # PyTorch starts each by itself, and TensorFlow cannot loop over the batches of several devices
-    alone = keras.backend.backend() == "torch" or float(replica_share()) < 1
+    alone = keras.backend.backend() == "torch" or float(replica_share()) < 1 or watch_steps(callbacks)
     return 1 if alone else min(steps, MOST_STEPS)
 
 

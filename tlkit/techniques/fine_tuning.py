@@ -13,13 +13,14 @@ from tlkit.callbacks import for_model, listed
 from tlkit.data.ahead import BatchesAhead
 from tlkit.data.batches import Batches, plain_errors
 from tlkit.data.images import ImageFiles
-from tlkit.data.labelled import Labelled, both
+from tlkit.data.labelled import Labelled, both, sizes_of
 from tlkit.engines import has_accelerator
 from tlkit.errors import DataError, TlkitError
 from tlkit.models import backbone_of, unfreeze
 from tlkit.techniques.frozen_trunk import on_activations
 from tlkit.techniques.training import (
     Settings,
+    check_learns,
     check_shares,
     class_weights,
     compile_state_kept,
@@ -28,6 +29,7 @@ from tlkit.techniques.training import (
     make_state,
     rows_of_classes,
     shows_progress,
+    steps_of,
 )
 
 BATCH_SIZE = 32
@@ -56,12 +58,12 @@ def fine_tune(
     Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution".
 
     Optimizer, loss and metrics are those that the model was compiled with, unless others are given.
-    Afterwards it is compiled as it was before. What `unfreeze` set stays, so compile it again before a `fit`
-    of your own if its optimizer has made steps already: Keras asks for that where other variables learn.
+    Afterwards it is compiled as it was before. What `unfreeze` set stays. If your optimizer has already made
+    steps, compile again before calling `fit` yourself, since other variables learn.
 
-    Before the model is built: `keras.config.set_dtype_policy("mixed_bfloat16")` makes GPUs and TPUs faster;
-    `keras.distribution.set_distribution(keras.distribution.DataParallel())` trains on all devices of JAX. For
-    several machines of TensorFlow see `tlkit recipe many-workers`.
+    Set `keras.config.set_dtype_policy("mixed_bfloat16")` before you build the model to train faster on GPUs
+    and TPUs. `keras.distribution.set_distribution(keras.distribution.DataParallel())` trains on all devices
+    of JAX. For several machines of TensorFlow see `tlkit recipe many-workers`.
 
     Args:
         model: a classifier of `build_classifier`, or any functional or `Sequential` one, that gives class
@@ -69,38 +71,39 @@ def fine_tune(
         train: labelled images: a split, arrays `(images, labels)` or `(images, labels, sample_weights)`, or
             batches of these (`tf.data.Dataset`, `PyDataset`, PyTorch `DataLoader`). `Split.batches` changes
             images (`augment=`) or images and labels together (`mix=`) outside the model.
-        validation_data: further ones, on which training stops early and the best epoch is chosen.
+        validation_data: labelled images of the same kinds; they decide when training stops and which epoch is
+            kept.
         from_stage: the lowest stage that learns; `None` with no `fraction` is the whole backbone.
         fraction: instead of a stage: the top share of the backbone's layers, 0 to 1.
         batch_norm: let BatchNormalization learn too; for training from scratch.
         epochs: passes over the images, at most.
         learning_rate: of the default optimizer, `tlkit.optimizers.adam`: its largest value, reached after
-            a warm-up in the first tenth of the steps; then it falls along a cosine. 1e-3 where None.
+            a warm-up in the first tenth of the steps; then it falls along a cosine. 1e-3 by default.
         depth_decay: each stage learns with this fraction of the learning rate of the stage above it.
         views: run the frozen stages once, over that many random views of each image, and train the rest on
-            what they gave, which stays in a file (see `tlkit.techniques.frozen_trunk`); each epoch takes
-            another view. `None` runs the whole network in each epoch, on new views. The more epochs there
-            are for each view, the more is saved. Dropout within the frozen stages is off.
+            their outputs, which are kept in a temporary file (see `tlkit.techniques.frozen_trunk`). Each
+            epoch takes another view. `None` runs the whole network in each epoch, on new views. The more
+            epochs share a view, the more time this saves. Dropout within the frozen stages is off.
         optimizer: as for `compile`; or a function from the number of steps to an optimizer, such as
             `functools.partial(tlkit.optimizers.adam, weight_decay=0.05)`. With `use_ema=True` the averaged
             weights are validated and kept.
         loss: as for `compile`; by default the cross-entropy that fits labels and activation. Class indices
             become rows of classes where the loss needs them, so that
             `keras.losses.CategoricalCrossentropy(label_smoothing=0.1)` works.
-        callbacks: as for `fit`; they see the whole model, also with `views`. With validation data and no
-            `EarlyStopping` among them, training stops after 5 epochs without a lower validation loss, and
+        callbacks: as for `fit`; they see the whole model, also with `views`. With `validation_data` and
+            no `EarlyStopping` among them, training stops after 5 epochs without a lower validation loss, and
             the best epoch is kept.
         options: further arguments of `compile` and `fit`, such as `metrics`, `batch_size` (32 by default),
-            `class_weight` (`"balanced"`, too) and `verbose` (0 by default).
+            `class_weight` (also `"balanced"`) and `verbose` (0 by default).
 
     Returns:
-        Keras's history: loss and accuracy of every epoch.
+        Keras's history: the loss and metrics of every epoch.
 
     Raises:
         UnknownNameError: there is no such stage; the message lists them.
         DataError: images or labels do not fit the model, or are of a kind that Keras does not take.
-        TlkitError: no backbone is found in the model; a callback or option does not fit; there can be no
-            `views`, since nothing is frozen, nothing makes views differ or the disk has no room; or several
+        TlkitError: no backbone is found in the model; a callback or option does not fit; `views` is
+            impossible, since nothing is frozen, nothing varies the images or the disk is too full; or several
             devices cannot share every batch evenly.
 
     >>> from tlkit.models import build_classifier
@@ -113,10 +116,12 @@ def fine_tune(
     data, held_out = both(model, train, validation_data)
     compiling, fitting = divided(options)
     batch_size = fitting.pop("batch_size", None) or BATCH_SIZE
-    sizes = {each.name: len(each) for each in (data, held_out) if each is not None and each.batches is None}
-    check_shares(batch_size, **sizes)
+    check_shares(batch_size, **sizes_of(data, held_out))
     unfreeze(model, from_stage=from_stage, fraction=fraction, batch_norm=batch_norm)
-    given, steps = listed(callbacks), epochs * data.steps(batch_size)
+    check_learns(model)
+    given = listed(callbacks)
+    n = {"per_epoch_or_n": data.steps(batch_size)} if data.batches is not None else {}
+    steps = steps_of(fitting, epochs, **(n or {"per_epoch_or_n": len(data), "batch_size": batch_size}))
     whole = model.taught() if hasattr(model, "taught") else model  # a regulariser trains a model around it
     settings = Settings(
         model if model.compiled else whole,
@@ -143,11 +148,11 @@ def fine_tune(
             }
             kept = on_activations(model, data, held_out, classes=classes, **running)
             learner, shown, validation = stack.enter_context(kept)
-        for each in {id(each): each for each in (model, whole, learner)}.values():
+        for each in {id(each): each for each in (learner, model, whole)}.values():
             settings.compile(each)  # so that a checkpoint is the whole model, compiled as it is trained
+            make_state(each, _first_labels(data, classes), model.outputs[0].shape)
         scales = optimizers.depth_scales(model, depth_decay)
         stack.enter_context(optimizers.scaled_learning_rates(settings.optimizer, scales))
-        make_state(learner, _first_labels(data, classes), learner.outputs[0].shape)
         stack.enter_context(plain_errors(*shown, *(validation or ())))
         averaging = _averaging(settings.optimizer, given)  # first: the others shall see the average
         stopping = early_stopping(held_out, 5, given)
@@ -241,13 +246,14 @@ def gradual_unfreezing(
         model, train, validation_data: as for `fine_tune`.
         stages: the stages in the order in which they are unfrozen; all of them, top first, by default.
         epochs_per_stage: passes over the images in each round.
-        options: as for `fine_tune`.
+        options: as for `fine_tune`. The epochs of the rounds are counted on. A `CSVLogger` needs
+            `append=True`, since each round is a `fit` of its own.
 
     Returns:
         Keras's history of all rounds, one after the other.
 
     Raises:
-        TlkitError: `BackupAndRestore` is among the callbacks; or see `fine_tune`.
+        TlkitError: `BackupAndRestore` is among the callbacks; otherwise as for `fine_tune`.
     """
     if any(isinstance(each, keras.callbacks.BackupAndRestore) for each in listed(options.get("callbacks"))):
         raise TlkitError(
@@ -256,8 +262,13 @@ def gradual_unfreezing(
         )
     whole = keras.callbacks.History()
     whole.history = {}
-    for stage in stages or reversed(backbones.stages(backbone_of(model))):
-        part = fine_tune(model, train, validation_data, from_stage=stage, epochs=epochs_per_stage, **options)
+    chosen = list(stages or reversed(backbones.stages(backbone_of(model))))
+    for done, stage in enumerate(chosen):
+        epochs: dict[str, Any] = {
+            "initial_epoch": done * epochs_per_stage,
+            "epochs": (done + 1) * epochs_per_stage,
+        }
+        part = fine_tune(model, train, validation_data, from_stage=stage, **epochs, **options)
         for name, values in part.history.items():
             whole.history.setdefault(name, []).extend(values)
     whole.epoch = list(range(len(whole.history.get("loss", []))))

@@ -141,12 +141,13 @@ class Settings:
         else:
             self.optimizer = _optimizer(optimizer)
         self.loss = loss_for(model, labels, own.get("loss") if loss is None else loss)
-        self.options = {**{"metrics": ["accuracy"]}, **own, **(options or {})}
+        self.options = {"metrics": [_accuracy(model)], **own, **(options or {})}
         if own and "metrics" not in own and "metrics" not in (options or {}):
             self.options["metrics"] = []  # as the model was compiled
         for name in ("optimizer", "loss"):
             self.options.pop(name, None)
         self.rows = needs_rows(self.loss)
+        _check_metrics(self.options["metrics"], self.rows)
         if setters and not optimizers.settable_learning_rate(self.optimizer):
             raise TlkitError(
                 f"{setters[0]} cannot set the learning rate of an optimizer that follows a schedule. Give an "
@@ -157,6 +158,45 @@ class Settings:
     def compile(self, model: keras.Model, **options: Any) -> None:
         """Compile a model with these settings."""
         model.compile(self.optimizer, self.loss, **{**self.options, **options})
+
+
+def _accuracy(model: keras.Model) -> Any:
+    """Return the accuracy of a classifier; that of a single logit is right above 0, and not above 0.5."""
+    one_logit = model.outputs[0].shape[-1] == 1 and output_activation(model) == "linear"
+    return keras.metrics.BinaryAccuracy("accuracy", threshold=0.0) if one_logit else "accuracy"
+
+
+def _check_metrics(metrics: Any, rows: bool) -> None:
+    names = [each if isinstance(each, str) else type(each).__name__ for each in keras.tree.flatten(metrics)]
+    sparse = [name for name in names if name.lower().startswith("sparse")]
+    if rows and sparse:
+        raise TlkitError(
+            f"The loss compares rows of classes, and the metric {sparse[0]} class indices. Give "
+            "metrics=['accuracy'], or the sparse cross-entropy as the loss."
+        )
+
+
+def check_learns(model: keras.Model) -> None:
+    """Raise TlkitError where nothing in a model can learn."""
+    if not model.trainable_variables:
+        raise TlkitError(
+            f"Nothing in {model.name!r} can learn. Set model.trainable = True, which sets all its layers; "
+            "freeze, unfreeze and from_stage= then choose among them."
+        )
+
+
+def steps_of(fitting: Mapping[str, Any], epochs: int, per_epoch_or_n: int, batch_size: int = 1) -> int:
+    """Return the number of steps of a whole training.
+
+    Args:
+        fitting: arguments of `fit`, of which `steps_per_epoch`, `initial_epoch` and `validation_split` count.
+        epochs: the epoch at which the training ends.
+        per_epoch_or_n: batches per epoch; or examples, with their `batch_size`.
+        batch_size: examples in a step.
+    """
+    rest = 1 - fitting.get("validation_split", 0.0)
+    per_epoch = fitting.get("steps_per_epoch") or -(-int(per_epoch_or_n * rest) // batch_size)
+    return max(1, (epochs - fitting.get("initial_epoch", 0)) * per_epoch)
 
 
 def divided(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -190,6 +230,7 @@ def compiled_with(model: keras.Model) -> dict[str, Any]:
 NAMED_LOSSES = {
     "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
     "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+    "categorical_focal_crossentropy": keras.losses.CategoricalFocalCrossentropy,
     "binary_crossentropy": keras.losses.BinaryCrossentropy,
 }
 
@@ -223,7 +264,15 @@ def loss_for(model: keras.Model, labels: np.ndarray, loss: Any = None) -> Any:
         rows = labels.ndim > 1 and labels.shape[-1] == classes > 1
         binary = classes == 1 or (rows and activation == "sigmoid")
         kind = "binary" if binary else "categorical" if rows else "sparse_categorical"
+        if rows and not binary and labels.size and not np.allclose(labels.sum(axis=-1), 1, atol=1e-3):
+            raise TlkitError(
+                "The rows of labels do not sum to 1, so an image may be of several classes. Give "
+                f"loss=keras.losses.BinaryCrossentropy(from_logits={activation == 'linear'}), with one "
+                "sigmoid for each class, or correct the labels."
+            )
         loss = f"{kind}_crossentropy"
+    if callable(loss) and getattr(loss, "__name__", "") in NAMED_LOSSES:
+        loss = loss.__name__  # the function of that name
     snake = re.sub(r"(?<!^)(?=[A-Z])", "_", loss).lower() if isinstance(loss, str) else ""
     if snake in NAMED_LOSSES:
         return NAMED_LOSSES[snake](from_logits=activation == "linear")
@@ -290,7 +339,7 @@ def rows_of_classes(labels: np.ndarray, classes: int) -> np.ndarray:
     """
     if labels.ndim > 1 and labels.shape[-1] > 1:
         return labels
-    return np.eye(classes, dtype="float32")[labels.ravel()]
+    return np.eye(classes, dtype="float32")[labels.ravel().astype(int)]
 
 
 def class_weights(given: Any, labels: np.ndarray | None) -> dict[int, float] | None:
@@ -319,6 +368,11 @@ def class_weights(given: Any, labels: np.ndarray | None) -> dict[int, float] | N
             "Give a Split or arrays, or the weights: {0: 1.0, 1: 3.0}."
         )
     if labels.ndim > 1 and labels.shape[-1] > 1:
+        if not np.allclose(labels.sum(axis=-1), 1, atol=1e-3):
+            raise TlkitError(
+                "class_weight='balanced' needs one class for each image, and some rows of labels have "
+                "several. Leave it out, or give sample weights."
+            )
         labels = labels.argmax(axis=-1)
     classes = np.unique(labels)
     balanced = compute_class_weight("balanced", classes=classes, y=labels.ravel())

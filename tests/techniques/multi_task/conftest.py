@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ def tasks():
 
 @pytest.fixture(scope="session")
 def examples():
-    """Features (96, 8) and labels of all three tasks that follow from them."""
+    """Images of one pixel, (96, 1, 1, 8), and labels of all three tasks that follow from them."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(96, 8)).astype("float32")
     labels = {
@@ -25,19 +28,18 @@ def examples():
         "marks": (x[:, 3:5] > 0).astype("float32"),
         "size": (10 + 2 * x[:, 5:6]).astype("float32"),
     }
-    return x, labels
+    return x[:, None, None], labels
 
 
 @pytest.fixture
 def learner_of():
-    """Build a learner on features, a shared layer and the heads, from NumPy's numbers on every backend."""
+    """Build a learner with a shared layer and the heads, from NumPy's numbers on every backend."""
 
     def build(tasks, balancing=None, *, optimizer=None, seed=0, **options):
         keras.utils.set_random_seed(seed)
-        layers = keras.layers
-        backbone = keras.Sequential(
-            [keras.Input((8,)), layers.Dense(16, activation="tanh", name="body")], name="body"
-        )
+        images = keras.Input((1, 1, 8))
+        x = keras.layers.Dense(16, activation="tanh", name="shared")(keras.layers.Flatten()(images))
+        backbone = keras.Model(images, x, name="body")
         network = build_multi_task(backbone, tasks, dropout=0.0)
         rng = np.random.default_rng(seed)
         for variable in network.trainable_variables:
@@ -47,3 +49,21 @@ def learner_of():
         return learner
 
     return build
+
+
+@pytest.fixture
+def predicted_without_tlkit(tmp_path):
+    """Predict with a saved model in a process that does not import tlkit."""
+
+    def predict(path, x):
+        np.save(tmp_path / "x.npy", x)
+        code = (
+            "import sys, keras, numpy as np; folder, path = sys.argv[1:]; "
+            "model = keras.saving.load_model(path); "
+            "np.savez(folder + '/found.npz', **model.predict(np.load(folder + '/x.npy'), verbose=0)); "
+            "assert 'tlkit' not in sys.modules"
+        )
+        subprocess.run([sys.executable, "-c", code, tmp_path, path], check=True, capture_output=True)
+        return dict(np.load(tmp_path / "found.npz"))
+
+    return predict

@@ -74,7 +74,8 @@ def test_a_step_is_the_one_computed_by_hand(name, watch):
     x = rng.normal(size=(16, 4)).astype("float32")
     labels = {"kind": rng.integers(0, 3, 16), "size": rng.normal(size=(16, 1)).astype("float32")}
     start = [rng.normal(0, 0.4, shape).astype("float32") for shape in ((4, 5), (5, 3), (5, 1))]
-    body = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, use_bias=False)], name="body")
+    images = keras.Input((1, 1, 4))
+    body = keras.Model(images, keras.layers.Dense(5, use_bias=False)(keras.layers.Flatten()(images)))
     tasks = {"kind": Classification(3), "size": Regression()}
     network = build_multi_task(body, tasks, dropout=0.0)
     kernels = [variable for variable in network.trainable_variables if len(variable.shape) == 2]
@@ -88,7 +89,7 @@ def test_a_step_is_the_one_computed_by_hand(name, watch):
         watch_gradients=watch,
     )
     learner.compile(keras.optimizers.SGD(0.1))
-    history = learner.fit(x, labels, batch_size=16, verbose=0).history
+    history = learner.fit(x[:, None, None], labels, batch_size=16, verbose=0).history
     expected = numpy_step(x, labels, start, rule=by_hand)
     np.testing.assert_allclose(np.array(kernels[0]), expected, rtol=1e-4, atol=1e-5)
     assert ("cosine_kind_size" in history) == (watch or name == "pcgrad")
@@ -257,7 +258,8 @@ def test_it_learns_in_mixed_precision(policy, rule, tasks, examples):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        body = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="tanh")], name="body")
+        images = keras.Input((1, 1, 8))
+        body = keras.Model(images, keras.layers.Dense(16, activation="tanh")(keras.layers.Flatten()(images)))
         learner = MultiTask(build_multi_task(body, tasks, dropout=0.0), tasks, rule())
         learner.compile(keras.optimizers.Adam(0.02))
         history = learner.fit(x, labels, epochs=20, verbose=0).history

@@ -45,7 +45,7 @@ def test_the_predicted_side_gets_no_gradient(small, gradient_of):
     stops, flows = SimSiam(), SimSiam(stop_gradient=False)
     for objective, moves in ((stops, False), (flows, True)):
         objective.prepare(small())
-        objective.predictor = lambda x, training: ops.stop_gradient(x)
+        objective.prediction_head = lambda x, training: ops.stop_gradient(x)
         gradient = gradient_of(lambda x, o=objective: o.compare(x, ops.convert_to_tensor(second)), first)
         assert bool(np.any(gradient != 0)) is moves
 

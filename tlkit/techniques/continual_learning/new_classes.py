@@ -1,9 +1,13 @@
 """A copy of a classifier with more outputs."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
 from tlkit.errors import TlkitError
-from tlkit.models import backbone_of, cut_last, head_of, join
+from tlkit.models import cut_last
+from tlkit.techniques.training import compile_state_kept
 
 
 def add_classes(classifier: keras.Model, classes: int) -> keras.Model:
@@ -13,11 +17,12 @@ def add_classes(classifier: keras.Model, classes: int) -> keras.Model:
     same; the new outputs have fresh random weights.
 
     Args:
-        classifier: a model of `build_classifier` or `join`, or a head, that ends with a softmax.
+        classifier: any functional or `Sequential` classifier, or a head, whose last dense layer gives class
+            probabilities or logits.
         classes: how many to add, at least 1; they come after the old ones.
 
     Raises:
-        TlkitError: nothing to add, or the last layer gives no class probabilities.
+        TlkitError: nothing to add, or the last layer gives neither class probabilities nor logits.
 
     >>> from tlkit.models import build_classifier
     >>> add_classes(build_classifier("LeNet", classes=5, weights=None), 5).output_shape
@@ -26,31 +31,28 @@ def add_classes(classifier: keras.Model, classes: int) -> keras.Model:
     if classes < 1:
         raise TlkitError(f"{classes} classes were to be added; add at least 1.")
     _, last = cut_last(classifier)
-    if isinstance(classifier, keras.Sequential):
-        return _widened(classifier, last, classes)
-    augmentations = [layer for layer in classifier.layers if layer.name == "augmentation"]
-    augmentation = (
-        type(augmentations[0]).from_config(augmentations[0].get_config()) if augmentations else None
-    )
-    head = _widened(head_of(classifier), last, classes)
-    return join(copied(backbone_of(classifier)), head, augmentation=augmentation)
+
+    def widened(layer: keras.Layer) -> keras.Layer:
+        wider = {"units": last.units + classes} if layer is last else {}
+        return type(layer).from_config(layer.get_config() | wider)
+
+    wide = _cloned(classifier, widened)
+    for fresh, known in zip(wide.weights, classifier.weights, strict=True):
+        values = keras.ops.convert_to_numpy(fresh).copy()
+        values[tuple(map(slice, known.shape))] = keras.ops.convert_to_numpy(known)
+        fresh.assign(values)
+    return wide
 
 
 def copied(model: keras.Model) -> keras.Model:
     """Return a model with the same weights that shares none of them."""
-    copy = keras.models.clone_model(model)
+    copy = _cloned(model)
     copy.set_weights(model.get_weights())
     return copy
 
 
-def _widened(head: keras.Sequential, last: keras.layers.Dense, classes: int) -> keras.Sequential:
-    wide = type(last).from_config(last.get_config() | {"units": last.units + classes})
-    below = [type(layer).from_config(layer.get_config()) for layer in head.layers[:-1]]
-    network = keras.Sequential([keras.Input(head.input_shape[1:]), *below, wide], name=head.name)
-    for layer, old in zip(below, head.layers[:-1], strict=True):
-        layer.set_weights(old.get_weights())
-    fresh, known = wide.get_weights(), last.get_weights()
-    for weights, kept in zip(fresh, known, strict=True):
-        weights[..., : last.units] = kept
-    wide.set_weights(fresh)
-    return network
+def _cloned(model: keras.Model, clone_function: Callable[[Any], Any] | None = None) -> keras.Model:
+    """Return a copy with fresh weights; it is not compiled, since not every loss can be copied."""
+    with compile_state_kept(model):
+        model.compiled = False
+        return keras.models.clone_model(model, clone_function=clone_function, recursive=True)

@@ -21,7 +21,15 @@ from tlkit.techniques.domain_adaptation.methods import find
 from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
 from tlkit.techniques.domain_adaptation.pairs import PairBatches, Pairs, as_pairs
 from tlkit.techniques.domain_adaptation.selection import MOST
-from tlkit.techniques.training import compile_state_kept, compiled_with, loss_for, make_state, replica_share
+from tlkit.techniques.training import (
+    class_weights,
+    compile_state_kept,
+    compiled_with,
+    loss_for,
+    make_state,
+    needs_rows,
+    replica_share,
+)
 
 
 @keras.saving.register_keras_serializable("tlkit")
@@ -38,7 +46,7 @@ class DomainAdapter(keras.Model):
         alignment: the method, such as `DANN()`, or its name (`tlkit adapt --list`).
 
     Raises:
-        TlkitError: the classifier's last layer gives neither, or the method is none.
+        TlkitError: the classifier gives neither probabilities nor logits, or `alignment` is no method.
         UnknownNameError: no method has this name.
 
     >>> from tlkit import build_classifier
@@ -86,8 +94,8 @@ class DomainAdapter(keras.Model):
 
         Args:
             optimizer: as in Keras.
-            loss: as in Keras, for class indices. A cross-entropy given by its name, or none, becomes the one
-                for logits where the classifier gives logits.
+            loss: as in Keras; one that compares rows of classes gets them. A cross-entropy given by its name,
+                or none, becomes the one for logits where the classifier gives logits.
             settings: as in Keras.
         """
         loss = loss_for(self.classifier, np.zeros(1, "int32"), loss)
@@ -122,9 +130,12 @@ class DomainAdapter(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
+        compared = y
+        if needs_rows(self.loss) and len(y.shape) == 1:
+            compared = ops.one_hot(ops.cast(y, "int32"), self.last.units)
         if not isinstance(y_pred, dict):
-            return super().compute_loss(x, y, y_pred, sample_weight, training)
-        supervised = super().compute_loss(x, y, y_pred["source"], sample_weight, training)
+            return super().compute_loss(x, compared, y_pred, sample_weight, training)
+        supervised = super().compute_loss(x, compared, y_pred["source"], sample_weight, training)
         (fs, ft), (ps, pt) = y_pred["features"], y_pred["probabilities"]
         source, target = Domain(x["source"], fs, ps, y), Domain(x["target"], ft, pt)
         strength = self.alignment.strength(ops.minimum(self.done / self.planned, 1.0))
@@ -163,32 +174,42 @@ class DomainAdapter(keras.Model):
         Args:
             x: `pair(source, target)`; or inputs `{"source": ..., "target": ...}`, with the source's labels
                 as `y`; or batches `({"source": ..., "target": ...}, source_labels)` (`tf.data.Dataset`,
-                `PyDataset`, PyTorch `DataLoader`), of which a method that adapts a trained network reads one
-                epoch into memory.
-            y: class indices `(n,)` of the source, for inputs.
-            batch_size: examples of each domain in a step, for inputs; 32, or as many as there are.
+                `PyDataset`, PyTorch `DataLoader`). Methods that adapt a trained network read one epoch of
+                these batches into memory.
+            y: class indices `(n,)` of the source, if `x` is a dictionary of arrays.
+            batch_size: examples of each domain in a step, if `x` is such a dictionary; by default 32, or as
+                many as there are.
             epochs: passes over the larger domain, or over the batches.
-            source_epochs: passes over the source alone before. By default as many as `epochs` for a method
-                that adapts a trained network (ADDA, AdaBN, TENT, closed-form CORAL, importance weighting),
-                else 0.
+            source_epochs: passes over the source alone, before adaptation. By default as many as `epochs` for
+                a method that adapts a trained network (ADDA, AdaBN, TENT, closed-form CORAL, importance
+                weighting), else 0.
             validation_data: held-out source: a split, inputs and labels, or batches of these. Never the
                 target's labels.
             select: keep the best epoch by this score, which needs no target labels; see
                 `tlkit.techniques.domain_adaptation.selection.SCORES`. By default the last epoch stays.
             callbacks: as in Keras. `ModelCheckpoint` saves the classifier.
-            options: as in Keras.
+            options: as in Keras, `class_weight="balanced"` too. Weights of examples belong to batches, and
+                held-out examples into `validation_data`.
 
         Returns:
-            Keras's history. Beside the loss it has `supervised_loss` and `alignment_loss`, the score by its
-            name, and what the method measures of itself.
+            Keras's history. Besides the loss, it contains `supervised_loss` and `alignment_loss`, the score
+            by its name, and what the method measures of itself.
 
         Raises:
             DataError: x is of another kind, or does not fit the classifier.
-            TlkitError: no layer can learn that the method needs; or a loss became NaN: the classifier then
-                has the weights of the last epoch without.
+            TlkitError: a layer that the method needs is frozen; or a loss became NaN: the classifier then
+                has the weights of the last epoch with a finite loss.
         """
+        if left := {"sample_weight", "validation_split"} & set(options):
+            raise TlkitError(
+                f"{' and '.join(sorted(left))} cannot be used for two domains. Give weights in batches "
+                "({'source': ..., 'target': ...}, labels, weights), and held-out examples as validation_data."
+            )
         pairs = as_pairs(x, y, batch_size=batch_size)
         self._check(pairs)
+        if "class_weight" in options:
+            known = pairs.labels if isinstance(pairs, Pairs) else None
+            options["class_weight"] = class_weights(options["class_weight"], known)
         if not self.compiled:
             own = {name: each for name, each in compiled_with(self.classifier).items()}
             self.compile(fresh(own.pop("optimizer")) if "optimizer" in own else "adam", **own)
@@ -205,6 +226,8 @@ class DomainAdapter(keras.Model):
                 self._learn_source(pairs, epochs if source_epochs is None else source_epochs, options)
             elif source_epochs:
                 self._learn_source(pairs.in_memory(), source_epochs, options)
+            self.classifier.compile(self.fresh_optimizer(), **self._settings)  # as a checkpoint will have it
+            make_state(self.classifier, pairs.labels, self.classifier.output_shape)
             self.done.assign(0.0)
             self.planned.assign(float(max(1, epochs * len(pairs))))
             return self.alignment.fit(self, pairs, validation_data=held_out, **given)

@@ -140,6 +140,8 @@ class PairBatches:
             )
         inputs: Any
         inputs, self.labels, _ = unpacked(first)
+        if not hasattr(self.labels, "shape") or self.labels.ndim != 1:
+            raise DataError("The labels of a batch have another shape than (n,); expected class indices.")
         self.batch_size = len(self.labels)
         self.shapes = {name: tuple(each.shape[1:]) for name, each in inputs.items()}
 
@@ -161,7 +163,7 @@ class PairBatches:
         labels = np.concatenate([y for _, y, _ in batches])
         weights = [w for _, _, w in batches]
         given = None if weights[0] is None else np.concatenate(weights)
-        return Pairs(source, labels.astype("int32"), target, self.batch_size, self.seed, given)
+        return Pairs(source, _indices(labels), target, self.batch_size, self.seed, given)
 
     def some_target(self, most: int) -> np.ndarray:
         """Return up to so many inputs of the target, from the first batches."""
@@ -252,4 +254,10 @@ def pair(
             f"{tuple(others.shape[1:])}. Load both with the same image_size, or take the features of both "
             "from one backbone."
         )
-    return Pairs(inputs, np.asarray(labels).astype("int32"), others, batch_size, seed)
+    return Pairs(inputs, _indices(np.asarray(labels)), others, batch_size, seed)
+
+
+def _indices(labels: np.ndarray) -> np.ndarray:
+    """Return class indices, int32 `(n,)`, also of rows of 0 and 1."""
+    rows = labels.ndim > 1 and labels.shape[-1] > 1
+    return (labels.argmax(axis=-1) if rows else labels.reshape(len(labels))).astype("int32")

@@ -8,11 +8,14 @@ import numpy as np
 from keras import ops
 
 from tlkit.errors import TlkitError, UnknownNameError
+from tlkit.techniques.learners import Configured
 from tlkit.techniques.multi_task.tasks import Task
 
 
-class Balancing(keras.Layer):
+class Balancing(Configured, keras.Layer):
     """A rule that gives each task a weight in every step. A rule overrides `weigh`.
+
+    To be saved, it keeps the arguments of its constructor as attributes of the same names.
 
     Attributes:
         sees_gradients: the rule needs the tasks' gradients, so a step goes back through the network once for
@@ -27,7 +30,7 @@ class Balancing(keras.Layer):
         """Make the rule's own variables for these tasks."""
 
     def restart(self) -> None:
-        """Give the variables their first values; every `fit` begins with this."""
+        """Give the variables their first values; the first `fit` of an optimizer begins with this."""
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
         """Return the weight of each task, float32 `(tasks,)`.
@@ -47,6 +50,7 @@ class Balancing(keras.Layer):
         """Take note of the mean loss of each task over an epoch."""
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class EqualWeights(Balancing):
     """The plain sum of the losses: the baseline that is hard to beat.
 
@@ -57,6 +61,7 @@ class EqualWeights(Balancing):
         return ops.ones_like(losses)
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class FixedWeights(Balancing):
     """A sum with weights of your own.
 
@@ -80,6 +85,7 @@ class FixedWeights(Balancing):
         return ops.convert_to_tensor(self._fixed)
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class RandomWeights(Balancing):
     """New random weights in every step, a softmax of normal draws: as honest a baseline as equal weights.
 
@@ -91,13 +97,14 @@ class RandomWeights(Balancing):
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
         super().__init__(**options)
-        self.generator = keras.random.SeedGenerator(seed)
+        self.seed, self.generator = seed, keras.random.SeedGenerator(seed)
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
         draws = keras.random.normal(losses.shape, seed=self.generator)
         return losses.shape[0] * ops.softmax(draws)
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class UncertaintyWeights(Balancing):
     """Learn the noise of each task: exp(-s) likelihood L + s / 2, with s = log sigma^2.
 
@@ -136,6 +143,7 @@ class UncertaintyWeights(Balancing):
         return ops.sum(has_labels * self.log_variance) / 2
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class DynamicWeightAverage(Balancing):
     """More weight for the tasks whose loss fell less over the last two epochs.
 
@@ -151,23 +159,26 @@ class DynamicWeightAverage(Balancing):
     def __init__(self, temperature: float = 2.0, **options: Any) -> None:
         super().__init__(**options)
         self.temperature = temperature
-        self._epochs: list[np.ndarray] = []
 
     def prepare(self, tasks: Mapping[str, Task]) -> None:
         self.current = self.add_weight(
             shape=(len(tasks),), initializer="ones", trainable=False, name="weights"
         )
+        self.last = self.add_weight(  # losses of the last epoch; 0 before the first one has ended
+            shape=(len(tasks),), initializer="zeros", trainable=False, name="last_losses"
+        )
 
     def restart(self) -> None:
-        self._epochs = []
         self.current.assign(np.ones(self.current.shape))
+        self.last.assign(np.zeros(self.last.shape))
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
         return ops.convert_to_tensor(self.current)
 
     def epoch_ended(self, losses: Sequence[float]) -> None:
-        self._epochs = [*self._epochs[-1:], np.maximum(losses, 1e-12)]
-        if len(self._epochs) == 2:
-            scores = self._epochs[1] / self._epochs[0] / self.temperature
+        before, now = ops.convert_to_numpy(self.last), np.maximum(losses, 1e-12)
+        self.last.assign(now.astype("float32"))
+        if before.all():
+            scores = now / before / self.temperature
             odds = np.exp(scores - scores.max())
             self.current.assign((len(odds) * odds / odds.sum()).astype("float32"))

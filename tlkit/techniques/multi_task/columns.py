@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tlkit.data import Split
+from tlkit.data.labelled import check_finite, unpacked
 from tlkit.errors import DataError, TlkitError, UnknownNameError
 from tlkit.techniques.multi_task.tasks import Classification, MultiLabel, Regression, Task
 from tlkit.techniques.multi_task.writing import is_missing, parts_of
@@ -63,6 +64,48 @@ def checked_labels(labels: Mapping[str, Any], tasks: Mapping[str, Task], n: int)
         UnknownNameError: labels for a task that there is not.
         DataError: a task has no labels at all, or not one for each input, or they do not fit it.
     """
+    encoded = _all_encoded(labels, tasks, n)
+    for name, task in tasks.items():
+        if not keras.ops.convert_to_numpy(task.known(encoded[name])).any():
+            raise DataError(
+                f"All labels of task {name!r} are missing. Give some, or build the network without it."
+            )
+    return encoded
+
+
+def first_inputs(batches: Any, tasks: Mapping[str, Task], name: str) -> np.ndarray:
+    """Return the inputs of the first batch, whose labels Keras can train these tasks on.
+
+    Args:
+        batches: what Keras takes that gives `(inputs, {task: labels})`.
+        tasks: by name.
+        name: what the caller calls these data, for errors.
+
+    Raises:
+        UnknownNameError: labels for a task that there is not.
+        DataError: the batches have no end or no such labels, or these do not fit their tasks.
+    """
+    check_finite(batches, name)
+    batch = batches[0] if isinstance(batches, keras.utils.PyDataset) else next(iter(batches), None)
+    if not isinstance(batch, tuple | list) or len(batch) < 2:
+        raise DataError(f"{name} gives no batches with labels; expected (inputs, {{task: labels}}).")
+    inputs, labels, _ = unpacked(batch)
+    for task, values in labels.items() if isinstance(labels, Mapping) else ():
+        if values.ndim == 0 or values.dtype.kind not in "iufb":
+            raise DataError(
+                f"Labels {values.dtype} of shape {values.shape} were given for task {task!r} in {name}; "
+                "expected batches of numbers: data.batch(32), and task.encode(values) for texts."
+            )
+    _all_encoded(labels, tasks, len(inputs))
+    return inputs
+
+
+def _all_encoded(labels: Any, tasks: Mapping[str, Task], n: int) -> dict[str, np.ndarray]:
+    if not isinstance(labels, Mapping):
+        raise DataError(
+            f"Labels of type {type(labels).__name__} were given; expected them by task: "
+            f"{{{', '.join(f'{name!r}: ...' for name in tasks)}}}."
+        )
     for name in labels:
         if name not in tasks:
             raise UnknownNameError("task", name, tasks)
@@ -76,10 +119,6 @@ def checked_labels(labels: Mapping[str, Any], tasks: Mapping[str, Task], n: int)
         if len(encoded[name]) != n:
             raise DataError(
                 f"Task {name!r} has {len(encoded[name])} labels for {n} inputs. Give one for each."
-            )
-        if not keras.ops.convert_to_numpy(task.known(encoded[name])).any():
-            raise DataError(
-                f"All labels of task {name!r} are missing. Give some, or build the network without it."
             )
     return encoded
 

@@ -18,6 +18,7 @@ from tlkit.techniques.multi_task.tasks import Task
 TINY = 1e-12
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class GradNorm(Balancing):
     """Move the weights until no task's gradient is larger than its rate of learning deserves.
 
@@ -71,6 +72,7 @@ class GradNorm(Balancing):
         return moved
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class PCGrad(Balancing):
     """Where two tasks' gradients point against each other, each loses its part along the other.
 
@@ -87,7 +89,7 @@ class PCGrad(Balancing):
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
         super().__init__(**options)
-        self.generator = keras.random.SeedGenerator(seed)
+        self.seed, self.generator = seed, keras.random.SeedGenerator(seed)
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
         count = products.shape[0]
@@ -103,6 +105,7 @@ class PCGrad(Balancing):
         return ops.sum(parts, axis=0)
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class CAGrad(Balancing):
     """Among the directions near the mean gradient, the one that helps the worst-off task most.
 

@@ -1,6 +1,6 @@
 """A network with several heads that learns from dictionaries of labels, by Keras's own fit."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -8,29 +8,37 @@ import keras
 import numpy as np
 from keras import ops
 
-from tlkit.callbacks import StopAtNaN
-from tlkit.data import Split
-from tlkit.errors import TlkitError
+from tlkit.backbones.structure import functional
+from tlkit.callbacks import StopAtNaN, saving
+from tlkit.data import ImageFiles, Split
+from tlkit.data.labelled import is_batches
+from tlkit.errors import DataError, TlkitError
+from tlkit.techniques.learners import Learner
 from tlkit.techniques.multi_task import gradients
 from tlkit.techniques.multi_task.balancing import Balancing, EqualWeights
-from tlkit.techniques.multi_task.columns import checked_labels, labels_for
+from tlkit.techniques.multi_task.columns import checked_labels, first_inputs, labels_for
+from tlkit.techniques.multi_task.heads import end_of, of_one_alone
+from tlkit.techniques.multi_task.methods import BALANCINGS, find
 from tlkit.techniques.multi_task.tasks import Task
-from tlkit.techniques.multi_task.writing import layer_name
 from tlkit.techniques.training import make_state, replica_share
 
 Labels = Mapping[str, Any]
 
 
-class MultiTask(keras.Model):
+@keras.saving.register_keras_serializable("tlkit")
+class MultiTask(Learner):
     """Train a network on several tasks at once; an example may have labels for some of them only.
 
-    The network learns in place and stays a plain Keras model: save it, not the learner. Give its part
-    `model.get_layer("head")` instead to train on kept features.
+    The network learns in place and stays a plain Keras model: save it, or let `ModelCheckpoint` do so. The
+    learner itself is saved to go on training. Give it the part `model.get_layer("head")` instead of the whole
+    network to train on kept features.
 
     Args:
-        network: inputs to `{task: predictions}`, as `build_multi_task` makes it.
+        network: inputs to `{task: predictions}`, as `build_multi_task` makes it, or any functional model with
+            such outputs. Classes and labels are predicted by probabilities or by logits.
         tasks: the tasks by name, the same as the network's outputs.
-        balancing: how the tasks' losses become one; equal weights by default.
+        balancing: how the tasks' losses become one, such as `PCGrad()` or its name, `"pcgrad"`; equal weights
+            by default.
         watch_gradients: record the cosine between each two tasks' gradients in the shared layers. A step then
             goes back through the network once for each task; rules that see gradients do that anyway.
 
@@ -38,6 +46,9 @@ class MultiTask(keras.Model):
     (mean over the steps; of PCGrad and CAGrad in the shared layers), and where gradients are seen
     `cosine_<task>_<task>`. `loss` is the weighted sum (the plain one of rules that see
     gradients), `val_loss` always the plain one: rules stay comparable.
+
+    Raises:
+        TlkitError: the network's outputs do not fit the tasks, or `balancing` is no rule.
 
     >>> from tlkit.techniques.multi_task import Classification, build_multi_task
     >>> tasks = {"left": Classification(3), "right": Classification(3)}
@@ -53,21 +64,18 @@ class MultiTask(keras.Model):
         self,
         network: keras.Model,
         tasks: Mapping[str, Task],
-        balancing: Balancing | None = None,
+        balancing: Balancing | str | None = None,
         *,
         watch_gradients: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        outputs = network.output if isinstance(network.output, dict) else {}
-        for name in {*tasks} ^ {*outputs}:
-            raise TlkitError(
-                f"Task {name!r} is {'no output of the network' if name in tasks else 'not among the tasks'}. "
-                f"The network answers {', '.join(outputs) or 'one thing only'}; there are {', '.join(tasks)}."
-            )
+        _check_outputs(network, tasks)
         self.network = network
         self.task_table = dict(tasks)
-        self.balancing = balancing or EqualWeights()
+        self.of_logits = [name for name in tasks if end_of(network, network.output[name])[1] == "linear"]
+        self.balancing = _balancing(balancing)
+        self.watch_gradients = watch_gradients
         self.watches = watch_gradients or self.balancing.sees_gradients
         self.balancing.prepare(self.task_table)
         self.balancing.built = True
@@ -84,6 +92,11 @@ class MultiTask(keras.Model):
         self._trains, self.regularised = True, False
         self.built = True
 
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks by name."""
+        return self.task_table
+
     def compile(self, optimizer: Any = "adam", **settings: Any) -> None:
         """Set the optimizer as in Keras; losses and metrics belong to the tasks.
 
@@ -99,7 +112,11 @@ class MultiTask(keras.Model):
         super().compile(optimizer, **settings)
 
     def call(self, inputs: Any, training: bool = False) -> dict[str, Any]:
-        return self.network(inputs, training=training)
+        """Return what the network predicts, `{task: (n, outputs)}`; probabilities in place of logits."""
+        predictions = dict(self.network(inputs, training=training))
+        for name in self.of_logits:
+            predictions[name] = self.task_table[name].from_logits(ops.cast(predictions[name], "float32"))
+        return predictions
 
     def task_losses(self, y: Labels, y_pred: Labels, sample_weight: Any = None) -> Any:
         """Return the mean loss of each task over its labelled examples, float32 `(tasks,)`."""
@@ -148,7 +165,7 @@ class MultiTask(keras.Model):
             losses: of the tasks, `(tasks,)`.
             scale: by which mixed precision multiplies losses.
         """
-        alone = {id(each) for head in self._heads() for each in head.trainable_variables}
+        alone = of_one_alone(self._heads())
         shared = [id(each) not in alone for each in self.trainable_variables]
         products = gradients.inner_products(
             [[g for g, is_shared in zip(row, shared, strict=True) if is_shared] for row in rows]
@@ -190,22 +207,24 @@ class MultiTask(keras.Model):
         y: Labels | None = None,
         *,
         validation_data: Any = None,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
+        callbacks: Any = (),
         **options: Any,
     ) -> keras.callbacks.History:
-        """Train as Keras does.
+        """Train as Keras does, by Adam where `compile` was not called.
 
         Args:
             x: inputs `(n, ...)`; or a split, whose attributes of the tasks' names are the labels and whose
-                images are held in memory; or any other input of Keras's `fit`, which yields
-                `(inputs, {task: labels})`.
+                images are held in memory; or batches of `(inputs, {task: labels})`: a `tf.data.Dataset`, a
+                `keras.utils.PyDataset` or a PyTorch `DataLoader`.
             y: labels by task, `(n, ...)`, as the task says; a missing one is -1 for classes, else NaN.
             validation_data: a split, or inputs and labels; or batches of these.
-            callbacks, options: as in Keras. `sample_weight` is `(n,)` for all tasks, or by task.
+            callbacks, options: as in Keras. `sample_weight` is `(n,)` for all tasks, or by task. A
+                `ModelCheckpoint` saves the network. `batch_size` counts where no batches are given.
 
         Raises:
             UnknownNameError: labels for a task that there is not.
-            DataError: a task has no labels at all, or they do not fit.
+            DataError: a task has no labels at all, or inputs or labels do not fit; of batches the first one
+                is looked at.
             TlkitError: a loss became NaN, and which; the network then has the weights of the last epoch
                 without. Or the rule needs gradients of shared layers and none can learn.
         """
@@ -214,25 +233,52 @@ class MultiTask(keras.Model):
                 f"{type(self.balancing).__name__} balances gradients in the shared layers, but none of these "
                 "can learn. Unfreeze a stage, or build the network with sharing=HardSharing(width=256)."
             )
-        if isinstance(validation_data, Split):
-            validation_data = self._checked(validation_data)
-        elif isinstance(validation_data, tuple):
-            validation_data = self._checked(*validation_data)
-        self.balancing.restart()
+        if not self.compiled:
+            self.compile()
+        x, y = self._checked(x, y, "x")
+        if validation_data is not None:
+            held_out, labels, weights = keras.utils.unpack_x_y_sample_weight(validation_data)
+            held_out, labels = self._checked(held_out, labels, "validation_data")
+            validation_data = keras.utils.pack_x_y_sample_weight(held_out, labels, weights)
+        if self.steps == 0:
+            self.balancing.restart()
         self.broke.assign(np.zeros(self.broke.shape))
-        x, y = self._checked(x, y)
-        watch = [*callbacks, _EpochEnds(self), self._stop_at_nan()]
+        # first the balancing, whose state a backup keeps
+        watch = [_EpochEnds(self), *saving(callbacks, self.network), self._stop_at_nan()]
         make_state(self)
         return super().fit(x, y, validation_data=validation_data, callbacks=watch, **options)
 
     def evaluate(self, x: Any = None, y: Labels | None = None, **options: Any) -> Any:
         """Measure as Keras does; inputs and labels as for `fit`."""
-        return super().evaluate(*self._checked(x, y), **options)
+        if not self.compiled:
+            self.compile()
+        if "_use_cached_eval_dataset" not in options:  # else it is called by `fit`, which has looked at them
+            x, y = self._checked(x, y, "x")
+        return super().evaluate(x, y, **options)
 
-    def _checked(self, x: Any, y: Labels | None = None) -> tuple[Any, Labels | None]:
+    def _checked(self, x: Any, y: Labels | None, name: str) -> tuple[Any, Labels | None]:
+        """Return inputs and labels as Keras takes them, or batches of both."""
         if isinstance(x, Split):
-            x, y = x.images[:], y or labels_for(x, self.task_table)
-        return x, None if y is None else checked_labels(y, self.task_table, len(x))
+            x, y = x.images, y or labels_for(x, self.task_table)
+        if is_batches(x):
+            self._check_inputs(first_inputs(x, self.task_table, name), name)
+            return x, y
+        if y is None:
+            if hasattr(x, "shape") or isinstance(x, tuple | list):
+                raise DataError(f"{name} has no labels beside it; expected inputs, {{task: labels}}.")
+            return x, None
+        self._check_inputs(x, name)
+        return x[:] if isinstance(x, ImageFiles) else x, checked_labels(y, self.task_table, len(x))
+
+    def _check_inputs(self, inputs: Any, name: str) -> None:
+        expected, shape = tuple(self.network.inputs[0].shape[1:]), tuple(np.shape(inputs)[1:])
+        if len(shape) != len(expected) or any(
+            a not in (None, b) for a, b in zip(expected, shape, strict=True)
+        ):
+            raise DataError(
+                f"The inputs of {name} have shape {shape}, and {self.network.name!r} takes {expected}. Load "
+                "images with image_size=, or build the network for theirs."
+            )
 
     def _stop_at_nan(self) -> StopAtNaN:
         terms = {f"{name}_loss": f"the loss of task {name!r}" for name in self.task_table}
@@ -244,11 +290,10 @@ class MultiTask(keras.Model):
         return StopAtNaN(self.network, terms, "Look at its labels, or use a smaller learning rate.", first)
 
     def _heads(self) -> list[keras.Layer]:
-        found = {layer.name: layer for layer in _all_layers(self.network)}
-        return [found[layer_name(name)] for name in self.task_table]
+        return [end_of(self.network, self.network.output[name])[0] for name in self.task_table]
 
     def _shared_layers_learn(self) -> bool:
-        alone = {id(each) for head in self._heads() for each in head.variables}
+        alone = of_one_alone(self._heads())
         return any(id(each) not in alone for each in self.network.trainable_variables)
 
     def _note_weights(self, weights: Any) -> None:
@@ -273,6 +318,32 @@ def _by_task(sample_weight: Any) -> Callable[[str], Any]:
     return sample_weight.get if isinstance(sample_weight, dict) else lambda name: sample_weight
 
 
-def _all_layers(network: keras.Model) -> list[keras.Layer]:
-    inner = [each for part in network.layers if isinstance(part, keras.Model) for each in _all_layers(part)]
-    return [*network.layers, *inner]
+def _check_outputs(network: keras.Model, tasks: Mapping[str, Task]) -> None:
+    output = functional(network).output
+    outputs = output if isinstance(output, dict) else {}
+    for name in {*tasks} ^ {*outputs}:
+        raise TlkitError(
+            f"Task {name!r} is {'no output of the network' if name in tasks else 'not among the tasks'}. "
+            f"The network answers {', '.join(outputs) or 'one thing only'}; there are {', '.join(tasks)}. "
+            "Build it with an output for each task: keras.Model(inputs, {task: output})."
+        )
+    for name, task in tasks.items():
+        shape = tuple(outputs[name].shape)
+        if len(shape) != 2 or shape[1] != task.outputs:
+            raise TlkitError(
+                f"The network gives {shape} for task {name!r}; expected (None, {task.outputs}) for a task of "
+                f"{task.outputs} outputs. Build the head with task.head(name)."
+            )
+
+
+def _balancing(given: Any) -> Balancing:
+    if given is None:
+        return EqualWeights()
+    rule = find(given)() if isinstance(given, str) else given
+    if not isinstance(rule, Balancing):
+        what = f"the class {given.__name__}" if isinstance(given, type) else repr(given)
+        raise TlkitError(
+            f"balancing={what} was given; expected a rule, such as PCGrad(), or a name: "
+            f"{', '.join(BALANCINGS)}."
+        )
+    return rule

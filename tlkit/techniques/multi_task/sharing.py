@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from tlkit import backbones
+from tlkit.backbones.structure import check_backbone
 from tlkit.errors import TlkitError
 from tlkit.models import join
 from tlkit.techniques.multi_task.tasks import Task
@@ -120,7 +121,8 @@ def build_multi_task(
     """Build a plain Keras model from raw images to a dictionary: a backbone and a head for each task.
 
     Args:
-        backbone: a name of `tlkit.backbones`, or a model from raw images to features.
+        backbone: a name of `tlkit.backbones`, or any model from raw images to features, as for
+            `build_classifier`.
         tasks: by name; a head is the layer of that name within `model.get_layer("head")`
             (with `_` for what is neither letter nor digit), see `layer_name`.
         sharing: what lies between the backbone and the heads: `HardSharing()` by default,
@@ -150,7 +152,7 @@ def build_multi_task(
         )
     if isinstance(backbone, str):
         backbone = backbones.get(backbone, weights=weights, image_size=image_size)
-    features = keras.Input((backbone.output_shape[-1],), name="features")
+    features = keras.Input((check_backbone(backbone).outputs[0].shape[-1],), name="features")
     x = layers.Dropout(dropout, name="dropout")(features)
     by_task = (sharing or HardSharing())(x, list(tasks))
     taken = {layer.name for layer in keras.Model(features, by_task).layers}

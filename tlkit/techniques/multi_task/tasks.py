@@ -8,12 +8,15 @@ import numpy as np
 from keras import ops
 
 from tlkit.errors import DataError, TlkitError, UnknownNameError
+from tlkit.techniques.learners import Configured
 from tlkit.techniques.multi_task.writing import is_missing, parts_of
 from tlkit.techniques.training import replica_share
 
 
-class Task:
+class Task(Configured):
     """One question to a network: its head, its loss, its measure, and how its labels are written.
+
+    To be saved, it keeps the arguments of its constructor as attributes of the same names.
 
     Attributes:
         kind: what tables and reports call it.
@@ -39,13 +42,17 @@ class Task:
         """Turn labels as people write them into what `fit` takes; raises DataError where they do not fit."""
         raise NotImplementedError
 
+    def from_logits(self, logits: Any) -> Any:
+        """Return the predictions of a head without activation: probabilities, or the numbers themselves."""
+        return logits
+
     def known(self, labels: Any) -> Any:
         """Return where there is a label: 1 or 0, float32, of the shape of the errors."""
-        return ops.cast(ops.logical_not(ops.isnan(ops.cast(labels, "float32"))), "float32")
+        return ops.cast(ops.logical_not(ops.isnan(_columns(labels))), "float32")
 
     def filled(self, labels: Any) -> Any:
         """Return the labels with 0 where one is missing."""
-        labels = ops.cast(labels, "float32")
+        labels = _columns(labels)
         return ops.where(ops.isnan(labels), ops.zeros_like(labels), labels)
 
     def errors(self, labels: Any, predictions: Any) -> Any:
@@ -75,6 +82,7 @@ class Task:
         return known * (weight if len(known.shape) == 1 else ops.expand_dims(weight, -1))
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class Classification(Task):
     """One of several classes: softmax and cross-entropy, measured by accuracy.
 
@@ -94,10 +102,14 @@ class Classification(Task):
         names = [str(i) for i in range(classes)] if isinstance(classes, int) else list(classes)
         if len(names) < 2 or len(set(names)) < len(names):
             raise TlkitError(f"A classification needs 2 or more different classes; got {classes!r}.")
-        self.class_names, self.outputs = names, len(names)
+        self.classes = self.class_names = names
+        self.outputs = len(names)
 
     def head(self, name: str) -> keras.Layer:
         return keras.layers.Dense(self.outputs, activation="softmax", dtype="float32", name=name)
+
+    def from_logits(self, logits: Any) -> Any:
+        return ops.softmax(logits)
 
     def encode(self, values: Any) -> np.ndarray:
         values = np.asarray(values)
@@ -135,6 +147,7 @@ class Classification(Task):
         return float(np.mean(test[test >= 0] == most))
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class MultiLabel(Task):
     """Any of several labels: a sigmoid and cross-entropy for each, measured by the share of right answers.
 
@@ -155,10 +168,14 @@ class MultiLabel(Task):
         names = [str(i) for i in range(labels)] if isinstance(labels, int) else list(labels)
         if not names or len(set(names)) < len(names):
             raise TlkitError(f"A multi-label task needs 1 or more different labels; got {labels!r}.")
-        self.class_names, self.outputs = names, len(names)
+        self.labels = self.class_names = names
+        self.outputs = len(names)
 
     def head(self, name: str) -> keras.Layer:
         return keras.layers.Dense(self.outputs, activation="sigmoid", dtype="float32", name=name)
+
+    def from_logits(self, logits: Any) -> Any:
+        return ops.sigmoid(logits)
 
     def encode(self, values: Any) -> np.ndarray:
         values = np.asarray(values)
@@ -187,6 +204,7 @@ class MultiLabel(Task):
         return float(np.mean(right[~np.isnan(test)]))
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class Regression(Task):
     """One or several numbers: mean squared error, measured by the mean absolute error.
 
@@ -251,6 +269,12 @@ class Regression(Task):
 
     def baseline(self, train: np.ndarray, test: np.ndarray) -> float:
         return float(np.nanmean(np.abs(test - np.nanmedian(train, axis=0))))
+
+
+def _columns(labels: Any) -> Any:
+    """Return labels as float32 `(n, outputs)`, where `(n,)` has one output."""
+    labels = ops.cast(labels, "float32")
+    return labels if len(labels.shape) > 1 else ops.expand_dims(labels, -1)
 
 
 def _numbers(values: np.ndarray, outputs: int, what: str, valid: Callable[[Any], Any]) -> np.ndarray:

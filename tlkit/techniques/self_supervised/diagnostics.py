@@ -138,7 +138,7 @@ class CollapseWarning(keras.callbacks.Callback):
         found = {"spread": spread(embeddings), "effective_rank": effective_rank(features)}
         if logs is not None:
             logs |= found
-        started = int(learner.optimizer.iterations) >= START and not np.array_equal(features, embeddings)
+        started = learner.steps >= START and not np.array_equal(features, embeddings)
         one_point = started and found["spread"] < COLLAPSED
         if not self.warned and (one_point or found["effective_rank"] < FEW_DIRECTIONS):
             self.warned = True

@@ -10,6 +10,7 @@ from tlkit.techniques.self_supervised.losses import barlow_twins, nt_xent, vicre
 from tlkit.techniques.self_supervised.objective import TwoViews
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class SimCLR(TwoViews):
     """Find the other view of an image among all views of the batch. See `nt_xent`.
 
@@ -36,6 +37,7 @@ class SimCLR(TwoViews):
         return nt_xent(first, second, self.temperature)
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class BarlowTwins(TwoViews):
     """Make each dimension of the embeddings say the same in both views, and something else than the others.
 
@@ -61,6 +63,7 @@ class BarlowTwins(TwoViews):
         return barlow_twins(first, second, self.redundancy)
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class VICReg(TwoViews):
     """Keep views together, dimensions varying, and no two of them varying together. See `vicreg`.
 
@@ -79,7 +82,8 @@ class VICReg(TwoViews):
         **options: Any,
     ) -> None:
         super().__init__(views, projector, **options)
-        self.weights_of_terms = {"invariance": invariance, "variance": variance, "covariance": covariance}
+        self.invariance, self.variance, self.covariance = invariance, variance, covariance
 
     def compare(self, first: Any, second: Any, training: bool = False) -> Any:
-        return vicreg(first, second, **self.weights_of_terms)
+        weights = {"invariance": self.invariance, "variance": self.variance, "covariance": self.covariance}
+        return vicreg(first, second, **weights)

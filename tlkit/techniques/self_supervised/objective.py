@@ -6,17 +6,21 @@ from typing import Any
 import keras
 from keras import ops
 
+from tlkit.backbones.structure import check_backbone, functional
 from tlkit.models import pooled
+from tlkit.techniques.learners import Configured
 from tlkit.techniques.self_supervised.views import random_views
 
 
-class Objective(keras.Layer):
+class Objective(Configured, keras.Layer):
     """A question about images that the images themselves answer.
 
-    A method overrides `call`, and `prepare` if it has layers of its own.
+    A method overrides `call`, and `prepare` if it has layers of its own. To be saved, it keeps the arguments
+    of its constructor as attributes of the same names.
 
     Attributes:
-        encoder: raw images to features `(n, d)`: the backbone, and of a feature map the mean over its places.
+        encoder: raw images to features `(n, d)`: the backbone, and the mean over the places of a feature map
+            or over tokens.
         fewest: images in a batch without which the question makes no sense.
         measures: names of what `call` returns beside the loss; Keras's history gets their means.
     """
@@ -26,11 +30,13 @@ class Objective(keras.Layer):
 
     def prepare(self, backbone: keras.Model) -> None:
         """Take the backbone that shall learn, and make the layers beside it."""
-        self.backbone = backbone
-        self.encoder = pooled(backbone)
+        network = functional(check_backbone(backbone))
+        # one tensor in and one out, where the user's own may take and give lists
+        self.backbone = keras.Model(network.inputs[0], network.outputs[0], name=backbone.name)
+        self.encoder = pooled(self.backbone)
 
     def start(self) -> None:
-        """Begin a training: what follows the network's weights takes them as they are now."""
+        """Begin the first `fit` of an optimizer: what follows the network's weights takes them over."""
 
     def step(self) -> None:
         """Do what is to be done once in each step of a training, before the weights move."""
@@ -68,14 +74,14 @@ class TwoViews(Objective):
     ) -> None:
         super().__init__(**options)
         self.views = random_views() if views is None else views
-        self.widths = tuple(projector)
+        self.projector = tuple(projector)
 
     def prepare(self, backbone: keras.Model) -> None:
         super().prepare(backbone)
-        self.projector = perceptron(self.encoder.output_shape[-1], self.widths, "projector")
+        self.projection_head = perceptron(self.encoder.output_shape[-1], self.projector, "projector")
 
     def embed(self, features: Any, training: bool = False) -> Any:
-        return ops.cast(self.projector(features, training=training), "float32")
+        return ops.cast(self.projection_head(features, training=training), "float32")
 
     def call(self, images: Any, training: bool = False) -> dict[str, Any]:
         embeddings = self.embed_views(*self.two_views(images), training)

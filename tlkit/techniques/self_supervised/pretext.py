@@ -12,6 +12,7 @@ from tlkit.techniques.self_supervised.views import random_views
 TURNS = 4
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class Rotation(Objective):
     """Tell by how many quarter turns an image was turned. Its accuracy stands in the history.
 
@@ -28,7 +29,7 @@ class Rotation(Objective):
         self.views = random_views() if views is None else views
 
     def prepare(self, backbone: keras.Model) -> None:
-        height, width = backbone.input_shape[1:3]
+        height, width = backbone.inputs[0].shape[1:3]
         if height != width:
             raise TlkitError(
                 f"{backbone.name} takes images of {height} x {width} pixels, which do not fit when "

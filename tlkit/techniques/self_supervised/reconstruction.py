@@ -28,7 +28,14 @@ class Reconstruction(Objective):
 
     def prepare(self, backbone: keras.Model) -> None:
         super().prepare(backbone)
-        self.decoder = decoder(backbone.output_shape[1:], backbone.input_shape[1:], self.width)
+        features, image = (tuple(each.shape[1:]) for each in (backbone.outputs[0], backbone.inputs[0]))
+        if len(features) == 2 or None in (*features, *image):
+            raise TlkitError(
+                f"{backbone.name} maps images {image} to {features}; {type(self).__name__} needs images of "
+                "one size, and paints them from a feature map (h, w, c) or from features (d,), not from "
+                "tokens (t, d). Build the backbone with image_size=, or take another method: SimCLR()."
+            )
+        self.decoder = decoder(features, image, self.width)
 
     def spoil(self, pixels: Any) -> tuple[Any, Any]:
         """Return spoiled images, and how much each pixel counts: `(n, height, width, 1)`, or 1."""
@@ -46,6 +53,7 @@ class Reconstruction(Objective):
         return {"loss": ops.sum(weights * errors) / ops.maximum(ops.sum(weights), 1.0)}
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class Denoising(Reconstruction):
     """Paint the image without the noise that was added to it.
 
@@ -66,6 +74,7 @@ class Denoising(Reconstruction):
         return ops.clip(pixels + noise, 0.0, 255.0), 1.0
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class Masked(Reconstruction):
     """Paint the patches that were hidden; only they count.
 
@@ -89,13 +98,13 @@ class Masked(Reconstruction):
 
     def prepare(self, backbone: keras.Model) -> None:
         super().prepare(backbone)
-        self.patch = self.patch or max(1, round(backbone.input_shape[1] / 7))
+        self.side = self.patch or max(1, round(backbone.inputs[0].shape[1] / 7))
 
     def spoil(self, pixels: Any) -> tuple[Any, Any]:
         n, height, width, _ = ops.shape(pixels)
-        grid = n, -(-height // self.patch), -(-width // self.patch), 1
+        grid = n, -(-height // self.side), -(-width // self.side), 1
         drawn = keras.random.uniform(grid, seed=self.seeds) < self.hidden
-        large = ops.repeat(ops.repeat(ops.cast(drawn, "float32"), self.patch, axis=1), self.patch, axis=2)
+        large = ops.repeat(ops.repeat(ops.cast(drawn, "float32"), self.side, axis=1), self.side, axis=2)
         mask = large[:, :height, :width]
         return mask * GREY + (1 - mask) * pixels, mask
 

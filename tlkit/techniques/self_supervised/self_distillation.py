@@ -11,6 +11,7 @@ from tlkit.techniques.self_supervised.losses import negative_cosine
 from tlkit.techniques.self_supervised.objective import TwoViews, perceptron
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class SimSiam(TwoViews):
     """Predict the embedding of one view from the other; the predicted side gets no gradient.
 
@@ -33,23 +34,25 @@ class SimSiam(TwoViews):
         **options: Any,
     ) -> None:
         super().__init__(views, projector, **options)
-        self.hidden, self.stops = predictor, stop_gradient
+        self.predictor, self.stop_gradient = predictor, stop_gradient
 
     def prepare(self, backbone: keras.Model) -> None:
         super().prepare(backbone)
-        width = self.widths[-1]
-        self.predictor = perceptron(width, (self.hidden, width), "predictor")
+        width = self.projector[-1]
+        self.prediction_head = perceptron(width, (self.predictor, width), "predictor")
 
     def compare(self, first: Any, second: Any, training: bool = False) -> Any:
         goals = ops.concatenate([second, first])
-        return self.distance(first, second, ops.stop_gradient(goals) if self.stops else goals, training)
+        goals = ops.stop_gradient(goals) if self.stop_gradient else goals
+        return self.distance(first, second, goals, training)
 
     def distance(self, first: Any, second: Any, goals: Any, training: bool) -> Any:
         """Return how badly the embeddings of the views predict their goals `(2n, d)`, -1 to 1."""
-        predicted = self.predictor(ops.concatenate([first, second]), training=training)
+        predicted = self.prediction_head(ops.concatenate([first, second]), training=training)
         return negative_cosine(ops.cast(predicted, "float32"), goals)
 
 
+@keras.saving.register_keras_serializable("tlkit")
 class BYOL(SimSiam):
     """Predict the embedding that a slowly moving copy of the network has of the other view.
 
@@ -76,7 +79,7 @@ class BYOL(SimSiam):
 
     def prepare(self, backbone: keras.Model) -> None:
         super().prepare(backbone)
-        self.network = keras.Model(self.encoder.inputs, self.projector(self.encoder.outputs[0]))
+        self.network = keras.Model(self.encoder.inputs, self.projection_head(self.encoder.outputs[0]))
         self.slow = [
             self.add_weight(
                 shape=variable.shape,

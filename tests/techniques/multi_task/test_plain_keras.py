@@ -1,0 +1,348 @@
+"""A learner of several tasks takes what Keras takes and leaves what Keras opens."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tlkit.errors import DataError, TlkitError, UnknownNameError
+from tlkit.models import join
+from tlkit.techniques.multi_task import (
+    BALANCINGS,
+    Classification,
+    DynamicWeightAverage,
+    FixedWeights,
+    MultiLabel,
+    MultiTask,
+    PCGrad,
+    Regression,
+)
+
+callbacks = keras.callbacks
+FIT = {"batch_size": 32, "verbose": 0}
+
+
+class Batches(keras.utils.PyDataset):
+    """A PyDataset as users write them, in the order of its arrays."""
+
+    def __init__(self, *arrays, size=32):
+        super().__init__()
+        self.arrays, self.size = arrays, size
+
+    def __len__(self):
+        return -(-len(self.arrays[0]) // self.size)
+
+    def __getitem__(self, index):
+        rows = slice(index * self.size, (index + 1) * self.size)
+        return tuple(keras.tree.map_structure(lambda each: each[rows], each) for each in self.arrays)
+
+
+def tf_data(*arrays):
+    return pytest.importorskip("tensorflow").data.Dataset.from_tensor_slices(arrays)
+
+
+@pytest.fixture
+def user_network():
+    """Build a network with heads of the user's own: the same weights give probabilities or logits."""
+
+    def build(logits):
+        images = keras.Input((1, 1, 8))
+        x = keras.layers.Dense(16, activation="tanh")(keras.layers.Flatten()(images))
+        activations = {"kind": None, "marks": None} if logits else {"kind": "softmax", "marks": "sigmoid"}
+        outputs = {
+            "size": keras.layers.Dense(1)(x),
+            "kind": keras.layers.Dense(3, activation=activations["kind"])(x),
+            "marks": keras.layers.Dense(2, activation=activations["marks"])(x),
+        }
+        network = keras.Model(images, outputs)
+        rng = np.random.default_rng(0)
+        network.set_weights([rng.normal(0, 0.3, weight.shape) for weight in network.get_weights()])
+        return network
+
+    return build
+
+
+# callbacks
+
+
+@pytest.mark.parametrize("options", [{}, {"save_freq": 2}])
+def test_a_checkpoint_is_the_plain_network(
+    options, tasks, examples, learner_of, tmp_path, predicted_without_tlkit
+):
+    x, labels = examples
+    learner = learner_of(tasks, PCGrad())
+    path = tmp_path / "network.keras"
+    learner.fit(x, labels, callbacks=callbacks.ModelCheckpoint(path, **options), batch_size=24, verbose=0)
+    found, expected = predicted_without_tlkit(path, x), learner.network.predict(x, verbose=0)
+    assert set(found) == set(tasks)
+    for name in tasks:
+        assert found[name] == pytest.approx(expected[name], abs=1e-5)
+
+
+def test_a_checkpoint_of_the_weights_fits_the_network(tasks, examples, learner_of, tmp_path):
+    x, labels = examples
+    learner = learner_of(tasks)
+    path = tmp_path / "best.weights.h5"
+    checkpoint = callbacks.ModelCheckpoint(path, save_weights_only=True, save_best_only=True)
+    learner.fit(x, labels, validation_data=(x, labels), callbacks=[checkpoint], **FIT)
+    network = learner_of(tasks, seed=1).network
+    network.load_weights(path)
+    for one, other in zip(network.get_weights(), learner.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_callbacks_are_given_as_to_keras(tasks, examples, learner_of, tmp_path):
+    x, labels = examples
+    learner = learner_of(tasks, PCGrad())
+    several = [
+        callbacks.BackupAndRestore(tmp_path / "backup"),
+        callbacks.TensorBoard(tmp_path / "board", histogram_freq=1),
+        callbacks.CSVLogger(tmp_path / "log.csv"),
+        callbacks.ReduceLROnPlateau("kind_loss", mode="min"),
+        callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2),
+        callbacks.EarlyStopping("val_size_error", mode="min", restore_best_weights=True),
+        callbacks.TerminateOnNaN(),
+    ]
+    learner.compile(keras.optimizers.Adam(1e-3))
+    given = [None, several[0], tuple(several), callbacks.CallbackList(several[1:], model=learner)]
+    for each in given:
+        history = learner.fit(x, labels, validation_data=(x, labels), epochs=2, callbacks=each, **FIT).history
+        assert len(history["loss"]) == 2
+    assert history["learning_rate"][1] == pytest.approx(history["learning_rate"][0] / 2)
+    assert (tmp_path / "log.csv").read_text().startswith("epoch,")
+    assert list((tmp_path / "board").rglob("*tfevents*"))
+
+
+def test_training_ends_at_the_step_that_broke_it(tasks, examples, learner_of):
+    x, labels = examples
+    learner = learner_of(tasks, optimizer=keras.optimizers.SGD(1e30))
+    steps = []
+    count = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: steps.append(batch))
+    with pytest.raises(TlkitError, match=r"became (inf|nan) in epoch 1"):
+        learner.fit(x, labels, batch_size=4, callbacks=[callbacks.TerminateOnNaN(), count], verbose=0)
+    assert len(steps) < 24
+
+
+class Stop(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 2:
+            raise InterruptedError
+
+
+@pytest.mark.parametrize("name", ["dwa", "gradnorm", "uncertainty"])
+def test_from_a_backup_it_ends_where_it_would_have_ended(name, tasks, examples, learner_of, tmp_path):
+    x, labels = examples
+    fit = {"epochs": 6, "shuffle": False, **FIT}
+    whole = learner_of(tasks, BALANCINGS[name]())
+    whole.fit(x, labels, **fit)
+    backup = callbacks.BackupAndRestore(tmp_path)
+    with pytest.raises(InterruptedError):
+        learner_of(tasks, BALANCINGS[name]()).fit(x, labels, callbacks=[backup, Stop()], **fit)
+    resumed = learner_of(tasks, BALANCINGS[name](), seed=1)
+    assert resumed.fit(x, labels, callbacks=backup, **fit).epoch == [3, 4, 5]
+    for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
+# data
+
+
+@pytest.mark.parametrize("kind", ["tf.data", "PyDataset"])
+def test_batches_teach_what_arrays_do(kind, tasks, examples, learner_of):
+    x, labels = examples
+    labels = labels | {"size": labels["size"][:, 0]}  # (n,), as one number is written
+    data = tf_data(x, labels).batch(32) if kind == "tf.data" else Batches(x, labels)
+    learners = learner_of(tasks), learner_of(tasks)
+    by_arrays = learners[0].fit(x, labels, validation_data=(x, labels), shuffle=False, epochs=2, **FIT)
+    by_batches = learners[1].fit(data, validation_data=data, shuffle=False, epochs=2, **FIT)
+    assert set(by_batches.history) == set(by_arrays.history)
+    for name, values in by_arrays.history.items():
+        assert by_batches.history[name] == pytest.approx(values, rel=1e-4), name
+    found = [learners[0].evaluate(x, labels, return_dict=True, **FIT)]
+    found.append(learners[1].evaluate(data, return_dict=True, **FIT))
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_weights_of_examples_come_with_batches_and_with_validation_data(tasks, examples, learner_of):
+    x, labels = examples
+    weights = (np.arange(96) < 48).astype("float32")
+    half = x[:48], {name: values[:48] for name, values in labels.items()}
+    learner = learner_of(tasks, optimizer=keras.optimizers.SGD(0.0))
+    options = {"validation_data": (x, labels, weights), "batch_size": 96, "verbose": 0}
+    weighted = learner.fit(Batches(x, labels, weights, size=96), **options).history
+    alone = learner.fit(*half, validation_data=half, batch_size=96, verbose=0).history
+    for name in ("kind_loss", "size_error", "val_kind_loss", "val_size_error"):
+        assert weighted[name] == pytest.approx(alone[name], rel=1e-4)
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_batches_in_random_order_keep_it_without_a_warning(tasks, examples, learner_of):
+    x, labels = examples
+    learner_of(tasks).fit(tf_data(x, labels).shuffle(96).batch(32), batch_size=32, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x, y: tf_data(x, y).batch(32).repeat(), "repeats for ever"),
+        (lambda x, y: tf_data(x, y), "expected batches of numbers: data.batch"),
+        (lambda x, y: Batches(x), "no batches with labels"),
+        (
+            lambda x, y: Batches(x, y["kind"]),
+            "expected them by task: {'kind': ..., 'marks'",
+        ),
+        (lambda x, y: Batches(x, {"kind": y["kind"]}), "no labels for task 'marks'"),
+        (lambda x, y: Batches(x[:, :, 0], y), r"shape \(1, 8\), and .* takes \(1, 1, 8\)"),
+        (lambda x, y: Batches(x, y | {"kind": y["kind"] + 1}), "Task 'kind': Labels with the value 3"),
+        (lambda x, y: Batches(x, y | {"kind": np.eye(3)[y["kind"]]}), r"Task 'kind': .* shape \(32, 3\)"),
+        (lambda x, y: Batches(x, y | {"kind": np.full(96, "cat")}), r"task.encode\(values\) for texts"),
+        (lambda x, y: x, "no labels beside it"),
+    ],
+)
+def test_data_that_do_not_fit_are_one_clear_error(change, said, tasks, examples, learner_of):
+    data = change(*examples)
+    for learn in (
+        lambda learner: learner.fit(data, verbose=0),
+        lambda learner: learner.fit(*examples, validation_data=data, verbose=0),
+        lambda learner: learner.evaluate(data, verbose=0),
+    ):
+        with pytest.raises(DataError, match=said):
+            learn(learner_of(tasks))
+
+
+def test_arrays_that_do_not_fit_are_one_clear_error(tasks, examples, learner_of):
+    x, labels = examples
+    with pytest.raises(DataError, match=r"inputs of x have shape \(2, 1, 8\)"):
+        learner_of(tasks).fit(np.repeat(x, 2, axis=1), labels)
+    with pytest.raises(DataError, match="Labels of type ndarray were given; expected them by task"):
+        learner_of(tasks).fit(x, labels["kind"])
+
+
+# heads of the user's own
+
+
+@pytest.mark.parametrize("rule", [None, "pcgrad", "gradnorm"])
+def test_logits_are_taught_as_probabilities_are(rule, tasks, examples, user_network):
+    x, labels = examples
+    found = []
+    for logits in (False, True):
+        network = user_network(logits)
+        learner = MultiTask(network, tasks, rule)
+        learner.compile(keras.optimizers.SGD(0.05))
+        learner.fit(x, labels, epochs=2, shuffle=False, **FIT)
+        found.append((network, learner.evaluate(x, labels, return_dict=True, **FIT), learner))
+    (plain, expected, _), (of_logits, measured, learner) = found
+    assert measured == pytest.approx(expected, rel=1e-3)
+    for one, other in zip(plain.get_weights(), of_logits.get_weights(), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+    answers, expected = of_logits.predict(x, verbose=0), plain.predict(x, verbose=0)
+    assert answers["kind"].min() < 0
+    assert np.array(ops.softmax(answers["kind"])) == pytest.approx(expected["kind"], abs=1e-4)
+    assert np.array(ops.sigmoid(answers["marks"])) == pytest.approx(expected["marks"], abs=1e-4)
+    assert learner.predict(x, verbose=0)["kind"] == pytest.approx(expected["kind"], abs=1e-4)
+
+
+def test_the_activation_is_that_of_the_tasks_own_output(tasks):
+    """Of a head within the network that has several outputs, the first one is no sign."""
+    images, features = keras.Input((8, 8, 3)), keras.Input((4,))
+    dense = keras.layers.Dense
+    outputs = {"kind": dense(3, activation="softmax")(features), "marks": dense(2)(features)}
+    outputs |= {"size": dense(1)(features)}
+    body = keras.Model(images, dense(4)(keras.layers.GlobalAveragePooling2D()(images)))
+    learner = MultiTask(join(body, keras.Model(features, outputs)), tasks)
+    assert learner.of_logits == ["marks", "size"]
+    called = keras.Model(features, outputs)(features)
+    behind = called | {"marks": keras.layers.Activation("sigmoid")(called["marks"])}
+    assert MultiTask(keras.Model(features, behind), tasks).of_logits == ["size"]
+
+
+def test_a_layer_that_ends_two_tasks_is_shared(examples):
+    x, labels = examples
+    images = keras.Input((1, 1, 8))
+    both = keras.layers.Dense(2)(keras.layers.Flatten()(images))
+    network = keras.Model(images, {"one": both[:, :1], "other": both[:, 1:]})
+    learner = MultiTask(network, {"one": Regression(), "other": Regression()}, "pcgrad")
+    size = labels["size"] - 10
+    history = learner.fit(x, {"one": size, "other": -size}, verbose=0).history
+    assert np.isfinite(history["cosine_one_other"]).all()
+
+
+def test_heads_and_tasks_that_do_not_fit_are_refused(tasks, user_network):
+    network = user_network(logits=True)
+    with pytest.raises(TlkitError, match=r"gives \(None, 3\) for task 'kind'; expected \(None, 4\)"):
+        MultiTask(network, tasks | {"kind": Classification(4)})
+    as_list = keras.Model(network.input, list(network.output.values()))
+    with pytest.raises(TlkitError, match=r"keras.Model\(inputs, {task: output}\)"):
+        MultiTask(as_list, tasks)
+
+
+# names, settings, files
+
+
+def test_a_rule_is_found_by_its_name(tasks, learner_of):
+    assert isinstance(learner_of(tasks, "PCGrad").balancing, PCGrad)
+    with pytest.raises(UnknownNameError, match="Did you mean 'pcgrad'"):
+        learner_of(tasks, "pcgrd")
+    for given, said in ((PCGrad, "the class PCGrad"), (3, "balancing=3")):
+        with pytest.raises(TlkitError, match=rf"{said} was given; expected a rule, such as PCGrad\(\)"):
+            learner_of(tasks, given)
+
+
+def test_it_is_compiled_where_nobody_has(tasks, examples, user_network):
+    x, labels = examples
+    learner = MultiTask(user_network(logits=True), tasks)
+    assert "kind_loss" in learner.evaluate(x, labels, return_dict=True, verbose=0)
+    learner.fit(x, labels, verbose=0)
+    assert isinstance(learner.optimizer, keras.optimizers.Adam)
+
+
+def test_what_the_network_was_compiled_with_stays(tasks, examples, user_network, tmp_path):
+    x, labels = examples
+    network = user_network(logits=False)
+    optimizer, losses = keras.optimizers.SGD(0.01), {"kind": "sparse_categorical_crossentropy"}
+    network.compile(optimizer, losses | {"marks": "binary_crossentropy", "size": "mse"})
+    learner = MultiTask(network, tasks)
+    learner.fit(x, labels, callbacks=callbacks.ModelCheckpoint(tmp_path / "network.keras"), **FIT)
+    assert network.optimizer is optimizer
+    assert int(optimizer.iterations) == 0
+    network.fit(x, labels, **FIT)
+    assert int(optimizer.iterations) == 3
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        *(rule() for rule in BALANCINGS.values()),
+        FixedWeights({"kind": 2.0}),
+        DynamicWeightAverage(temperature=3.0),
+        PCGrad(seed=5),
+        Classification(["cat", "dog"]),
+        MultiLabel(3),
+        Regression(2, mean=1.0, deviation=0.5),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_its_settings_make_an_equal_one(made):
+    again = type(made).from_config(made.get_config())
+    assert again.get_config() == made.get_config()
+    through_keras = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(made))
+    assert through_keras.get_config() == made.get_config()
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("name", BALANCINGS)
+def test_a_learner_is_saved_and_goes_on(name, tasks, examples, learner_of, tmp_path):
+    x, labels = examples
+    learner = learner_of(tasks, name, optimizer=keras.optimizers.Adam(0.01), watch_gradients=True)
+    learner.fit(x, labels, epochs=3, **FIT)
+    learner.save(tmp_path / "learner.keras")
+    again = keras.saving.load_model(tmp_path / "learner.keras")
+    assert again.watches
+    assert list(again.tasks) == list(tasks)
+    expected, found = (each.predict(x, verbose=0) for each in (learner, again))
+    for task in tasks:
+        assert found[task] == pytest.approx(expected[task], abs=1e-5)
+    for one, other in zip(learner.balancing.weights, again.balancing.weights, strict=True):
+        np.testing.assert_array_equal(np.array(one), np.array(other))
+    again.fit(x, labels, **FIT)
+    assert int(again.optimizer.iterations) == 12

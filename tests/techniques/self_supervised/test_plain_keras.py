@@ -1,0 +1,287 @@
+"""A learner without labels takes what Keras takes and leaves a backbone that Keras opens."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlkit.data import ImageFiles, Split
+from tlkit.errors import DataError, TlkitError, UnknownNameError
+from tlkit.techniques.self_supervised import (
+    BYOL,
+    METHODS,
+    Denoising,
+    Masked,
+    Rotation,
+    SelfSupervised,
+    SimCLR,
+    SimSiam,
+    VICReg,
+    random_views,
+)
+
+callbacks = keras.callbacks
+OPEN = """
+import sys, keras, numpy as np
+folder = sys.argv[1]
+backbone = keras.saving.load_model(folder + "/backbone.keras")
+np.save(folder + "/found.npy", backbone.predict(np.load(folder + "/x.npy"), verbose=0))
+assert "tlkit" not in sys.modules
+"""
+
+
+class Batches(keras.utils.PyDataset):
+    """A PyDataset of images alone, or of images and labels, as users write them."""
+
+    def __init__(self, images, labels=None, size=16):
+        super().__init__()
+        self.images, self.labels, self.size = images, labels, size
+
+    def __len__(self):
+        return len(self.images) // self.size
+
+    def __getitem__(self, index):
+        rows = slice(index * self.size, (index + 1) * self.size)
+        return self.images[rows] if self.labels is None else (self.images[rows], self.labels[rows])
+
+
+def tf_data(*arrays):
+    given = arrays if len(arrays) > 1 else arrays[0]
+    return pytest.importorskip("tensorflow").data.Dataset.from_tensor_slices(given)
+
+
+# callbacks
+
+
+@pytest.mark.parametrize("options", [{}, {"save_freq": 2}])
+def test_a_checkpoint_is_the_plain_backbone(options, small, pictures, tmp_path):
+    backbone = small(map_of_features=True)
+    checkpoint = callbacks.ModelCheckpoint(tmp_path / "backbone.keras", **options)
+    SelfSupervised(backbone, BYOL()).fit(pictures, batch_size=16, callbacks=checkpoint, verbose=0)
+    np.save(tmp_path / "x.npy", pictures)
+    subprocess.run([sys.executable, "-c", OPEN, tmp_path], check=True, capture_output=True)
+    expected = backbone.predict(pictures, verbose=0)
+    assert np.load(tmp_path / "found.npy") == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_checkpoint_of_the_weights_fits_the_backbone(small, pictures, tmp_path):
+    backbone, path = small(), tmp_path / "best.weights.h5"
+    checkpoint = callbacks.ModelCheckpoint(path, save_weights_only=True, save_best_only=True)
+    learner = SelfSupervised(backbone, SimCLR())
+    options = {"validation_data": pictures, "callbacks": [checkpoint], "verbose": 0}
+    learner.fit(pictures, batch_size=32, **options)
+    other = small(seed=1)
+    other.load_weights(path)
+    for one, again in zip(backbone.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, again)
+
+
+def test_callbacks_are_given_as_to_keras(small, pictures, tmp_path):
+    learner = SelfSupervised(small(), BYOL())
+    learner.compile(keras.optimizers.Adam(1e-3))
+    several = [
+        callbacks.BackupAndRestore(tmp_path / "backup"),
+        callbacks.TensorBoard(tmp_path / "board", histogram_freq=1),
+        callbacks.CSVLogger(tmp_path / "log.csv"),
+        callbacks.ReduceLROnPlateau(),
+        callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2),
+        callbacks.EarlyStopping(restore_best_weights=True, patience=5),
+        callbacks.TerminateOnNaN(),
+    ]
+    options = {"validation_data": pictures, "batch_size": 32, "epochs": 2, "verbose": 0}
+    for given in (None, several[0], tuple(several), callbacks.CallbackList(several[1:], model=learner)):
+        history = learner.fit(pictures, callbacks=given, **options).history
+        assert len(history["val_loss"]) == 2
+    assert history["learning_rate"][1] == pytest.approx(history["learning_rate"][0] / 2)
+    assert (tmp_path / "log.csv").read_text().startswith("epoch,")
+    assert list((tmp_path / "board").rglob("*tfevents*"))
+
+
+# data
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("kind", ["tf.data", "PyDataset", "split.batches", "files"])
+def test_images_come_in_any_kind_that_keras_takes(kind, small, pictures, tmp_path):
+    names = [tmp_path / f"{i}.png" for i in range(64)]
+    for name, image in zip(names, pictures, strict=True):
+        Image.fromarray(image).save(name)
+    data = {
+        "tf.data": lambda: tf_data(pictures).shuffle(64).batch(16),
+        "PyDataset": lambda: Batches(pictures),
+        "split.batches": lambda: Split(pictures).batches(16, shuffle=True, labels=False),
+        "files": lambda: ImageFiles(names, 16),
+    }[kind]()
+    backbone = small()
+    before = backbone.get_weights()
+    fit = {"batch_size": 16} if kind == "files" else {"batch_size": 999}  # of batches, it says nothing
+    learner = SelfSupervised(backbone, Rotation())
+    history = learner.fit(data, validation_data=data, epochs=2, verbose=0, **fit).history
+    assert np.isfinite(history["val_loss"]).all()
+    assert int(learner.optimizer.iterations) == 8
+    assert not np.array_equal(before[0], backbone.get_weights()[0])
+
+
+def test_the_methods_own_changes_follow_from_the_seed_for_batches_too(small, pictures):
+    data, losses = Batches(pictures), []
+    for seed in (0, 0, 1):
+        keras.utils.set_random_seed(len(losses))
+        learner = SelfSupervised(small(), Denoising(), name="learner")
+        losses.append(learner.fit(data, seed=seed, shuffle=False, verbose=0).history["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[0] != pytest.approx(losses[2], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda x: tf_data(x, np.arange(64)).batch(16),
+            r"tuple of 2.*map\(lambda images, labels: images\)",
+        ),
+        (lambda x: Batches(x, np.arange(64)), r"tuple of 2; expected batches of images alone"),
+        (lambda x: Split(x, np.arange(64)).batches(16), "labels=False of Split.batches"),
+        (lambda x: tf_data(x).batch(16).repeat(), "repeats for ever"),
+        (lambda x: tf_data(x), r"single images of shape \(16, 16, 3\); expected batches"),
+        (lambda x: tf_data(x).skip(64).batch(16), "gives no batch"),
+        (lambda x: Batches(x[:, :8]), r"shape \(8, 16, 3\) were given, and small takes \(16, 16, 3\)"),
+        (lambda x: Batches(x, size=1), "SimCLR compares the images of a batch.*at least 2"),
+        (lambda x: (x, np.arange(64)), "expected images alone"),
+    ],
+)
+def test_data_that_do_not_fit_are_one_clear_error(change, said, small, pictures):
+    data = change(pictures)
+    learner = SelfSupervised(small(), SimCLR())
+    with pytest.raises(DataError, match=said):
+        learner.fit(data, verbose=0)
+    with pytest.raises(DataError, match=said):
+        learner.fit(pictures, batch_size=32, validation_data=data, verbose=0)
+
+
+# backbones of the user's own
+
+
+def tokens():
+    images = keras.Input((16, 16, 3))
+    x = keras.layers.Reshape((16, 8))(keras.layers.Conv2D(8, 4, strides=4)(images))
+    return keras.Model(images, keras.layers.LayerNormalization()(x), name="tokens")
+
+
+def in_lists():
+    images = keras.Input((16, 16, 3), name="pixels")
+    x = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(images)
+    return keras.Model([images], [x], name="lists")
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+@pytest.mark.parametrize("build", [tokens, in_lists])
+def test_any_backbone_learns_by_each_method_that_it_fits(build, method, pictures):
+    backbone = build()
+    if build is tokens and method.name in ("denoising", "masked"):
+        with pytest.raises(TlkitError, match=r"maps images .* to \(16, 8\).*not from tokens"):
+            SelfSupervised(backbone, method.build())
+        return
+    learner = SelfSupervised(backbone, method.build())
+    before = backbone.get_weights()
+    assert np.isfinite(learner.fit(pictures, batch_size=32, verbose=0).history["loss"]).all()
+    assert not np.array_equal(before[0], backbone.get_weights()[0])
+    assert learner.look(pictures)[0].shape == (64, 8)
+
+
+def test_images_of_any_size_cannot_be_painted():
+    anywhere = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3)], name="anywhere")
+    SelfSupervised(anywhere, SimCLR())
+    with pytest.raises(TlkitError, match="needs images of one size"):
+        SelfSupervised(anywhere, Masked())
+
+
+# names, settings, files
+
+
+def test_a_method_is_found_by_its_name(small):
+    assert isinstance(SelfSupervised(small(), "SimCLR").objective, SimCLR)
+    with pytest.raises(UnknownNameError, match="Did you mean 'simclr'"):
+        SelfSupervised(small(), "simcl")
+    for given, said in ((SimCLR, "the class SimCLR"), (3, "objective=3")):
+        with pytest.raises(TlkitError, match=rf"{said} was given; expected a method, such as SimCLR\(\)"):
+            SelfSupervised(small(), given)
+
+
+def test_what_the_backbone_was_compiled_with_stays(small, pictures, tmp_path):
+    backbone = small()
+    optimizer = keras.optimizers.SGD(0.01)
+    backbone.compile(optimizer, "mse")
+    checkpoint = callbacks.ModelCheckpoint(tmp_path / "backbone.keras")
+    SelfSupervised(backbone, "byol").fit(pictures, batch_size=32, callbacks=checkpoint, verbose=0)
+    assert backbone.optimizer is optimizer
+    assert int(optimizer.iterations) == 0
+    backbone.fit(pictures, np.zeros((64, 8)), verbose=0)
+    assert int(optimizer.iterations) == 2
+
+
+MADE = [
+    *(method.build() for method in METHODS),
+    SimCLR(random_views(flip=False), projector=(8, 4), temperature=0.5),
+    VICReg(invariance=1.0),
+    SimSiam(predictor=8, stop_gradient=False),
+    BYOL(momentum=0.5),
+    Masked(hidden=0.25, patch=4, width=8),
+    Rotation(keras.layers.RandomFlip(seed=1)),
+]
+
+
+@pytest.mark.parametrize("made", MADE, ids=lambda each: type(each).__name__)
+def test_its_settings_make_an_equal_one(made):
+    again = type(made).from_config(made.get_config())
+    assert again.get_config() == made.get_config()
+    through_keras = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(made))
+    assert through_keras.get_config() == made.get_config()
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_a_learner_is_saved_and_goes_on(method, small, pictures, tmp_path):
+    learner = SelfSupervised(small(), method.build())
+    learner.compile(keras.optimizers.Adam(1e-3))
+    learner.fit(pictures, batch_size=16, epochs=2, verbose=0)
+    learner.save(tmp_path / "learner.keras")
+    again = keras.saving.load_model(tmp_path / "learner.keras")
+    for one, other in zip(learner.look(pictures), again.look(pictures), strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+    ends = [each.fit(pictures, batch_size=16, epochs=1, seed=5, verbose=0) for each in (learner, again)]
+    assert ends[0].history["loss"] == pytest.approx(ends[1].history["loss"], rel=1e-4)
+    for one, other in zip(learner.weights, again.weights, strict=True):
+        assert np.array(one) == pytest.approx(np.array(other), abs=1e-4)
+    assert int(again.optimizer.iterations) == 12
+
+
+def test_the_slow_copy_survives_and_the_next_training_goes_on_from_it(small, pictures, tmp_path):
+    learner = SelfSupervised(small(), BYOL(momentum=1.0))  # it stays where it was
+    learner.compile(keras.optimizers.SGD(0.1))
+    start = [np.array(each) for each in learner.objective.slow]
+    learner.fit(pictures, batch_size=32, epochs=2, verbose=0)
+    learner.save(tmp_path / "learner.keras")
+    again = keras.saving.load_model(tmp_path / "learner.keras")
+    again.fit(pictures, batch_size=32, verbose=0)
+    for slow, kept in zip(again.objective.slow, start, strict=True):
+        np.testing.assert_array_equal(np.array(slow), kept)
+    fast = again.objective.network.weights
+    assert not all(np.array_equal(np.array(a), b) for a, b in zip(fast, start, strict=True))
+
+
+LOAD = """
+import sys, keras
+from tlkit.techniques.self_supervised import SelfSupervised
+learner = keras.saving.load_model(sys.argv[1])
+print(type(learner.objective).__name__)
+"""
+
+
+def test_to_load_a_learner_its_class_is_enough(small, tmp_path):
+    SelfSupervised(small(), "masked").save(tmp_path / "learner.keras")
+    command = [sys.executable, "-c", LOAD, tmp_path / "learner.keras"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "Masked"
