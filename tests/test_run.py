@@ -104,3 +104,15 @@ def test_a_study_runs_every_arm_with_every_seed_and_seeds_keras():
     table = summary(draws, "value")
     assert table.loc["draw", "seeds"] == 3
     assert np.isnan(summary(draws[:1], "value").loc["draw", "std"])
+
+
+def test_a_backbone_of_ones_own_is_transferred_or_starts_anew(digits):
+    parts = [keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3, strides=2)]
+    backbone = keras.Sequential([keras.Input((28, 28, 3)), *parts], name="mine")
+    before = [np.array(each) for each in backbone.get_weights()]
+    for technique, moved in (("feature-extraction", False), ("scratch", True)):
+        run = train(digits, technique=technique, backbone=backbone, epochs=1)
+        assert run.backbone == "mine"
+        after = run.model.get_layer("mine").get_weights()
+        assert moved == any(not np.array_equal(*pair) for pair in zip(before, after, strict=True))
+    assert all(map(np.array_equal, before, backbone.get_weights()))

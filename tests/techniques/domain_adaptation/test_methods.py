@@ -94,3 +94,23 @@ def test_every_method_says_what_it_does_and_where_it_is_from():
         assert method.does
         assert method.paper[-4:].isdigit()
         assert type(method.build()).__doc__
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_adapter_of_logits_goes_on_after_it_was_saved_and_loaded(name, tmp_path):
+    keras.utils.set_random_seed(0)
+    below = [keras.layers.Dense(8), keras.layers.BatchNormalization(), keras.layers.ReLU()]
+    network = keras.Sequential([keras.Input((6,)), *below, keras.layers.Dense(3)])
+    x, y = np.random.default_rng(0).normal(size=(40, 6)).astype("float32"), np.arange(40) % 3
+    method = find(name).build()
+    again = type(method).from_config(method.get_config())
+    assert again.get_config() == method.get_config()
+    adapter = DomainAdapter(network, method)
+    adapter.compile("adam", metrics=["accuracy"])
+    adapter.fit({"source": x, "target": x + 1}, y, epochs=1, verbose=0)
+    adapter.save(tmp_path / "adapter.keras")
+    loaded = keras.saving.load_model(tmp_path / "adapter.keras")
+    for one, other in zip(adapter.weights, loaded.weights, strict=True):
+        np.testing.assert_allclose(np.array(one), np.array(other), atol=1e-6)
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), network.predict(x, verbose=0), atol=1e-5)
+    loaded.fit(pair((x, y), x + 1), epochs=1, verbose=0)

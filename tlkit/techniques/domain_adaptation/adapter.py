@@ -21,6 +21,7 @@ from tlkit.techniques.domain_adaptation.methods import find
 from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
 from tlkit.techniques.domain_adaptation.pairs import PairBatches, Pairs, as_pairs
 from tlkit.techniques.domain_adaptation.selection import MOST
+from tlkit.techniques.learners import Learner
 from tlkit.techniques.training import (
     class_weights,
     compile_state_kept,
@@ -33,7 +34,7 @@ from tlkit.techniques.training import (
 
 
 @keras.saving.register_keras_serializable("tlkit")
-class DomainAdapter(keras.Model):
+class DomainAdapter(Learner):
     """Train a classifier on a labelled source so that it works on an unlabelled target.
 
     The classifier learns in place and stays a plain Keras model: save it, not the adapter. The features
@@ -80,15 +81,6 @@ class DomainAdapter(keras.Model):
         self._settings: dict[str, Any] = {}
         self.alignment.built = self.built = True  # all variables exist
 
-    def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
-        own = {"name": self.name, "trainable": self.trainable}
-        return own | {"classifier": serialize(self.classifier), "alignment": serialize(self.alignment)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "DomainAdapter":
-        return cls(**{name: keras.saving.deserialize_keras_object(each) for name, each in config.items()})
-
     def compile(self, optimizer: Any = "adam", loss: Any = None, **settings: Any) -> None:
         """Set optimizer, loss and metrics as in Keras; loss and metrics are those of the source.
 
@@ -101,10 +93,6 @@ class DomainAdapter(keras.Model):
         loss = loss_for(self.classifier, np.zeros(1, "int32"), loss)
         super().compile(optimizer, loss, **settings)
         self._settings = {"loss": loss, **settings}
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not isinstance(inputs, dict):
