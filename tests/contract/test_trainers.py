@@ -502,6 +502,14 @@ def test_labels_that_do_not_fit_are_one_clear_error(trainer, kind):
         trainer.fit(build("ours"), kind, labels=wrong)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the others raise nothing")
+@pytest.mark.parametrize("trainer", [each for each in TRAINERS if each.logits], ids=lambda each: each.name)
+def test_a_label_that_does_not_fit_in_a_later_batch_is_one_clear_error_too(trainer):
+    wrong = np.where(np.arange(N) == N - 1, 7, LABELS)
+    with pytest.raises(DataError, match=r"label [79]|to [79]"):
+        trainer.fit(build("ours"), "PyDataset", labels=wrong)
+
+
 @each_trainer
 def test_images_of_another_size_are_one_clear_error(trainer, monkeypatch):
     monkeypatch.setitem(globals(), "IMAGES", np.repeat(IMAGES, 2, axis=1))

@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import re
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -138,14 +139,20 @@ def let_go() -> None:
 
 @contextmanager
 def plain_errors(*inputs: Any) -> Iterator[None]:
-    """Let a file of these inputs that cannot be read end `fit` as the DataError that it is.
+    """Let what is wrong with these inputs end `fit` as the DataError that it is.
 
-    TensorFlow makes an error of its own of whatever a generator raises.
+    TensorFlow makes an error of its own of whatever a generator raises, such as for a file that cannot be
+    read. And of a label that is out of range it prints a page, where a batch but the first one has it.
     """
     try:
         yield
-    except Exception:
+    except Exception as error:
         for each in inputs:
             if isinstance(each, Batches) and each.failure is not None:
                 raise each.failure from None
+        if found := re.search(r"label value of (-?\d+) .*valid range of \[0, (\d+)\)", str(error)):
+            raise DataError(
+                f"A batch has the label {found[1]}, and the model has {found[2]} outputs; expected 0 to "
+                f"{int(found[2]) - 1}. Correct the labels, or build the model for more classes."
+            ) from None
         raise

@@ -15,7 +15,7 @@ from tlkit import cache, engines
 from tlkit.backbones.structure import functional
 from tlkit.callbacks import for_model, listed, watch_steps
 from tlkit.data import ImageFiles, Split
-from tlkit.data.labelled import Labelled, both, check_finite, in_order, is_batches, sizes_of
+from tlkit.data.labelled import Labelled, both, check_finite, check_labels, in_order, is_batches, sizes_of
 from tlkit.errors import TlkitError
 from tlkit.models import feature_network, freeze, head_of, pooled
 from tlkit.techniques.training import (
@@ -155,6 +155,7 @@ def train_head(
     running = {"engine": engine, "progress": shows_progress(fitting)}
     features, labels, weights = _all_features(network, data, **running)
     validation = None if held_out is None else _all_features(network, held_out, **running)
+    check_labels(labels, model.outputs[0].shape[-1], "train")  # now that those of all batches are known
     batch_size = fitting.pop("batch_size", None) or max(SMALLEST_BATCH, math.ceil(len(labels) / MOST_STEPS))
     check_shares(batch_size, train=len(labels), validation=0 if validation is None else len(validation[1]))
     steps = steps_of(fitting, epochs, len(labels), batch_size)

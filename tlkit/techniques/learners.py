@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tlkit.data.batches import plain_errors
 from tlkit.data.labelled import is_batches
 
 BETTER = {"accuracy": "max", "loss": "min", "error": "min"}  # by the last word of a measure's name
@@ -60,7 +61,8 @@ class Learner(Configured, keras.Model):
             options = {"shuffle": in_order} | options | {"batch_size": None}
         for each in options.get("callbacks") or ():
             _set_direction(getattr(each, "callback", each))  # within `ForModel`
-        return super().fit(*given, **options)
+        with plain_errors(x):
+            return super().fit(*given, **options)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile a loaded learner as it was, so that the state of its optimizer can be loaded, too."""
