@@ -37,6 +37,7 @@ SUBJECTS = {
     "data": ["tlkit.data"],
     "backbones": ["tlkit.backbones"],
     "models": ["tlkit.models", "tlkit.explain"],
+    "callbacks": ["tlkit.callbacks"],
     "feature extraction": ["tlkit.techniques.feature_extraction"],
     "fine-tuning": [
         "tlkit.techniques.fine_tuning",
