@@ -133,3 +133,11 @@ def test_the_fingerprint_is_of_settings_and_weights_not_of_names_or_what_is_froz
     changed = build("first")
     changed.set_weights([value + 1e-3 for value in changed.get_weights()])
     assert engines.fingerprint(changed) != first
+
+
+def test_networks_for_images_of_two_sizes_are_two():
+    from tlkit.backbones import get
+
+    small, large = (get("EfficientNetLite0", weights=None, image_size=size) for size in (32, 64))
+    large.set_weights(small.get_weights())
+    assert engines.fingerprint(small) != engines.fingerprint(large)

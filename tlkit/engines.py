@@ -108,6 +108,7 @@ def _described(model: keras.Model) -> Iterator[str]:
     """Yield a line for each call of an operation: what it is, what it reads, and its settings."""
     network = functional(model)
     numbers = {id(each): number for number, each in enumerate(network.inputs)}
+    yield str([(tuple(each.shape), each.dtype) for each in network.inputs])
     for call in calls(network):
         operation = call.operation
         reads = [numbers[id(each)] for each in call.input_tensors]
