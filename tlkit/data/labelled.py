@@ -74,13 +74,10 @@ class Labelled:
         Of batches the first one is looked at.
         """
         expected = tuple(model.inputs[0].shape[1:])
-        shape = self.image_shape
-        if len(shape) != len(expected) or any(
-            a not in (None, b) for a, b in zip(expected, shape, strict=True)
-        ):
+        if not fits(self.image_shape, expected):
             raise DataError(
-                f"The images of {self.name} have shape {shape}, and {model.name!r} takes {expected}. Load "
-                f"them with image_size={expected[0]}, or build the model for theirs."
+                f"The images of {self.name} have shape {self.image_shape}, and {model.name!r} takes "
+                f"{expected}. Load them with image_size={expected[0]}, or build the model for theirs."
             )
         outputs = model.outputs[0].shape[-1]
         check_labels(self.labels, outputs, self.name)
@@ -156,6 +153,17 @@ def _of_arrays(data: Any, name: str) -> Labelled:
         raise DataError(f"{name} has no images. Give at least one of each class.")
     weights = rest[0] if rest else None
     return Labelled(name, images, labels, weights, None, tuple(images.shape[1:]))
+
+
+def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    """Whether inputs of a shape fit a model; where it takes any size, None is expected.
+
+    >>> fits((32, 32, 3), (None, None, 3)), fits((32, 32, 3), (28, 28, 3)), fits((100,), (28, 28, 3))
+    (True, False, False)
+    """
+    return len(shape) == len(expected) and all(
+        size in (None, given) for size, given in zip(expected, shape, strict=True)
+    )
 
 
 def is_batches(data: Any) -> bool:

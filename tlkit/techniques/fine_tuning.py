@@ -120,8 +120,8 @@ def fine_tune(
     unfreeze(model, from_stage=from_stage, fraction=fraction, batch_norm=batch_norm)
     check_learns(model)
     given = listed(callbacks)
-    n = {"per_epoch_or_n": data.steps(batch_size)} if data.batches is not None else {}
-    steps = steps_of(fitting, epochs, **(n or {"per_epoch_or_n": len(data), "batch_size": batch_size}))
+    counted = (len(data), batch_size) if data.batches is None else (data.steps(batch_size), 1)
+    steps = steps_of(fitting, epochs, *counted)
     whole = model.taught() if hasattr(model, "taught") else model  # a regulariser trains a model around it
     settings = Settings(
         model if model.compiled else whole,
@@ -141,12 +141,8 @@ def fine_tune(
             learner, shown = model, _inputs(data, batch_size, classes, fitting)
             validation = None if held_out is None else _inputs(held_out, batch_size, classes)
         else:
-            running: dict[str, Any] = {
-                "views": views,
-                "batch_size": batch_size,
-                "progress": shows_progress(fitting),
-            }
-            kept = on_activations(model, data, held_out, classes=classes, **running)
+            running: dict[str, Any] = {"batch_size": batch_size, "progress": shows_progress(fitting)}
+            kept = on_activations(model, data, held_out, views=views, classes=classes, **running)
             learner, shown, validation = stack.enter_context(kept)
         for each in {id(each): each for each in (learner, model, whole)}.values():
             settings.compile(each)  # so that a checkpoint is the whole model, compiled as it is trained

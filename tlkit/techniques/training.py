@@ -185,17 +185,17 @@ def check_learns(model: keras.Model) -> None:
         )
 
 
-def steps_of(fitting: Mapping[str, Any], epochs: int, per_epoch_or_n: int, batch_size: int = 1) -> int:
+def steps_of(fitting: Mapping[str, Any], epochs: int, n: int, batch_size: int) -> int:
     """Return the number of steps of a whole training.
 
     Args:
         fitting: arguments of `fit`, of which `steps_per_epoch`, `initial_epoch` and `validation_split` count.
         epochs: the epoch at which the training ends.
-        per_epoch_or_n: batches per epoch; or examples, with their `batch_size`.
+        n: number of examples; or of batches, with a `batch_size` of 1.
         batch_size: examples in a step.
     """
     rest = 1 - fitting.get("validation_split", 0.0)
-    per_epoch = fitting.get("steps_per_epoch") or -(-int(per_epoch_or_n * rest) // batch_size)
+    per_epoch = fitting.get("steps_per_epoch") or -(-int(n * rest) // batch_size)
     return max(1, (epochs - fitting.get("initial_epoch", 0)) * per_epoch)
 
 

@@ -11,7 +11,7 @@ from keras import ops
 from tlkit.backbones.structure import output_activation
 from tlkit.callbacks import StopAtNaN, saving
 from tlkit.data import Split
-from tlkit.data.labelled import check_labels, in_order, unpacked
+from tlkit.data.labelled import check_labels, fits, in_order, unpacked
 from tlkit.errors import DataError, TlkitError
 from tlkit.models import cut_last, leaves, normalizations
 from tlkit.optimizers import fresh, scaled_learning_rates
@@ -230,9 +230,7 @@ class DomainAdapter(Learner):
             )
         expected = tuple(self.classifier.inputs[0].shape[1:])
         for name, shape in pairs.shapes.items():
-            if len(shape) != len(expected) or any(
-                a not in (None, b) for a, b in zip(expected, shape, strict=True)
-            ):
+            if not fits(shape, expected):
                 raise DataError(
                     f"An input of the {name} has shape {shape}, and {self.classifier.name!r} takes "
                     f"{expected}. Load the images with its image_size, or extract features with its backbone."

@@ -11,7 +11,7 @@ from keras import ops
 from tlkit.backbones.structure import functional
 from tlkit.callbacks import StopAtNaN, saving
 from tlkit.data import ImageFiles, Split
-from tlkit.data.labelled import is_batches
+from tlkit.data.labelled import fits, is_batches
 from tlkit.errors import DataError, TlkitError
 from tlkit.techniques.learners import Learner
 from tlkit.techniques.multi_task import gradients
@@ -272,9 +272,7 @@ class MultiTask(Learner):
 
     def _check_inputs(self, inputs: Any, name: str) -> None:
         expected, shape = tuple(self.network.inputs[0].shape[1:]), tuple(np.shape(inputs)[1:])
-        if len(shape) != len(expected) or any(
-            a not in (None, b) for a, b in zip(expected, shape, strict=True)
-        ):
+        if not fits(shape, expected):
             raise DataError(
                 f"The inputs of {name} have shape {shape}, and {self.network.name!r} takes {expected}. Load "
                 "images with image_size=, or build the network for theirs."

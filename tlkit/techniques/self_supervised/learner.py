@@ -9,7 +9,7 @@ from tlkit.backbones.structure import check_backbone
 from tlkit.callbacks import StopAtNaN, listed, saving
 from tlkit.data import ImageFiles, Split
 from tlkit.data.batches import Batches
-from tlkit.data.labelled import check_finite, is_batches
+from tlkit.data.labelled import check_finite, fits, is_batches
 from tlkit.errors import DataError, TlkitError
 from tlkit.techniques.learners import Learner
 from tlkit.techniques.self_supervised.methods import METHODS, find
@@ -192,7 +192,7 @@ class SelfSupervised(Learner):
 
     def _check(self, images: Any, batch_size: int) -> None:
         expected, shape = tuple(self.backbone.inputs[0].shape[1:]), tuple(images.shape[1:])
-        if len(shape) != 3 or any(a not in (None, b) for a, b in zip(expected, shape, strict=True)):
+        if not fits(shape, expected):
             raise DataError(
                 f"Images of shape {shape} were given, and {self.backbone.name} takes {expected}. Load "
                 f"them with image_size={expected[0]}, or build it for theirs."
