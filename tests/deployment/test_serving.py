@@ -83,3 +83,18 @@ def test_without_gradio_the_error_names_what_to_install(with_model, monkeypatch)
     refused = CliRunner().invoke(command, [str(with_model)]).exception
     assert isinstance(refused, TlkitError)
     assert "pip install 'tlkit[serve]'" in str(refused)
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+def test_a_page_that_answers_late_is_started_again(run, monkeypatch, failures):
+    import gradio
+
+    answers = iter([False] * failures)
+    monkeypatch.setattr(gradio.networking, "url_ok", lambda url: next(answers, True))
+    blocks = serving.page(run.model, run.class_names, note="")
+    if failures < serving.TRIES:
+        assert serving.launch(blocks, wait=False).startswith("http://127.0.0.1:")
+        blocks.close()
+    else:
+        with pytest.raises(TlkitError, match=r"did not answer in 3 tries.*NO_PROXY=127\.0\.0\.1"):
+            serving.launch(blocks, wait=False)

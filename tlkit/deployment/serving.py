@@ -12,6 +12,7 @@ from tlkit.data.decode import decode
 from tlkit.errors import DataError, TlkitError
 
 TOP = 5  # classes shown
+TRIES = 3  # of starting the page, on a machine that is too busy to answer at once
 FORGET = 600  # seconds after which an image that was given is deleted
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]  # of the reader's machine
 
@@ -83,23 +84,33 @@ def launch(blocks: Any, *, host: str = "127.0.0.1", port: int | None = None, wai
         wait: serve until Ctrl-C; else from a thread, until `blocks.close()`.
 
     Raises:
-        TlkitError: the port is taken, or the host is not this machine's.
+        TlkitError: the port is taken, the host is not this machine's, or the page does not answer.
     """
     if port is not None:
         _check(host, port)
     gradio = _gradio()
-    _, local, _ = blocks.launch(
-        server_name=host,
-        server_port=port,
-        share=False,
-        quiet=True,
-        ssr_mode=False,
-        enable_monitoring=False,
-        footer_links=[],
-        prevent_thread_lock=not wait,
-        theme=gradio.themes.Default(font=FONTS, font_mono=["ui-monospace", "monospace"]),
+    settings: dict[str, Any] = {
+        "server_name": host,
+        "server_port": port,
+        "share": False,
+        "quiet": True,
+        "ssr_mode": False,
+        "enable_monitoring": False,
+        "footer_links": [],
+        "prevent_thread_lock": not wait,
+        "theme": gradio.themes.Default(font=FONTS, font_mono=["ui-monospace", "monospace"]),
+    }
+    for _ in range(TRIES):
+        try:
+            return str(blocks.launch(**settings)[1])
+        except ValueError as error:  # Gradio asks its page for an answer, and waits three seconds for it
+            if "localhost is not accessible" not in str(error):
+                raise
+            blocks.close()
+    raise TlkitError(
+        f"The page was started at {host}, but did not answer in {TRIES} tries. If a proxy is set on this "
+        f"machine, exempt this address: NO_PROXY={host}. If the machine is busy, try again later."
     )
-    return str(local)
 
 
 def _check(host: str, port: int) -> None:
