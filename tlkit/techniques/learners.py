@@ -1,6 +1,7 @@
 """What learners share: how Keras saves and loads them and their parts, and how they take batches."""
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -26,13 +27,11 @@ class Configured:
     """
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor as plain values that Keras writes into a file."""
-        of_keras = inspect.signature(keras.Layer.__init__).parameters
-        given = {
-            name: getattr(self, name)
-            for name, each in inspect.signature(type(self).__init__).parameters.items()
-            if name not in of_keras and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
-        }
+        """Return the arguments of the constructor as plain values that Keras writes into a file.
+
+        A constructor that passes `*args` or `**options` on has those of the class above it, too.
+        """
+        given = {name: getattr(self, name) for name in _arguments(type(self))}
         inherited: dict[str, Any] = getattr(super(), "get_config", dict)()
         return {**inherited, **keras.saving.serialize_keras_object(given)}
 
@@ -40,6 +39,19 @@ class Configured:
     def from_config(cls, config: dict[str, Any]) -> Any:
         """Make an object of the arguments that `get_config` returned."""
         return cls(**keras.saving.deserialize_keras_object(config))
+
+
+def _arguments(kind: type) -> Iterator[str]:
+    for each in kind.__mro__:
+        if each.__module__.startswith("keras."):
+            return
+        if "__init__" not in vars(each):
+            continue
+        parameters = list(inspect.signature(each.__init__).parameters.values())[1:]  # type: ignore[misc]
+        named = [one.name for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+        yield from named
+        if len(named) == len(parameters):  # nothing is passed on
+            return
 
 
 class Learner(Configured, keras.Model):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from plain_keras import Batches, check_its_settings_make_an_equal_one, tf_data
 
 from tlkit.errors import DataError, TlkitError, UnknownNameError
 from tlkit.models import join
@@ -20,25 +21,6 @@ from tlkit.techniques.multi_task import (
 
 callbacks = keras.callbacks
 FIT = {"batch_size": 32, "verbose": 0}
-
-
-class Batches(keras.utils.PyDataset):
-    """A PyDataset as users write them, in the order of its arrays."""
-
-    def __init__(self, *arrays, size=32):
-        super().__init__()
-        self.arrays, self.size = arrays, size
-
-    def __len__(self):
-        return -(-len(self.arrays[0]) // self.size)
-
-    def __getitem__(self, index):
-        rows = slice(index * self.size, (index + 1) * self.size)
-        return tuple(keras.tree.map_structure(lambda each: each[rows], each) for each in self.arrays)
-
-
-def tf_data(*arrays):
-    return pytest.importorskip("tensorflow").data.Dataset.from_tensor_slices(arrays)
 
 
 @pytest.fixture
@@ -323,10 +305,7 @@ def test_what_the_network_was_compiled_with_stays(tasks, examples, user_network,
     ids=lambda each: type(each).__name__,
 )
 def test_its_settings_make_an_equal_one(made):
-    again = type(made).from_config(made.get_config())
-    assert again.get_config() == made.get_config()
-    through_keras = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(made))
-    assert through_keras.get_config() == made.get_config()
+    check_its_settings_make_an_equal_one(made)
 
 
 @pytest.mark.filterwarnings("error::UserWarning")

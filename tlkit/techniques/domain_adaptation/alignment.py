@@ -1,12 +1,12 @@
 """What all methods of domain adaptation share: what they see of the two domains, and when they act."""
 
-import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 from keras import ops
 
 from tlkit.models import normalizations
+from tlkit.techniques.learners import Configured
 
 if TYPE_CHECKING:
     from tlkit.techniques.domain_adaptation.adapter import DomainAdapter
@@ -28,7 +28,7 @@ class Domain(NamedTuple):
     labels: Any = None
 
 
-class Alignment(keras.Layer):
+class Alignment(Configured, keras.Layer):
     """A method of domain adaptation: the loss that it adds to the supervised one of the source.
 
     A method overrides `loss`, and `prepare` if it has layers of its own. The few that train in phases or
@@ -52,16 +52,6 @@ class Alignment(keras.Layer):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         keras.saving.register_keras_serializable("tlkit")(cls)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor, which are attributes of the same names."""
-        kinds = type(self).__mro__[: type(self).__mro__.index(Alignment) + 1]
-        names = {name for kind in kinds if "__init__" in vars(kind) for name in _arguments(kind)}
-        return super().get_config() | {name: _serialized(getattr(self, name)) for name in names}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Alignment":
-        return cls(**{name: keras.saving.deserialize_keras_object(each) for name, each in config.items()})
 
     def strength(self, progress: Any) -> Any:
         """Return the weight of the loss when this share of training is done, 0 to 1."""
@@ -93,16 +83,6 @@ class Alignment(keras.Layer):
     def fit(self, adapter: "DomainAdapter", pairs: Any, **options: Any) -> keras.callbacks.History:
         """Run the training that `DomainAdapter.fit` asks for: Keras's own `fit`, unless overridden."""
         return adapter.stock_fit(pairs, **options)
-
-
-def _arguments(kind: type) -> list[str]:
-    named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
-    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]  # type: ignore[misc]
-    return [each.name for each in parameters if each.kind in named]
-
-
-def _serialized(value: Any) -> Any:
-    return keras.saving.serialize_keras_object(value) if isinstance(value, keras.Layer) else value
 
 
 class ClassProbabilities(keras.Layer):
