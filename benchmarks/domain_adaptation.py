@@ -57,12 +57,12 @@ def measure(family: str, arm: str) -> list[dict[str, Any]]:
     import keras
 
     import tlkit
-    from tlkit.techniques.domain_adaptation import DomainAdapter, find, pair
+    from tlkit.techniques.domain_adaptation import METHODS, DomainAdapter, pair
 
     loss: dict[str, Any] = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
     plain = network(family)
     trained = plain if arm in BASELINES else network(family)
-    adapter = None if arm in BASELINES else DomainAdapter(trained, find(arm).build())
+    adapter = None if arm in BASELINES else DomainAdapter(trained, METHODS.find(arm).build())
     rows = []
     for source, target in TASKS[family]:
         labelled, (t, target_labels) = examples(family, source, "train"), examples(family, target, "train")
@@ -77,12 +77,12 @@ def measure(family: str, arm: str) -> list[dict[str, Any]]:
         for seed in SEEDS:  # one graph for all of them: building it takes as long as an epoch
             start = time.perf_counter()
             keras.utils.set_random_seed(seed)
-            tlkit.restart(plain)
+            tlkit.reinitialize(plain)
             if adapter is None or adapter.alignment.starts_from_source:
                 plain.fit(*shown, batch_size=BATCH, **options)
             if adapter is not None:
                 start = time.perf_counter()  # the network that knows the source is there already
-                tlkit.restart(adapter)
+                tlkit.reinitialize(adapter)
                 trained.set_weights(plain.get_weights())
                 pairs = pair(labelled, t, batch_size=BATCH, seed=seed)
                 adapter.fit(pairs, source_epochs=0, **options)
@@ -109,7 +109,7 @@ def examples(family: str, name: str, split: str) -> tuple[Any, Any]:
     part = tlkit.load(f"{family}/{name}").splits[split]
     if family == "digits":
         return part.images[:IMAGES], part.labels[:IMAGES]
-    return tlkit.extract(tlkit.get("EfficientNetLite0", image_size=128), part), part.labels
+    return tlkit.extract(tlkit.load_backbone("EfficientNetLite0", image_size=128), part), part.labels
 
 
 def table(rows: list[dict[str, Any]], arms: list[str]) -> str:

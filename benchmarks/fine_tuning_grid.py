@@ -89,7 +89,7 @@ def trained(stage: str, weights: list[Any], seed: int, labels: int, rate: float,
     import tlkit
 
     model = classifier(stage)
-    tlkit.restart(model)  # for Adam's memory
+    tlkit.reinitialize(model)  # for Adam's memory
     model.set_weights(weights)
     model.optimizer.learning_rate = rate
     few = chosen(seed, labels, steps)

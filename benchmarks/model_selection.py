@@ -99,7 +99,7 @@ def judged(
     train, images, answers = splits(name, NETWORKS[network])
     few = nested_subsets(train, [LABELS], seed=seed)[LABELS]
     keras.utils.set_random_seed(seed)
-    tlkit.restart(model)
+    tlkit.reinitialize(model)
     if weights != RANDOM:
         backbone_of(model).set_weights(pretrained(network, weights, seed))
     x, unseen = (pooled.predict(each, batch_size=BATCH, verbose=0) for each in (few.images, images))
@@ -146,7 +146,7 @@ def pretrained(network: str, weights: str, seed: int) -> list[Any]:
 
     size = NETWORKS[network]
     if weights == IMAGENET:
-        return tlkit.get(network, image_size=size).get_weights()
+        return tlkit.load_backbone(network, image_size=size).get_weights()
     source = tlkit.load(weights, image_size=size).train
     keras.utils.set_random_seed(seed)
     model = tlkit.build_classifier(network, int(source.labels.max()) + 1, weights=None, image_size=size)
@@ -163,7 +163,7 @@ def classifier(network: str, family: str, weights: str) -> tuple[Any, Any]:
     from tlkit.models import normalizations, pooled
     from tlkit.optimizers import warmup_cosine
 
-    backbone = tlkit.get(network, weights=None, image_size=NETWORKS[network])
+    backbone = tlkit.load_backbone(network, weights=None, image_size=NETWORKS[network])
     for layer in normalizations(backbone):
         layer.trainable, layer.momentum = weights == RANDOM, 0.9  # there are tens of steps, not thousands
     features = pooled(backbone)
@@ -176,7 +176,7 @@ def classifier(network: str, family: str, weights: str) -> tuple[Any, Any]:
         ],
         name="head",
     )
-    model = tlkit.join(backbone, head)
+    model = tlkit.attach_head(backbone, head)
     model.compile(keras.optimizers.Adam(warmup_cosine(1e-3, STEPS)), loss="sparse_categorical_crossentropy")
     model.optimizer.build(model.trainable_variables)
     return model, features

@@ -34,7 +34,7 @@ def main() -> None:
 
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": [], "seconds": []}
     done = {(row["family"], row["arm"]) for row in found["runs"]}
-    arms = [*BALANCINGS, *SHARING]
+    arms = [*BALANCINGS.names, *SHARING]
     jobs = [
         (family, arm) for family, tasks in FAMILIES.items() for arm in [*(f"only {t}" for t in tasks), *arms]
     ]
@@ -69,7 +69,7 @@ def measure(family: str, arm: str) -> list[dict[str, Any]]:
     rows = []
     for seed in SEEDS:  # one graph for all of them
         keras.utils.set_random_seed(seed)
-        tlkit.restart(learner)
+        tlkit.reinitialize(learner)
         shown = {"batch_size": BATCH[family], "epochs": EPOCHS[family], "verbose": 0}
         history = learner.fit(x, {name: y[name] for name in names}, **shown).history
         judged = learner.evaluate(test, {name: labels[name] for name in names}, verbose=0, return_dict=True)
@@ -98,7 +98,7 @@ def learner_of(family: str, arm: str) -> Any:
         model = mt.build_multi_task(backbone(), tasks, sharing=sharing).get_layer("head")
     else:
         model = mt.build_multi_task("LeNet", tasks, sharing=sharing, weights=None, dropout=0.0)
-    rule = mt.find(arm)() if arm in mt.BALANCINGS else None
+    rule = mt.BALANCINGS.find(arm).build() if arm in mt.BALANCINGS else None
     learner = mt.MultiTask(model, tasks, rule)
     learner.compile(keras.optimizers.Adam(STEP_SIZE))
     return learner
@@ -108,7 +108,7 @@ def learner_of(family: str, arm: str) -> Any:
 def backbone() -> Any:
     import tlkit
 
-    return tlkit.get("EfficientNetLite0", image_size=128)
+    return tlkit.load_backbone("EfficientNetLite0", image_size=128)
 
 
 @cache

@@ -119,13 +119,13 @@ def network(name: str, of: tuple[int, int] | None) -> tuple[Any, Any, Any, list[
 
     import tlkit
     from tlkit import backbones
-    from tlkit.challenges.overfitting import CoTuning, class_relationship, find
+    from tlkit.challenges.overfitting import REGULARIZERS, CoTuning, class_relationship
     from tlkit.optimizers import adam
 
     keras.utils.set_random_seed(0)
     model = tlkit.build_classifier(halves()[1], len(data().class_names), dropout=0.0)
     model.get_layer(BACKBONE).set_weights(pretrained())
-    own = None if name in (RANDOM_HEAD, FROZEN) else find(name)
+    own = None if name in (RANDOM_HEAD, FROZEN) else REGULARIZERS.find(name)
     options = own.training() if own else {}
     learner = model
     if of:
@@ -149,7 +149,7 @@ def halves() -> tuple[Any, Any]:
     import tlkit
     from tlkit import backbones
 
-    whole = tlkit.get(BACKBONE, image_size=SIZE)
+    whole = tlkit.load_backbone(BACKBONE, image_size=SIZE)
     cut = backbones.stages(whole)[BELOW][-1].output
     return keras.Model(whole.inputs, cut), keras.Model(cut, whole.outputs[0], name=BACKBONE)
 
@@ -198,7 +198,7 @@ def chosen(labels: int, seed: int) -> Any:
 def features(labels: int, seed: int) -> Any:
     import tlkit
 
-    return tlkit.extract(tlkit.get(BACKBONE, image_size=SIZE), chosen(labels, seed))
+    return tlkit.extract(tlkit.load_backbone(BACKBONE, image_size=SIZE), chosen(labels, seed))
 
 
 @cache

@@ -83,7 +83,7 @@ def pretrained(family: str, arm: str) -> Iterator[tuple[int, Any, float]]:
 
     _, size, large = FAMILIES[family]
     if arm == IMAGENET:
-        yield 0, tlkit.get("EfficientNetLite0", image_size=large), 0.0
+        yield 0, tlkit.load_backbone("EfficientNetLite0", image_size=large), 0.0
         return
     backbone = network(size)
     if arm == RANDOM:
@@ -91,10 +91,10 @@ def pretrained(family: str, arm: str) -> Iterator[tuple[int, Any, float]]:
             keras.utils.set_random_seed(seed)
             yield seed, network(size), 0.0
         return
-    images, method = unlabelled(family), ss.find(arm)
+    images, method = unlabelled(family), ss.METHODS.find(arm)
     digits = {"flip": False, "colour": 0, "grey": 0}
     views = ss.random_views(crop=0.4, turn=0.06, **(digits if family == "digits" else {}))
-    painted = issubclass(method.made, ss.Reconstruction)
+    painted = issubclass(method.target, ss.Reconstruction)
     objective = method.build() if painted else method.build(views)
     learner = ss.SelfSupervised(backbone, objective)
     schedule = warmup_cosine(STEP_SIZE, EPOCHS[family] * (len(images) // BATCH))
@@ -102,7 +102,7 @@ def pretrained(family: str, arm: str) -> Iterator[tuple[int, Any, float]]:
     learner.fit(images[:BATCH], batch_size=BATCH, verbose=0)  # builds the graph
     for seed in SEEDS:
         keras.utils.set_random_seed(seed)
-        tlkit.restart(learner)
+        tlkit.reinitialize(learner)
         start = time.process_time()
         learner.fit(images, batch_size=BATCH, epochs=EPOCHS[family], seed=seed, verbose=0)
         yield seed, backbone, time.process_time() - start
@@ -112,9 +112,11 @@ def network(size: int) -> Any:
     import tlkit
     from tlkit.models import normalizations
 
-    backbone = tlkit.get(NETWORK, weights=None, image_size=size)
+    backbone = tlkit.load_backbone(NETWORK, weights=None, image_size=size)
     for layer in normalizations(backbone):
-        layer.momentum = 0.9  # as in tlkit.pretraining: there are hundreds of steps, not tens of thousands
+        layer.momentum = (
+            0.9  # as in tlkit.experiments.pretrain: there are hundreds of steps, not tens of thousands
+        )
     return backbone
 
 
@@ -176,7 +178,7 @@ def probed_then_tuned(family: str, seed: int, few: Any, start: Any, times: int =
     test, model = data(family, FAMILIES[family][1]).test, classifier(family)
     body, head = backbone_of(model), model.get_layer("head")
     keras.utils.set_random_seed(seed)
-    tlkit.restart(model)
+    tlkit.reinitialize(model)
     if start is not None:
         body.set_weights(start)
     x, unseen = (tlkit.extract(body, split, keep=False) for split in (few, test))
@@ -204,7 +206,7 @@ def classifier(family: str) -> Any:
         ],
         name="head",
     )
-    model = tlkit.join(backbone, head)
+    model = tlkit.attach_head(backbone, head)
     model.compile("adam", loss="sparse_categorical_crossentropy", steps_per_execution=25)
     return model
 

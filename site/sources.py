@@ -36,7 +36,7 @@ ROOT = HERE.parent
 SUBJECTS = {
     "data": ["tlkit.data"],
     "backbones": ["tlkit.backbones"],
-    "models": ["tlkit.models", "tlkit.explain"],
+    "models": ["tlkit.models", "tlkit.plots.saliency"],
     "callbacks": ["tlkit.callbacks"],
     "feature extraction": ["tlkit.techniques.feature_extraction"],
     "fine-tuning": [
@@ -57,11 +57,21 @@ SUBJECTS = {
     "studies": ["tlkit.study"],
     "plots": ["tlkit.plots"],
     "runs": [
-        *("tlkit.run", "tlkit.adaptation", "tlkit.pretraining", "tlkit.multi_task_run"),
-        *("tlkit.selection", "tlkit.similarity", "tlkit.report", "tlkit.prediction"),
+        *(
+            "tlkit.experiments.train",
+            "tlkit.experiments.adapt",
+            "tlkit.experiments.pretrain",
+            "tlkit.experiments.train_tasks",
+        ),
+        *(
+            "tlkit.experiments.select",
+            "tlkit.experiments.similarity",
+            "tlkit.reports.report",
+            "tlkit.deployment.predict",
+        ),
     ],
     "features of any size": ["tlkit.scale_out", "tlkit.scale_out.on_ray"],
-    "your own images": ["tlkit.auditing", "tlkit.deployment"],
+    "your own images": ["tlkit.experiments.audit", "tlkit.deployment"],
     "recipes": ["tlkit.recipes"],
     "course": ["tlkit.course", "tlkit.course.exercises", "tlkit.course.lessons", "tlkit.course.copies"],
     "errors": ["tlkit.errors"],

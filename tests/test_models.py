@@ -10,7 +10,7 @@ from tlkit.models import (
     build_classifier,
     freeze,
     frozen_table,
-    restart,
+    reinitialize,
     unfreeze,
 )
 
@@ -147,12 +147,12 @@ def test_restarting_equals_a_new_start(lite):
     before = lite.get_weights()
     lite.fit(IMAGES, np.arange(6) % 3, epochs=2, verbose=0)
     keras.utils.set_random_seed(1)
-    restart(lite)
+    reinitialize(lite)
     assert int(lite.optimizer.iterations) == 0
     assert float(lite.optimizer.learning_rate) == pytest.approx(0.001)
     assert all(not np.any(moment) for moment in lite.optimizer.variables[2:])
     first = lite.get_weights()
     assert not np.array_equal(before[0], first[0])
     keras.utils.set_random_seed(1)
-    restart(lite)
+    reinitialize(lite)
     assert all(np.array_equal(one, two) for one, two in zip(first, lite.get_weights(), strict=True))

@@ -13,9 +13,9 @@ from tlkit.backbones.structure import (
     call_on,
     calls,
     check_backbone,
+    flat_layers,
     functional,
     has_weights,
-    leaves,
     output_activation,
     parts_of,
     passages,
@@ -73,7 +73,7 @@ def build_classifier(
     if classes < 2:
         raise TlkitError(f"A classifier needs at least 2 classes, got {classes}.")
     if isinstance(backbone, str):
-        backbone = backbones.get(backbone, weights=weights, image_size=image_size)
+        backbone = backbones.load_backbone(backbone, weights=weights, image_size=image_size)
     head = keras.Sequential(
         [
             keras.Input((check_backbone(backbone).outputs[0].shape[-1],)),
@@ -84,7 +84,7 @@ def build_classifier(
         ],
         name="head",
     )
-    return join(backbone, head, augmentation=augmentation, pooling=pooling)
+    return attach_head(backbone, head, augmentation=augmentation, pooling=pooling)
 
 
 def _bottleneck(width: int) -> list[keras.Layer]:
@@ -95,7 +95,7 @@ def _bottleneck(width: int) -> list[keras.Layer]:
     ]
 
 
-def join(
+def attach_head(
     backbone: keras.Model,
     head: keras.Model,
     *,
@@ -154,7 +154,7 @@ def augmentation(*, strength: float = 1.0, flip: bool = True) -> keras.Sequentia
     return keras.Sequential(layers, name="augmentation")
 
 
-def restart(model: keras.Model) -> None:
+def reinitialize(model: keras.Model) -> None:
     """Give a compiled model new random weights and a new optimizer state, for the next seed of a study.
 
     The traced graph stays, and building that is most of the time of a short training on a CPU. Works for a
@@ -163,11 +163,11 @@ def restart(model: keras.Model) -> None:
     >>> model = build_classifier("LeNet", classes=10, weights=None)
     >>> model.compile("adam", loss="sparse_categorical_crossentropy")
     >>> before = model.get_weights()[0]
-    >>> restart(model)
+    >>> reinitialize(model)
     >>> bool((model.get_weights()[0] == before).all())
     False
     """
-    for layer in leaves(model):
+    for layer in flat_layers(model):
         built = layer.get_build_config()
         if layer.weights and built:
             again = type(layer).from_config(layer.get_config())
@@ -183,7 +183,7 @@ def restart(model: keras.Model) -> None:
 def pooled(backbone: keras.Model, pooling: str = "avg") -> keras.Model:
     """Return the network from images to features `(n, d)`; see `pooling` of `build_classifier`.
 
-    >>> pooled(backbones.get("EfficientNetLite0", weights=None, image_size=32)).output_shape
+    >>> pooled(backbones.load_backbone("EfficientNetLite0", weights=None, image_size=32)).output_shape
     (None, 1280)
     """
     output = check_backbone(backbone).outputs[0]
@@ -278,7 +278,7 @@ def cut_last(classifier: keras.Model) -> tuple[keras.Model, keras.layers.Dense]:
 
 def normalizations(network: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Return the BatchNormalization layers of a network, those within its parts too."""
-    return [layer for layer in leaves(network) if isinstance(layer, keras.layers.BatchNormalization)]
+    return [layer for layer in flat_layers(network) if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def freeze(model: keras.Model) -> None:
@@ -325,12 +325,12 @@ def unfreeze(
         first = round(len(layers) * (1 - (1.0 if fraction is None else fraction)))
     for layer in _body(parts):
         _set_trainable(layer, True)
-    lora = any(getattr(leaf, "lora_enabled", False) for layer in layers for leaf in leaves(layer))
+    lora = any(getattr(leaf, "lora_enabled", False) for layer in layers for leaf in flat_layers(layer))
     for layer in layers[:first]:
         _set_trainable(layer, False)
     for layer in layers[first:]:
         free = batch_norm or getattr(layer, "learns_statistics", False)
-        for leaf in () if free else leaves(layer):
+        for leaf in () if free else flat_layers(layer):
             if isinstance(leaf, keras.layers.BatchNormalization):
                 leaf.trainable = False
         for variable in layer.trainable_variables if lora else ():

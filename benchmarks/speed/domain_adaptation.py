@@ -75,7 +75,7 @@ def first(n: int, domains: list[Examples]) -> list[Examples]:
 
 def emoji() -> list[Examples]:
     """Features of Twemoji and OpenMoji of 64 pixels."""
-    backbone, found = tlkit.get("EfficientNetLite0", image_size=64), []
+    backbone, found = tlkit.load_backbone("EfficientNetLite0", image_size=64), []
     for style in ("twemoji", "openmoji"):
         splits = tlkit.load(f"emoji/{style}", image_size=64).splits.values()
         features = np.concatenate([tlkit.extract(backbone, split) for split in splits])

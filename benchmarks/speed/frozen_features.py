@@ -38,7 +38,7 @@ def extraction(report: Report, n: int) -> None:
 
     import tlkit
 
-    backbone = tlkit.get("EfficientNetLite0", image_size=SIZE)
+    backbone = tlkit.load_backbone("EfficientNetLite0", image_size=SIZE)
     few = emoji(("twemoji",), SIZE)[0].images
     images = np.resize(few, (n, *few.shape[1:]))
     features: dict[str, np.ndarray] = {}

@@ -92,7 +92,7 @@ def learn(side: str, train: Any, held_out: Any, stage: str, epochs: int, views: 
         return curve
     pictures = Views(train.images, views, random_views(model, None))[:]
     pictures = np.rint(pictures.reshape(len(train), views, *pictures.shape[1:])).astype("uint8")
-    model = tlkit.join(backbone_of(model), model.get_layer("head"))
+    model = tlkit.attach_head(backbone_of(model), model.get_layer("head"))
     tlkit.unfreeze(model, from_stage=stage)
     steps = epochs * -(-len(train) // BATCH)
     adam = keras.optimizers.Adam(warmup_cosine(1e-3, steps))

@@ -169,7 +169,7 @@ def extraction(report: Report, folder: Path, n: int) -> None:
     """Is decoding hidden where a network computes behind it? With all cores busy it takes its share."""
     import tlkit
 
-    network = tlkit.get("EfficientNetLite0", image_size=SIZE)
+    network = tlkit.load_backbone("EfficientNetLite0", image_size=SIZE)
     split = tlkit.load(str(folder), image_size=SIZE, in_memory=False, validation=0, test=0).train
     files = split.images.take(np.arange(n))
     pixels = files[:]

@@ -75,7 +75,7 @@ def write_model(folder: Path) -> tuple[str, str]:
 
     digits = tlkit.load("digits/optical")
     run = tlkit.train(digits, technique="scratch", backbone="LeNet", epochs=1)
-    tlkit.report.write(run, folder / "run", command="tlkit train")
+    tlkit.reports.report.write(run, folder / "run", command="tlkit train")
     Image.fromarray(digits.test.images[0]).save(folder / "digit.png")
     return str(folder / "run" / "model.keras"), str(folder / "digit.png")
 

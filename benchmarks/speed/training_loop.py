@@ -205,7 +205,7 @@ def serve(full: bool) -> None:
     """In the process of one backend: measure all networks, and print one line of JSON."""
     import keras
 
-    from tlkit.engines import has_accelerator
+    from tlkit.backbones.engines import has_accelerator
 
     backend, accelerator = keras.backend.backend(), has_accelerator()
     found = []

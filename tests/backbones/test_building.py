@@ -8,7 +8,7 @@ import pytest
 
 from tlkit import backbones
 from tlkit.backbones.preprocessing import preprocess
-from tlkit.backbones.registry import find
+from tlkit.backbones.registry import BACKBONES
 from tlkit.errors import TlkitError
 
 
@@ -24,7 +24,7 @@ def test_preprocessing_is_that_of_keras_and_is_saved(mode, pixels, tmp_path):
 
 @pytest.mark.parametrize("name", ["MobileNet", "VGG16"])
 def test_raw_pixels_give_what_keras_gives_for_preprocessed_pixels(name, pixels):
-    backbone = backbones.get(name, weights=None, image_size=32)
+    backbone = backbones.load_backbone(name, weights=None, image_size=32)
     reference = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(32, 32, 3))
     reference.set_weights(backbone.get_weights())
     module = sys.modules[getattr(keras.applications, name).__module__]
@@ -44,20 +44,20 @@ def test_the_table_names_the_preprocessing_of_keras(pixels):
 
 @pytest.mark.parametrize("name", ["LeNet", "VGG16"])
 def test_a_saved_backbone_gives_the_same_output(name, pixels, tmp_path):
-    backbone = backbones.get(name, weights=None, image_size=32)
+    backbone = backbones.load_backbone(name, weights=None, image_size=32)
     backbone.save(tmp_path / "saved.keras")
     loaded = keras.models.load_model(tmp_path / "saved.keras")
     np.testing.assert_array_equal(loaded.predict_on_batch(pixels), backbone.predict_on_batch(pixels))
 
 
 def test_uint8_and_float_pixels_are_the_same(pixels):
-    backbone = backbones.get("EfficientNetLite0", weights=None, image_size=32)
+    backbone = backbones.load_backbone("EfficientNetLite0", weights=None, image_size=32)
     whole, floating = (backbone.predict_on_batch(each) for each in (pixels, pixels.astype("float32")))
     np.testing.assert_array_equal(whole, floating)
 
 
 def test_convnext_is_flat_and_computes_what_keras_computes(pixels):
-    backbone = backbones.get("ConvNeXtTiny", weights=None, image_size=32)
+    backbone = backbones.load_backbone("ConvNeXtTiny", weights=None, image_size=32)
     assert not any(isinstance(layer, keras.Model) for layer in backbone.layers)
     assert list(backbones.stages(backbone)) == ["stem", "stage_0", "stage_1", "stage_2", "stage_3"]
     reference = keras.applications.ConvNeXtTiny(include_top=False, weights=None, input_shape=(32, 32, 3))
@@ -67,9 +67,9 @@ def test_convnext_is_flat_and_computes_what_keras_computes(pixels):
 
 
 def test_lenet_takes_small_images_and_gives_vectors():
-    assert backbones.get("lenet", weights=None, image_size=12).output_shape == (None, 100)
+    assert backbones.load_backbone("lenet", weights=None, image_size=12).output_shape == (None, 100)
     with pytest.raises(TlkitError, match="images of 11 pixels: the smallest size is 12"):
-        backbones.get("LeNet", weights=None, image_size=11)
+        backbones.load_backbone("LeNet", weights=None, image_size=11)
 
 
 SMALL = [
@@ -87,17 +87,17 @@ SMALL = [
 
 @pytest.mark.parametrize(("name", "first", "last", "count"), SMALL)
 def test_stages_are_runs_of_neighbours_that_hold_every_layer_and_parameter_once(name, first, last, count):
-    backbone = backbones.get(name, weights=None, image_size=find(name).smallest_size)
+    backbone = backbones.load_backbone(name, weights=None, image_size=BACKBONES.find(name).smallest_size)
     stages = backbones.stages(backbone)
     assert [layer for layers in stages.values() for layer in layers] == backbone.layers
     assert (next(iter(stages)), list(stages)[-1], len(stages)) == (first, last, count)
     assert all(any(layer.weights for layer in layers) for layers in stages.values())
-    assert backbone.count_params() == find(name).parameters
+    assert backbone.count_params() == BACKBONES.find(name).parameters
 
 
 def test_stages_do_not_depend_on_how_many_networks_were_built_before():
     counts = []
     for _ in range(2):
-        stages = backbones.stages(backbones.get("MobileNetV3Small", weights=None, image_size=32))
+        stages = backbones.stages(backbones.load_backbone("MobileNetV3Small", weights=None, image_size=32))
         counts.append({name: len(layers) for name, layers in stages.items()})
     assert counts[0] == counts[1]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tlkit.backbones import checkpoint
-from tlkit.backbones.registry import find
+from tlkit.backbones.registry import BACKBONES
 from tlkit.errors import WeightsError
 
 MAGIC, VERSION, SYSTEM = 0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}
@@ -132,7 +132,7 @@ def test_a_tensor_outside_its_storage_is_refused(offset, shape, strides, written
 
 @pytest.mark.parametrize("share", [0.0, 0.0001, 0.5, 0.999])
 def test_a_file_cut_short_is_refused(share, written):
-    content = find("EfficientNetLite0").weights_path.read_bytes()
+    content = BACKBONES.find("EfficientNetLite0").weights_path.read_bytes()
     with pytest.raises(WeightsError, match="not a whole PyTorch checkpoint"):
         checkpoint.read(written(content[: int(share * len(content))]))
 

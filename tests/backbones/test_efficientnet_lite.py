@@ -8,7 +8,7 @@ from sklearn.datasets import load_sample_images
 
 from tlkit import backbones
 from tlkit.backbones import checkpoint
-from tlkit.backbones.registry import find
+from tlkit.backbones.registry import BACKBONES
 
 CAT, MUG, ESPRESSO, DAISY = range(281, 287), 504, 967, 985
 
@@ -34,7 +34,9 @@ def keras_cv_backbone(width: float, depth: float) -> keras.Model:
     [("EfficientNetLite0", 1.0, 1.0), ("EfficientNetLite2", 1.1, 1.2)],
 )
 def test_the_network_is_that_of_keras_cv(name, width, depth):
-    ours = backbones.get(name, weights="imagenet" if name == "EfficientNetLite0" else None, image_size=64)
+    ours = backbones.load_backbone(
+        name, weights="imagenet" if name == "EfficientNetLite0" else None, image_size=64
+    )
     theirs = keras_cv_backbone(width, depth)
     mine = [weight for layer in ours.layers for weight in layer.weights]
     assert [weight.shape for weight in mine] == [w.shape for layer in theirs.layers for w in layer.weights]
@@ -53,8 +55,8 @@ def _drops(model: keras.Model) -> list[keras.layers.Dropout]:
 
 
 def test_the_imagenet_weights_name_real_photos():
-    backbone = backbones.get("EfficientNetLite0")
-    tensors = checkpoint.read(find("EfficientNetLite0").weights_path)
+    backbone = backbones.load_backbone("EfficientNetLite0")
+    tensors = checkpoint.read(BACKBONES.find("EfficientNetLite0").weights_path)
     photos = [skimage.data.chelsea(), skimage.data.coffee(), load_sample_images().images[1]]
     images = np.stack([keras.utils.img_to_array(_square(photo)) for photo in photos])
     features = keras.ops.convert_to_numpy(backbone(images)).mean(axis=(1, 2))

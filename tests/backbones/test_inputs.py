@@ -25,7 +25,7 @@ def trained():
 
     def build(name, size):
         keras.utils.set_random_seed(1)
-        backbone = backbones.get(name, weights=None, image_size=size)
+        backbone = backbones.load_backbone(name, weights=None, image_size=size)
         rng = np.random.default_rng(1)
         for layer in backbone.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -144,7 +144,7 @@ def test_what_starts_at_random_follows_keras_seed(trained):
 def test_a_convolutional_network_keeps_everything_at_another_size(trained):
     large = trained("EfficientNetLite0", 96)
     small = tlkit.adapt_input(large, image_size=64)
-    fresh = backbones.get("EfficientNetLite0", weights=None, image_size=64)
+    fresh = backbones.load_backbone("EfficientNetLite0", weights=None, image_size=64)
     fresh.set_weights(large.get_weights())
     assert small.output_shape == (None, 2, 2, 1280)
     np.testing.assert_array_equal(features(small, images(64)), features(fresh, images(64)))
@@ -257,7 +257,7 @@ def test_an_adapted_normalization_goes_on_with_its_numbers(trained):
 
 @pytest.mark.parametrize(("name", "channels"), [("VGG16", 1), ("EfficientNetB0", 1), ("EfficientNetV2B0", 4)])
 def test_a_network_that_treats_its_channels_differently_is_refused(name, channels):
-    backbone = backbones.get(name, weights=None, image_size=32)
+    backbone = backbones.load_backbone(name, weights=None, image_size=32)
     with pytest.raises(TlkitError, match=rf"{name} cannot .* channels={channels}: .*np\.repeat\(images, 3"):
         tlkit.adapt_input(backbone, channels=channels)
 
@@ -344,7 +344,7 @@ def test_weights_of_another_size_name_this_way_and_it_works(ending, trained, tmp
     backbone = trained("LeNet", 28)
     (backbone.save if ending == "keras" else backbone.save_weights)(path)
     with pytest.raises(WeightsError, match=r"tlkit\.adapt_input") as caught:
-        backbones.get("LeNet", weights=path, image_size=32)
+        backbones.load_backbone("LeNet", weights=path, image_size=32)
     code = str(caught.value).split("build it again: ")[1].rstrip(".").replace("OLD", "28")
     with pytest.warns(TlkitWarning, match="dense1"):
         large = eval(code, {"tlkit": tlkit, "keras": keras})
@@ -355,7 +355,7 @@ def test_weights_of_another_size_name_this_way_and_it_works(ending, trained, tmp
 
 
 def test_weights_of_another_architecture_do_not_name_it(tmp_path):
-    backbones.get("LeNet", weights=None).save(tmp_path / "lenet.keras")
+    backbones.load_backbone("LeNet", weights=None).save(tmp_path / "lenet.keras")
     with pytest.raises(WeightsError) as caught:
-        backbones.get("EfficientNetLite0", weights=tmp_path / "lenet.keras", image_size=32)
+        backbones.load_backbone("EfficientNetLite0", weights=tmp_path / "lenet.keras", image_size=32)
     assert "adapt_input" not in str(caught.value)

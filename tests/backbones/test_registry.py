@@ -8,7 +8,7 @@ import keras
 import pytest
 
 from tlkit import backbones
-from tlkit.backbones.registry import find
+from tlkit.backbones.registry import BACKBONES
 from tlkit.errors import UnknownNameError
 
 ONLINE = [row for row in backbones.list_backbones() if "keras.applications" in row.weights_source]
@@ -21,23 +21,23 @@ def test_the_table_holds_every_network_of_keras_applications():
 
 
 def test_the_parameters_of_lenet_are_those_at_its_own_size():
-    assert backbones.get("LeNet", weights=None).count_params() == find("LeNet").parameters
+    assert backbones.load_backbone("LeNet", weights=None).count_params() == BACKBONES.find("LeNet").parameters
 
 
 def test_names_are_unique_and_case_does_not_matter():
     rows = backbones.list_backbones()
     assert len({row.name.lower() for row in rows}) == len(rows)
-    assert all(find(row.name.upper()) is row for row in rows)
+    assert all(BACKBONES.find(row.name.upper()) is row for row in rows)
 
 
 def test_an_unknown_name_offers_the_nearest():
     with pytest.raises(UnknownNameError, match=r"There is no backbone named 'ResNet5'.*'ResNet50'"):
-        backbones.get("ResNet5")
+        backbones.load_backbone("ResNet5")
 
 
 def test_a_download_is_available_once_its_file_is_in_the_folder_of_keras(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    row = find("ResNet50")
+    row = BACKBONES.find("ResNet50")
     assert not row.available
     assert row.weights_path == tmp_path / "models" / row.weights_file
     row.weights_path.parent.mkdir()
@@ -48,21 +48,21 @@ def test_a_download_is_available_once_its_file_is_in_the_folder_of_keras(tmp_pat
 def test_the_folder_is_the_one_that_keras_uses(monkeypatch):
     monkeypatch.delenv("KERAS_HOME", raising=False)
     monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", lambda _, path, *__: Path(path).touch())
-    row = find("VGG16")
+    row = BACKBONES.find("VGG16")
     downloaded = keras.utils.get_file("tlkit-test", "https://example.org", cache_subdir="models")
     Path(downloaded).unlink()
     assert Path(downloaded).parent == row.weights_path.parent
 
 
 def test_a_wheel_is_available_where_it_is_installed(monkeypatch):
-    assert find("EfficientNetLite0").available
+    assert BACKBONES.find("EfficientNetLite0").available
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert not find("EfficientNetLite0").available
-    assert find("EfficientNetLite0").weights_path is None
+    assert not BACKBONES.find("EfficientNetLite0").available
+    assert BACKBONES.find("EfficientNetLite0").weights_path is None
 
 
 def test_lenet_has_no_weights():
-    assert (find("LeNet").available, find("LeNet").weights_source) == (False, "none")
+    assert (BACKBONES.find("LeNet").available, BACKBONES.find("LeNet").weights_source) == (False, "none")
 
 
 def test_listing_the_backbones_imports_no_keras():

@@ -7,9 +7,9 @@ import skimage.data
 from sklearn.datasets import load_sample_images
 
 from tlkit import backbones
-from tlkit.backbones import checkpoint, find, source_head
+from tlkit.backbones import BACKBONES, checkpoint, source_head
 from tlkit.errors import UnknownNameError, WeightsError
-from tlkit.models import join, pooled
+from tlkit.models import attach_head, pooled
 
 CAT, CUP, FLOWER, ROCKET = range(281, 287), {504, 967, 968}, {985}, {657, 744, 812}
 
@@ -28,7 +28,7 @@ def photos(size=224):
 
 
 def test_real_photos_have_their_names_among_the_first_five():
-    backbone = backbones.get("EfficientNetLite0")
+    backbone = backbones.load_backbone("EfficientNetLite0")
     head = source_head("efficientnetlite0")
     features = np.asarray(pooled(backbone).predict(photos(), verbose=0))
     probabilities = head.predict(features, verbose=0)
@@ -39,14 +39,14 @@ def test_real_photos_have_their_names_among_the_first_five():
     for five, expected in zip(first, (CAT, CUP, ROCKET, FLOWER), strict=True):
         assert set(five.tolist()) & set(expected)
     assert first[0, -1] in CAT
-    whole = join(backbone, head).predict(photos(), verbose=0)
+    whole = attach_head(backbone, head).predict(photos(), verbose=0)
     np.testing.assert_allclose(whole, probabilities, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["EfficientNetLite1", "EfficientNetLite2"])
 def test_every_wheel_carries_its_own_head(name):
     (kernel, bias) = source_head(name).get_weights()
-    tensors = checkpoint.read(find(name).weights_path)
+    tensors = checkpoint.read(BACKBONES.find(name).weights_path)
     np.testing.assert_array_equal(kernel, tensors["_fc.weight"].T)
     np.testing.assert_array_equal(bias, tensors["_fc.bias"])
     assert kernel.shape == (1280, 1000)
@@ -80,7 +80,7 @@ def test_a_missing_wheel_names_the_extra_to_install(monkeypatch):
 
 def test_an_altered_wheel_is_refused(monkeypatch, tmp_path):
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / find("EfficientNetLite0").weights_file).write_bytes(b"altered")
+    (tmp_path / "models" / BACKBONES.find("EfficientNetLite0").weights_file).write_bytes(b"altered")
     spec = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
     with pytest.raises(WeightsError, match="SHA-256 differs"):

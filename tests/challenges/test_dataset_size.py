@@ -105,8 +105,8 @@ def test_the_largest_sizes_are_forecast_without_being_seen():
     assert check["labels"].tolist() == [80, 160]
     assert check["error"].abs().max() < 0.03
     assert (check["forecast"] - check["measured"]).tolist() == check["error"].tolist()
-    spoiled = np.where(labels >= 80, 0.1, found)
-    again = forecast_check(labels, spoiled, held_out=2)
+    corrupted = np.where(labels >= 80, 0.1, found)
+    again = forecast_check(labels, corrupted, held_out=2)
     assert again["forecast"].tolist() == check["forecast"].tolist()
     assert (again["measured"] < again["low"]).all()
     for held_out in (0, 3, 9):

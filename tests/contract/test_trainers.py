@@ -158,7 +158,7 @@ def learn_tasks(model, kind, *, epochs=1, callbacks=(), labels=LABELS, **options
     head = head_of(model)
     features = keras.Input(head.inputs[0].shape[1:])
     outputs = {"kind": head(features), "light": layers.Dense(1)(features)}
-    network = tlkit.join(backbone_of(model), keras.Model(features, outputs, name="heads"))
+    network = tlkit.attach_head(backbone_of(model), keras.Model(features, outputs, name="heads"))
     learner = MultiTask(network, tasks)
     if "optimizer" in options:
         learner.compile(options.pop("optimizer"))
@@ -212,9 +212,9 @@ def unfreeze_two_stages(model, *data, epochs, **options):
 
 def regularised(model, *data, **options):
     """Fine-tune with batch spectral shrinkage, whose learner is a model around the classifier."""
-    from tlkit.challenges.overfitting import find
+    from tlkit.challenges.overfitting import REGULARIZERS
 
-    return find("bss").fine_tune(model, *data, **options)[1]
+    return REGULARIZERS.find("bss").fine_tune(model, *data, **options)[1]
 
 
 TRAINERS = (

@@ -156,7 +156,7 @@ def test_a_backend_that_is_here_and_does_not_start_is_installed_again(monkeypatc
 
 
 def test_a_gpu_that_is_not_used_is_a_note(monkeypatch):
-    monkeypatch.setattr("tlkit.engines.has_accelerator", lambda: False)
+    monkeypatch.setattr("tlkit.backbones.engines.has_accelerator", lambda: False)
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     finding = machine.gpu()
     says(finding, "note", "none is needed")

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from tlkit.reports.findings_page import write
 
 from tlkit.course import check, hint, progress, record, solution
+from tlkit.course.card import findings
 from tlkit.course.standing import exercise_table, prediction_table
 from tlkit.errors import TlkitWarning, UnknownNameError
-from tlkit.findings.course import findings
-from tlkit.findings.page import write
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tlkit import cache
+from tlkit._internal import cache
 from tlkit.data import digits, emoji, list_datasets, load
 from tlkit.data.cards import read, verify
 from tlkit.data.digits import as_mnist, over_photos, overlap

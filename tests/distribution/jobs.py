@@ -28,9 +28,9 @@ def main(how, out, *chosen):
 
     scope, found, shares = contextlib.nullcontext, {}, []
     if how == "workers":
-        from tlkit.recipes import find
+        from tlkit.recipes import RECIPES
 
-        strategy = runpy.run_path(str(find("many-workers").path))["Workers"]()
+        strategy = runpy.run_path(str(RECIPES.find("many-workers").path))["Workers"]()
         scope = strategy.scope
     if how == "devices":
         keras.distribution.set_distribution(keras.distribution.DataParallel())

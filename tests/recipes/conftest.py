@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkit.recipes import find
+from tlkit.recipes import RECIPES
 
 SIZE = 32
 CLASSES = ("0", "1", "7")
@@ -53,7 +53,7 @@ def settings():
 
 def edit(name, constants):
     """Return the text of a recipe with other values for the constants at its top."""
-    text = find(name).text
+    text = RECIPES.find(name).text
     lines, left = text.splitlines(keepends=True), dict(constants)
     for node in reversed(ast.parse(text).body):
         if isinstance(node, ast.Assign | ast.AnnAssign):

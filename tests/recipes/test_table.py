@@ -6,11 +6,11 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from tlkit.cli.recipe import recipe
 
 from tlkit import recipes
-from tlkit.cli.recipe import recipe
 from tlkit.errors import OutputError, UnknownNameError
-from tlkit.recipes import RECIPES, find
+from tlkit.recipes import RECIPES
 
 ALLOWED = {"keras", "numpy", "tensorflow", *sys.stdlib_module_names}
 
@@ -23,7 +23,7 @@ def printed(*words):
 
 
 def test_every_script_is_in_the_table():
-    scripts = {path.name for path in find("dann").path.parent.glob("*.py")} - {"__init__.py"}
+    scripts = {path.name for path in RECIPES.find("dann").path.parent.glob("*.py")} - {"__init__.py"}
     assert {each.path.name for each in RECIPES} == scripts
 
 
@@ -57,19 +57,19 @@ def test_without_a_name_all_are_listed_in_a_line_each():
 
 
 def test_a_name_prints_the_script_itself():
-    assert printed("DANN").stdout == recipes.find("dann").path.read_text("utf-8")
+    assert printed("DANN").stdout == recipes.RECIPES.find("dann").path.read_text("utf-8")
 
 
 def test_out_writes_the_script_and_refuses_to_overwrite(tmp_path):
     out = tmp_path / "project" / "adapt.py"
     assert str(out) in printed("coral", "--out", out).stdout
-    assert out.read_text("utf-8") == find("coral").text
+    assert out.read_text("utf-8") == RECIPES.find("coral").text
     out.write_text("mine", "utf-8")
     with pytest.raises(OutputError, match="--overwrite"):
         printed("coral", "--out", out)
     assert out.read_text("utf-8") == "mine"
     printed("coral", "--out", out, "--overwrite")
-    assert out.read_text("utf-8") == find("coral").text
+    assert out.read_text("utf-8") == RECIPES.find("coral").text
 
 
 def test_out_that_cannot_be_a_file_is_refused(tmp_path):

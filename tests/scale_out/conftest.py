@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tlkit import scale_out
-from tlkit.backbones import get
+from tlkit.backbones import load_backbone
 
 pytest.importorskip("pyarrow")
 
@@ -26,7 +26,7 @@ def photos(tmp_path):
 @pytest.fixture(scope="session")
 def network():
     keras.utils.set_random_seed(0)
-    return get("LeNet", weights=None)
+    return load_backbone("LeNet", weights=None)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkit import engines, scale_out
-from tlkit.backbones import get
+from tlkit import scale_out
+from tlkit.backbones import engines, load_backbone
 from tlkit.data.decode import decode
 from tlkit.errors import DataError, OutputError, TlkitError, TlkitWarning, UnknownNameError
 from tlkit.scale_out import extraction, plan, shards
@@ -111,7 +111,7 @@ def test_a_damaged_shard_alone_is_made_again(run, out, undisturbed, same, damage
     elif damage == "another shard":
         shutil.copy(shards.file(out, 1), path)
     elif damage == "another run":
-        other = get("LeNet", weights=None)
+        other = load_backbone("LeNet", weights=None)
         run(out=tmp_path / "other", backbone=other)
         shutil.copy(shards.file(tmp_path / "other", 2), path)
     else:
@@ -191,9 +191,9 @@ def test_other_settings_are_refused_and_nothing_is_lost(run, out):
     with pytest.raises(OutputError, match=r"shard_size 8 then and 9 now.*--overwrite"):
         run(shard_size=9)
     with pytest.raises(OutputError, match=r"weights [0-9a-f]{32} then and [0-9a-f]{32} now"):
-        run(backbone=get("LeNet", weights=None))
+        run(backbone=load_backbone("LeNet", weights=None))
     with pytest.raises(OutputError, match="image_size 28 then and 32 now"):
-        run(backbone=get("LeNet", weights=None, image_size=32))
+        run(backbone=load_backbone("LeNet", weights=None, image_size=32))
     assert times(out) == before
     assert run(shard_size=20, overwrite=True).made == 2
     assert len(times(out)) == 2

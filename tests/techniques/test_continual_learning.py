@@ -12,7 +12,7 @@ from plain_keras import predicted_without_tlkit, tf_data
 
 from tlkit.data import ImageFiles, Split
 from tlkit.errors import DataError, TlkitError
-from tlkit.models import augmentation, build_classifier, freeze, restart
+from tlkit.models import augmentation, build_classifier, freeze, reinitialize
 from tlkit.techniques.continual_learning import (
     LearningWithoutForgetting,
     add_classes,
@@ -308,12 +308,12 @@ def test_restart_starts_the_classifier_anew_and_leaves_the_teacher(rings, teache
     learner = LearningWithoutForgetting(add_classes(teacher, 3), teacher)
     learner.compile(keras.optimizers.Adam(0.02), **LOSS)
     start = learner.classifier.get_weights()
-    restart(learner)
+    reinitialize(learner)
     assert not np.array_equal(learner.classifier.get_weights()[0], start[0])
     np.testing.assert_array_equal(learner.teacher.get_weights()[0], teacher.get_weights()[0])
     ends = []
     for _ in range(2):
-        restart(learner)
+        reinitialize(learner)
         learner.classifier.set_weights(start)
         learner.fit(x, y, epochs=2, shuffle=False, verbose=0)
         ends.append(learner.classifier.get_weights()[0])

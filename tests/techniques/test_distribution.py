@@ -54,11 +54,11 @@ from tlkit.techniques.self_supervised import BYOL, Rotation, SelfSupervised
 
 x = tlkit.load("digits/optical").train.images[:64]  # of noise, all four answers are nearly as probable
 with scope():
-    learner = SelfSupervised(tlkit.get("LeNet", weights=None), Rotation(keras.layers.Identity()))
+    learner = SelfSupervised(tlkit.load_backbone("LeNet", weights=None), Rotation(keras.layers.Identity()))
     learner.compile(keras.optimizers.SGD(0.05))
     history = learner.fit(x, batch_size=16, epochs=2, verbose=0).history
     # the statistics of a batch differ between one device and two: what follows is measured within each
-    learner = SelfSupervised(tlkit.get("LeNet", weights=None), BYOL(momentum=0.5))
+    learner = SelfSupervised(tlkit.load_backbone("LeNet", weights=None), BYOL(momentum=0.5))
     learner.compile(keras.optimizers.SGD(0.05))
     learner.fit(x, batch_size=32, epochs=1, verbose=0)
     slow = [np.array(each) for each in learner.objective.slow]

@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from tlkit import backbones, engines
+from tlkit import backbones
+from tlkit.backbones import engines
 from tlkit.data import Split
 from tlkit.models import backbone_of, build_classifier
 from tlkit.techniques.feature_extraction import extract, train_head
@@ -13,7 +14,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype="uint8
 @pytest.fixture(scope="module")
 def backbone():
     keras.utils.set_random_seed(0)
-    return backbones.get("EfficientNetLite0", weights=None, image_size=32)
+    return backbones.load_backbone("EfficientNetLite0", weights=None, image_size=32)
 
 
 def test_features_are_the_mean_of_the_feature_map(backbone):
@@ -39,7 +40,7 @@ def test_the_key_is_pixels_and_weights(backbone, monkeypatch):
     extract(backbone, other)
     assert len(calls) == 1
     keras.utils.set_random_seed(1)
-    extract(backbones.get("EfficientNetLite0", weights=None, image_size=32), IMAGES)
+    extract(backbones.load_backbone("EfficientNetLite0", weights=None, image_size=32), IMAGES)
     assert len(calls) == 2
 
 

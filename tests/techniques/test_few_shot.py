@@ -14,7 +14,7 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import LinearSVC
 
 from tlkit.errors import DataError, TlkitError, UnknownNameError
-from tlkit.models import build_classifier, freeze, join
+from tlkit.models import attach_head, build_classifier, freeze
 from tlkit.techniques import few_shot
 from tlkit.techniques.feature_extraction import extract
 
@@ -127,7 +127,7 @@ def test_with_the_backbone_it_is_one_file_that_opens_without_tlkit(digits, tmp_p
     keras.utils.set_random_seed(0)
     backbone = build_classifier("LeNet", 10, weights=None).get_layer("LeNet")
     classifier = few_shot.head("cosine").fit(extract(backbone, digits.train), digits.train.labels)
-    model = join(backbone, few_shot.keras_head(classifier))
+    model = attach_head(backbone, few_shot.keras_head(classifier))
     freeze(model)
     assert not model.get_layer("LeNet").trainable_variables
     model.save(tmp_path / "model.keras")

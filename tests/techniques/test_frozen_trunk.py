@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkit import augmentation, build_classifier, cache, fine_tune, freeze, join, unfreeze
+from tlkit import attach_head, augmentation, build_classifier, fine_tune, freeze, unfreeze
+from tlkit._internal import cache
 from tlkit.data import Split
 from tlkit.data import images as files
 from tlkit.data.images import ImageFiles
@@ -34,7 +35,7 @@ def lite():
 @pytest.fixture(scope="module")
 def trained(lite):
     """A classifier whose top two stages learned from activations, and its weights before."""
-    model = join(backbone_of(lite), lite.get_layer("head"), augmentation=augmentation())
+    model = attach_head(backbone_of(lite), lite.get_layer("head"), augmentation=augmentation())
     before = {weight.path: weight.numpy() for weight in backbone_of(model).weights}
     fine_tune(model, SPLIT, SPLIT, from_stage="block7", epochs=3, views=2, batch_size=4)
     return model, before

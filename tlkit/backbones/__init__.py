@@ -4,10 +4,10 @@
 'LeNet'
 """
 
-from tlkit.backbones.building import get
+from tlkit.backbones.building import load_backbone
 from tlkit.backbones.inputs import adapt_input
-from tlkit.backbones.registry import Backbone, find, list_backbones
+from tlkit.backbones.registry import BACKBONES, Backbone, list_backbones
 from tlkit.backbones.source_head import source_head
 from tlkit.backbones.stages import stages
 
-__all__ = ["Backbone", "adapt_input", "find", "get", "list_backbones", "source_head", "stages"]
+__all__ = ["BACKBONES", "Backbone", "adapt_input", "list_backbones", "load_backbone", "source_head", "stages"]

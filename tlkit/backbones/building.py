@@ -8,14 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlkit.backbones import registry
+from tlkit.backbones.registry import BACKBONES
 from tlkit.errors import WeightsError
 
 if TYPE_CHECKING:
     import keras
 
 
-def get(name: str, *, weights: str | Path | None = "imagenet", image_size: int | None = None) -> keras.Model:
+def load_backbone(
+    name: str, *, weights: str | Path | None = "imagenet", image_size: int | None = None
+) -> keras.Model:
     """Build a backbone: a flat functional model from raw images to features.
 
     Args:
@@ -45,7 +47,7 @@ def get(name: str, *, weights: str | Path | None = "imagenet", image_size: int |
     from tlkit.backbones import applications, efficientnet_lite, lenet, preprocessing
     from tlkit.backbones import weights as files
 
-    row = registry.find(name)
+    row = BACKBONES.find(name)
     size = row.default_size if image_size is None else image_size
     row.check_size(size)
     imagenet = weights == "imagenet"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from tlkit.backbones import registry
+from tlkit.backbones.registry import BACKBONES
 from tlkit.errors import TlkitError, TlkitWarning, UnknownNameError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def adapt_input(
 
     Args:
         backbone: a functional model from one batch of images `(n, height, width, channels)`, such as
-            `tlkit.get` or `build_classifier` makes. It stays as it is.
+            `tlkit.load_backbone` or `build_classifier` makes. It stays as it is.
         image_size: new height and width in pixels; `None` leaves them.
         channels: new number of channels, at least 1; `None` leaves it.
 
@@ -43,7 +43,7 @@ def adapt_input(
         channels)` in the old range, 0 to 255. With new channels and the old size, grey images have the old
         features, up to rounding; this is tried out on one.
         Padding stays as it was; MobileNetV2 and V3, EfficientNetB and NASNet choose it by the size, and
-        `tlkit.get(name, weights=file, image_size=...)` chooses anew.
+        `tlkit.load_backbone(name, weights=file, image_size=...)` chooses anew.
 
     Warns:
         TlkitWarning: names the layers that start at random, since their weights do not fit the new size:
@@ -54,7 +54,7 @@ def adapt_input(
             model treats its channels differently before the first convolution (as ResNet50 and VGG16 do,
             which subtract a mean of each), so that no kernel would give grey images their features.
 
-    >>> from tlkit.backbones import get
+    >>> from tlkit.backbones import load_backbone
     >>> adapt_input(get("LeNet", weights=None), channels=1).input_shape
     (None, 28, 28, 1)
     """
@@ -77,7 +77,8 @@ def adapt_input(
             raise TlkitError(
                 f"{backbone.name} cannot be built again for images of {height} x {width} pixels: {error} Use "
                 "another image_size, larger or a multiple of 32; or save the weights of a network that "
-                f"tlkit.get knows: tlkit.get({backbone.name!r}, weights=file, image_size={image_size})."
+                f"tlkit.load_backbone knows: tlkit.load_backbone({backbone.name!r}, weights=file, "
+                f"image_size={image_size})."
             ) from error
     if fresh:
         warnings.warn(
@@ -96,7 +97,7 @@ def _image_shape(model: keras.Model) -> tuple[int | None, int | None, int]:
         takes = ", ".join(str(each.shape) for each in inputs) or "inputs that it does not tell"
         raise TlkitError(
             f"{getattr(model, 'name', model)!r} takes {takes}; expected a functional keras.Model of images "
-            "(n, height, width, channels), such as tlkit.get(name) makes."
+            "(n, height, width, channels), such as tlkit.load_backbone(name) makes."
         )
     return inputs[0].shape[1:]
 
@@ -105,7 +106,7 @@ def _check_size(backbone: keras.Model, image_size: int) -> None:
     if image_size < 1:
         raise TlkitError(f"image_size={image_size} was given; expected a number of pixels, such as 64.")
     try:
-        row = registry.find(backbone.name)
+        row = BACKBONES.find(backbone.name)
     except UnknownNameError:  # a network of the user's own: building it will tell
         return
     row.check_size(image_size)

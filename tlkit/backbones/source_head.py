@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tlkit.backbones import registry
-from tlkit.backbones.registry import Backbone
+from tlkit.backbones.registry import BACKBONES, Backbone, keras_models
 from tlkit.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -20,8 +19,8 @@ CLASSES = 1000  # of ImageNet, in the order of `keras.applications.imagenet_util
 def source_head(name: str, *, weights: str | None = "imagenet") -> keras.Model:
     """Build the source head of a backbone: from features to probabilities of the ImageNet classes.
 
-    The scores LEEP and NCE ask it, see `tlkit.challenges.model_selection`; `tlkit.join(backbone, head)` is
-    the whole ImageNet classifier.
+    The scores LEEP and NCE ask it, see `tlkit.challenges.model_selection`; `tlkit.attach_head(backbone,
+    head)` is the whole ImageNet classifier.
 
     Args:
         name: a name of `list_backbones()`; upper and lower case are the same.
@@ -40,7 +39,7 @@ def source_head(name: str, *, weights: str | None = "imagenet") -> keras.Model:
     >>> tuple(source_head("EfficientNetLite0").output_shape)
     (None, 1000)
     """
-    row = registry.find(name)
+    row = BACKBONES.find(name)
     if weights != "imagenet" or row.weights_file is None:
         what = "random weights" if weights is None else "no ImageNet weights"
         raise WeightsError(
@@ -89,7 +88,7 @@ def _classifier(row: Backbone) -> Any:
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise WeightsError(
             f"The ImageNet classifier of {row.name} could not be loaded: {error}. Its weights are another "
-            f"file than the backbone's, in {registry.keras_models()}. Go online once; offline, "
+            f"file than the backbone's, in {keras_models()}. Go online once; offline, "
             "EfficientNetLite0 has its head installed, and scores of features alone (logme) need none."
         ) from error
 

@@ -9,7 +9,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tlkit.backbones import registry
+from tlkit.backbones.registry import BACKBONES
 from tlkit.backbones.structure import calls, children, functional, has_weights, only_model, passages
 from tlkit.errors import UnknownNameError
 
@@ -44,7 +44,7 @@ def stages(backbone: keras.Model) -> Stages:
     Raises:
         TlkitError: the model is subclassed, or is not built.
 
-    >>> from tlkit.backbones import get
+    >>> from tlkit.backbones import load_backbone
     >>> list(stages(get("LeNet", weights=None)))
     ['conv1', 'conv2', 'dense']
     """
@@ -74,7 +74,7 @@ def _around(network: keras.Model, inner: keras.Model) -> Stages:
 
 def _of_the_paper(network: keras.Model) -> Stages:
     try:
-        row = registry.find(network.name)
+        row = BACKBONES.find(network.name)
     except UnknownNameError:
         return {}
     # Where the last layer of a stage tells its name, walk from the output to the input.

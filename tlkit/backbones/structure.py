@@ -319,9 +319,9 @@ def children(layer: keras.Layer) -> list[keras.Layer]:
     return list({id(each): each for each in found}.values())
 
 
-def leaves(layer: keras.Layer) -> list[keras.Layer]:
+def flat_layers(layer: keras.Layer) -> list[keras.Layer]:
     """Return all layers below that hold no others, each once; the layer itself if it holds none."""
-    found = {id(leaf): leaf for each in children(layer) for leaf in leaves(each)}
+    found = {id(leaf): leaf for each in children(layer) for leaf in flat_layers(each)}
     return list(found.values()) or [layer]
 
 

@@ -60,7 +60,7 @@ def load_from_file(model: keras.Model, path: Path) -> None:
             shapes = re.search(r"variable\.shape=(\(\d+, \d+\)), .*value\.shape=(\(.+?\))", str(error))
             if shapes is None:
                 raise _other_architecture(model, path, str(error).splitlines()[0]) from error
-            old = f"tlkit.get({model.name!r}, weights={str(path)!r}, image_size=OLD)"
+            old = f"tlkit.load_backbone({model.name!r}, weights={str(path)!r}, image_size=OLD)"
             difference = f"a layer has shape {shapes[2]}, not {shapes[1]}"
             raise _other_architecture(model, path, difference, network=old) from error
     elif path.suffix == ".pth" and model.name in SHA256:

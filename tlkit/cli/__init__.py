@@ -1,4 +1,4 @@
-"""The command line. Every command is one call into the package; nothing heavy loads before it is needed."""
+"""The command line: every command is one call into the package, and imports nothing heavy before it must."""
 
 import sys
 import warnings
@@ -7,17 +7,19 @@ from typing import Any
 import click
 
 from tlkit import __version__
+from tlkit.cli.adapt import adapt
+from tlkit.cli.audit import audit
 from tlkit.cli.course import course
+from tlkit.cli.deployment import card, evaluate, export, predict, serve
 from tlkit.cli.doctor import doctor
 from tlkit.cli.features import features
-from tlkit.cli.own_images import audit, card, export, serve
-from tlkit.cli.pretraining import pretrain
-from tlkit.cli.recipe import recipe
-from tlkit.cli.selection import select
+from tlkit.cli.label_counts import label_counts
+from tlkit.cli.listings import backbones, datasets, recipe
+from tlkit.cli.pretrain import pretrain
+from tlkit.cli.select import select
 from tlkit.cli.similarity import similarity
-from tlkit.cli.study import study
-from tlkit.cli.training import adapt, demo, train
-from tlkit.cli.using import backbones, datasets, predict
+from tlkit.cli.train import demo, train
+from tlkit.cli.train_tasks import train_tasks
 from tlkit.errors import TlkitError, TlkitWarning
 
 
@@ -28,15 +30,15 @@ def cli() -> None:
 
 
 COMMANDS = (
-    *(demo, train, adapt, pretrain, study, similarity, select, audit),
-    *(predict, features, card, export, serve, recipe, course, doctor, backbones, datasets),
+    *(demo, train, train_tasks, adapt, pretrain, label_counts, similarity, select, audit),
+    *(predict, evaluate, card, export, serve, features, recipe, course, doctor, backbones, datasets),
 )
 for command in COMMANDS:
     cli.add_command(command)
 
 
 def main() -> None:
-    """Run the command line: errors on purpose are one red line and exit code 2."""
+    """Run the command line: an expected error is one red line and exit code 2."""
     plain = warnings.showwarning
 
     def shown(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
@@ -46,7 +48,7 @@ def main() -> None:
             plain(message, category, *where, **more)
 
     warnings.showwarning = shown
-    warnings.simplefilter("default", TlkitWarning)  # the same one once
+    warnings.simplefilter("default", TlkitWarning)  # each one once
     try:
         cli.main(standalone_mode=True)
     except TlkitError as error:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from tlkit.cli.selection import Names
-from tlkit.cli.shared import progress, this_command
+from tlkit.cli.shared import Names, bars, finish
 
 CHOSEN = click.option("--lessons", "numbers", type=Names(), help="Such as 00,05.  [default: all]")
 NOTEBOOKS = click.option(
@@ -58,7 +57,7 @@ def pack(
         notebooks,
         wheels=not without_wheels,
         overwrite=overwrite,
-        progress=progress()["progress"],
+        progress=bars(),
     )
     size = packed.stat().st_size / 1e6
     click.secho(f"{packed}: {size:,.0f} MB. Unpack it on a laptop, and there: python install.py", fg="green")
@@ -73,10 +72,11 @@ def report(out: Path, name: str, overwrite: bool) -> None:
 
     It is made from what the lessons kept on this machine; nothing is sent anywhere.
     """
+    from tlkit._internal import outputs
+    from tlkit.course.card import ProgressCard
     from tlkit.course.progress import events
-    from tlkit.findings.course import findings
-    from tlkit.findings.page import write
 
-    found = findings(events(), name)
-    write(found, out, command=this_command(), overwrite=overwrite)
-    click.secho(f"{found.answer} {out / 'report.html'}", fg="green")
+    outputs.prepare(out, overwrite)
+    card = ProgressCard(events(), name)
+    click.echo(card.answer)
+    finish(card, out)

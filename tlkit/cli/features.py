@@ -5,17 +5,24 @@ from pathlib import Path
 
 import click
 
-from tlkit.backbones import registry
-from tlkit.cli.shared import image_size_for, progress
-from tlkit.quiet import import_keras
+from tlkit._internal.keras_import import import_keras
+from tlkit.cli.shared import (
+    backbone_and_size,
+    backbone_option,
+    bars,
+    image_size_option,
+    list_option,
+    weights_of,
+    weights_option,
+)
 
 
 @click.command()
 @click.argument("folder", type=Path)
 @click.option("--out", type=Path, required=True, help="Folder for the Parquet files.")
-@click.option("--backbone", default="EfficientNetLite0", show_default=True, help="See `tlkit backbones`.")
-@click.option("--weights", default="imagenet", show_default=True, help="imagenet, none, or a weights file.")
-@click.option("--image-size", type=click.IntRange(1), help="Height and width in pixels.")
+@backbone_option()
+@weights_option()
+@image_size_option()
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
@@ -26,14 +33,15 @@ from tlkit.quiet import import_keras
 @click.option(
     "--shard-size", type=click.IntRange(1), default=1000, show_default=True, help="Images in a file."
 )
-@click.option("--workers", type=click.IntRange(1), help="On Ray.  [default: one for four cores]")
+@click.option("--workers", type=click.IntRange(1), help="On Ray.  [default: one per four cores]")
 @click.option("--address", help="Of the Ray cluster, or auto.  [default: this machine alone]")
-@click.option("--overwrite", is_flag=True, help="Begin anew, whatever lies in --out.")
+@list_option("backbones.registry.BACKBONES")
+@click.option("--overwrite", is_flag=True, help="Start again, whatever is in --out.")
 def features(
     folder: Path,
     out: Path,
     backbone: str,
-    weights: str,
+    weights: str | None,
     image_size: int | None,
     engine: str,
     shard_size: int,
@@ -43,19 +51,18 @@ def features(
 ) -> None:
     """Write the features of the images in FOLDER, of any number, into Parquet files.
 
-    After Ctrl-C or a crash the same command goes on where it was.
+    After Ctrl-C or a crash, the same command continues.
     """
     if engine == "local" and (workers or address):
-        raise click.UsageError("--workers and --address are about Ray: give --engine ray too.")
-    row = registry.find(backbone)
-    size = image_size_for(str(folder), row, image_size)
+        raise click.UsageError("--workers and --address need --engine ray.")
+    row, size = backbone_and_size(str(folder), backbone, image_size)
     keras = import_keras()
     from tlkit import scale_out
-    from tlkit.backbones import get
+    from tlkit.backbones import load_backbone
     from tlkit.scale_out import shards
 
-    keras.utils.set_random_seed(0)  # the same random weights when the command goes on
-    network = get(row.name, weights=None if weights.lower() == "none" else weights, image_size=size)
+    keras.utils.set_random_seed(0)  # the same random weights when the command continues
+    network = load_backbone(row.name, weights=weights_of(weights, row), image_size=size)
     try:
         done = scale_out.extract(
             folder,
@@ -66,19 +73,19 @@ def features(
             workers=workers,
             address=address,
             overwrite=overwrite,
-            progress=progress()["progress"],
+            progress=bars(),
         )
     except KeyboardInterrupt:
         finished = len(shards.files(out))
         click.secho(
-            f"Stopped by Ctrl-C: {finished} shards are finished and stay. The same command goes on.",
+            f"Interrupted by Ctrl-C: {finished} shards are finished and kept. The same command continues.",
             fg="yellow",
             err=True,
         )
         sys.exit(130)
     images, _ = scale_out.verify(out)
     click.echo(
-        f"{folder}: {images:,} images, each once, {done.width:,} features of each; {done.shards:,} shards, "
+        f"{folder}: {images:,} images, each once, {done.width:,} features each; {done.shards:,} shards, "
         f"{done.made:,} of them made now; {done.seconds:.0f} s"
     )
     click.secho(f"Features: {out}", fg="green")

@@ -1,62 +1,123 @@
-"""What several commands share: options, progress, and how a result is said."""
+"""What several commands share: options, lists of methods, and how a result is written."""
 
+import importlib
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlkit.backbones.registry import Backbone
-from tlkit.seeds import LARGEST
-from tlkit.techniques.methods import Method
+from tlkit._internal.seeds import LARGEST
+from tlkit.backbones.registry import BACKBONES, Backbone
+
+if TYPE_CHECKING:
+    from tlkit.reports.result import Result
 
 seed_option = partial(click.option, "--seed", type=click.IntRange(0, LARGEST), default=0, show_default=True)
+overwrite_option = partial(
+    click.option, "--overwrite", is_flag=True, help="Replace the files of an earlier run in --out."
+)
+image_size_option = partial(
+    click.option, "--image-size", type=click.IntRange(1), help="Height and width in pixels."
+)
+backbone_option = partial(
+    click.option, "--backbone", default="EfficientNetLite0", show_default=True, help="See `tlkit backbones`."
+)
+weights_option = partial(
+    click.option,
+    "--weights",
+    help="imagenet, none (random), or a weights file.  [default: imagenet where there are any]",
+)
 
 
 def training_options(command: Any) -> Any:
-    """Add the options that every training command shares."""
+    """Add the options that every training command has."""
     for option in (
-        click.option("--overwrite", is_flag=True, help="Replace the files of an earlier run in --out."),
+        overwrite_option(),
         seed_option(),
-        click.option("--epochs", type=click.IntRange(1), help="Passes over the images, at most."),
-        click.option("--image-size", type=click.IntRange(1), help="Height and width in pixels."),
+        click.option("--epochs", type=click.IntRange(1), help="At most."),
+        image_size_option(),
     ):
         command = option(command)
     return command
 
 
-def image_size_for(data: str, network: Backbone, wanted: int | None) -> int:
-    """Return the size to read images at; one that the network cannot take fails before anything is read."""
-    size = wanted or max(card_size(data) or network.default_size, network.smallest_size)
+def list_option(*tables: str) -> Callable[[Any], Any]:
+    """Add `--list`, which explains every row of some registries in a line and exits.
+
+    Args:
+        tables: such as `"techniques.multi_task.methods.BALANCINGS"`.
+    """
+
+    def show(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        if not value or context.resilient_parsing:
+            return
+        for table in tables:
+            module, _, name = table.rpartition(".")
+            registry = getattr(importlib.import_module(f"tlkit.{module}"), name)
+            if len(tables) > 1:
+                click.secho(f"{registry.kind}:", bold=True)
+            width = max(map(len, registry.names))
+            for row in registry:
+                paper = getattr(row, "paper", "")
+                click.echo(f"{row.name:<{width}} {row.summary}" + (f" ({paper})" if paper else ""))
+        context.exit()
+
+    return click.option(
+        "--list",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=show,
+        help="Explain each choice in a line, and exit.",
+    )
+
+
+def weights_of(given: str | None, network: Backbone) -> str | None:
+    """Return the weights for a backbone: None for random ones."""
+    if given is None:
+        return "imagenet" if network.weights_file else None
+    return None if given.lower() == "none" else given
+
+
+def backbone_and_size(data: str, name: str, image_size: int | None) -> tuple[Backbone, int]:
+    """Return the row of a backbone, and the size to read images at; an impossible size fails here."""
+    network = BACKBONES.find(name)
+    size = image_size or max(card_size(data) or network.default_size, network.smallest_size)
     network.check_size(size)
-    return size
+    return network, size
 
 
 def card_size(data: str) -> int | None:
-    """Return the size that the card of a data set names; None for a folder."""
+    """Return the image size of a data set; None for a folder."""
     from tlkit.data import list_datasets
 
     return ({card.name: card.image_size for card in list_datasets()} | {"emoji": 128}).get(data)
 
 
-def progress() -> dict[str, Any]:
-    """Progress bars on a terminal, one line an epoch in a log."""
-    terminal = sys.stderr.isatty()
-    return {"progress": terminal, "verbose": 1 if terminal else 2}
+def bars() -> bool:
+    """Whether to show progress bars: on a terminal."""
+    return sys.stderr.isatty()
 
 
-def show_methods(methods: Iterable[Method]) -> None:
-    """Explain each method of a table in a line."""
-    for each in methods:
-        click.echo(f"{each.name:<13} {each.does} ({each.paper})")
+def verbosity() -> int:
+    """Return Keras's `verbose`: progress bars on a terminal, one line for each epoch in a log."""
+    return 1 if bars() else 2
 
 
-def outcome(result: Any) -> str:
-    """Say in one line how good a run is and how long it took."""
-    shares = ", ".join(f"{name} {result.accuracy(name):.1%}" for name in result.probabilities)
-    return f"accuracy: {shares}; {result.seconds['total']:.0f} s"
+def finish(result: "Result", out: Path | None) -> None:
+    """Write a result into a folder if there is one; exit with the code of Ctrl-C if it was interrupted."""
+    from tlkit.reports.result import write_report
+
+    if out is not None:
+        written = write_report(result, out, command=this_command(), overwrite=True)
+        click.secho(f"Report: {written / 'report.html'}", fg="green")
+    if getattr(result, "interrupted", False):
+        click.secho("Interrupted by Ctrl-C: the best model until then was written.", fg="yellow", err=True)
+        sys.exit(130)
 
 
 def this_command() -> str:
@@ -64,10 +125,28 @@ def this_command() -> str:
     return shlex.join(["tlkit", *sys.argv[1:]])
 
 
-def interrupted(result: Any) -> None:
-    """Leave with the exit code of Ctrl-C where a run was stopped by it."""
-    if result.interrupted:
-        click.secho(
-            "Stopped by Ctrl-C: what was written is the best model until then.", fg="yellow", err=True
-        )
-        sys.exit(130)
+class Names(click.ParamType):
+    """Names with commas between them."""
+
+    name = "NAME,NAME,..."
+
+    def convert(self, value: Any, param: Any, context: Any) -> tuple[str, ...]:
+        names = tuple(each.strip() for each in value.split(","))
+        if not all(names):
+            self.fail(f"{value!r} has an empty name between its commas.", param, context)
+        return names
+
+
+class Numbers(click.ParamType):
+    """Whole numbers above zero with commas between them."""
+
+    name = "N,N,..."
+
+    def convert(self, value: Any, param: Any, context: Any) -> tuple[int, ...]:
+        try:
+            found = tuple(int(each) for each in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of whole numbers, such as 20,50,100.", param, context)
+        if min(found) < 1:
+            self.fail(f"{min(found)} is below 1.", param, context)
+        return found

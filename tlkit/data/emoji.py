@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image, ImageOps
 
-from tlkit import cache
+from tlkit._internal import cache
 from tlkit.data.cards import checksum, read, verify
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.decode import ordered_map

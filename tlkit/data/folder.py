@@ -10,7 +10,7 @@ import numpy as np
 from tlkit.data.cards import Card
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.images import ImageFiles, scan
-from tlkit.data.layout import UNDECIDED, find, images_below
+from tlkit.data.layout import UNDECIDED, find_images, images_below
 from tlkit.data.splits import stratified
 from tlkit.errors import DataError, TlkitWarning
 
@@ -49,7 +49,7 @@ def load_folder(
             too few images; more than 10 % of the files are unreadable.
     """
     root = Path(path).expanduser()
-    found, class_names = find(root)
+    found, class_names = find_images(root)
     pixels, digests, kept, skipped = read_files(
         root, [each.file for each in found], image_size, in_memory, progress
     )

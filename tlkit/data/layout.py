@@ -31,7 +31,7 @@ class Found:
     split: str
 
 
-def find(root: Path) -> tuple[list[Found], list[str]]:
+def find_images(root: Path) -> tuple[list[Found], list[str]]:
     """Return the image files below a folder and the names of its classes, both in natural order.
 
     Hidden files and folders, and files with another ending than an image's, are passed over.

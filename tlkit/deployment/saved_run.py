@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tlkit._internal.keras_import import import_keras
 from tlkit.errors import TlkitError
-from tlkit.quiet import import_keras
 
 MODEL, NUMBERS = "model.keras", "metrics.json"
 
@@ -31,14 +31,14 @@ class SavedRun:
 
     @property
     def split(self) -> str | None:
-        """The split that it was judged on; None where it was not."""
+        """The split that it was evaluated on; None if there was none."""
         return self.numbers["interval"] and self.numbers["interval"]["split"]
 
     @property
     def accuracy(self) -> float | None:
-        """The share of right answers on that split, 0 to 1."""
-        shares = self.numbers.get("accuracy_by_split") or self.numbers["accuracy"]
-        return None if self.split is None else shares[self.split]
+        """The fraction of right answers on that split, 0 to 1."""
+        accuracies = self.numbers.get("accuracy_by_split") or self.numbers["accuracy"]
+        return None if self.split is None else accuracies[self.split]
 
     @cached_property
     def model(self) -> Any:
@@ -58,7 +58,7 @@ class SavedRun:
         if model.output_shape[-1] != len(self.class_names):
             raise TlkitError(
                 f"{path} has {model.output_shape[-1]} outputs, and {self.folder / NUMBERS} names "
-                f"{len(self.class_names)} classes; they are of two runs. Train again into one folder."
+                f"{len(self.class_names)} classes; these are files of two runs. Train again into one folder."
             )
         return model
 

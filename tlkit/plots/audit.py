@@ -13,7 +13,7 @@ from tlkit.plots.style import PALETTE, axes_or_new, legend, lighten, shortened
 ABREAST = 3  # pairs in a row
 
 
-def picture_pairs(
+def image_pairs(
     pictures: np.ndarray, titles: Sequence[tuple[str, str]] | None = None, axes: Any = None
 ) -> np.ndarray:
     """Show pairs of pictures, three in a row, each of a pair touching the other.
@@ -26,7 +26,7 @@ def picture_pairs(
     Returns:
         The axes, as an array.
 
-    >>> picture_pairs(np.zeros((4, 2, 8, 8, 3), "uint8")).shape
+    >>> image_pairs(np.zeros((4, 2, 8, 8, 3), "uint8")).shape
     (2, 3)
     """
     if axes is None:

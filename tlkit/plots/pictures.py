@@ -85,7 +85,7 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def heatmap(image: np.ndarray, heat: np.ndarray, ax: Axes | None = None) -> Axes:
-    """Show an image under a heat map, such as one of `tlkit.explain.grad_cam`; see `overlay`."""
+    """Show an image under a heat map, such as one of `tlkit.plots.saliency.grad_cam`; see `overlay`."""
     ax = axes_or_new(ax, (2.5, 2.5))
     ax.imshow(overlay(image, heat))
     ax.set_axis_off()

@@ -22,7 +22,8 @@ def pareto(
     Filled marks are joined; open ones are beaten; a cross has random weights. The x axis is logarithmic.
 
     Args:
-        table: of `tlkit.selection`, or any with `backbone`, bool `optimal` and `random`, and the two columns.
+        table: of `tlkit.experiments.select`, or any with `backbone`, bool `optimal` and `random`, and the two
+            columns.
         x, y: columns of numbers, higher is better.
         standard_error: of the best value, drawn as a band below it.
         recommended: a name, which gets a ring.

@@ -7,8 +7,8 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlkit._internal.registry import Registry
 from tlkit.errors import OutputError
-from tlkit.techniques import methods
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Recipe:
         return self.path.read_text("utf-8")
 
     @property
-    def does(self) -> str:
+    def summary(self) -> str:
         """What it does: of the first line of its docstring what follows the title."""
         first = (ast.get_docstring(ast.parse(self.text)) or "").split("\n", 1)[0]
         return first.partition(": ")[2]
@@ -45,7 +45,7 @@ class Recipe:
         Raises:
             OutputError: `out` is a folder, or exists already, or cannot be written.
         """
-        from tlkit.cache import atomic  # imports numpy, which a list of recipes can do without
+        from tlkit._internal.cache import atomic  # imports numpy, which a list of recipes can do without
 
         if out.is_dir():
             raise OutputError(f"{out} is a folder, expected a file such as {out / self.path.name}.")
@@ -62,26 +62,17 @@ class Recipe:
         return out
 
 
-RECIPES = (
-    Recipe("frozen-features", ("04", "00", "10")),
-    Recipe("fine-tuning", ("05", "01", "09", "12")),
-    Recipe("discriminative-rates", ("05", "09")),
-    Recipe("dann", ("06", "02")),
-    Recipe("coral", ("06", "02")),
-    Recipe("multi-task", ("07",)),
-    Recipe("self-supervised", ("03",)),
-    Recipe("logme", ("11", "08", "12")),
-    Recipe("many-workers", ("05",)),
+RECIPES = Registry(
+    "recipe",
+    (
+        Recipe("frozen-features", ("04", "00", "10")),
+        Recipe("fine-tuning", ("05", "01", "09", "12")),
+        Recipe("discriminative-rates", ("05", "09")),
+        Recipe("dann", ("06", "02")),
+        Recipe("coral", ("06", "02")),
+        Recipe("multi-task", ("07",)),
+        Recipe("self-supervised", ("03",)),
+        Recipe("logme", ("11", "08", "12")),
+        Recipe("many-workers", ("05",)),
+    ),
 )
-
-
-def find(name: str) -> Recipe:
-    """Return the recipe of this name; upper and lower case are the same.
-
-    Raises:
-        UnknownNameError: there is none; the message offers the nearest ones.
-
-    >>> print(find("coral").does)
-    adapt to unlabelled images by features with the same covariance.
-    """
-    return methods.find("recipe", name, RECIPES)

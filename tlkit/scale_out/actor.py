@@ -27,7 +27,7 @@ class Actor:
             here = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, {here[place % len(here)] for place in range(first, first + cores)})
         os.environ["KERAS_BACKEND"] = backend
-        from tlkit.quiet import import_keras
+        from tlkit._internal.keras_import import import_keras
 
         import_keras()
         self.worker: Worker | None = None

@@ -12,8 +12,9 @@ from pathlib import Path
 import keras
 from tqdm import tqdm
 
-from tlkit import engines, outputs
-from tlkit.cache import atomic
+from tlkit._internal import outputs
+from tlkit._internal.cache import atomic
+from tlkit.backbones import engines
 from tlkit.errors import DataError, OutputError, TlkitError, TlkitWarning, UnknownNameError
 from tlkit.models import pooled
 from tlkit.scale_out import on_ray, plan, shards
@@ -73,7 +74,8 @@ def extract(
         folder: one sub-folder a class, as for `tlkit.load`; or images that lie in it as they like, which
             then have no classes.
         out: folder of the shards.
-        backbone: raw images `(n, size, size, 3)` to a feature map or features, such as `tlkit.get` makes.
+        backbone: raw images `(n, size, size, 3)` to a feature map or features, such as `tlkit.load_backbone`
+            makes.
         engine: `"local"`, this process; or `"ray"`, see `tlkit.scale_out.on_ray`.
         shard_size: images in a shard, at least 1.
         workers, address: of the engine `"ray"`.
@@ -99,7 +101,7 @@ def extract(
     >>> for name in ("cat", "dog"):
     ...     (room / "photos" / name).mkdir(parents=True)
     ...     Image.new("RGB", (40, 30), "teal").save(room / "photos" / name / "1.png")
-    >>> done = extract(room / "photos", room / "features", tlkit.get("LeNet", weights=None))
+    >>> done = extract(room / "photos", room / "features", tlkit.load_backbone("LeNet", weights=None))
     >>> done.images, done.width, done.shards, done.class_names
     (2, 100, 1, ['cat', 'dog'])
     """
@@ -171,7 +173,7 @@ def _image_size(backbone: keras.Model) -> int:
     if height is None or height != width or channels != 3:
         raise TlkitError(
             f"{backbone.name!r} takes images {(height, width, channels)}; expected squares of one size in "
-            "RGB, such as tlkit.get(name, image_size=224) takes."
+            "RGB, such as tlkit.load_backbone(name, image_size=224) takes."
         )
     return height
 

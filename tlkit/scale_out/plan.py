@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tlkit.cache import atomic
-from tlkit.data.layout import find, images_below
+from tlkit._internal.cache import atomic
+from tlkit.data.layout import find_images, images_below
 from tlkit.errors import DataError, OutputError, TlkitWarning
 
 FILE = "_plan.json"  # readers of a folder of Parquet files pass over names with an underscore
@@ -38,7 +38,7 @@ class Plan:
 
     Attributes:
         backbone: name of the network.
-        weights: its fingerprint, see `tlkit.engines.fingerprint`.
+        weights: its fingerprint, see `tlkit.backbones.engines.fingerprint`.
         image_size: height and width in pixels.
         width: number of features of an image.
         shard_size: images in a shard; fewer in the last.
@@ -103,7 +103,7 @@ def listing(folder: Path) -> Listing:
         raise DataError(f"There are no images below {folder}. Expected files such as .jpg or .png.")
     classes, class_names = None, list[str]()
     try:
-        found, class_names = find(folder)
+        found, class_names = find_images(folder)
     except DataError as error:
         warnings.warn(
             f"The features have no classes, since {folder} is not one sub-folder a class: {error}",

@@ -41,7 +41,7 @@ def read(out: str | Path) -> Features:
     ...     (room / "photos" / name).mkdir(parents=True)
     ...     Image.new("RGB", (40, 30), "teal").save(room / "photos" / name / "1.png")
     >>> from tlkit import scale_out
-    >>> _ = scale_out.extract(room / "photos", room / "features", tlkit.get("LeNet", weights=None))
+    >>> _ = scale_out.extract(room / "photos", room / "features", tlkit.load_backbone("LeNet", weights=None))
     >>> features, names, labels, class_names = scale_out.read(room / "features")
     >>> features.shape, names.tolist(), labels.tolist(), class_names
     ((2, 100), ['cat/1.png', 'dog/1.png'], [0, 1], ['cat', 'dog'])

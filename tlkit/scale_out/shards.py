@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tlkit.cache import atomic
+from tlkit._internal.cache import atomic
+from tlkit._internal.outputs import written_whole
 from tlkit.errors import DataError, TlkitError
-from tlkit.outputs import written_whole
 from tlkit.scale_out.plan import Plan
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tlkit import engines
+from tlkit.backbones import engines
 from tlkit.data.images import scan
 from tlkit.errors import DataError
 from tlkit.scale_out import shards

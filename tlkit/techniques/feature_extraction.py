@@ -1,17 +1,19 @@
-"""Feature extraction: run the frozen backbone once, train the head on what it saw.
+"""Feature extraction: run the frozen backbone once, and train the head on its features.
 
-A frozen backbone gives the same features for the same image in every epoch. Computed once and kept,
-they turn the epochs of the head from minutes into seconds.
+A frozen backbone gives the same features for the same image in every epoch. Computing them once and keeping
+them turns the epochs of the head from minutes into seconds.
 """
 
 import hashlib
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from tlkit import cache, engines
+from tlkit._internal import cache
+from tlkit.backbones import engines
 from tlkit.backbones.structure import functional
 from tlkit.callbacks import for_model, listed, watch_steps
 from tlkit.data import ImageFiles, Split
@@ -52,7 +54,8 @@ def extract(
         images: a split; RGB images `(n, height, width, 3)`, values 0 to 255, in memory or in files; or
             batches of them (`tf.data.Dataset`, `PyDataset`, PyTorch `DataLoader`), whose labels are not used.
         pooling: `"avg"`, or the class token: see `tlkit.build_classifier`.
-        engine: `"auto"`, `"openvino"` or `"predict"`; see `tlkit.engines.infer`. Batches take `"predict"`.
+        engine: `"auto"`, `"openvino"` or `"predict"`; see `tlkit.backbones.engines.infer`. Batches take
+            `"predict"`.
         keep: read the features from the disk cache if they are there, otherwise compute and store them. The
             key is made of the backbone's graph and weights and of the pixels. Features of batches are not
             stored.
@@ -62,7 +65,7 @@ def extract(
         float32 `(n, d)`.
 
     >>> from tlkit import backbones
-    >>> extract(backbones.get("LeNet", weights=None), np.zeros((2, 28, 28, 3)), keep=False).shape
+    >>> extract(backbones.load_backbone("LeNet", weights=None), np.zeros((2, 28, 28, 3)), keep=False).shape
     (2, 100)
     """
     network = pooled(backbone, pooling)
@@ -73,25 +76,48 @@ def extract(
     return _features(network, images, engine=engine, keep=keep, progress=progress)
 
 
+def extract_splits(
+    backbone: keras.Model, splits: Mapping[str, Split], *, progress: bool = False
+) -> dict[str, np.ndarray]:
+    """Return the features of several splits, by their names; the weights are fingerprinted once.
+
+    Args:
+        backbone, progress: as for `extract`.
+        splits: by name, such as `data.splits`.
+    """
+    network = pooled(backbone)
+    key = _key(network)
+    return {
+        name: _features(network, split, key=key, engine="auto", progress=progress)
+        for name, split in splits.items()
+    }
+
+
 def _run(network: keras.Model, images: Any) -> np.ndarray:
     found = network.predict_on_batch(keras.ops.convert_to_numpy(images))
     return np.asarray(found, "float32")
 
 
-def _features(network: keras.Model, images: Any, *, keep: bool = True, **options: Any) -> np.ndarray:
+def _key(network: keras.Model) -> str | None:
+    """Return the key of a network in the disk cache; None if a layer does not say what it computes."""
+    try:
+        return engines.fingerprint(network)
+    except (NotImplementedError, OSError, TypeError, TlkitError):
+        return None
+
+
+def _features(
+    network: keras.Model, images: Any, *, keep: bool = True, key: str | None = None, **options: Any
+) -> np.ndarray:
     pixels = images.images if isinstance(images, Split) else images
+    key = key or _key(network)
 
     def compute() -> dict[str, np.ndarray]:
-        return {"features": engines.infer(network, pixels, **options)}
+        return {"features": engines.infer(network, pixels, key=key, **options)}
 
-    try:
-        key = engines.fingerprint(network) if keep else None
-    except (NotImplementedError, OSError, TypeError, TlkitError):  # nothing says what a layer computes
-        key = None
-    if key is None:
+    if key is None or not keep:
         return compute()["features"]
-    seen = _fingerprint(pixels)
-    return cache.arrays("features", f"{key}-{seen}", compute)["features"]
+    return cache.arrays("features", f"{key}-{_fingerprint(pixels)}", compute)["features"]
 
 
 def train_head(
@@ -146,22 +172,74 @@ def train_head(
     ['accuracy', 'loss']
     """
     data, held_out = both(model, train, validation_data)
+    batch_size = options.get("batch_size") or SMALLEST_BATCH
+    check_shares(batch_size, **sizes_of(data, held_out))
+    freeze(model)
+    running = {"engine": engine, "progress": shows_progress(divided(options)[1])}
+    network = feature_network(model)
+    return fit_head(
+        model,
+        _all_features(network, data, **running),
+        None if held_out is None else _all_features(network, held_out, **running),
+        epochs=epochs,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
+        loss=loss,
+        callbacks=callbacks,
+        **options,
+    )
+
+
+class Features(NamedTuple):
+    """The features of labelled images.
+
+    Attributes:
+        values: float32 `(n, d)`, the input of the head.
+        labels: class indices `(n,)`, or rows `(n, classes)`.
+        weights: sample weights `(n,)`, or None.
+    """
+
+    values: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray | None = None
+
+
+def fit_head(
+    model: keras.Model,
+    train: Features,
+    validation_data: Features | None = None,
+    *,
+    epochs: int = 50,
+    learning_rate: float | None = None,
+    optimizer: Any = None,
+    loss: Any = None,
+    callbacks: Any = (),
+    **options: Any,
+) -> keras.callbacks.History:
+    """Train the head of a classifier on features that were extracted before; see `train_head`.
+
+    Args:
+        model: the classifier; its backbone is frozen.
+        train, validation_data: what `extract(feature_network(model), images)` returned, and the labels.
+        epochs, learning_rate, optimizer, loss, callbacks, options: as for `train_head`.
+
+    Returns:
+        Keras's history: the loss and metrics of every epoch.
+    """
     compiling, fitting = divided(options)
     freeze(model)
-    network, head = feature_network(model), functional(head_of(model))
+    head = functional(head_of(model))
     # around the head: within the model, a head that is compiled itself would be saved with its optimizer
     learner = keras.Model(head.inputs[0], head.output)
-    check_shares(fitting.get("batch_size") or SMALLEST_BATCH, **sizes_of(data, held_out))
-    running = {"engine": engine, "progress": shows_progress(fitting)}
-    features, labels, weights = _all_features(network, data, **running)
-    validation = None if held_out is None else _all_features(network, held_out, **running)
-    check_labels(labels, model.outputs[0].shape[-1], "train")  # now that those of all batches are known
-    batch_size = fitting.pop("batch_size", None) or max(SMALLEST_BATCH, math.ceil(len(labels) / MOST_STEPS))
-    check_shares(batch_size, train=len(labels), validation=0 if validation is None else len(validation[1]))
-    steps = steps_of(fitting, epochs, len(labels), batch_size)
+    classes = model.outputs[0].shape[-1]
+    check_labels(train.labels, classes, "train")
+    n = len(train.labels)
+    batch_size = fitting.pop("batch_size", None) or max(SMALLEST_BATCH, math.ceil(n / MOST_STEPS))
+    check_shares(batch_size, train=n, validation=0 if validation_data is None else len(validation_data[1]))
+    steps = steps_of(fitting, epochs, n, batch_size)
     settings = Settings(
         model,
-        labels,
+        train.labels,
         lambda rate: keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps)),
         3e-3,
         learning_rate=learning_rate,
@@ -170,21 +248,24 @@ def train_head(
         callbacks=listed(callbacks),
         options=compiling,
     )
+    labels, validation = train.labels, validation_data
     if settings.rows:
-        classes = model.outputs[0].shape[-1]
         labels = rows_of_classes(labels, classes)
         if validation is not None:
-            validation = (validation[0], rows_of_classes(validation[1], classes), *validation[2:])
-    fitting |= {"sample_weight": fitting.get("sample_weight", weights), "validation_data": validation}
+            validation = validation._replace(labels=rows_of_classes(validation.labels, classes))
+    fitting |= {
+        "sample_weight": fitting.get("sample_weight", train.weights),
+        "validation_data": validation and tuple(validation),
+    }
     check_learns(learner)
     with compile_state_kept(model):
-        at_once = _steps_at_once(math.ceil(len(labels) / batch_size), callbacks)
+        at_once = _steps_at_once(math.ceil(n / batch_size), callbacks)
         settings.compile(learner, **{"steps_per_execution": at_once, **compiling})
         settings.compile(model)  # so that a checkpoint is the whole model, compiled as it is trained
         for each in (learner, model):
             make_state(each, labels, model.outputs[0].shape)
         return learner.fit(
-            features,
+            train.values,
             labels,
             epochs=epochs,
             batch_size=batch_size,
@@ -201,16 +282,14 @@ def _steps_at_once(steps: int, callbacks: Any) -> int:
     return 1 if alone else min(steps, MOST_STEPS)
 
 
-def _all_features(
-    network: keras.Model, data: Labelled, **running: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def _all_features(network: keras.Model, data: Labelled, **running: Any) -> Features:
     """Return features, labels and sample weights (or None) in the same order."""
     if data.images is not None:
-        return _features(network, data.images, **running), data.labels, data.weights
+        return Features(_features(network, data.images, **running), data.labels, data.weights)
     parts = [(_run(network, x), y, w) for x, y, w in data.each_batch()]
     features, labels, weights = zip(*parts, strict=True)
     known = None if weights[0] is None else np.concatenate(weights)
-    return np.concatenate(features), np.concatenate(labels), known
+    return Features(np.concatenate(features), np.concatenate(labels), known)
 
 
 def _fingerprint(images: np.ndarray | ImageFiles) -> str:

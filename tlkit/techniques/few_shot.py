@@ -161,8 +161,8 @@ def head(name: str) -> Any:
 def keras_head(classifier: Any) -> keras.Sequential:
     """Return a fitted head as Keras layers, features `(n, d)` to float32 probabilities `(n, classes)`.
 
-    It has the classifier's probabilities, and only layers of Keras: `tlkit.join(backbone, keras_head(...))`
-    is one model of raw images, whose file opens without tlkit.
+    It has the classifier's probabilities, and only layers of Keras: `tlkit.attach_head(backbone,
+    keras_head(...))` is one model of raw images, whose file opens without tlkit.
 
     Args:
         classifier: a fitted one of `HEADS`, or scikit-learn's `LogisticRegression`, alone or behind a

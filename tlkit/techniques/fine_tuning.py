@@ -9,12 +9,12 @@ import keras
 import numpy as np
 
 from tlkit import backbones, optimizers
+from tlkit.backbones.engines import has_accelerator
 from tlkit.callbacks import for_model, listed
 from tlkit.data.ahead import BatchesAhead
 from tlkit.data.batches import Batches, plain_errors
 from tlkit.data.images import ImageFiles
 from tlkit.data.labelled import Labelled, both, sizes_of
-from tlkit.engines import has_accelerator
 from tlkit.errors import DataError, TlkitError
 from tlkit.models import backbone_of, unfreeze
 from tlkit.techniques.frozen_trunk import on_activations

@@ -16,7 +16,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkit import cache, engines
+from tlkit._internal import cache
+from tlkit.backbones import engines
 from tlkit.backbones.structure import (
     call_on,
     calls,

@@ -20,8 +20,8 @@ import numpy as np
 from measuring import serve
 
 from tlkit import DomainAdapter, build_classifier, pair
-from tlkit.models import cut_last, restart
-from tlkit.techniques.domain_adaptation import find
+from tlkit.models import cut_last, reinitialize
+from tlkit.techniques.domain_adaptation import METHODS
 
 FIRST, BATCH, STEP_SIZE, PLANNED = 3, 64, 1e-3, 100  # FIRST: steps whose losses are compared
 WEIGHTS = {"dann": 0.1, "coral": 1.0}  # tlkit's own, for the loops
@@ -64,7 +64,7 @@ class Tlkit(Side):
 
     def __init__(self, method: str, given: str, epochs: int) -> None:
         super().__init__(method, given, epochs)
-        self.adapter = DomainAdapter(self.network, find(method).build())
+        self.adapter = DomainAdapter(self.network, METHODS.find(method).build())
         self.adapter.compile(keras.optimizers.Adam(STEP_SIZE), loss="sparse_categorical_crossentropy")
 
     def weights(self) -> list[np.ndarray]:
@@ -82,7 +82,7 @@ class Tlkit(Side):
         return [float(loss) for loss in losses]
 
     def learn(self, seed: int) -> list[float]:
-        restart(self.adapter)
+        reinitialize(self.adapter)
         clock = Clock()
         source = self.given["xs"], self.given["ys"]
         pairs = pair(source, self.given["xt"], batch_size=BATCH, seed=seed)

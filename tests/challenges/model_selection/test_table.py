@@ -9,7 +9,7 @@ import pytest
 from scipy.special import softmax
 
 from tlkit.challenges import model_selection
-from tlkit.challenges.model_selection import SCORES, find, nce, scores
+from tlkit.challenges.model_selection import SCORES, nce, scores
 from tlkit.errors import DataError, TlkitWarning, UnknownNameError
 
 NAMES = [score.name for score in SCORES]
@@ -57,7 +57,7 @@ def test_order_of_the_examples_and_names_of_the_classes_do_not_matter(name, labe
 )
 def test_every_score_of_features_refuses_bad_input(name, spoil, said, labelled):
     with pytest.raises(DataError, match=said):
-        find(name).build(*spoil(*labelled(n=60)))
+        SCORES.find(name).build(*spoil(*labelled(n=60)))
 
 
 @pytest.mark.parametrize("name", OF_FEATURES)
@@ -67,15 +67,15 @@ def test_more_features_than_examples_and_dead_features_give_a_number(name, label
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", TlkitWarning)
-        assert np.isfinite(find(name).build(features.astype("float32"), labels))
+        assert np.isfinite(SCORES.find(name).build(features.astype("float32"), labels))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_line_names_a_function_that_explains_itself(name):
-    score = find(name.upper())
-    text = score.made.__doc__
-    assert score.made is getattr(model_selection, score.home.split(".")[1])
-    assert score.does
+    score = SCORES.find(name.upper())
+    text = score.target.__doc__
+    assert score.target is getattr(model_selection, score.home.split(".")[1])
+    assert score.summary
     assert score.paper.split()[-1] in text
     assert "it fails" in " ".join(text.lower().split())
 

@@ -4,7 +4,7 @@ from keras import ops
 
 from tlkit.challenges.overfitting import BSS, smallest_singular_values
 from tlkit.errors import TlkitError
-from tlkit.explain import gradient
+from tlkit.plots.saliency import gradient
 
 FEATURES = np.random.default_rng(0).normal(size=(6, 9)).astype("float32")
 

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from tlkit.challenges.overfitting import REGULARIZERS, find, with_dropout
+from tlkit.challenges.overfitting import REGULARIZERS, with_dropout
 from tlkit.errors import TlkitError, UnknownNameError
-from tlkit.models import leaves, normalizations
+from tlkit.models import flat_layers, normalizations
 
 # how each one is tried on a network of 8 pixels: its head of source classes is not ImageNet's
 OPTIONS = {
@@ -35,7 +35,7 @@ def test_it_fine_tunes_and_the_model_opens_without_tlkit(regularizer, tiny, spli
     moved = [not np.array_equal(one, other) for one, other in zip(before, trained.get_weights(), strict=True)]
     assert any(moved[:2]) or regularizer.name == "lora"
     assert any(moved)
-    assert not any("tlkit" in type(layer).__module__ for layer in leaves(trained))
+    assert not any("tlkit" in type(layer).__module__ for layer in flat_layers(trained))
     trained.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(np.array(again(split.images)), np.array(trained(split.images)))
@@ -75,10 +75,10 @@ def test_dropout_acts_on_the_features_in_training_alone(tiny, split):
 
 
 def test_names_are_found_and_missed_with_advice():
-    assert find("L2-SP").name == "l2-sp"
+    assert REGULARIZERS.find("L2-SP").name == "l2-sp"
     assert len({each.name for each in REGULARIZERS}) == len(REGULARIZERS)
     with pytest.raises(UnknownNameError, match="Did you mean 'mixup'"):
-        find("mixupp")
+        REGULARIZERS.find("mixupp")
 
 
 def test_given_options_come_before_those_of_the_table(tiny, split, monkeypatch):
@@ -86,11 +86,11 @@ def test_given_options_come_before_those_of_the_table(tiny, split, monkeypatch):
     monkeypatch.setattr(
         "tlkit.challenges.overfitting.regularizers.fine_tune", lambda *_, **options: given.update(options)
     )
-    find("weight-decay").fine_tune(tiny, split, epochs=3, learning_rate=0.02)
+    REGULARIZERS.find("weight-decay").fine_tune(tiny, split, epochs=3, learning_rate=0.02)
     made = given.pop("optimizer")(10)
     assert (made.weight_decay, given) == (0.05, {"epochs": 3})
     assert float(
         np.max([made.learning_rate, *map(float, map(made._learning_rate, range(10)))])
     ) == pytest.approx(0.02)
-    find("weight-decay").fine_tune(tiny, split, optimizer="sgd")
+    REGULARIZERS.find("weight-decay").fine_tune(tiny, split, optimizer="sgd")
     assert given["optimizer"] == "sgd"

@@ -8,7 +8,6 @@ from tlkit.challenges.task_similarity import (
     MEASURES,
     distances,
     domain_auc,
-    find,
     frechet_distance,
     mmd,
     proxy_a_distance,
@@ -112,7 +111,7 @@ def test_frechet_stays_a_number_with_more_features_than_examples_and_says_that_i
 
 @pytest.mark.parametrize("name", NAMES)
 def test_distances_heed_neither_the_order_of_the_domains_nor_a_rotation(name):
-    measure = find(name).made
+    measure = MEASURES.find(name).build
     one, other = normal(60), normal(60, seed=1) + 0.7
     turn, _ = np.linalg.qr(normal(4, 4, seed=9))
     assert measure(one, other) == pytest.approx(measure(other, one), abs=0.1)
@@ -123,13 +122,13 @@ def test_distances_heed_neither_the_order_of_the_domains_nor_a_rotation(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_farther_domain_is_farther(name):
     one, other = normal(100), normal(100, seed=1)
-    near, middle, far = (find(name).made(one, other + shift) for shift in (0, 0.6, 1.5))
-    assert near < middle < far <= find(name).most
+    near, middle, far = (MEASURES.find(name).build(one, other + shift) for shift in (0, 0.6, 1.5))
+    assert near < middle < far <= MEASURES.find(name).most
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bad_domains_are_told_by_what_is_wrong_with_them(name):
-    measure, good = find(name).made, normal(20)
+    measure, good = MEASURES.find(name).build, normal(20)
     with pytest.raises(DataError, match="second domain has 1 example; expected at least"):
         measure(good, good[:1])
     with pytest.raises(DataError, match="first domain 4, the second domain 3"):
@@ -149,10 +148,10 @@ def test_a_classifier_needs_an_example_of_each_domain_in_each_fold():
 
 
 def test_measures_are_found_by_name_and_have_their_bounds():
-    assert find("A-Distance").made is proxy_a_distance
-    assert [find(name).same for name in ("a-distance", "auc", "mmd", "frechet")] == [0, 0.5, 0, 0]
+    assert MEASURES.find("A-Distance").target is proxy_a_distance
+    assert [MEASURES.find(name).same for name in ("a-distance", "auc", "mmd", "frechet")] == [0, 0.5, 0, 0]
     with pytest.raises(UnknownNameError, match="frechet"):
-        find("freche")
+        MEASURES.find("freche")
 
 
 # all pairs

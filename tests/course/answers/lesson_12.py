@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tlkit.intervals import wilson
+from tlkit._internal.intervals import wilson
 
 LOW, HIGH = wilson(45, 50)
 

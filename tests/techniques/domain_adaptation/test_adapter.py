@@ -4,7 +4,7 @@ import pytest
 
 from tlkit.data import Split
 from tlkit.errors import DataError, NoLabelsError, TlkitError
-from tlkit.models import build_classifier, restart
+from tlkit.models import build_classifier, reinitialize
 from tlkit.techniques.domain_adaptation import CDAN, DANN, JAN, KLIEP, MCD, MMD, DomainAdapter, pair
 
 RNG = np.random.default_rng(0)
@@ -33,7 +33,7 @@ def test_target_labels_cannot_be_read_anywhere_in_fit():
     vars(target)["_labels"] = Unreadable()
     adapter = DomainAdapter(build_classifier("LeNet", 3, weights=None), DANN())
     adapter.compile("adam", **LOSS)
-    adapter.fit(pair(source, target, batch_size=16), epochs=1, select="snd", verbose=0)
+    adapter.fit(pair(source, target, batch_size=16), epochs=1, validator="snd", verbose=0)
     with pytest.raises(NoLabelsError):
         _ = target.unlabelled().labels
 
@@ -68,7 +68,7 @@ def test_a_restarted_adapter_trains_as_at_first(method, small):
     losses = []
     for seed in (1, 2, 1):
         keras.utils.set_random_seed(seed)
-        restart(adapter)
+        reinitialize(adapter)
         losses.append(adapter.fit(pair((x, np.arange(64) % 2), x + 1), epochs=2, verbose=0).history["loss"])
     assert losses[0] != losses[1]
     np.testing.assert_allclose(losses[0], losses[2], rtol=1e-4)

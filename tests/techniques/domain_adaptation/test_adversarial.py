@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tlkit.explain import gradient
+from tlkit.plots.saliency import gradient
 from tlkit.techniques.domain_adaptation import ADDA, CDAN, DANN, MCD, MDD, WDGRL, DomainAdapter, pair
 from tlkit.techniques.domain_adaptation.adversarial import certainty, multilinear_map, reverse_gradient
 from tlkit.techniques.domain_adaptation.alignment import Domain

@@ -73,7 +73,7 @@ def test_the_closed_form_gives_the_source_the_mean_and_the_covariance_of_the_tar
 
 
 def test_losses_have_finite_gradients_where_the_domains_are_the_same():
-    from tlkit.explain import gradient
+    from tlkit.plots.saliency import gradient
 
     for distance in (mmd, coral, cmd):
         x = ops.convert_to_tensor(ONE)

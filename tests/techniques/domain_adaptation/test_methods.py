@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tlkit.errors import UnknownNameError
-from tlkit.models import build_classifier, restart
-from tlkit.techniques.domain_adaptation import METHODS, DomainAdapter, find, pair
+from tlkit.models import build_classifier, reinitialize
+from tlkit.techniques.domain_adaptation import METHODS, DomainAdapter, pair
 
 NAMES = [method.name for method in METHODS]
 OPTIONS = {
@@ -50,11 +50,11 @@ def test_it_recovers_what_the_source_alone_gets_wrong(name, learned, shifted, sm
     known = learned[name in ("adabn", "tent")]
     before, after = np.mean([wrong for _, wrong in known]), []
     assert before > 0.1
-    network, method = small(name in ("adabn", "tent")), find(name).build(**OPTIONS.get(name, {}))
+    network, method = small(name in ("adabn", "tent")), METHODS.find(name).build(**OPTIONS.get(name, {}))
     adapter = DomainAdapter(network, method)
     adapter.compile(plan(), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     for seed, (weights, _) in zip(SEEDS, known, strict=True):  # in one graph: to build it takes long
-        restart(adapter)
+        reinitialize(adapter)
         draw_kernels(method, seed + 100)
         draw_kernels(network, seed)
         if method.starts_from_source:
@@ -74,7 +74,7 @@ def test_it_trains_the_head_on_features_and_from_end_to_end(name):
         (rng.integers(0, 255, (24, 28, 28, 3)).astype("uint8"), build_classifier("LeNetBN", 3, weights=None)),
     ):
         whole = model or build_classifier("LeNet", 3, weights=None, bottleneck=8)
-        adapter = DomainAdapter(model or whole.get_layer("head"), find(name).build())
+        adapter = DomainAdapter(model or whole.get_layer("head"), METHODS.find(name).build())
         adapter.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
         adapter.fit(pair((inputs, labels), inputs[::-1], batch_size=12), epochs=1, verbose=0)
         p = adapter.classifier.predict(inputs, verbose=0)
@@ -83,15 +83,15 @@ def test_it_trains_the_head_on_features_and_from_end_to_end(name):
 
 
 def test_a_method_is_found_by_its_name_and_the_nearest_is_offered():
-    assert find("CDAN-E").build().entropy is True
+    assert METHODS.find("CDAN-E").build().entropy is True
     with pytest.raises(UnknownNameError, match="Did you mean 'dann'"):
-        find("dan")
+        METHODS.find("dan")
 
 
 def test_every_method_says_what_it_does_and_where_it_is_from():
     assert len(set(NAMES)) == len(NAMES) == 20
     for method in METHODS:
-        assert method.does
+        assert method.summary
         assert method.paper[-4:].isdigit()
         assert type(method.build()).__doc__
 
@@ -102,7 +102,7 @@ def test_an_adapter_of_logits_goes_on_after_it_was_saved_and_loaded(name, tmp_pa
     below = [keras.layers.Dense(8), keras.layers.BatchNormalization(), keras.layers.ReLU()]
     network = keras.Sequential([keras.Input((6,)), *below, keras.layers.Dense(3)])
     x, y = np.random.default_rng(0).normal(size=(40, 6)).astype("float32"), np.arange(40) % 3
-    method = find(name).build()
+    method = METHODS.find(name).build()
     again = type(method).from_config(method.get_config())
     assert again.get_config() == method.get_config()
     adapter = DomainAdapter(network, method)

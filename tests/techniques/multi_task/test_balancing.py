@@ -19,7 +19,6 @@ from tlkit.techniques.multi_task import (
     RandomWeights,
     Regression,
     UncertaintyWeights,
-    find,
 )
 
 TWO = {"a": Classification(2), "b": Regression()}
@@ -205,6 +204,6 @@ def test_fixed_weights_are_for_tasks_that_exist_and_above_zero():
 
 
 def test_every_rule_has_a_name():
-    assert {find(name) for name in BALANCINGS} == set(BALANCINGS.values())
+    assert {BALANCINGS.find(name) for name in BALANCINGS} == set(BALANCINGS.values())
     with pytest.raises(UnknownNameError, match="Did you mean 'pcgrad'"):
-        find("pcgrd")
+        BALANCINGS.find("pcgrd")

@@ -6,7 +6,7 @@ import pytest
 
 from tlkit.data import Split
 from tlkit.errors import DataError, TlkitError, UnknownNameError
-from tlkit.models import restart
+from tlkit.models import reinitialize
 from tlkit.techniques.multi_task import (
     BALANCINGS,
     CAGrad,
@@ -26,10 +26,10 @@ def moved(before, after):
     return {path: not np.array_equal(value, after[path]) for path, value in before.items()}
 
 
-@pytest.mark.parametrize("name", BALANCINGS)
+@pytest.mark.parametrize("name", BALANCINGS.names)
 def test_every_rule_learns_all_tasks(name, tasks, examples, learner_of):
     x, labels = examples
-    learner = learner_of(tasks, BALANCINGS[name](), optimizer=keras.optimizers.Adam(0.02))
+    learner = learner_of(tasks, BALANCINGS.find(name).build(), optimizer=keras.optimizers.Adam(0.02))
     before = learner.evaluate(x, labels, verbose=0, return_dict=True)
     history = learner.fit(x, labels, epochs=40, batch_size=32, verbose=0).history
     after = learner.evaluate(x, labels, verbose=0, return_dict=True)
@@ -245,7 +245,7 @@ def test_restart_gives_another_start_and_keeps_the_graph(tasks, examples, learne
     runs = []
     for seed in (0, 0, 1):
         keras.utils.set_random_seed(seed)
-        restart(learner)
+        reinitialize(learner)
         runs.append(learner.fit(x, labels, epochs=2, verbose=0).history["loss"])
     assert runs[0] == pytest.approx(runs[1], rel=1e-5)
     assert runs[0] != pytest.approx(runs[2], rel=1e-3)

@@ -7,7 +7,7 @@ from keras import ops
 from plain_keras import Batches, check_its_settings_make_an_equal_one, tf_data
 
 from tlkit.errors import DataError, TlkitError, UnknownNameError
-from tlkit.models import join
+from tlkit.models import attach_head
 from tlkit.techniques.multi_task import (
     BALANCINGS,
     Classification,
@@ -115,12 +115,12 @@ class Stop(keras.callbacks.Callback):
 def test_from_a_backup_it_ends_where_it_would_have_ended(name, tasks, examples, learner_of, tmp_path):
     x, labels = examples
     fit = {"epochs": 6, "shuffle": False, **FIT}
-    whole = learner_of(tasks, BALANCINGS[name]())
+    whole = learner_of(tasks, BALANCINGS.find(name).build())
     whole.fit(x, labels, **fit)
     backup = callbacks.BackupAndRestore(tmp_path)
     with pytest.raises(InterruptedError):
-        learner_of(tasks, BALANCINGS[name]()).fit(x, labels, callbacks=[backup, Stop()], **fit)
-    resumed = learner_of(tasks, BALANCINGS[name](), seed=1)
+        learner_of(tasks, BALANCINGS.find(name).build()).fit(x, labels, callbacks=[backup, Stop()], **fit)
+    resumed = learner_of(tasks, BALANCINGS.find(name).build(), seed=1)
     assert resumed.fit(x, labels, callbacks=backup, **fit).epoch == [3, 4, 5]
     for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         assert one == pytest.approx(other, abs=1e-5)
@@ -231,7 +231,7 @@ def test_the_activation_is_that_of_the_tasks_own_output(tasks):
     outputs = {"kind": dense(3, activation="softmax")(features), "marks": dense(2)(features)}
     outputs |= {"size": dense(1)(features)}
     body = keras.Model(images, dense(4)(keras.layers.GlobalAveragePooling2D()(images)))
-    learner = MultiTask(join(body, keras.Model(features, outputs)), tasks)
+    learner = MultiTask(attach_head(body, keras.Model(features, outputs)), tasks)
     assert learner.of_logits == ["marks", "size"]
     called = keras.Model(features, outputs)(features)
     behind = called | {"marks": keras.layers.Activation("sigmoid")(called["marks"])}
@@ -294,7 +294,7 @@ def test_what_the_network_was_compiled_with_stays(tasks, examples, user_network,
 @pytest.mark.parametrize(
     "made",
     [
-        *(rule() for rule in BALANCINGS.values()),
+        *(row.build() for row in BALANCINGS),
         FixedWeights({"kind": 2.0}),
         DynamicWeightAverage(temperature=3.0),
         PCGrad(seed=5),
@@ -309,7 +309,7 @@ def test_its_settings_make_an_equal_one(made):
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
-@pytest.mark.parametrize("name", BALANCINGS)
+@pytest.mark.parametrize("name", BALANCINGS.names)
 def test_a_learner_is_saved_and_goes_on(name, tasks, examples, learner_of, tmp_path):
     x, labels = examples
     learner = learner_of(tasks, name, optimizer=keras.optimizers.Adam(0.01), watch_gradients=True)

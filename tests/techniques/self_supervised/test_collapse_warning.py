@@ -74,7 +74,7 @@ def test_a_healthy_encoder_is_left_alone_and_the_history_has_its_figures(learner
     assert said == []
     assert len(history["loss"]) == len(history["spread"]) == len(history["effective_rank"]) == 4
     # the figures are those of the network as it is now, in inference mode, on the images that were given
-    features, embeddings = watched.look(pictures[:40])
+    features, embeddings = watched.features_and_embeddings(pictures[:40])
     assert history["spread"][-1] == pytest.approx(spread(embeddings), rel=1e-4)
     assert history["effective_rank"][-1] == pytest.approx(effective_rank(features), rel=1e-4)
 

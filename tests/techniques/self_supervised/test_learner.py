@@ -29,7 +29,7 @@ def learner_of(backbone, objective, step_size=3e-3, **settings):
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_each_method_moves_the_whole_backbone_and_lowers_its_loss(method, small, pictures, tmp_path):
-    painted = issubclass(method.made, Reconstruction)
+    painted = issubclass(method.target, Reconstruction)
     objective = method.build() if painted else method.build(random_views(crop=0.2))
     backbone = small()
     before = [np.array(each) for each in backbone.get_weights()]
@@ -50,7 +50,7 @@ def test_a_view_finds_its_image_better_after_training_than_before(small, picture
     learner = learner_of(small(), SimCLR(views, projector=(32, 16)))
     seen = ops.convert_to_numpy(views(ops.cast(pictures, "float32"), training=True))
     for when in ("before", "after"):
-        found[when] = learner.look(seen)[1], learner.look(pictures)[1]
+        found[when] = learner.features_and_embeddings(seen)[1], learner.features_and_embeddings(pictures)[1]
         learner.fit(pictures, batch_size=64, epochs=80 if when == "before" else 1, verbose=0)
     unit = {
         when: [z / np.linalg.norm(z, axis=1, keepdims=True) for z in pair] for when, pair in found.items()
@@ -191,11 +191,11 @@ def test_a_loss_that_is_no_number_stops_and_says_so(small, pictures):
 
 
 def test_the_backbone_goes_on_as_any_other(digits):
-    backbone = tlkit.get("LeNet", weights=None)
+    backbone = tlkit.load_backbone("LeNet", weights=None)
     learner = learner_of(backbone, SimCLR(random_views(flip=False)))
     learner.fit(digits.train, batch_size=64, verbose=0)
     features = extract(backbone, digits.test, keep=False)
-    assert features == pytest.approx(learner.look(digits.test)[0], abs=1e-4)
+    assert features == pytest.approx(learner.features_and_embeddings(digits.test)[0], abs=1e-4)
     model = build_classifier(backbone, classes=10)
     before = np.array(backbone.get_weights()[0])
     history = tlkit.fine_tune(model, digits.train, epochs=2)
@@ -248,7 +248,7 @@ def test_restarted_it_begins_anew(small, pictures):
     learner = learner_of(small(), BYOL())
     learner.fit(pictures, batch_size=32, epochs=3, verbose=0)
     trained = learner.backbone.get_weights()
-    tlkit.restart(learner)
+    tlkit.reinitialize(learner)
     learner.objective.start()
     kernels = [each.ndim > 1 for each in trained]
     for is_kernel, old, new in zip(kernels, trained, learner.backbone.get_weights(), strict=True):

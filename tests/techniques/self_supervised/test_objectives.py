@@ -15,7 +15,6 @@ from tlkit.techniques.self_supervised import (
     SimCLR,
     SimSiam,
     VICReg,
-    find,
     quarter_turns,
     random_views,
     spread,
@@ -109,26 +108,26 @@ def test_hidden_patches_are_grey_and_they_alone_count(small, pictures):
     objective = Masked(hidden=0.5, patch=4)
     objective.prepare(small())
     pixels = ops.cast(pictures, "float32")
-    spoiled, mask = map(numpy, objective.spoil(pixels))
+    corrupted, mask = map(numpy, objective.corrupt(pixels))
     assert mask.shape == (64, 16, 16, 1)
     assert np.all(np.isin(mask, [0, 1]))
     assert mask.mean() == pytest.approx(0.5, abs=0.06)
     hidden = np.repeat(mask, 3, axis=-1) == 1
-    assert np.all(spoiled[hidden] == 127.5)
-    assert np.array_equal(spoiled[~hidden], pictures[~hidden].astype("float32"))
+    assert np.all(corrupted[hidden] == 127.5)
+    assert np.array_equal(corrupted[~hidden], pictures[~hidden].astype("float32"))
     patches = mask.reshape(64, 4, 4, 4, 4).transpose(0, 1, 3, 2, 4).reshape(-1, 16)
     assert np.all(patches.min(axis=1) == patches.max(axis=1))
     assert len(np.unique(mask.reshape(64, -1), axis=0)) == 64  # each image has patches of its own
-    errors = ops.square((objective.paint(ops.convert_to_tensor(spoiled)) - pixels) / 255)
-    objective.spoil = lambda pixels: (ops.convert_to_tensor(spoiled), ops.convert_to_tensor(mask))
+    errors = ops.square((objective.reconstruct(ops.convert_to_tensor(corrupted)) - pixels) / 255)
+    objective.spoil = lambda pixels: (ops.convert_to_tensor(corrupted), ops.convert_to_tensor(mask))
     assert float(objective(pictures)["loss"]) == pytest.approx(numpy(errors)[hidden].mean(), rel=1e-4)
 
 
 def test_noise_has_the_asked_size(small):
     objective = Denoising(noise=10.0)
     objective.prepare(small())
-    spoiled, counts = objective.spoil(ops.full((8, 16, 16, 3), 128.0))
-    assert numpy(spoiled).std() == pytest.approx(10, rel=0.1)
+    corrupted, counts = objective.corrupt(ops.full((8, 16, 16, 3), 128.0))
+    assert numpy(corrupted).std() == pytest.approx(10, rel=0.1)
     assert counts == 1.0
 
 
@@ -137,18 +136,18 @@ def test_a_decoder_paints_any_size(small):
         for map_of_features in (False, True):
             objective = Masked()
             objective.prepare(small(size, map_of_features=map_of_features))
-            assert objective.paint(ops.zeros((2, size, size, 3))).shape == (2, size, size, 3)
+            assert objective.reconstruct(ops.zeros((2, size, size, 3))).shape == (2, size, size, 3)
 
 
 @pytest.mark.parametrize("made", [Denoising, Masked])
 def test_painting_tells_images_apart(made, digits):
     """Painting the mean image for whatever is shown is where such a network starts, and may stay."""
     images = digits.train.images
-    learner = SelfSupervised(tlkit.get("LeNet", weights=None), made())
+    learner = SelfSupervised(tlkit.load_backbone("LeNet", weights=None), made())
     learner.compile(keras.optimizers.Adam(2e-3))
     learner.fit(images, batch_size=50, epochs=20, verbose=0)
     pixels = images / 255.0
-    error = np.square(numpy(learner.objective.paint(images)) / 255.0 - pixels).mean()
+    error = np.square(numpy(learner.objective.reconstruct(images)) / 255.0 - pixels).mean()
     assert error < 0.85 * np.square(pixels - pixels.mean(axis=0)).mean()
 
 
@@ -159,7 +158,7 @@ def test_without_the_stopped_gradient_all_images_become_one(small, pictures):
         learner = SelfSupervised(small(), objective)
         learner.compile(keras.optimizers.Adam(1e-2))
         learner.fit(pictures, batch_size=32, epochs=30, verbose=0)
-        found[stops] = spread(learner.look(pictures)[1])
+        found[stops] = spread(learner.features_and_embeddings(pictures)[1])
     assert found[False] < 0.15 < 0.3 < found[True]
 
 
@@ -198,9 +197,9 @@ def test_layers_of_keras_cv_make_views_too(small, pictures):
 
 
 def test_every_method_is_found_by_name():
-    assert [find(method.name.upper()) for method in METHODS] == list(METHODS)
+    assert [METHODS.find(method.name.upper()) for method in METHODS] == list(METHODS)
     with pytest.raises(TlkitError, match="Did you mean 'simclr'"):
-        find("simcl")
+        METHODS.find("simcl")
     for method in METHODS:
         assert method.build().fewest >= 1
 

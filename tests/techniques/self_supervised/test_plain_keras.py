@@ -163,7 +163,7 @@ def test_any_backbone_learns_by_each_method_that_it_fits(build, method, pictures
     before = backbone.get_weights()
     assert np.isfinite(learner.fit(pictures, batch_size=32, verbose=0).history["loss"]).all()
     assert not np.array_equal(before[0], backbone.get_weights()[0])
-    assert learner.look(pictures)[0].shape == (64, 8)
+    assert learner.features_and_embeddings(pictures)[0].shape == (64, 8)
 
 
 def test_images_of_any_size_cannot_be_painted():
@@ -221,7 +221,9 @@ def test_a_learner_is_saved_and_goes_on(method, small, pictures, tmp_path):
     learner.fit(pictures, batch_size=16, epochs=2, verbose=0)
     learner.save(tmp_path / "learner.keras")
     again = keras.saving.load_model(tmp_path / "learner.keras")
-    for one, other in zip(learner.look(pictures), again.look(pictures), strict=True):
+    for one, other in zip(
+        learner.features_and_embeddings(pictures), again.features_and_embeddings(pictures), strict=True
+    ):
         assert one == pytest.approx(other, abs=1e-5)
     ends = [each.fit(pictures, batch_size=16, epochs=1, seed=5, verbose=0) for each in (learner, again)]
     assert ends[0].history["loss"] == pytest.approx(ends[1].history["loss"], rel=1e-4)

@@ -7,20 +7,16 @@
 Higher is better for every score. Compare scores of one data set only: of the same examples and labels.
 """
 
-import lazy_loader
+from tlkit._internal.registry import attach
+from tlkit.challenges.model_selection.table import SCORES
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
-    submod_attrs={
+    (SCORES,),
+    {
         "candidates": ["Candidate", "candidate", "default_candidates"],
-        "choice": ["pareto_optimal", "recommend"],
-        "evidence": ["logme"],
+        "choice": ["PROBE", "SPEED", "pareto_optimal", "recommend"],
         "given": ["Examples", "check_probabilities", "class_indices", "examples"],
-        "geometry": ["parc"],
-        "label_conditional": ["leep", "nce", "nleep"],
-        "probes": ["knn", "linear_probe"],
-        "separability": ["gbc", "sfda"],
-        "table": ["SCORES", "Score", "find", "scores"],
-        "variance": ["h_score", "regularized_h_score", "transrate"],
+        "table": ["SCORES", "Score", "scores"],
     },
 )

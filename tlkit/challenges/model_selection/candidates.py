@@ -6,7 +6,7 @@ Nothing here imports Keras, so that a wrong name is said at once.
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlkit.backbones.registry import BACKBONES, Backbone, find
+from tlkit.backbones.registry import BACKBONES, Backbone
 from tlkit.errors import WeightsError
 
 
@@ -41,7 +41,7 @@ def candidate(text: str) -> Candidate:
     'EfficientNetLite0:none'
     """
     name, _, weights = text.strip().partition(":")
-    row = find(name)
+    row = BACKBONES.find(name)
     if weights.lower() == "none":
         return Candidate(row, None)
     if weights.lower() in ("", "imagenet"):

@@ -5,20 +5,22 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+PROBE, SPEED = "linear-probe", "images per second"  # columns of the table that decide
+
 
 def recommend(table: pd.DataFrame, standard_error: float) -> str:
     """Return the fastest pretrained backbone within one standard error of the best linear probe.
+
+    Among backbones that these examples cannot tell apart, the fastest wins. Random weights are the control;
+    they are recommended only where nothing else was measured.
+
+    Breiman, Friedman, Olshen & Stone 1984, "Classification and Regression Trees", for the rule of one
+    standard error.
 
     Args:
         table: one row a candidate: `backbone`, `images per second`, `linear-probe` (0 to 1), and `random`,
             whether its weights are.
         standard_error: of the best accuracy.
-
-    Of backbones that these examples cannot tell apart, the cheaper one; random weights are the control, and
-    recommended only where nothing else was measured.
-
-    Breiman, Friedman, Olshen & Stone 1984, "Classification and Regression Trees", for the rule of one
-    standard error.
 
     >>> rows = {"backbone": ["a", "b"], "linear-probe": [0.80, 0.79], "images per second": [10.0, 20.0]}
     >>> table = pd.DataFrame(rows | {"random": [False, False]})
@@ -26,8 +28,8 @@ def recommend(table: pd.DataFrame, standard_error: float) -> str:
     ('b', 'a')
     """
     able = table if table["random"].all() else table[~table["random"]]
-    near = able[able["linear-probe"] >= able["linear-probe"].max() - standard_error]
-    return str(near.loc[near["images per second"].idxmax(), "backbone"])
+    near = able[able[PROBE] >= able[PROBE].max() - standard_error]
+    return str(near.loc[near[SPEED].idxmax(), "backbone"])
 
 
 def pareto_optimal(first: Sequence[float], second: Sequence[float]) -> np.ndarray:

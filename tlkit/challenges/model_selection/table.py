@@ -12,10 +12,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from tlkit._internal.registry import Method, Registry
 from tlkit.challenges.model_selection.given import check_probabilities, examples
 from tlkit.errors import DataError, TlkitWarning
-from tlkit.techniques import methods
-from tlkit.techniques.methods import Method
 
 FEATURES, PROBABILITIES, PREDICTIONS = "features", "source probabilities", "source labels"
 
@@ -33,51 +32,48 @@ class Score(Method):
 
 
 _SCORE = partial(Score, "tlkit.challenges.model_selection")
-SCORES = (
-    _SCORE("logme", "evidence.logme", "evidence of the labels under a linear model", "You et al. 2021"),
-    _SCORE(
-        "leep",
-        "label_conditional.leep",
-        "labels told from the source's probabilities",
-        "Nguyen et al. 2020",
-        needs=PROBABILITIES,
+SCORES = Registry(
+    "transferability score",
+    (
+        _SCORE("logme", "evidence.logme", "evidence of the labels under a linear model", "You et al. 2021"),
+        _SCORE(
+            "leep",
+            "label_conditional.leep",
+            "labels told from the source's probabilities",
+            "Nguyen et al. 2020",
+            needs=PROBABILITIES,
+        ),
+        _SCORE(
+            "nce",
+            "label_conditional.nce",
+            "labels told from the source's predicted classes",
+            "Tran et al. 2019",
+            needs=PREDICTIONS,
+        ),
+        _SCORE("nleep", "label_conditional.nleep", "labels told from clusters of features", "Li et al. 2021"),
+        _SCORE(
+            "h-score", "variance.h_score", "variance between classes against all variance", "Bao et al. 2019"
+        ),
+        _SCORE(
+            "shrinkage-h-score",
+            "variance.regularized_h_score",
+            "the same with a covariance that few examples allow",
+            "Ibrahim et al. 2022",
+        ),
+        _SCORE(
+            "transrate", "variance.transrate", "code length of all against each class", "Huang et al. 2022"
+        ),
+        _SCORE("gbc", "separability.gbc", "overlap of the classes as round Gaussians", "Pándy et al. 2022"),
+        _SCORE(
+            "sfda", "separability.sfda", "Fisher discriminants of examples made harder", "Shao et al. 2022"
+        ),
+        _SCORE("parc", "geometry.parc", "examples near where their labels are the same", "Bolya et al. 2021"),
+        _SCORE(
+            "linear-probe", "probes.linear_probe", "held-out accuracy of a linear head", "Alain & Bengio 2016"
+        ),
+        _SCORE("knn", "probes.knn", "held-out accuracy of nearest neighbours", "Cover & Hart 1967"),
     ),
-    _SCORE(
-        "nce",
-        "label_conditional.nce",
-        "labels told from the source's predicted classes",
-        "Tran et al. 2019",
-        needs=PREDICTIONS,
-    ),
-    _SCORE("nleep", "label_conditional.nleep", "labels told from clusters of features", "Li et al. 2021"),
-    _SCORE("h-score", "variance.h_score", "variance between classes against all variance", "Bao et al. 2019"),
-    _SCORE(
-        "shrinkage-h-score",
-        "variance.regularized_h_score",
-        "the same with a covariance that few examples allow",
-        "Ibrahim et al. 2022",
-    ),
-    _SCORE("transrate", "variance.transrate", "code length of all against each class", "Huang et al. 2022"),
-    _SCORE("gbc", "separability.gbc", "overlap of the classes as round Gaussians", "Pándy et al. 2022"),
-    _SCORE("sfda", "separability.sfda", "Fisher discriminants of examples made harder", "Shao et al. 2022"),
-    _SCORE("parc", "geometry.parc", "examples near where their labels are the same", "Bolya et al. 2021"),
-    _SCORE(
-        "linear-probe", "probes.linear_probe", "held-out accuracy of a linear head", "Alain & Bengio 2016"
-    ),
-    _SCORE("knn", "probes.knn", "held-out accuracy of nearest neighbours", "Cover & Hart 1967"),
 )
-
-
-def find(name: str) -> Score:
-    """Return the score of this name.
-
-    Raises:
-        UnknownNameError: there is none; the message offers the nearest ones.
-
-    >>> find("LogME").paper
-    'You et al. 2021'
-    """
-    return methods.find("transferability score", name, SCORES)
 
 
 def scores(
@@ -112,7 +108,7 @@ def scores(
     >>> table["value"].isna().tolist()
     [False, True]
     """
-    chosen = [find(name) for name in (names if names is not None else (score.name for score in SCORES))]
+    chosen = [*SCORES] if names is None else [SCORES.find(name) for name in names]
     checked = examples(features, labels)
     given = {FEATURES: checked.features}
     if source_probabilities is not None:
@@ -126,7 +122,7 @@ def scores(
 def _timed(score: Score, given: np.ndarray | None, classes: np.ndarray) -> tuple[float, float]:
     if given is None:
         return np.nan, np.nan
-    compute = score.made  # imported before the clock starts
+    compute = score.target  # imported before the clock starts
     start = time.perf_counter()
     try:
         value = compute(given, classes, **score.options)

@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "lora": ["enable_lora", "merge_lora"],
         "mixing": ["cutmix", "mixup"],
         "parts": ["with_augmentation", "with_dropout"],
-        "regularizers": ["REGULARIZERS", "Regularizer", "find"],
+        "regularizers": ["REGULARIZERS", "Regularizer"],
         "signs": ["distance_from_start", "generalisation_gap", "shuffled_labels"],
         "stochastic_depth": ["stochastic_depth"],
         "stochastic_normalization": ["StochNorm", "stoch_norm"],

@@ -4,7 +4,7 @@ import keras
 import pandas as pd
 
 from tlkit.errors import TlkitError
-from tlkit.models import backbone_of, frozen_table, leaves, unfreeze
+from tlkit.models import backbone_of, flat_layers, frozen_table, unfreeze
 
 
 def enable_lora(model: keras.Model, rank: int = 4, alpha: float | None = None) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def enable_lora(model: keras.Model, rank: int = 4, alpha: float | None = None) -
     if rank < 1:
         raise TlkitError(f"rank={rank} was given; expected at least 1, such as 4.")
     body = backbone_of(model)
-    chosen = [layer for layer in leaves(body) if _is_a_matrix(layer)]
+    chosen = [layer for layer in flat_layers(body) if _is_a_matrix(layer)]
     if not chosen:
         raise TlkitError(
             f"{body.name} has no Dense and no 1x1 convolution layer for LoRA. Use a backbone that has some, "
@@ -71,7 +71,7 @@ def merge_lora(model: keras.Model) -> keras.Model:
         return type(layer).from_config(config)
 
     merged = keras.models.clone_model(model, clone_function=without, recursive=True)
-    for given, taken in zip(leaves(model), leaves(merged), strict=True):
+    for given, taken in zip(flat_layers(model), flat_layers(merged), strict=True):
         store: dict = {}
         given.save_own_variables(store)  # what Keras saves of such a layer is the merged kernel
         if store:

@@ -7,7 +7,7 @@ import keras
 
 from tlkit.backbones.structure import call_on, chain, parts_of
 from tlkit.errors import TlkitError
-from tlkit.models import backbone_of, head_of, join
+from tlkit.models import attach_head, backbone_of, head_of
 
 
 def reassembled(
@@ -60,7 +60,7 @@ def with_outputs(backbone: keras.Model, names: Iterable[str]) -> keras.Model:
     one.
 
     >>> from tlkit import backbones
-    >>> with_outputs(backbones.get("LeNet", weights=None), ["pool2"]).output_shape
+    >>> with_outputs(backbones.load_backbone("LeNet", weights=None), ["pool2"]).output_shape
     [(None, 7, 7, 48), (None, 100)]
     """
     wanted = list(names)
@@ -124,4 +124,4 @@ def with_augmentation(model: keras.Model, augmentation: keras.Layer) -> keras.Mo
     >>> with_augmentation(model, augmentation(flip=False)).layers[1].name
     'augmentation'
     """
-    return learner_for(model, join(backbone_of(model), head_of(model), augmentation=augmentation))
+    return learner_for(model, attach_head(backbone_of(model), head_of(model), augmentation=augmentation))

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tlkit import backbones, optimizers
+from tlkit._internal.registry import Registry
 from tlkit.challenges.overfitting.averaging import wise_ft
 from tlkit.challenges.overfitting.batch_spectral_shrinkage import BSS
 from tlkit.challenges.overfitting.co_tuning import CoTuning, class_relationship
@@ -21,7 +22,6 @@ from tlkit.challenges.overfitting.stochastic_depth import stochastic_depth
 from tlkit.challenges.overfitting.stochastic_normalization import stoch_norm
 from tlkit.data import Split
 from tlkit.models import augmentation, backbone_of
-from tlkit.techniques import methods
 from tlkit.techniques.feature_extraction import extract, train_head
 from tlkit.techniques.fine_tuning import BATCH_SIZE, fine_tune
 
@@ -32,7 +32,7 @@ class Regularizer:
 
     Attributes:
         name: in the table.
-        does: what it does, in a line.
+        summary: what it does, in a line.
         paper: where it is from.
         put_on: model, training and validation split and options to the model that is trained, which shares
             the given one's weights.
@@ -41,7 +41,7 @@ class Regularizer:
     """
 
     name: str
-    does: str
+    summary: str
     paper: str
     put_on: Callable[..., keras.Model] = lambda model, train, validation: model
     training: Callable[[], Mapping[str, Any]] = dict
@@ -70,7 +70,7 @@ class Regularizer:
         >>> from tlkit.models import build_classifier
         >>> model = build_classifier("LeNet", classes=2, weights=None)
         >>> split = Split(np.zeros((4, 28, 28, 3), "uint8"), [0, 1, 0, 1])
-        >>> trained, history = find("bss").fine_tune(model, split, epochs=1)
+        >>> trained, history = REGULARIZERS.find("bss").fine_tune(model, split, epochs=1)
         >>> trained is model
         True
         """
@@ -85,18 +85,6 @@ class Regularizer:
             data = train.batches(size, shuffle=True, mix=mix, classes=classes)
         history = fine_tune(learner, data, validation_data, **given)
         return self.take_off(start, model), history
-
-
-def find(name: str) -> Regularizer:
-    """Return the regulariser of this name; upper and lower case are the same.
-
-    Raises:
-        UnknownNameError: there is none; the message offers the nearest ones.
-
-    >>> find("l2-sp").paper
-    'Li et al. 2018'
-    """
-    return methods.find("regulariser", name, REGULARIZERS)
 
 
 def _on_model(function: Callable[..., Any]) -> Callable[..., keras.Model]:
@@ -145,51 +133,65 @@ def _merged(start: Sequence[np.ndarray], model: keras.Model) -> keras.Model:
     return merge_lora(model)
 
 
-REGULARIZERS = (
-    Regularizer("none", "plain fine-tuning, to compare with", "Yosinski et al. 2014"),
-    Regularizer(
-        "dropout", "features of the head are left out", "Srivastava et al. 2014", _on_model(with_dropout)
-    ),
-    Regularizer(
-        "weight-decay",
-        "weights shrink a little in every step",
-        "Loshchilov & Hutter 2019",
-        training=lambda: {"optimizer": partial(optimizers.adam, weight_decay=0.05)},
-    ),
-    Regularizer(
-        "label-smoothing",
-        "labels are a little unsure",
-        "Szegedy et al. 2016",
-        training=lambda: {"loss": keras.losses.CategoricalCrossentropy(label_smoothing=0.1)},
-    ),
-    Regularizer("mixup", "two images are blended", "Zhang et al. 2018", training=lambda: {"mix": mixup()}),
-    Regularizer(
-        "cutmix",
-        "a piece of another image is pasted in",
-        "Yun et al. 2019",
-        training=lambda: {"mix": cutmix()},
-    ),
-    Regularizer("augmentation", "images are changed at random", "Simard et al. 2003", _augmented),
-    Regularizer(
-        "stochastic-depth", "residual blocks are left out", "Huang et al. 2016", _on_model(stochastic_depth)
-    ),
-    Regularizer("l2-sp", "weights are pulled to their start", "Li et al. 2018", _on_model(keep_near_start)),
-    Regularizer("delta", "feature maps stay near their start, by channel", "Li et al. 2019", _delta),
-    Regularizer("delta-uniform", "the same, all channels alike", "Li et al. 2019", _on_model(DELTA)),
-    Regularizer("bss", "the weakest directions of the features shrink", "Chen et al. 2019", _on_model(BSS)),
-    Regularizer(
-        "stochnorm", "some channels take moving statistics", "Kou et al. 2020", _on_model(stoch_norm)
-    ),
-    Regularizer("co-tuning", "the source head learns from the labels too", "You et al. 2020", _co_tuning),
-    Regularizer(
-        "ema",
-        "the average of the weights is kept",
-        "Polyak & Juditsky 1992",
-        training=lambda: {"optimizer": partial(optimizers.adam, use_ema=True, ema_momentum=0.95)},
-    ),
-    Regularizer("wise-ft", "weights half way back to the start", "Wortsman et al. 2022", take_off=_between),
-    Regularizer("lp-ft", "the head is trained first, alone", "Kumar et al. 2022", _after_head),
-    Regularizer(
-        "lora", "only changes of low rank", "Hu et al. 2022", _on_model(enable_lora), take_off=_merged
+REGULARIZERS = Registry(
+    "regulariser",
+    (
+        Regularizer("none", "plain fine-tuning, to compare with", "Yosinski et al. 2014"),
+        Regularizer(
+            "dropout", "features of the head are left out", "Srivastava et al. 2014", _on_model(with_dropout)
+        ),
+        Regularizer(
+            "weight-decay",
+            "weights shrink a little in every step",
+            "Loshchilov & Hutter 2019",
+            training=lambda: {"optimizer": partial(optimizers.adam, weight_decay=0.05)},
+        ),
+        Regularizer(
+            "label-smoothing",
+            "labels are a little unsure",
+            "Szegedy et al. 2016",
+            training=lambda: {"loss": keras.losses.CategoricalCrossentropy(label_smoothing=0.1)},
+        ),
+        Regularizer(
+            "mixup", "two images are blended", "Zhang et al. 2018", training=lambda: {"mix": mixup()}
+        ),
+        Regularizer(
+            "cutmix",
+            "a piece of another image is pasted in",
+            "Yun et al. 2019",
+            training=lambda: {"mix": cutmix()},
+        ),
+        Regularizer("augmentation", "images are changed at random", "Simard et al. 2003", _augmented),
+        Regularizer(
+            "stochastic-depth",
+            "residual blocks are left out",
+            "Huang et al. 2016",
+            _on_model(stochastic_depth),
+        ),
+        Regularizer(
+            "l2-sp", "weights are pulled to their start", "Li et al. 2018", _on_model(keep_near_start)
+        ),
+        Regularizer("delta", "feature maps stay near their start, by channel", "Li et al. 2019", _delta),
+        Regularizer("delta-uniform", "the same, all channels alike", "Li et al. 2019", _on_model(DELTA)),
+        Regularizer(
+            "bss", "the weakest directions of the features shrink", "Chen et al. 2019", _on_model(BSS)
+        ),
+        Regularizer(
+            "stochnorm", "some channels take moving statistics", "Kou et al. 2020", _on_model(stoch_norm)
+        ),
+        Regularizer("co-tuning", "the source head learns from the labels too", "You et al. 2020", _co_tuning),
+        Regularizer(
+            "ema",
+            "the average of the weights is kept",
+            "Polyak & Juditsky 1992",
+            training=lambda: {"optimizer": partial(optimizers.adam, use_ema=True, ema_momentum=0.95)},
+        ),
+        Regularizer(
+            "wise-ft", "weights half way back to the start", "Wortsman et al. 2022", take_off=_between
+        ),
+        Regularizer("lp-ft", "the head is trained first, alone", "Kumar et al. 2022", _after_head),
+        Regularizer(
+            "lora", "only changes of low rank", "Hu et al. 2022", _on_model(enable_lora), take_off=_merged
+        ),
     ),
 )

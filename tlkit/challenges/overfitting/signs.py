@@ -10,7 +10,7 @@ import pandas as pd
 from tlkit import backbones
 from tlkit.data import Split
 from tlkit.errors import DataError, TlkitError
-from tlkit.models import backbone_of, head_of, leaves
+from tlkit.models import backbone_of, flat_layers, head_of
 
 
 def generalisation_gap(history: Any, quantity: str = "accuracy") -> np.ndarray:
@@ -73,7 +73,9 @@ def distance_from_start(
         )
     start_of = {id(weight): value for weight, value in zip(model.weights, given, strict=True)}
     stages = backbones.stages(backbone_of(model)) | {"head": [head_of(model)]}
-    groups = {stage: [leaf for layer in layers for leaf in leaves(layer)] for stage, layers in stages.items()}
+    groups = {
+        stage: [leaf for layer in layers for leaf in flat_layers(layer)] for stage, layers in stages.items()
+    }
     if by == "layer":
         groups = {leaf.name: [leaf] for members in groups.values() for leaf in members}
     rows = []

@@ -7,13 +7,15 @@
 Zamir et al. 2018, "Taskonomy: Disentangling Task Transfer Learning".
 """
 
-import lazy_loader
+from tlkit._internal.registry import attach
+from tlkit.challenges.task_similarity.measures import MEASURES
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
-    submod_attrs={
-        "domains": ["distances", "domain_auc", "frechet_distance", "mmd", "proxy_a_distance"],
-        "measures": ["MEASURES", "Measure", "find"],
+    (MEASURES,),
+    {
+        "domains": ["distances"],
+        "measures": ["MEASURES", "Measure"],
         "networks": ["layer_features", "similarities"],
         "representations": ["linear_cka", "minibatch_cka", "procrustes", "svcca"],
         "tasks": ["Gain", "predicted_gain", "transfer_gain"],

@@ -15,9 +15,9 @@ from sklearn.model_selection import cross_val_score
 from threadpoolctl import threadpool_limits
 
 from tlkit.challenges.task_similarity.checks import matrix, same_width, two_domains, warn_few
-from tlkit.challenges.task_similarity.measures import Measure, find
+from tlkit.challenges.task_similarity.measures import MEASURES, Measure
 from tlkit.errors import DataError
-from tlkit.techniques.domain_adaptation import selection
+from tlkit.techniques.domain_adaptation import validators as selection
 from tlkit.techniques.domain_adaptation.divergence import BANDWIDTHS
 from tlkit.techniques.domain_adaptation.weighting import both_domains, domain_classifier
 
@@ -178,7 +178,7 @@ def distances(
     >>> distances({"near": x, "far": x + 9}, "auc").round(1).to_numpy().tolist()
     [[0.5, 1.0], [1.0, 0.5]]
     """
-    chosen = find(measure) if isinstance(measure, str) else measure
+    chosen = MEASURES.find(measure) if isinstance(measure, str) else measure
     if len(features) < 2:
         raise DataError(
             f"{len(features)} data set{'s' * (len(features) != 1)} given: {', '.join(features) or 'none'}; "
@@ -197,7 +197,7 @@ def distances(
         for one, other in itertools.combinations_with_replacement(given, 2):
             (a, a_rest), (b, b_rest) = halves[one], halves[other]
             pairs = [(a, a_rest)] if one == other else [(a, b_rest), (a_rest, b)]
-            value = float(np.mean([chosen.made(*pair) for pair in pairs]))
+            value = float(np.mean([chosen.build(*pair) for pair in pairs]))
             table.loc[one, other] = table.loc[other, one] = value
     for message, category in {str(each.message): each.category for each in caught}.items():
         warnings.warn(message, category, stacklevel=2)

@@ -20,8 +20,8 @@ def layer_features(
     """Return what each stage of a backbone makes of images: its last feature map, averaged over its places.
 
     Args:
-        backbone: a model of `tlkit.get`, or the backbone of a classifier; its weights are read now, so take
-            the features before training and again after it.
+        backbone: a model of `tlkit.load_backbone`, or the backbone of a classifier; its weights are read now,
+            so take the features before training and again after it.
         images: RGB `(n, height, width, 3)`, values 0 to 255; some hundreds are enough.
         stages: their names, as `tlkit.backbones.stages(backbone)` lists them; by default all.
 
@@ -31,7 +31,7 @@ def layer_features(
     Raises:
         UnknownNameError: there is no such stage, or no such backbone.
 
-    >>> network = backbones.get("LeNet", weights=None)
+    >>> network = backbones.load_backbone("LeNet", weights=None)
     >>> {name: tuple(x.shape) for name, x in layer_features(network, np.zeros((2, 28, 28, 3))).items()}
     {'conv1': (2, 32), 'conv2': (2, 48), 'dense': (2, 100)}
     """

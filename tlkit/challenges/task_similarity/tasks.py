@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from threadpoolctl import threadpool_limits
 
+from tlkit._internal.intervals import mean_interval
 from tlkit.challenges.task_similarity.checks import matrix
 from tlkit.errors import DataError, TlkitWarning
-from tlkit.intervals import mean_interval
 from tlkit.techniques import few_shot
 
 FOLDS, REPEATS = 5, 3  # of the cross-validation; repeated, since so few labels fall into folds by chance
@@ -46,7 +46,7 @@ def transfer_gain(transferred: Sequence[float], control: Sequence[float]) -> Gai
     """Return what the transferred network gained over the control, seed by seed.
 
     The control has the same architecture, labels and budget, but random weights. The interval is that of the
-    mean difference, by `tlkit.intervals.mean_interval`.
+    mean difference, by `tlkit._internal.intervals.mean_interval`.
 
     Wang, Dai, Póczos & Carbonell 2019, "Characterizing and Avoiding Negative Transfer".
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from tlkit._internal.intervals import wilson
 from tlkit.course.exercises.exercise import Exercise, Mistake
 from tlkit.course.exercises.expected import function, number, truth
-from tlkit.intervals import wilson
 
 RIGHT, OF = 45, 50
 TRAIN = np.array([0b0000, 0b0001, 0b1111_0000], "uint64")
@@ -29,7 +29,7 @@ EXERCISES = [
     Exercise(
         "12.1",
         takes=number(0, 100, "a number of percentage points"),
-        hint="tlkit.intervals.wilson(right, of) returns both ends as shares, 0 to 1.",
+        hint="tlkit._internal.intervals.wilson(right, of) returns both ends as shares, 0 to 1.",
         shows="With 50 test images two models must be far apart before you can tell which is better.",
         mistakes=[
             Mistake(

@@ -130,7 +130,7 @@ class LearningWithoutForgetting(Learner):
 
     @property
     def layers(self) -> list[keras.Layer]:
-        """What learns, and what `tlkit.restart` starts anew: the teacher is no part of it."""
+        """What learns, and what `tlkit.reinitialize` starts anew: the teacher is no part of it."""
         return [self.classifier]
 
     def compile(self, optimizer: Any = "adam", loss: Any = None, **settings: Any) -> None:

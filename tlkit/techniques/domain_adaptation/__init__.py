@@ -8,24 +8,20 @@
 Pan & Yang 2010, "A Survey on Transfer Learning", call this transductive transfer.
 """
 
-import lazy_loader
+from tlkit._internal.registry import attach
+from tlkit.techniques.domain_adaptation.methods import METHODS
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
-    submod_attrs={
+    (METHODS,),
+    {
         "adapter": ["DomainAdapter"],
-        "adversarial": ["ADDA", "CDAN", "DANN", "reverse_gradient"],
+        "adversarial": ["reverse_gradient"],
         "alignment": ["Alignment", "Domain"],
-        "discrepancy": ["MCD", "MDD", "WDGRL"],
-        "divergence": [
-            *("AFN", "CMD", "JAN", "MMD", "ClosedFormCORAL", "DeepCORAL"),
-            *("cmd", "coral", "coral_map", "joint_mmd", "mmd"),
-        ],
-        "methods": ["METHODS", "Method", "find"],
-        "normalization": ["TENT", "AdaBN"],
+        "divergence": ["cmd", "coral", "coral_map", "joint_mmd", "mmd"],
+        "methods": ["METHODS", "VALIDATORS"],
         "pairs": ["Pairs", "pair"],
-        "predictions": ["MCC", "MinimumEntropy", "PseudoLabel"],
-        "selection": ["SCORES", "proxy_a_distance"],
-        "weighting": ["KLIEP", "DomainRatio", "domain_ratio", "kliep"],
+        "validators": ["proxy_a_distance"],
+        "weighting": ["domain_ratio", "kliep"],
     },
 )

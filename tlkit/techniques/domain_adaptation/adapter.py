@@ -8,19 +8,29 @@ import keras
 import numpy as np
 from keras import ops
 
+from tlkit._internal.registry import resolve
 from tlkit.backbones.structure import output_activation
 from tlkit.callbacks import StopAtNaN, saving
 from tlkit.data import Split
 from tlkit.data.labelled import check_labels, fits, in_order, unpacked
 from tlkit.errors import DataError, TlkitError
-from tlkit.models import cut_last, leaves, normalizations
+from tlkit.models import cut_last, flat_layers, normalizations
 from tlkit.optimizers import fresh, scaled_learning_rates
-from tlkit.techniques.domain_adaptation.alignment import Alignment, ClassProbabilities, Domain
+from tlkit.techniques.domain_adaptation.alignment import (
+    ALL,
+    ENCODER,
+    LAST_LAYER,
+    NORMALIZATION,
+    NOTHING,
+    Alignment,
+    ClassProbabilities,
+    Domain,
+)
 from tlkit.techniques.domain_adaptation.callbacks import KeepBest
-from tlkit.techniques.domain_adaptation.methods import find
+from tlkit.techniques.domain_adaptation.methods import METHODS
 from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
 from tlkit.techniques.domain_adaptation.pairs import PairBatches, Pairs, as_pairs
-from tlkit.techniques.domain_adaptation.selection import MOST
+from tlkit.techniques.domain_adaptation.validators import MAX_TARGET, Outputs
 from tlkit.techniques.learners import Learner
 from tlkit.techniques.training import (
     class_weights,
@@ -44,7 +54,7 @@ class DomainAdapter(Learner):
     Args:
         classifier: a functional or `Sequential` model with class probabilities or logits as its output, such
             as `build_classifier` makes; or its head (`tlkit.models.head_of(model)`) to train on features.
-        alignment: the method, such as `DANN()`, or its name (`tlkit adapt --list`).
+        alignment: the method, such as `DANN()`, or its name (`tlkit adapt --list` explains each).
 
     Raises:
         TlkitError: the classifier gives neither probabilities nor logits, or `alignment` is no method.
@@ -69,7 +79,7 @@ class DomainAdapter(Learner):
         own = dense.activation is keras.activations.softmax
         self.last = dense if own else ClassProbabilities(dense)
         self.answer = dense if self.logits else self.last  # what loss and metrics are given
-        self.alignment = _method(alignment)
+        self.alignment = resolve(METHODS, alignment, Alignment, "alignment")
         self.alignment.prepare(self.encoder, self.last)
         self.supervised_loss = keras.metrics.Mean("supervised_loss")
         self.alignment_loss = keras.metrics.Mean("alignment_loss")
@@ -77,7 +87,9 @@ class DomainAdapter(Learner):
         self.done = self.add_weight(shape=(), dtype="float32", name="steps_done", **counter)
         self.planned = self.add_weight(shape=(), dtype="float32", name="steps_planned", **counter)
         self.planned.assign(1.0)
-        self._look = keras.Model(self.encoder.inputs, [self.encoder.output, self.last(self.encoder.output)])
+        self._outputs = keras.Model(
+            self.encoder.inputs, [self.encoder.output, self.last(self.encoder.output)]
+        )
         self._settings: dict[str, Any] = {}
         self.alignment.built = self.built = True  # all variables exist
 
@@ -131,7 +143,7 @@ class DomainAdapter(Learner):
         part = replica_share()
         self.supervised_loss.update_state(supervised / part)
         self.alignment_loss.update_state(alignment)
-        return supervised + part * alignment
+        return (supervised if self.alignment.supervised else 0.0) + part * alignment
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         if isinstance(y_pred, dict):
@@ -150,7 +162,7 @@ class DomainAdapter(Learner):
         epochs: int = 1,
         source_epochs: int | None = None,
         validation_data: Any = None,
-        select: str | None = None,
+        validator: str | None = None,
         callbacks: Any = (),
         **options: Any,
     ) -> keras.callbacks.History:
@@ -173,8 +185,8 @@ class DomainAdapter(Learner):
                 weighting), else 0.
             validation_data: held-out source: a split, inputs and labels, or batches of these. Never the
                 target's labels.
-            select: keep the best epoch by this score, which needs no target labels; see
-                `tlkit.techniques.domain_adaptation.selection.SCORES`. By default the last epoch stays.
+            validator: keep the epoch with the best score, which needs no target labels; see
+                `tlkit.techniques.domain_adaptation.VALIDATORS`. By default the last epoch is kept.
             callbacks: as in Keras. `ModelCheckpoint` saves the classifier.
             options: as in Keras, `class_weight="balanced"` too. Weights of examples belong to batches, and
                 held-out examples into `validation_data`.
@@ -195,30 +207,29 @@ class DomainAdapter(Learner):
             )
         pairs = as_pairs(x, y, batch_size=batch_size)
         self._check(pairs)
+        self._compile_if_needed()
         if "class_weight" in options:
             known = pairs.labels if isinstance(pairs, Pairs) else None
             options["class_weight"] = class_weights(options["class_weight"], known)
-        if not self.compiled:
-            own = {name: each for name, each in compiled_with(self.classifier).items()}
-            self.compile(fresh(own.pop("optimizer")) if "optimizer" in own else "adam", **own)
-        self.optimizer.build(self.trainable_variables)  # also of a method that trains with another one
         held_out = _inputs_and_labels(validation_data)
-        given = {"epochs": epochs, "callbacks": saving(callbacks, self.classifier), **options}
-        given["callbacks"] += [self._stop_at_nan()]
-        if select is not None:
-            kept = KeepBest(select, self, _in_memory(held_out), pairs.some_target(MOST), epochs // 2)
-            given["callbacks"].insert(0, kept)
+        watching = [*saving(callbacks, self.classifier), self._stop_at_nan()]
+        if validator is not None:
+            target = pairs.sample_target(MAX_TARGET)
+            watching.insert(0, KeepBest(validator, self, _in_memory(held_out), target, epochs // 2))
         with compile_state_kept(self.classifier):
-            if self.alignment.starts_from_source:
-                pairs = pairs.in_memory()
-                self._learn_source(pairs, epochs if source_epochs is None else source_epochs, options)
-            elif source_epochs:
-                self._learn_source(pairs.in_memory(), source_epochs, options)
+            pairs = self._learn_source(pairs, epochs, source_epochs, options.get("verbose"))
             self.classifier.compile(self.fresh_optimizer(), **self._settings)  # as a checkpoint will have it
             make_state(self.classifier, pairs.labels, self.classifier.output_shape)
             self.done.assign(0.0)
             self.planned.assign(float(max(1, epochs * len(pairs))))
-            return self.alignment.fit(self, pairs, validation_data=held_out, **given)
+            options |= {"validation_data": held_out, "epochs": epochs, "callbacks": watching}
+            return self._adapt(pairs, options)
+
+    def _compile_if_needed(self) -> None:
+        if not self.compiled:
+            settings = dict(compiled_with(self.classifier))
+            self.compile(fresh(settings.pop("optimizer")) if "optimizer" in settings else "adam", **settings)
+        self.optimizer.build(self.trainable_variables)  # also of a method that trains with another one
 
     def _check(self, pairs: Pairs | PairBatches) -> None:
         """Raise before the training where the pairs do not fit the classifier, or nothing can learn."""
@@ -237,15 +248,44 @@ class DomainAdapter(Learner):
                 )
         check_labels(np.asarray(pairs.labels), self.last.units, "the source")
 
-    def _learn_source(self, pairs: Pairs, epochs: int, options: dict[str, Any]) -> None:
-        """Train the classifier on the source alone, with the adapter's settings."""
-        if not epochs:
-            return
-        self.classifier.compile(self.fresh_optimizer(), **self._settings)
-        make_state(self.classifier, pairs.labels, self.classifier.output_shape)
-        shown = {"x": pairs.source[:], "y": pairs.labels, "batch_size": pairs.batch_size, "epochs": epochs}
-        quiet = {"verbose": options["verbose"]} if "verbose" in options else {}
-        self.classifier.fit(**shown, callbacks=[self._stop_at_nan()], **quiet)
+    def _learn_source(
+        self, pairs: Pairs | PairBatches, epochs: int, source_epochs: int | None, verbose: Any
+    ) -> Pairs | PairBatches:
+        """Run the first phase, if there is one: the classifier learns the source."""
+        if source_epochs is None:
+            source_epochs = epochs if self.alignment.starts_from_source else 0
+        if not (source_epochs or self.alignment.starts_from_source):
+            return pairs
+        examples = pairs.in_memory()
+        if source_epochs:
+            self.classifier.compile(self.fresh_optimizer(), **self._settings)
+            make_state(self.classifier, examples.labels, self.classifier.output_shape)
+            self.classifier.fit(
+                examples.source[:],
+                examples.labels,
+                batch_size=examples.batch_size,
+                epochs=source_epochs,
+                callbacks=[self._stop_at_nan()],
+                **({} if verbose is None else {"verbose": verbose}),
+            )
+        return self.alignment.begin(self.encoder, examples) if self.alignment.starts_from_source else pairs
+
+    def _adapt(self, pairs: Pairs | PairBatches, options: dict[str, Any]) -> keras.callbacks.History:
+        """Run the adaptation itself: train the part of the classifier that the method declares."""
+        method = self.alignment
+        if method.trains == NOTHING:
+            history = keras.callbacks.History()
+            history.history, history.epoch = {}, []
+            return history
+        parts: dict[str, list[keras.Layer]] = {
+            ENCODER: [self.encoder],
+            LAST_LAYER: [self.last],
+            NORMALIZATION: normalizations(self.encoder),
+        }
+        if method.trains == ALL:
+            return self._fit_pairs(pairs, options)
+        with self.training_only(*parts[method.trains], learning_rate_factor=method.learning_rate_factor):
+            return self._fit_pairs(pairs, options)
 
     def _stop_at_nan(self) -> StopAtNaN:
         terms = {
@@ -255,30 +295,30 @@ class DomainAdapter(Learner):
         advice = "Use a smaller learning rate, or a smaller weight of the method."
         return StopAtNaN(self.classifier, terms, advice)
 
-    def stock_fit(self, pairs: Pairs | PairBatches, **options: Any) -> keras.callbacks.History:
-        """Run the `fit` of `keras.Model`; methods call it from `Alignment.fit`."""
+    def _fit_pairs(self, pairs: Pairs | PairBatches, options: dict[str, Any]) -> keras.callbacks.History:
+        """Run the `fit` of `keras.Model` on pairs, as fast as the backend allows."""
         make_state(self, pairs.labels, self.classifier.output_shape)
         if isinstance(pairs, PairBatches):
             return super().fit(pairs.data, shuffle=False, **options)  # in the order that the user made
-        given: Any = pairs
+        batches: Any = pairs
         alone = keras.backend.backend() == "tensorflow" and self.distribute_strategy.num_replicas_in_sync == 1
         changed = {"steps_per_epoch", "initial_epoch"} & set(options) or any(
-            isinstance(each, keras.callbacks.BackupAndRestore) for each in options.get("callbacks", ())
+            isinstance(each, keras.callbacks.BackupAndRestore) for each in options["callbacks"]
         )
         if alone and pairs.small and not changed:
-            given = pairs.tensors(options.get("epochs", 1))
+            batches = pairs.tensors(options["epochs"])
             options["steps_per_epoch"] = len(pairs)
-        return super().fit(given, shuffle=False, **options)  # pairs shuffle by their own seed
+        return super().fit(batches, shuffle=False, **options)  # pairs shuffle by their own seed
 
-    def look(self, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return features `(n, d)` and class probabilities `(n, classes)` of inputs, in inference mode."""
-        features, probabilities = self._look.predict(inputs[:], batch_size=256, verbose=0)
-        return features.astype("float32"), probabilities
+    def target_outputs(self, inputs: Any) -> Outputs:
+        """Return the features and class probabilities of target inputs, in inference mode."""
+        features, probabilities = self._outputs.predict(inputs[:], batch_size=256, verbose=0)
+        return Outputs(features.astype("float32"), probabilities)
 
-    def look_at_source(self, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the same for source inputs, as training sees them: normalised by the source's statistics.
+    def source_outputs(self, inputs: Any) -> Outputs:
+        """Return the features and class probabilities of source inputs, normalised by source statistics.
 
-        Where batch normalisation learned, the classifier itself holds the target's.
+        Where batch normalisation learned, the classifier itself holds the statistics of the target.
         """
         x = inputs[:]
         norms = [norm for norm in normalizations(self.encoder) if norm.trainable]
@@ -292,26 +332,31 @@ class DomainAdapter(Learner):
             for norm, weights in zip(norms, kept, strict=True):
                 norm.set_weights(weights)
         features = ops.cast(ops.concatenate(encoded), "float32")
-        return ops.convert_to_numpy(features), ops.convert_to_numpy(self.last(features))
+        return Outputs(ops.convert_to_numpy(features), ops.convert_to_numpy(self.last(features)))
 
     @contextmanager
-    def learning(self, *parts: keras.Layer, share: float = 1.0) -> Iterator[None]:
-        """Let only these parts of the classifier learn within the block, and the method's own layers.
+    def training_only(self, *parts: keras.Layer, learning_rate_factor: float = 1.0) -> Iterator[None]:
+        """Train only these parts of the classifier within the block, and the method's own layers.
 
-        What was frozen within a part stays so; a single layer learns in any case. The parts take the fraction
-        `share` of the learning rate, the method's own layers all of it.
+        A layer that was frozen within a part stays frozen; a part that is a single layer learns in any case.
+
+        Args:
+            parts: layers or models within the classifier.
+            learning_rate_factor: the fraction of the learning rate that they take; the method's own layers
+                take all of it.
         """
-        layers = leaves(self.classifier)
+        layers = flat_layers(self.classifier)
         before = [layer.trainable for layer in layers]
-        chosen = {id(leaf) for part in parts for leaf in leaves(part)}
-        given = {id(leaf) for part in parts for leaf in leaves(part) if len(leaves(part)) == 1}
+        chosen = {id(leaf) for part in parts for leaf in flat_layers(part)}
+        given = {id(leaf) for part in parts for leaf in flat_layers(part) if len(flat_layers(part)) == 1}
         optimizer = self.optimizer
         try:
             for layer, learns in zip(layers, before, strict=True):
                 layer.trainable = id(layer) in given or (learns and id(layer) in chosen)
             self.compile(self.fresh_optimizer(), **self._settings)
             with scaled_learning_rates(
-                self.optimizer, {variable.path: share for variable in self.classifier.variables}
+                self.optimizer,
+                dict.fromkeys((each.path for each in self.classifier.variables), learning_rate_factor),
             ):
                 yield
         finally:
@@ -322,16 +367,6 @@ class DomainAdapter(Learner):
     def fresh_optimizer(self) -> keras.optimizers.Optimizer:
         """Return the compiled optimizer as it was before its first step."""
         return fresh(getattr(self.optimizer, "inner_optimizer", self.optimizer))  # float16 wraps it
-
-
-def _method(given: Alignment | str) -> Alignment:
-    if isinstance(given, str):
-        return find(given).build()
-    if not isinstance(given, Alignment):
-        name = given.__name__ if isinstance(given, type) else None
-        advice = f"Make one: {name}()." if name else "Give DANN(), or the name of a method, such as 'dann'."
-        raise TlkitError(f"The method {given!r} is no Alignment. {advice}")
-    return given
 
 
 def _inputs_and_labels(held_out: Any) -> Any:

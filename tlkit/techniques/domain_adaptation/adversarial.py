@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tlkit.techniques.domain_adaptation.alignment import Alignment, Domain
+from tlkit.techniques.domain_adaptation.alignment import ENCODER, Alignment, Domain
 from tlkit.techniques.domain_adaptation.pairs import Pairs
 
 EPSILON = 1e-6
@@ -15,7 +15,7 @@ LARGEST_MAP = 4096  # of CDAN; beyond it random features stand for the outer pro
 def reverse_gradient(x: Any, strength: Any = 1.0) -> Any:
     """Return `x` itself, with a gradient that is `-strength` times the one that arrives.
 
-    Whoever reads the result learns to lower a loss; whoever made `x` learns to raise it. Ganin et al. 2016,
+    Layers above this operation minimise the loss; layers below it maximise the same loss. Ganin et al. 2016,
     "Domain-Adversarial Training of Neural Networks".
 
     >>> float(reverse_gradient(3.0, 0.5))
@@ -27,8 +27,8 @@ def reverse_gradient(x: Any, strength: Any = 1.0) -> Any:
 class Adversary(Alignment):
     """Base of the methods with a domain discriminator of one hidden layer.
 
-    It logs `discriminator_accuracy`, the share of examples whose domain it finds, 0 to 1: near 0.5 it is
-    lost, near 1 the domains are apart.
+    It logs `discriminator_accuracy`, the fraction of examples whose domain it recognises: at 0.5 it is at
+    chance, near 1 it separates the domains.
 
     Args:
         weight, rise: see `Alignment`; the strength is that of the reversed gradient.
@@ -41,16 +41,20 @@ class Adversary(Alignment):
         self.accuracy = keras.metrics.Mean("discriminator_accuracy")
 
     def prepare(self, encoder: keras.Model, last: Any) -> None:
-        self.discriminator = opponent(self.width(encoder.output_shape[-1], last.units), self.hidden)
+        self.discriminator = build_discriminator(
+            self.width(encoder.output_shape[-1], last.units), self.hidden
+        )
 
     def width(self, features: int, classes: int) -> int:
-        """Return the number of values that the discriminator looks at."""
+        """Return the number of values that the discriminator takes."""
         return features
 
-    def judge(self, source: Any, target: Any, weights: tuple[Any, Any] | None = None) -> Any:
-        """Return the binary cross-entropy of telling source from target, each `(n, width)`.
+    def discriminate(self, source: Any, target: Any, weights: tuple[Any, Any] | None = None) -> Any:
+        """Return the binary cross-entropy of the discriminator.
 
-        Each domain counts half; `weights` are those of the examples, each `(n,)` with mean 1.
+        Args:
+            source, target: what it takes of each domain, `(n, width)`; each domain counts half.
+            weights: of the examples of each domain, `(n,)` with mean 1.
         """
         answers, n = self.discriminator(ops.concatenate([source, target]))[:, 0], ops.shape(source)[0]
         real, fake = answers[:n], answers[n:]
@@ -63,13 +67,15 @@ class Adversary(Alignment):
 
 
 class DANN(Adversary):
-    """Domain-adversarial network: the features' gradient from a domain discriminator is reversed.
+    """Domain-adversarial network: features that a domain discriminator cannot tell apart.
+
+    The gradient that the features receive from the discriminator is reversed.
 
     Ganin et al. 2016, "Domain-Adversarial Training of Neural Networks".
     """
 
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
-        return self.judge(*(reverse_gradient(each.features, strength) for each in (source, target)))
+        return self.discriminate(*(reverse_gradient(each.features, strength) for each in (source, target)))
 
 
 class CDAN(Adversary):
@@ -79,7 +85,7 @@ class CDAN(Adversary):
 
     Args:
         weight, rise, hidden: see `Adversary`.
-        entropy: weight each example by how sure the network is of it (CDAN+E).
+        entropy: weight each example by the certainty of its prediction (CDAN+E).
     """
 
     def __init__(self, weight: float = 0.3, *args: Any, entropy: bool = False, **options: Any) -> None:
@@ -98,7 +104,7 @@ class CDAN(Adversary):
         return LARGEST_MAP
 
     def conditioned(self, domain: Domain) -> Any:
-        """Return what the discriminator sees: see `multilinear_map`, or random features in its place."""
+        """Return the input of the discriminator: `multilinear_map`, or random features in its place."""
         probabilities = ops.stop_gradient(domain.probabilities)
         if not hasattr(self, "from_features"):
             return multilinear_map(domain.features, probabilities)
@@ -110,7 +116,7 @@ class CDAN(Adversary):
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
         weights = (certainty(source), certainty(target)) if self.entropy else None
         one, other = (reverse_gradient(self.conditioned(each), strength) for each in (source, target))
-        return self.judge(one, other, weights)
+        return self.discriminate(one, other, weights)
 
 
 def multilinear_map(features: Any, probabilities: Any) -> Any:
@@ -134,55 +140,62 @@ def certainty(domain: Domain) -> Any:
 class ADDA(Adversary):
     """Adversarial discriminative adaptation: the target gets an encoder of its own.
 
-    First encoder and classifier learn the source. Then a copy of the encoder, started there, learns to make
-    target features that a discriminator takes for the source's; the source encoder and the classifier stay.
+    First, encoder and classifier learn the source. Then the encoder learns to map the target to features
+    that a discriminator takes for source features; a frozen copy of it encodes the source, and the last
+    layer is frozen.
 
-    The encoder takes small steps, the discriminator full ones: nothing else holds the features where the
-    classifier knows them, and a discriminator that lags behind is fooled by features that run past the
-    source's.
+    The encoder takes a small fraction of the learning rate and the discriminator all of it. Nothing but the
+    discriminator keeps the target features near the source features, so it must not lag behind.
 
     Tzeng et al. 2017, "Adversarial Discriminative Domain Adaptation".
 
     Args:
         weight, rise, hidden: see `Adversary`.
-        share: of the step size that the encoder takes, 0 to 1.
+        learning_rate_factor: the fraction of the learning rate that the encoder takes, 0 to 1.
     """
 
     starts_from_source = True
+    trains = ENCODER
 
-    def __init__(self, *args: Any, share: float = 0.05, **options: Any) -> None:
+    def __init__(self, *args: Any, learning_rate_factor: float = 0.05, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.share = share
+        self.learning_rate_factor = learning_rate_factor
 
     def prepare(self, encoder: keras.Model, last: Any) -> None:
         super().prepare(encoder, last)
         self.source_encoder = keras.models.clone_model(encoder)
         self.source_encoder.trainable = False
 
+    def begin(self, encoder: keras.Model, pairs: Pairs) -> Pairs:
+        self.source_encoder.set_weights(encoder.get_weights())
+        return pairs
+
     def encode(self, encoder: keras.Model, source: Any, target: Any, training: bool) -> tuple[Any, Any]:
-        # with dropout on both sides: else the discriminator finds the target by its zeros
+        # dropout on both sides: else the discriminator recognises the target by its zeros
         return self.source_encoder(source, training=training), encoder(target, training=training)
 
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
-        judged = self.judge(ops.stop_gradient(source.features), ops.stop_gradient(target.features))
-        return judged + strength * self.fooled(target.features)
+        discriminator_loss = self.discriminate(
+            ops.stop_gradient(source.features), ops.stop_gradient(target.features)
+        )
+        return discriminator_loss + strength * self.fooled(target.features)
 
     def fooled(self, features: Any) -> Any:
-        """Return the loss of features that should pass for the source's; the discriminator does not learn."""
+        """Return the loss of target features that should pass for source features.
+
+        The discriminator gets no gradient from it.
+        """
         fixed = [ops.stop_gradient(weight) for weight in self.discriminator.trainable_variables]
         answer, _ = self.discriminator.stateless_call(fixed, [], features)
         return ops.mean(ops.softplus(-answer))
 
-    def fit(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
-        self.source_encoder.set_weights(adapter.encoder.get_weights())
-        with adapter.learning(adapter.encoder, share=self.share):
-            return adapter.stock_fit(pairs, **options)
 
+def build_discriminator(
+    inputs: int, hidden: int, outputs: int = 1, activation: str | None = None
+) -> keras.Model:
+    """Build a perceptron with one hidden layer of ReLU, in float32 under mixed precision, too.
 
-def opponent(inputs: int, hidden: int, outputs: int = 1, activation: str | None = None) -> keras.Model:
-    """Build a perceptron with one hidden layer of ReLU, float32 under mixed precision too.
-
-    It sees each row normalised: by features that grow and grow it could be fooled without end.
+    It normalises each row first; otherwise features could fool it by growing without bound.
     """
     layers = keras.layers
     return keras.Sequential(

@@ -1,25 +1,31 @@
-"""What all methods of domain adaptation share: what they see of the two domains, and when they act."""
+"""The base class of all methods of domain adaptation: the loss that a method adds, and its phases."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from tlkit.models import normalizations
+from tlkit.techniques.domain_adaptation.pairs import Pairs
 from tlkit.techniques.learners import Configured
 
-if TYPE_CHECKING:
-    from tlkit.techniques.domain_adaptation.adapter import DomainAdapter
+ALL, ENCODER, LAST_LAYER, NORMALIZATION, NOTHING = (
+    "all",
+    "encoder",
+    "last layer",
+    "batch normalization",
+    "nothing",
+)
 
 
 class Domain(NamedTuple):
-    """One domain's part of a batch, and what the network made of it.
+    """The examples of one domain in a batch, and what the network computed for them.
 
     Attributes:
-        inputs: what went in, `(n, ...)`.
-        features: float32 `(n, d)`, what enters the network's last layer.
+        inputs: `(n, ...)`.
+        features: float32 `(n, d)`, the input of the network's last layer.
         probabilities: float32 `(n, classes)`.
-        labels: int `(n,)` of the source; `None` for the target, where nobody knows them.
+        labels: int `(n,)` of the source; `None` for the target, whose labels are unknown.
     """
 
     inputs: Any
@@ -29,20 +35,32 @@ class Domain(NamedTuple):
 
 
 class Alignment(Configured, keras.Layer):
-    """A method of domain adaptation: the loss that it adds to the supervised one of the source.
+    """A method of domain adaptation: the loss that it adds to the supervised loss of the source.
 
-    A method overrides `loss`, and `prepare` if it has layers of its own. The few that train in phases or
-    see the source otherwise override `fit` or `encode`.
+    A method overrides `loss`, and `prepare` if it has layers of its own. `DomainAdapter` runs the training.
+    A method of two phases declares them by the attributes below, and overrides `begin` for what happens
+    between the phases.
 
     Args:
-        weight: of the added loss, at its full strength.
+        weight: weight of the added loss at full strength.
         rise: how steeply the strength grows from 0 to `weight` over training, as
             `2 / (1 + exp(-rise * progress)) - 1` (Ganin et al. 2016, "Domain-Adversarial Training of Neural
             Networks"); `None` for full strength from the start.
+
+    Attributes:
+        starts_from_source: the first phase trains the classifier on the source alone.
+        trains: the part of the classifier that adaptation trains: `ALL`, `ENCODER`, `LAST_LAYER`,
+            `NORMALIZATION` or `NOTHING`. The method's own layers train in any case.
+        learning_rate_factor: the fraction of the learning rate that this part takes.
+        supervised: adaptation also minimises the supervised loss of the source.
+        moves_features: the method has no effect unless a layer below the last one can learn.
     """
 
-    starts_from_source = False  # the method adapts a network that has learned the source already
-    moves_features = True  # without a layer before the last one that learns it has no effect
+    starts_from_source = False
+    trains = ALL
+    learning_rate_factor = 1.0
+    supervised = True
+    moves_features = True
 
     def __init__(self, weight: float = 1.0, rise: float | None = 10.0, **options: Any) -> None:
         super().__init__(**options)
@@ -54,35 +72,37 @@ class Alignment(Configured, keras.Layer):
         keras.saving.register_keras_serializable("tlkit")(cls)
 
     def strength(self, progress: Any) -> Any:
-        """Return the weight of the loss when this share of training is done, 0 to 1."""
+        """Return the weight of the loss at this fraction of the training, 0 to 1."""
         if self.rise is None:
             return ops.convert_to_tensor(self.weight, "float32")
         return self.weight * (2.0 / (1.0 + ops.exp(-self.rise * progress)) - 1.0)
 
     def prepare(self, encoder: keras.Model, last: keras.Layer) -> None:
-        """Make the method's own layers, for the network's two parts: inputs to features, to probabilities.
+        """Create the method's own layers.
 
-        `last.units` is the number of classes.
+        Args:
+            encoder: inputs to features `(n, d)`.
+            last: features to class probabilities; `last.units` is the number of classes.
         """
+
+    def begin(self, encoder: keras.Model, pairs: Pairs) -> Pairs:
+        """Prepare the adaptation when the source has been learned, and return the pairs to train on."""
+        return pairs
 
     def encode(self, encoder: keras.Model, source: Any, target: Any, training: bool) -> tuple[Any, Any]:
         """Return the features of both domains.
 
-        Batch normalisation sees each domain by itself, and keeps the target's statistics, since that is
-        where the network will work (Chang et al. 2019, "Domain-Specific Batch Normalization").
+        Batch normalisation normalises each domain by itself and keeps the target's statistics, because the
+        network will be used on the target (Chang et al. 2019, "Domain-Specific Batch Normalization").
         """
         if not (training and normalizations(encoder)):  # nothing depends on the batch: one call for both
             features, n = encoder(ops.concatenate([source, target]), training=training), ops.shape(source)[0]
             return features[:n], features[n:]
-        return without_memory(encoder, source), encoder(target, training=True)
+        return keeping_statistics(encoder, source), encoder(target, training=True)
 
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
-        """Return what the method adds to the supervised loss: a scalar."""
+        """Return the loss that the method adds: a scalar."""
         return ops.zeros(())
-
-    def fit(self, adapter: "DomainAdapter", pairs: Any, **options: Any) -> keras.callbacks.History:
-        """Run the training that `DomainAdapter.fit` asks for: Keras's own `fit`, unless overridden."""
-        return adapter.stock_fit(pairs, **options)
 
 
 class ClassProbabilities(keras.Layer):
@@ -104,8 +124,8 @@ class ClassProbabilities(keras.Layer):
         return (*input_shape[:-1], self.units)
 
 
-def without_memory(network: keras.Model, inputs: Any) -> Any:
-    """Call a network in training, and leave the statistics of its batch normalisation as they were."""
+def keeping_statistics(network: keras.Model, inputs: Any) -> Any:
+    """Call a network in training mode without updating the statistics of its batch normalisation."""
     statistics = [each for norm in normalizations(network) for each in norm.non_trainable_variables]
     before = [ops.copy(each) for each in statistics]
     outputs = network(inputs, training=True)

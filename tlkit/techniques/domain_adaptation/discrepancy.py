@@ -1,20 +1,20 @@
-"""Align the domains against an opponent that measures, while it learns, how far apart they are."""
+"""Align the domains against a second network that learns to measure how far apart they are."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from tlkit.techniques.domain_adaptation.adversarial import EPSILON, opponent, reverse_gradient
+from tlkit.techniques.domain_adaptation.adversarial import EPSILON, build_discriminator, reverse_gradient
 from tlkit.techniques.domain_adaptation.alignment import Alignment, Domain
 
 
 class WDGRL(Alignment):
-    """Wasserstein distance guided representation: a critic with a gradient penalty measures how far apart.
+    """Wasserstein distance guided representation: a critic measures the distance of the domains.
 
-    The critic is one hidden layer of ReLU, so its gradient, `W_1 (mask * w_2)`, needs no second
-    differentiation. Critic and features learn in the same step, by a reversed gradient; the authors let the
-    critic learn several steps for each one of the features.
+    A penalty keeps the critic's gradient at length 1. The critic has one hidden layer of ReLU, so that this
+    gradient, `W_1 (mask * w_2)`, needs no second differentiation. Critic and features learn in the same step,
+    by a reversed gradient; in the paper the critic takes several steps for each step of the features.
 
     Shen et al. 2018, "Wasserstein Distance Guided Representation Learning for Domain Adaptation".
 
@@ -68,27 +68,29 @@ class WDGRL(Alignment):
 
 
 class MCD(Alignment):
-    """Maximum classifier discrepancy: two classifiers disagree where the target leaves the source.
+    """Maximum classifier discrepancy: two classifiers must agree on the target.
 
-    They learn to disagree on the target while the features learn to make them agree, in one step by a
-    reversed gradient, as the authors' code offers beside their three alternating ones.
+    The classifiers learn to disagree on the target while the features learn to make them agree. Both learn
+    in one step, by a reversed gradient; the paper alternates three steps.
 
     Saito et al. 2018, "Maximum Classifier Discrepancy for Unsupervised Domain Adaptation".
     """
 
     def prepare(self, encoder: keras.Model, last: Any) -> None:
         self.first = last
-        self.second = second_opinion(last)
+        self.second = second_classifier(last)
 
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
-        seen = reverse_gradient(target.features, strength)
-        disagreement = ops.mean(ops.abs(self.first(seen) - self.second(seen)))
+        features = reverse_gradient(target.features, strength)
+        disagreement = ops.mean(ops.abs(self.first(features) - self.second(features)))
         errors = ops.sparse_categorical_crossentropy(source.labels, self.second(source.features))
         return ops.mean(errors) - disagreement
 
 
 class MDD(Alignment):
-    """Margin disparity discrepancy: an adversary agrees on the source and contradicts on the target.
+    """Margin disparity discrepancy: no adversary may contradict the classifier on the target alone.
+
+    The adversary learns to agree with the classifier on the source and to contradict it on the target.
 
     Zhang et al. 2019, "Bridging Theory and Algorithm for Domain Adaptation".
 
@@ -111,7 +113,7 @@ class MDD(Alignment):
         self.hidden = hidden
 
     def prepare(self, encoder: keras.Model, last: Any) -> None:
-        self.adversary = opponent(encoder.output_shape[-1], self.hidden, last.units, "softmax")
+        self.adversary = build_discriminator(encoder.output_shape[-1], self.hidden, last.units, "softmax")
 
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
         answers = [
@@ -126,10 +128,10 @@ class MDD(Alignment):
         return -self.margin * ops.mean(ops.log(agrees + EPSILON)) - ops.mean(ops.log(contradicts + EPSILON))
 
 
-def second_opinion(last: Any) -> keras.layers.Dense:
-    """Return a classifier like `last`, which gives probabilities, with random weights of its own."""
+def second_classifier(last: Any) -> keras.layers.Dense:
+    """Return a last layer like `last` that gives probabilities, with random weights."""
     dense = getattr(last, "dense", last)
-    named = {"name": "second_opinion", "activation": "softmax"}
+    named = {"name": "second_classifier", "activation": "softmax"}
     layer = keras.layers.Dense.from_config(dense.get_config() | named)
     layer.build((None, dense.kernel.shape[0]))
     return layer

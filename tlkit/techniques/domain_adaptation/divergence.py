@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tlkit.techniques.domain_adaptation.alignment import Alignment, Domain
+from tlkit.techniques.domain_adaptation.alignment import LAST_LAYER, Alignment, Domain
 from tlkit.techniques.domain_adaptation.pairs import Pairs
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -144,6 +144,7 @@ class ClosedFormCORAL(Alignment):
     """
 
     starts_from_source = True
+    trains = LAST_LAYER
     moves_features = False
 
     def prepare(self, encoder: keras.Model, last: Any) -> None:
@@ -152,17 +153,16 @@ class ClosedFormCORAL(Alignment):
         self.matrix = self.add_weight(shape=(d, d), name="matrix", **options)
         self.offset = self.add_weight(shape=(d,), name="offset", **options)
 
-    def encode(self, encoder: keras.Model, source: Any, target: Any, training: bool) -> tuple[Any, Any]:
-        source, target = super().encode(encoder, source, target, training)
-        return ops.matmul(source, ops.cast(self.matrix, source.dtype)) + self.offset, target
-
-    def fit(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
-        features = [adapter.encoder.predict(each[:], verbose=0) for each in (pairs.source, pairs.target)]
+    def begin(self, encoder: keras.Model, pairs: Pairs) -> Pairs:
+        features = [encoder.predict(each[:], verbose=0) for each in (pairs.source, pairs.target)]
         matrix, offset = coral_map(*features)
         self.matrix.assign(matrix)
         self.offset.assign(offset)
-        with adapter.learning(adapter.last):
-            return adapter.stock_fit(pairs, **options)
+        return pairs
+
+    def encode(self, encoder: keras.Model, source: Any, target: Any, training: bool) -> tuple[Any, Any]:
+        source, target = super().encode(encoder, source, target, training)
+        return ops.matmul(source, ops.cast(self.matrix, source.dtype)) + self.offset, target
 
 
 def coral_map(source: np.ndarray, target: np.ndarray, regularization: float = 1.0) -> tuple:

@@ -3,81 +3,145 @@
 Nothing here imports Keras, so that a list of methods costs nothing.
 """
 
+from dataclasses import dataclass
 from functools import partial
 
-from tlkit.techniques import methods
-from tlkit.techniques.methods import Method
+from tlkit._internal.registry import Method, Registry
 
 _METHOD = partial(Method, "tlkit.techniques.domain_adaptation")
-METHODS = (
-    _METHOD(
-        "mmd",
-        "divergence.MMD",
-        "features with the same mean under Gaussian kernels (DAN)",
-        "Long et al. 2015",
-    ),
-    _METHOD("jan", "divergence.JAN", "the same for features and predictions together", "Long et al. 2017"),
-    _METHOD("coral", "divergence.DeepCORAL", "features with the same covariance", "Sun & Saenko 2016"),
-    _METHOD(
-        "coral-closed",
-        "divergence.ClosedFormCORAL",
-        "fixed source features recoloured like the target's, in closed form",
-        "Sun et al. 2016",
-    ),
-    _METHOD(
-        "cmd", "divergence.CMD", "features with the same means and central moments", "Zellinger et al. 2017"
-    ),
-    _METHOD("afn", "divergence.AFN", "features of both domains that grow together", "Xu et al. 2019"),
-    _METHOD(
-        "dann", "adversarial.DANN", "features that a discriminator cannot tell apart", "Ganin et al. 2016"
-    ),
-    _METHOD("cdan", "adversarial.CDAN", "the same, seen together with the predictions", "Long et al. 2018"),
-    _METHOD(
-        "cdan-e",
-        "adversarial.CDAN",
-        "CDAN that trusts sure predictions more",
-        "Long et al. 2018",
-        {"entropy": True},
-    ),
-    _METHOD(
-        "adda",
-        "adversarial.ADDA",
-        "an encoder for the target that passes for the source's",
-        "Tzeng et al. 2017",
-    ),
-    _METHOD("mcd", "discrepancy.MCD", "two classifiers that must agree on the target", "Saito et al. 2018"),
-    _METHOD("wdgrl", "discrepancy.WDGRL", "features at a small Wasserstein distance", "Shen et al. 2018"),
-    _METHOD("mdd", "discrepancy.MDD", "no adversary may contradict on the target alone", "Zhang et al. 2019"),
-    _METHOD(
-        "entropy", "predictions.MinimumEntropy", "sure predictions on the target", "Grandvalet & Bengio 2005"
-    ),
-    _METHOD("mcc", "predictions.MCC", "classes that are not confused on the target", "Jin et al. 2020"),
-    _METHOD(
-        "pseudo-label",
-        "predictions.PseudoLabel",
-        "sure predictions become labels of changed views (FixMatch)",
-        "Sohn et al. 2020",
-    ),
-    _METHOD(
-        "adabn", "normalization.AdaBN", "batch normalisation by the target's statistics", "Li et al. 2017"
-    ),
-    _METHOD(
-        "tent", "normalization.TENT", "batch normalisation that learns sure predictions", "Wang et al. 2021"
-    ),
-    _METHOD("kliep", "weighting.KLIEP", "source examples like the target count more", "Sugiyama et al. 2008"),
-    _METHOD(
-        "ratio", "weighting.DomainRatio", "the same, by a classifier of the domain", "Bickel et al. 2009"
+METHODS = Registry(
+    "method of domain adaptation",
+    (
+        _METHOD(
+            "mmd",
+            "divergence.MMD",
+            "features with the same mean under Gaussian kernels (DAN)",
+            "Long et al. 2015",
+        ),
+        _METHOD(
+            "jan", "divergence.JAN", "the same for features and predictions together", "Long et al. 2017"
+        ),
+        _METHOD("coral", "divergence.DeepCORAL", "features with the same covariance", "Sun & Saenko 2016"),
+        _METHOD(
+            "coral-closed",
+            "divergence.ClosedFormCORAL",
+            "fixed source features recoloured like the target's, in closed form",
+            "Sun et al. 2016",
+        ),
+        _METHOD(
+            "cmd",
+            "divergence.CMD",
+            "features with the same means and central moments",
+            "Zellinger et al. 2017",
+        ),
+        _METHOD("afn", "divergence.AFN", "features of both domains that grow together", "Xu et al. 2019"),
+        _METHOD(
+            "dann", "adversarial.DANN", "features that a discriminator cannot tell apart", "Ganin et al. 2016"
+        ),
+        _METHOD(
+            "cdan", "adversarial.CDAN", "the same, seen together with the predictions", "Long et al. 2018"
+        ),
+        _METHOD(
+            "cdan-e",
+            "adversarial.CDAN",
+            "CDAN that trusts sure predictions more",
+            "Long et al. 2018",
+            {"entropy": True},
+        ),
+        _METHOD(
+            "adda",
+            "adversarial.ADDA",
+            "an encoder for the target that passes for the source's",
+            "Tzeng et al. 2017",
+        ),
+        _METHOD(
+            "mcd", "discrepancy.MCD", "two classifiers that must agree on the target", "Saito et al. 2018"
+        ),
+        _METHOD("wdgrl", "discrepancy.WDGRL", "features at a small Wasserstein distance", "Shen et al. 2018"),
+        _METHOD(
+            "mdd", "discrepancy.MDD", "no adversary may contradict on the target alone", "Zhang et al. 2019"
+        ),
+        _METHOD(
+            "entropy",
+            "predictions.MinimumEntropy",
+            "sure predictions on the target",
+            "Grandvalet & Bengio 2005",
+        ),
+        _METHOD("mcc", "predictions.MCC", "classes that are not confused on the target", "Jin et al. 2020"),
+        _METHOD(
+            "pseudo-label",
+            "predictions.PseudoLabel",
+            "sure predictions become labels of changed views (FixMatch)",
+            "Sohn et al. 2020",
+        ),
+        _METHOD(
+            "adabn", "normalization.AdaBN", "batch normalisation by the target's statistics", "Li et al. 2017"
+        ),
+        _METHOD(
+            "tent",
+            "normalization.TENT",
+            "batch normalisation that learns sure predictions",
+            "Wang et al. 2021",
+        ),
+        _METHOD(
+            "kliep", "weighting.KLIEP", "source examples like the target count more", "Sugiyama et al. 2008"
+        ),
+        _METHOD(
+            "ratio", "weighting.DomainRatio", "the same, by a classifier of the domain", "Bickel et al. 2009"
+        ),
     ),
 )
 
 
-def find(name: str) -> Method:
-    """Return the method of this name.
+@dataclass(frozen=True)
+class Validator(Method):
+    """A score of a trained network that needs no target labels; higher is better.
 
-    Raises:
-        UnknownNameError: there is none; the message offers the nearest ones.
-
-    >>> find("cdan-e").paper
-    'Long et al. 2018'
+    Attributes:
+        needs_source: it also needs labelled source examples that were not trained on.
     """
-    return methods.find("method of domain adaptation", name, METHODS)
+
+    needs_source: bool = True
+
+
+_VALIDATOR = partial(Validator, "tlkit.techniques.domain_adaptation")
+VALIDATORS = Registry(
+    "validator",
+    (
+        _VALIDATOR(
+            "source-accuracy", "validators.source_accuracy", "accuracy on held-out source examples", "none"
+        ),
+        _VALIDATOR(
+            "entropy",
+            "validators.target_entropy",
+            "low entropy of the target predictions",
+            "Morerio et al. 2018",
+            needs_source=False,
+        ),
+        _VALIDATOR(
+            "snd",
+            "validators.soft_neighborhood_density",
+            "agreement between neighbouring target predictions",
+            "Saito et al. 2021",
+            needs_source=False,
+        ),
+        _VALIDATOR(
+            "iwcv",
+            "validators.importance_weighted",
+            "source accuracy, weighted towards the target",
+            "Sugiyama et al. 2007",
+        ),
+        _VALIDATOR(
+            "dev",
+            "validators.deep_embedded",
+            "the same with reduced variance",
+            "You et al. 2019",
+        ),
+        _VALIDATOR(
+            "a-distance",
+            "validators.a_distance",
+            "features whose domains a linear classifier confuses",
+            "Ben-David et al. 2007",
+        ),
+    ),
+)

@@ -4,68 +4,62 @@ import math
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from tlkit.errors import TlkitError
-from tlkit.models import leaves, normalizations
-from tlkit.techniques.domain_adaptation.alignment import Alignment
+from tlkit.models import flat_layers, normalizations
+from tlkit.techniques.domain_adaptation.alignment import NORMALIZATION, NOTHING, Alignment, Domain
 from tlkit.techniques.domain_adaptation.pairs import Pairs
 from tlkit.techniques.domain_adaptation.predictions import entropy
 
 
 class AdaBN(Alignment):
-    """Adaptive batch normalisation: the statistics of the source are replaced by those of the target.
+    """Adaptive batch normalisation: replace the statistics of the source by those of the target.
 
     No weight is trained. Li et al. 2017, "Revisiting Batch Normalization for Practical Domain Adaptation".
     """
 
     starts_from_source = True
+    trains = NOTHING
     moves_features = False
 
     def prepare(self, encoder: keras.Model, last: Any) -> None:
         require(encoder)
 
-    def fit(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
-        adapt_statistics(adapter.encoder, pairs.target, pairs.batch_size)
-        history = keras.callbacks.History()
-        history.history, history.epoch = {}, []
-        return history
+    def begin(self, encoder: keras.Model, pairs: Pairs) -> Pairs:
+        adapt_statistics(encoder, pairs.target, pairs.batch_size)
+        return pairs
 
 
 class TENT(AdaBN):
-    """Test-time entropy minimisation: scale and offset of the normalisation learn to make predictions sure.
+    """Test-time entropy minimisation: train the scale and offset of batch normalisation for sure predictions.
 
-    Only target inputs are used, normalised by their own batch, at a tenth of the step size. Wang et al. 2021,
-    "Tent: Fully Test-Time Adaptation by Entropy Minimization".
+    The loss is the entropy of the target predictions alone; each target batch is normalised by its own
+    statistics. Wang et al. 2021, "Tent: Fully Test-Time Adaptation by Entropy Minimization".
+
+    Args:
+        weight, rise: see `Alignment`.
+        learning_rate_factor: the fraction of the learning rate that the normalisation takes, 0 to 1.
     """
 
-    def fit(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
-        adapt_statistics(adapter.encoder, pairs.target, pairs.batch_size)
-        norms = normalizations(adapter.encoder)
-        network = keras.Sequential([adapter.encoder, adapter.last])
-        with adapter.learning(*norms, share=0.1):
-            network.compile(adapter.optimizer, loss=lambda _, p: ops.mean(entropy(p)))
-            options.pop("validation_data", None)  # the loss of labelled images is another one
-            return network.fit(TargetOnly(pairs), shuffle=False, **options)
+    trains = NORMALIZATION
+    supervised = False
 
+    def __init__(
+        self,
+        weight: float = 1.0,
+        rise: float | None = None,
+        learning_rate_factor: float = 0.1,
+        **options: Any,
+    ) -> None:
+        super().__init__(weight, rise, **options)
+        self.learning_rate_factor = learning_rate_factor
 
-class TargetOnly(keras.utils.PyDataset):
-    """The target's batches of pairs, with zeros for the labels that a loss has to be given."""
+    def encode(self, encoder: keras.Model, source: Any, target: Any, training: bool) -> tuple[Any, Any]:
+        return encoder(source, training=False), encoder(target, training=training)
 
-    def __init__(self, pairs: Pairs) -> None:
-        super().__init__()
-        self.pairs = pairs
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> tuple[Any, np.ndarray]:
-        inputs, *_ = self.pairs[index]
-        return inputs["target"], np.zeros(len(inputs["target"]), "int32")
-
-    def on_epoch_end(self) -> None:
-        self.pairs.on_epoch_end()
+    def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
+        return strength * ops.mean(entropy(target.probabilities))
 
 
 def adapt_statistics(network: keras.Model, inputs: Any, batch_size: int = 32, *, frozen: bool = True) -> None:
@@ -81,7 +75,7 @@ def adapt_statistics(network: keras.Model, inputs: Any, batch_size: int = 32, *,
         TlkitError: the network has no BatchNormalization.
     """
     norms = [norm for norm in require(network) if frozen or norm.trainable]
-    others = [layer for layer in leaves(network) if isinstance(layer, keras.layers.Dropout)]
+    others = [layer for layer in flat_layers(network) if isinstance(layer, keras.layers.Dropout)]
     before = [(layer, layer.momentum, layer.trainable) for layer in norms]
     rates = [(layer, layer.rate) for layer in others]
     try:

@@ -61,9 +61,9 @@ class Pairs(keras.utils.PyDataset):
         """Return the pairs themselves; see `PairBatches`."""
         return self
 
-    def some_target(self, most: int) -> Any:
-        """Return up to so many inputs of the target, chosen at random."""
-        rows = np.random.default_rng(self.seed).permutation(len(self.target))[:most]
+    def sample_target(self, count: int) -> Any:
+        """Return at most `count` inputs of the target, chosen at random."""
+        rows = np.random.default_rng(self.seed).permutation(len(self.target))[:count]
         return self.target[np.sort(rows)]
 
     @property
@@ -165,15 +165,15 @@ class PairBatches:
         given = None if weights[0] is None else np.concatenate(weights)
         return Pairs(source, _indices(labels), target, self.batch_size, self.seed, given)
 
-    def some_target(self, most: int) -> np.ndarray:
-        """Return up to so many inputs of the target, from the first batches."""
+    def sample_target(self, count: int) -> np.ndarray:
+        """Return at most `count` inputs of the target, from the first batches."""
         found: list[np.ndarray] = []
         for batch in in_order(self.data):
             inputs: Any = unpacked(batch)[0]
             found.append(inputs["target"])
-            if sum(map(len, found)) >= most:
+            if sum(map(len, found)) >= count:
                 break
-        return np.concatenate(found)[:most]
+        return np.concatenate(found)[:count]
 
 
 def as_pairs(x: Any, y: Any = None, *, batch_size: int | None = None) -> "Pairs | PairBatches":

@@ -1,4 +1,4 @@
-"""Let the network's own predictions on the target say where to go."""
+"""Learn from the network's own predictions on the target."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from keras import ops
 
 from tlkit.errors import TlkitError
 from tlkit.models import augmentation
-from tlkit.techniques.domain_adaptation.alignment import Alignment, Domain, without_memory
+from tlkit.techniques.domain_adaptation.alignment import Alignment, Domain, keeping_statistics
 
 EPSILON = 1e-6
 
@@ -123,5 +123,5 @@ class PseudoLabel(Alignment):
         chosen = ops.cast(ops.max(sure, axis=-1) >= self.threshold, "float32")
         self.used.update_state(chosen)
         views = self.change(ops.cast(target.inputs, "float32"), training=True)
-        errors = ops.sparse_categorical_crossentropy(labels, without_memory(self.network, views))
+        errors = ops.sparse_categorical_crossentropy(labels, keeping_statistics(self.network, views))
         return strength * ops.mean(chosen * errors)

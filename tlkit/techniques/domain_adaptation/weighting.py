@@ -1,4 +1,4 @@
-"""Weight the source's examples, so that those like the target count more."""
+"""Weight the source examples, so that those which resemble the target count more."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ from tlkit.techniques.domain_adaptation.pairs import Pairs
 
 
 class KLIEP(Alignment):
-    """Importance weighting: the source's features, weighted, look like the target's. See `kliep`.
+    """Importance weighting: source examples that resemble the target count more. See `kliep`.
 
-    Nothing but weights: other than under most methods, batch normalisation keeps the source's statistics.
+    Only the weights adapt: unlike under most methods, batch normalisation keeps the source's statistics.
     """
 
     starts_from_source = True
@@ -31,12 +31,11 @@ class KLIEP(Alignment):
         """Return the weight of each row of the source's features."""
         return kliep(source, target)
 
-    def fit(self, adapter: Any, pairs: Pairs, **options: Any) -> keras.callbacks.History:
+    def begin(self, encoder: keras.Model, pairs: Pairs) -> Pairs:
         source, target = (
-            adapter.encoder.predict(each[:], verbose=0).astype("float32")
-            for each in (pairs.source, pairs.target)
+            encoder.predict(each[:], verbose=0).astype("float32") for each in (pairs.source, pairs.target)
         )
-        return adapter.stock_fit(pairs.weighted(self.importance(source, target)), **options)
+        return pairs.weighted(self.importance(source, target))
 
 
 class DomainRatio(KLIEP):

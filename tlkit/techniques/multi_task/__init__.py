@@ -10,20 +10,18 @@
 Caruana 1997, "Multitask Learning"; Crawshaw 2020, "Multi-Task Learning with Deep Neural Networks: A Survey".
 """
 
-import lazy_loader
+from tlkit._internal.registry import attach
+from tlkit.techniques.multi_task.methods import BALANCINGS
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
-    submod_attrs={
-        "balancing": [
-            *("Balancing", "DynamicWeightAverage", "EqualWeights", "FixedWeights"),
-            *("RandomWeights", "UncertaintyWeights"),
-        ],
+    (BALANCINGS,),
+    {
+        "balancing": ["Balancing", "FixedWeights"],
         "columns": ["infer_tasks", "labels_for"],
         "diagnostics": ["delta_m"],
-        "gradient_balancing": ["CAGrad", "GradNorm", "PCGrad"],
         "learner": ["MultiTask"],
-        "methods": ["BALANCINGS", "find"],
+        "methods": ["BALANCINGS"],
         "sharing": ["CrossStitch", "HardSharing", "MixtureOfExperts", "build_multi_task"],
         "table": ["encoded", "tasks_for"],
         "tasks": ["Classification", "MultiLabel", "Regression", "Task"],

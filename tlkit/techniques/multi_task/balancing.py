@@ -29,7 +29,7 @@ class Balancing(Configured, keras.Layer):
     def prepare(self, tasks: Mapping[str, Task]) -> None:
         """Make the rule's own variables for these tasks."""
 
-    def restart(self) -> None:
+    def reinitialize(self) -> None:
         """Give the variables their first values; the first `fit` of an optimizer begins with this."""
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
@@ -132,7 +132,7 @@ class UncertaintyWeights(Balancing):
         """s of each task, `(tasks,)`."""
         return self.speed * self.slow
 
-    def restart(self) -> None:
+    def reinitialize(self) -> None:
         self.slow.assign(np.zeros(self.slow.shape))
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
@@ -168,7 +168,7 @@ class DynamicWeightAverage(Balancing):
             shape=(len(tasks),), initializer="zeros", trainable=False, name="last_losses"
         )
 
-    def restart(self) -> None:
+    def reinitialize(self) -> None:
         self.current.assign(np.ones(self.current.shape))
         self.last.assign(np.zeros(self.last.shape))
 

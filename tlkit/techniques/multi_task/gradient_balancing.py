@@ -46,7 +46,7 @@ class GradNorm(Balancing):
         self.current = self.add_weight(shape=shape, initializer="ones", trainable=False, name="weights")
         self.first = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="first_losses")
 
-    def restart(self) -> None:
+    def reinitialize(self) -> None:
         self.current.assign(np.ones(self.current.shape))
         self.first.assign(np.zeros(self.first.shape))
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tlkit._internal.registry import resolve
 from tlkit.backbones.structure import functional
 from tlkit.callbacks import StopAtNaN, saving
 from tlkit.data import ImageFiles, Split
@@ -15,10 +16,10 @@ from tlkit.data.labelled import fits, is_batches
 from tlkit.errors import DataError, TlkitError
 from tlkit.techniques.learners import Learner
 from tlkit.techniques.multi_task import gradients
-from tlkit.techniques.multi_task.balancing import Balancing, EqualWeights
+from tlkit.techniques.multi_task.balancing import Balancing
 from tlkit.techniques.multi_task.columns import checked_labels, first_inputs, labels_for
 from tlkit.techniques.multi_task.heads import end_of, of_one_alone
-from tlkit.techniques.multi_task.methods import BALANCINGS, find
+from tlkit.techniques.multi_task.methods import BALANCINGS
 from tlkit.techniques.multi_task.tasks import Task
 from tlkit.techniques.training import make_state, replica_share
 
@@ -74,7 +75,7 @@ class MultiTask(Learner):
         self.network = network
         self.task_table = dict(tasks)
         self.of_logits = [name for name in tasks if end_of(network, network.output[name])[1] == "linear"]
-        self.balancing = _balancing(balancing)
+        self.balancing = resolve(BALANCINGS, balancing or "equal", Balancing, "balancing")
         self.watch_gradients = watch_gradients
         self.watches = watch_gradients or self.balancing.sees_gradients
         self.balancing.prepare(self.task_table)
@@ -332,16 +333,3 @@ def _check_outputs(network: keras.Model, tasks: Mapping[str, Task]) -> None:
                 f"The network gives {shape} for task {name!r}; expected (None, {task.outputs}) for a task of "
                 f"{task.outputs} outputs. Build the head with task.head(name)."
             )
-
-
-def _balancing(given: Any) -> Balancing:
-    if given is None:
-        return EqualWeights()
-    rule = find(given)() if isinstance(given, str) else given
-    if not isinstance(rule, Balancing):
-        what = f"the class {given.__name__}" if isinstance(given, type) else repr(given)
-        raise TlkitError(
-            f"balancing={what} was given; expected a rule, such as PCGrad(), or a name: "
-            f"{', '.join(BALANCINGS)}."
-        )
-    return rule

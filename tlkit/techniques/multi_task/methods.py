@@ -1,32 +1,47 @@
-"""The balancing rules by name."""
+"""The balancing rules by name: one line each.
 
-from tlkit.errors import UnknownNameError
-from tlkit.techniques.multi_task.balancing import (
-    Balancing,
-    DynamicWeightAverage,
-    EqualWeights,
-    RandomWeights,
-    UncertaintyWeights,
+Nothing here imports Keras, so that a list of them costs nothing.
+"""
+
+from functools import partial
+
+from tlkit._internal.registry import Method, Registry
+
+_METHOD = partial(Method, "tlkit.techniques.multi_task")
+BALANCINGS = Registry(
+    "balancing rule",
+    (
+        _METHOD("equal", "balancing.EqualWeights", "the plain sum of the losses", "Kurin et al. 2022"),
+        _METHOD("random", "balancing.RandomWeights", "random weights in every step", "Lin et al. 2022"),
+        _METHOD(
+            "uncertainty",
+            "balancing.UncertaintyWeights",
+            "weights that learn the noise of each task",
+            "Kendall et al. 2018",
+        ),
+        _METHOD(
+            "dwa",
+            "balancing.DynamicWeightAverage",
+            "more weight for tasks whose loss falls slowly",
+            "Liu et al. 2019",
+        ),
+        _METHOD(
+            "gradnorm",
+            "gradient_balancing.GradNorm",
+            "gradients of similar size, so that tasks learn at a similar rate",
+            "Chen et al. 2018",
+        ),
+        _METHOD(
+            "pcgrad",
+            "gradient_balancing.PCGrad",
+            "gradients without the component along any gradient that they conflict with",
+            "Yu et al. 2020",
+        ),
+        _METHOD(
+            "cagrad",
+            "gradient_balancing.CAGrad",
+            "a step that helps the task that it helps least",
+            "Liu et al. 2021",
+        ),
+    ),
 )
-from tlkit.techniques.multi_task.gradient_balancing import CAGrad, GradNorm, PCGrad
-
-BALANCINGS: dict[str, type[Balancing]] = {
-    "equal": EqualWeights,
-    "random": RandomWeights,
-    "uncertainty": UncertaintyWeights,
-    "dwa": DynamicWeightAverage,
-    "gradnorm": GradNorm,
-    "pcgrad": PCGrad,
-    "cagrad": CAGrad,
-}
-
-
-def find(name: str) -> type[Balancing]:
-    """Return the rule of this name; the fixed weights need numbers and have none.
-
-    >>> find("PCGrad").__name__
-    'PCGrad'
-    """
-    if name.lower() not in BALANCINGS:
-        raise UnknownNameError("balancing", name, BALANCINGS)
-    return BALANCINGS[name.lower()]

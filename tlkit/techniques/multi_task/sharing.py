@@ -10,7 +10,7 @@ from keras import layers
 from tlkit import backbones
 from tlkit.backbones.structure import check_backbone
 from tlkit.errors import TlkitError
-from tlkit.models import join
+from tlkit.models import attach_head
 from tlkit.techniques.multi_task.tasks import Task
 from tlkit.techniques.multi_task.writing import layer_name
 
@@ -151,7 +151,7 @@ def build_multi_task(
             "apart. Rename one."
         )
     if isinstance(backbone, str):
-        backbone = backbones.get(backbone, weights=weights, image_size=image_size)
+        backbone = backbones.load_backbone(backbone, weights=weights, image_size=image_size)
     features = keras.Input((check_backbone(backbone).outputs[0].shape[-1],), name="features")
     x = layers.Dropout(dropout, name="dropout")(features)
     by_task = (sharing or HardSharing())(x, list(tasks))
@@ -165,7 +165,7 @@ def build_multi_task(
             )
         taken.add(layer_name(name))
         outputs[name] = task.head(layer_name(name))(by_task[name])
-    return join(backbone, keras.Model(features, outputs, name="head"), augmentation=augmentation)
+    return attach_head(backbone, keras.Model(features, outputs, name="head"), augmentation=augmentation)
 
 
 def _dense(x: Any, width: int, name: str) -> Any:

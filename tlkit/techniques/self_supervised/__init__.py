@@ -9,23 +9,23 @@ Pan & Yang 2010, "A Survey on Transfer Learning", call it unsupervised transfer 
 To learn without them and then use a few is self-taught learning (Raina et al. 2007).
 """
 
-import lazy_loader
+from tlkit._internal.registry import attach
+from tlkit.techniques.self_supervised.methods import METHODS
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
-    submod_attrs={
+    (METHODS,),
+    {
         "clustering": ["agreement", "clusters", "hungarian_accuracy"],
         "diagnostics": [
             *("CollapseWarning", "alignment", "effective_rank", "retrieval", "spread", "uniformity"),
         ],
-        "joint_embedding": ["BarlowTwins", "SimCLR", "VICReg"],
         "learner": ["SelfSupervised"],
         "losses": ["barlow_twins", "negative_cosine", "nt_xent", "vicreg"],
-        "methods": ["METHODS", "find"],
+        "methods": ["METHODS"],
         "objective": ["Objective", "TwoViews"],
-        "pretext": ["Rotation", "quarter_turns"],
-        "reconstruction": ["Denoising", "Masked", "Reconstruction"],
-        "self_distillation": ["BYOL", "SimSiam"],
+        "pretext": ["quarter_turns"],
+        "reconstruction": ["Reconstruction"],
         "views": ["random_views"],
     },
 )

@@ -132,7 +132,7 @@ class CollapseWarning(keras.callbacks.Callback):
                 f"CollapseWarning was given to the fit of {type(learner).__name__}; give it to that of "
                 "SelfSupervised: learner.fit(images, callbacks=[CollapseWarning(images[:500])])."
             )
-        features, embeddings = learner.look(self.images)
+        features, embeddings = learner.features_and_embeddings(self.images)
         if not np.isfinite(features).all() or not np.isfinite(embeddings).all():
             return  # fit itself stops at a loss that is no number, and says so
         found = {"spread": spread(embeddings), "effective_rank": effective_rank(features)}

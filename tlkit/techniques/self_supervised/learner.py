@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit._internal.registry import resolve
 from tlkit.backbones.structure import check_backbone
 from tlkit.callbacks import StopAtNaN, listed, saving
 from tlkit.data import ImageFiles, Split
@@ -12,7 +13,7 @@ from tlkit.data.batches import Batches
 from tlkit.data.labelled import check_finite, fits, is_batches
 from tlkit.errors import DataError, TlkitError
 from tlkit.techniques.learners import Learner
-from tlkit.techniques.self_supervised.methods import METHODS, find
+from tlkit.techniques.self_supervised.methods import METHODS
 from tlkit.techniques.self_supervised.objective import Objective
 from tlkit.techniques.training import make_state, replica_share
 
@@ -27,7 +28,7 @@ class SelfSupervised(Learner):
 
     Args:
         backbone: any functional or `Sequential` model from raw images to a feature map `(n, h, w, c)`, tokens
-            `(n, t, d)` or features `(n, d)`, such as `tlkit.get("LeNet", weights=None)`.
+            `(n, t, d)` or features `(n, d)`, such as `tlkit.load_backbone("LeNet", weights=None)`.
         objective: the method, such as `SimCLR()` or its name, `"simclr"`.
 
     Raises:
@@ -35,7 +36,7 @@ class SelfSupervised(Learner):
 
     >>> import tlkit
     >>> from tlkit.techniques.self_supervised import SimCLR
-    >>> backbone = tlkit.get("LeNet", weights=None)
+    >>> backbone = tlkit.load_backbone("LeNet", weights=None)
     >>> learner = SelfSupervised(backbone, SimCLR())
     >>> learner.compile("adam")
     >>> history = learner.fit(np.zeros((64, 28, 28, 3), "uint8"), batch_size=32, epochs=2, verbose=0)
@@ -45,20 +46,21 @@ class SelfSupervised(Learner):
 
     def __init__(self, backbone: keras.Model, objective: Objective | str, **options: Any) -> None:
         super().__init__(**options)
-        objective = _objective(objective)
-        objective.prepare(check_backbone(backbone))
-        objective.built = self.built = True  # all variables exist
         self.backbone = backbone
-        self.objective = objective
-        self.measures = {name: keras.metrics.Mean(name) for name in objective.measures}
-        encoder = objective.encoder
+        self.objective: Objective = resolve(METHODS, objective, Objective, "objective")
+        self.objective.prepare(check_backbone(backbone))
+        self.objective.built = self.built = True  # all variables exist
+        self.measures = {name: keras.metrics.Mean(name) for name in self.objective.measures}
+        encoder = self.objective.encoder
         features = encoder.outputs[0]
-        self._look = keras.Model(encoder.inputs, [features, objective.embed(features)])
+        self._features_and_embeddings = keras.Model(
+            encoder.inputs, [features, self.objective.embed(features)]
+        )
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SelfSupervised":
         """Make a learner of the arguments that `get_config` returned."""
-        _ = [method.made for method in METHODS]  # imported, so that Keras knows them
+        _ = [method.target for method in METHODS]  # imported, so that Keras knows them
         return super().from_config(config)
 
     def compile(self, optimizer: Any = "adam", **settings: Any) -> None:
@@ -156,13 +158,15 @@ class SelfSupervised(Learner):
                 "another folder to start anew."
             ) from error
 
-    def look(self, images: Split | np.ndarray | ImageFiles) -> tuple[np.ndarray, np.ndarray]:
+    def features_and_embeddings(
+        self, images: Split | np.ndarray | ImageFiles
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return features and embeddings of images in inference mode, float32 `(n, d)` each.
 
         Where the method compares the features themselves, they are the embeddings too.
         """
         pixels = images.images if isinstance(images, Split) else images
-        features, embeddings = self._look.predict(pixels[:], batch_size=256, verbose=0)
+        features, embeddings = self._features_and_embeddings.predict(pixels[:], batch_size=256, verbose=0)
         return features.astype("float32"), embeddings.astype("float32")
 
     def _batches(self, given: Any, batch_size: int, seed: int) -> Any:
@@ -203,17 +207,6 @@ class SelfSupervised(Learner):
                 f"batch_size={batch_size} was given, but {type(self.objective).__name__} compares the images "
                 f"of a batch with each other and needs at least {fewest}; 64 or more are usual."
             )
-
-
-def _objective(given: Any) -> Objective:
-    objective = find(given).build() if isinstance(given, str) else given
-    if not isinstance(objective, Objective):
-        what = f"the class {given.__name__}" if isinstance(given, type) else repr(given)
-        raise TlkitError(
-            f"objective={what} was given; expected a method, such as SimCLR(), or a name: "
-            f"{', '.join(method.name for method in METHODS)}."
-        )
-    return objective
 
 
 def _first_images(batches: Any) -> np.ndarray:

@@ -33,7 +33,8 @@ class Rotation(Objective):
         if height != width:
             raise TlkitError(
                 f"{backbone.name} takes images of {height} x {width} pixels, which do not fit when "
-                "turned. Build it for square ones, tlkit.get(name, image_size=64), or take another method."
+                "turned. Build it for square ones, tlkit.load_backbone(name, image_size=64), or take another "
+                "method."
             )
         super().prepare(backbone)
         self.head = keras.Sequential(

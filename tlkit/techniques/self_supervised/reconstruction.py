@@ -1,4 +1,4 @@
-"""Show a spoiled image, ask for the whole one."""
+"""Show a corrupted image, ask for the whole one."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ GREY = 127.5  # what stands in place of a hidden patch
 
 
 class Reconstruction(Objective):
-    """An autoencoder: the backbone looks at a spoiled image, a decoder paints the image from the features.
+    """An autoencoder: the backbone looks at a corrupted image, a decoder paints the image from the features.
 
     The loss is the mean squared error in units of the image's range: 0 to 1.
 
@@ -37,18 +37,18 @@ class Reconstruction(Objective):
             )
         self.decoder = decoder(features, image, self.width)
 
-    def spoil(self, pixels: Any) -> tuple[Any, Any]:
-        """Return spoiled images, and how much each pixel counts: `(n, height, width, 1)`, or 1."""
+    def corrupt(self, pixels: Any) -> tuple[Any, Any]:
+        """Return corrupted images, and how much each pixel counts: `(n, height, width, 1)`, or 1."""
         raise NotImplementedError
 
-    def paint(self, images: Any, training: bool = False) -> Any:
+    def reconstruct(self, images: Any, training: bool = False) -> Any:
         """Return what the decoder makes of images, float32 of their shape, values 0 to 255."""
         return 255.0 * self.decoder(self.backbone(images, training=training), training=training)
 
     def call(self, images: Any, training: bool = False) -> dict[str, Any]:
         pixels = ops.cast(images, "float32")
-        spoiled, counts = self.spoil(pixels)
-        errors = ops.square((self.paint(spoiled, training=training) - pixels) / 255.0)
+        corrupted, counts = self.corrupt(pixels)
+        errors = ops.square((self.reconstruct(corrupted, training=training) - pixels) / 255.0)
         weights = counts * ops.ones_like(errors)
         return {"loss": ops.sum(weights * errors) / ops.maximum(ops.sum(weights), 1.0)}
 
@@ -69,7 +69,7 @@ class Denoising(Reconstruction):
         super().__init__(width, **options)
         self.noise = noise
 
-    def spoil(self, pixels: Any) -> tuple[Any, Any]:
+    def corrupt(self, pixels: Any) -> tuple[Any, Any]:
         noise = keras.random.normal(ops.shape(pixels), stddev=self.noise, seed=self.seeds)
         return ops.clip(pixels + noise, 0.0, 255.0), 1.0
 
@@ -100,7 +100,7 @@ class Masked(Reconstruction):
         super().prepare(backbone)
         self.side = self.patch or max(1, round(backbone.inputs[0].shape[1] / 7))
 
-    def spoil(self, pixels: Any) -> tuple[Any, Any]:
+    def corrupt(self, pixels: Any) -> tuple[Any, Any]:
         n, height, width, _ = ops.shape(pixels)
         grid = n, -(-height // self.side), -(-width // self.side), 1
         drawn = keras.random.uniform(grid, seed=self.seeds) < self.hidden

@@ -1,0 +1,44 @@
+"""Keras comes without its chatter, and nobody waits for the garbage collector meanwhile."""
+
+import gc
+import sys
+
+import pytest
+
+from tlkit._internal import keras_import as quiet
+
+KERAS = """
+import gc, os
+collects = gc.isenabled()
+os.write(2, b"oneDNN custom operations are on.\\nthe disk is failing\\n")
+"""
+
+
+@pytest.fixture
+def keras(tmp_path, monkeypatch):
+    """In place of Keras a file that writes to standard error, and whose text can be changed."""
+    path = tmp_path / "keras.py"
+    path.write_text(KERAS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "keras", None)  # afterwards all is as before, with Keras or without
+    monkeypatch.delitem(sys.modules, "keras")
+    return path
+
+
+def test_only_the_known_chatter_is_lost(keras, capfd):
+    quiet.import_keras()
+    assert capfd.readouterr().err == "the disk is failing\n"
+
+
+def test_garbage_is_collected_again_after_the_import_alone(keras):
+    assert quiet.import_keras().collects is False
+    assert gc.isenabled()
+
+
+def test_a_failed_import_leaves_screen_and_collector_as_they_were(keras, capfd):
+    keras.write_text(KERAS + "raise ImportError('no backend')")
+    with pytest.raises(ImportError, match="no backend"):
+        quiet.import_keras()
+    assert gc.isenabled()
+    print("seen", file=sys.stderr)
+    assert capfd.readouterr().err.endswith("failing\nseen\n")

@@ -1,0 +1,142 @@
+import tracemalloc
+from importlib.util import find_spec
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlkit import backbones
+from tlkit.backbones import engines, load_backbone
+from tlkit.data import ImageFiles
+from tlkit.errors import TlkitError, TlkitWarning, UnknownNameError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (37, 64, 64, 3), dtype="uint8")
+
+
+needs_export = pytest.mark.skipif(
+    keras.backend.backend() == "jax" and find_spec("tensorflow") is None,
+    reason="from JAX, Keras exports by way of TensorFlow",
+)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return backbones.load_backbone("EfficientNetLite0", image_size=64)
+
+
+@needs_export
+def test_openvino_agrees_with_predict(network):
+    fast = engines.infer(network, IMAGES, engine="openvino")
+    slow = engines.infer(network, IMAGES, engine="predict")
+    assert fast.shape == slow.shape == (37, 2, 2, 1280)
+    assert np.abs(fast - slow).max() <= 1e-4 * np.abs(slow).max()
+
+
+@needs_export
+def test_float_pixels_are_not_cut_to_whole_numbers(network):
+    images = IMAGES[:4] + np.float32(0.4)
+    fast = engines.infer(network, images, engine="openvino")
+    slow = engines.infer(network, images, engine="predict")
+    assert np.abs(fast - slow).max() <= 1e-4 * np.abs(slow).max()
+
+
+@needs_export
+def test_importing_openvino_sends_nothing(network):
+    import sys
+
+    engines.infer(network, IMAGES[:2], engine="openvino")
+    assert sys.modules["openvino_telemetry"] is None
+
+
+@needs_export
+def test_the_network_is_exported_once(network, monkeypatch):
+    engines.infer(network, IMAGES[:2], engine="openvino")
+    monkeypatch.setattr(keras.Model, "export", lambda *_, **__: pytest.fail("exported again"))
+    engines.infer(network, IMAGES[:2], engine="openvino")
+
+
+def test_a_failing_export_falls_back_and_says_so(lenet, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("no such operation")
+
+    monkeypatch.setattr(keras.Model, "export", fail)
+    images = IMAGES[:4, :28, :28]
+    with pytest.warns(TlkitWarning, match="runs by Keras predict, not OpenVINO: no such operation"):
+        answers = engines.infer(lenet, images)
+    np.testing.assert_allclose(answers, lenet.predict(images, verbose=0), atol=1e-6)
+    with pytest.raises(TlkitError, match="Use engine='predict'"):
+        engines.infer(lenet, images, engine="openvino")
+
+
+@pytest.fixture
+def averaging():
+    layers = [
+        keras.Input((64, 64, 3)),
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.GlobalAveragePooling2D(),
+    ]
+    return keras.Sequential(layers)
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(len(IMAGES))]
+    for path, pixels in zip(paths, IMAGES, strict=True):
+        Image.fromarray(pixels).save(path)
+    return ImageFiles(paths, 64)
+
+
+@pytest.mark.parametrize("engine", ["predict", pytest.param("openvino", marks=needs_export)])
+def test_files_give_what_their_pixels_give(averaging, files, engine):
+    from_files = engines.infer(averaging, files, engine=engine)
+    np.testing.assert_array_equal(from_files, engines.infer(averaging, IMAGES, engine=engine))
+    np.testing.assert_allclose(from_files, IMAGES.mean((1, 2)) / 255, atol=1e-5)
+
+
+@needs_export
+def test_of_files_only_a_few_are_in_memory(averaging, files):
+    engines.infer(averaging, files)  # exports
+    many = ImageFiles(20 * files.paths, 64)
+    tracemalloc.start()
+    engines.infer(averaging, many)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.3 * np.prod(many.shape)
+
+
+def test_outputs_are_written_where_they_are_wanted(averaging):
+    out = np.zeros((37, 3), "float16")
+    assert engines.infer(averaging, IMAGES, engine="predict", out=out) is out
+    np.testing.assert_allclose(out, IMAGES.mean((1, 2)) / 255, atol=1e-3)
+
+
+def test_errors_say_what_to_do(network):
+    with pytest.raises(TlkitError, match="no images"):
+        engines.infer(network, IMAGES[:0])
+    with pytest.raises(TlkitError, match=r"takes images \(64, 64, 3\), got \(32, 32, 3\).*image_size=64"):
+        engines.infer(network, IMAGES[:, :32, :32])
+    with pytest.raises(UnknownNameError, match="Did you mean 'openvino'"):
+        engines.infer(network, IMAGES, engine="openvin")
+
+
+def test_the_fingerprint_is_of_settings_and_weights_not_of_names_or_what_is_frozen():
+    def build(name, scale=1 / 255):
+        keras.utils.set_random_seed(0)
+        layers = [keras.Input((8, 8, 3)), keras.layers.Rescaling(scale), keras.layers.Conv2D(2, 3)]
+        return keras.Sequential(layers, name=name)
+
+    first = engines.fingerprint(build("first"))
+    second = build("second")
+    second.trainable = False
+    assert engines.fingerprint(second) == first
+    assert engines.fingerprint(build("first", scale=1 / 127)) != first
+    changed = build("first")
+    changed.set_weights([value + 1e-3 for value in changed.get_weights()])
+    assert engines.fingerprint(changed) != first
+
+
+def test_networks_for_images_of_two_sizes_are_two():
+    small, large = (load_backbone("EfficientNetLite0", weights=None, image_size=size) for size in (32, 64))
+    large.set_weights(small.get_weights())
+    assert engines.fingerprint(small) != engines.fingerprint(large)

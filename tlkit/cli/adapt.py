@@ -1,0 +1,101 @@
+"""The command that adapts a classifier to another domain: adapt."""
+
+from pathlib import Path
+
+import click
+
+from tlkit._internal import outputs
+from tlkit._internal.keras_import import import_keras
+from tlkit.cli.shared import (
+    backbone_and_size,
+    backbone_option,
+    bars,
+    finish,
+    list_option,
+    training_options,
+    verbosity,
+    weights_of,
+    weights_option,
+)
+from tlkit.techniques.domain_adaptation.methods import METHODS, VALIDATORS
+
+
+@click.command()
+@click.argument("source")
+@click.argument("target")
+@click.option("--out", type=Path, required=True, help="Folder for model.keras, metrics.json, report.html.")
+@click.option("--method", default="jan", show_default=True, help="See `tlkit adapt --list`.")
+@backbone_option()
+@weights_option()
+@click.option(
+    "--features/--end-to-end",
+    "on_features",
+    default=None,
+    help="Train the head on features, or the network.  [default: features where there are weights]",
+)
+@click.option(
+    "--validator",
+    default="snd",
+    show_default=True,
+    help="Score that chooses the epoch without target labels, or none. See `tlkit adapt --list`.",
+)
+@click.option("--evaluate", help="Labelled images of the target, used for evaluation alone.")
+@list_option(
+    "techniques.domain_adaptation.methods.METHODS", "techniques.domain_adaptation.methods.VALIDATORS"
+)
+@training_options
+def adapt(
+    source: str,
+    target: str,
+    out: Path,
+    method: str,
+    backbone: str,
+    weights: str | None,
+    on_features: bool | None,
+    validator: str,
+    evaluate: str | None,
+    image_size: int | None,
+    epochs: int | None,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Learn from labelled SOURCE for unlabelled TARGET: names of data sets, or folders of images.
+
+    TARGET may be a folder without class sub-folders.
+    """
+    METHODS.find(method)
+    chosen = None if validator.lower() == "none" else VALIDATORS.find(validator).name
+    outputs.prepare(out, overwrite)
+    network, size = backbone_and_size(source, backbone, image_size)
+    import_keras()
+    from tlkit.data import is_folder, load, load_unsorted
+    from tlkit.experiments import adapt as experiment
+
+    labelled = load(source, image_size=size, seed=seed, progress=bars())
+    read = load_unsorted if is_folder(target) else load
+    unlabelled = read(target, image_size=size, progress=bars())
+    evaluation = None
+    if evaluate:
+        fraction = (
+            0.0 if is_folder(evaluate) else 0.2
+        )  # all images of a folder; a data set has its own splits
+        evaluation = load(evaluate, image_size=size, validation=fraction, test=fraction, progress=bars())
+    click.echo(labelled)
+    click.echo(f"target: {target}, {len(unlabelled.train)} images without labels")
+    result = experiment.adapt(
+        labelled,
+        unlabelled,
+        method=method,
+        backbone=network.name,
+        weights=weights_of(weights, network),
+        on_features=on_features,
+        validator=chosen,
+        epochs=epochs,
+        evaluate=evaluation,
+        seed=seed,
+        verbose=verbosity(),
+    )
+    known = {name: value for name, value in result.accuracies.items() if value is not None}
+    if known:
+        click.echo("on the target: " + ", ".join(f"{name} {value:.1%}" for name, value in known.items()))
+    finish(result, out)

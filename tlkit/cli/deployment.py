@@ -1,0 +1,136 @@
+"""The commands for a trained model: predict, evaluate, card, export, serve."""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from tlkit._internal import outputs
+from tlkit._internal.keras_import import import_keras
+from tlkit.cli.shared import bars, finish, list_option, overwrite_option
+
+
+@click.command()
+@click.argument("model", type=Path)
+@click.argument("images", type=Path, nargs=-1, required=True)
+@click.option("--top", type=click.IntRange(1), default=1, show_default=True, help="Classes for each image.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def predict(model: Path, images: Sequence[Path], top: int, as_json: bool) -> None:
+    """Classify IMAGES (files or folders) with MODEL, a model.keras of `tlkit train` or its folder."""
+    from tlkit.deployment.predict import in_words
+    from tlkit.deployment.predict import predict as predicted
+
+    answers = predicted(model, images, top=top)
+    if as_json:
+        click.echo(json.dumps(answers, indent=2, ensure_ascii=False))
+        return
+    for answer in answers:
+        if "tasks" in answer:
+            click.echo(f"{answer['image']}: {in_words(answer['tasks'])}")
+            continue
+        named = ", ".join(f"{each['class']} {each['probability']:.1%}" for each in answer["classes"])
+        click.echo(f"{answer['image']}: {named}")
+
+
+@click.command()
+@click.argument("run", type=Path)
+@click.argument("data")
+@click.option("--out", type=Path, help="Folder for predictions.csv, metrics.json, report.html.")
+@overwrite_option()
+def evaluate(run: Path, data: str, out: Path | None, overwrite: bool) -> None:
+    """Measure the accuracy of the model of RUN on DATA, a labelled folder of images or a data set.
+
+    A folder has one sub-folder for each class, with the names that the model knows.
+    """
+    if out is not None:
+        outputs.prepare(out, overwrite)
+    import_keras()
+    from tlkit.deployment.evaluate import evaluate as measured
+
+    result = measured(run, data, progress=bars())
+    click.secho(result.answer, bold=True)
+    for row in result.metrics()["per_class"]:
+        if row["support"]:
+            click.echo(f"  {row['name']}: recall {row['recall']:.1%} of {row['support']} images")
+    finish(result, out)
+
+
+@click.command()
+@click.argument("run", type=Path)
+@click.option("--licence", default="unknown", show_default=True, help="Of the model, such as apache-2.0.")
+@click.option("--overwrite", is_flag=True, help="Replace the card, with what was written into it by hand.")
+def card(run: Path, licence: str, overwrite: bool) -> None:
+    """Write MODEL_CARD.md into RUN, a folder of `tlkit train`: every figure with its interval."""
+    from tlkit.deployment.card import warnings, write_card
+    from tlkit.deployment.saved_run import open_run
+
+    opened = open_run(run)
+    written = write_card(opened, licence=licence, overwrite=overwrite)
+    for warning in warnings(opened):
+        click.secho(f"Note: {warning}", fg="yellow", err=True)
+    click.secho(
+        f"Model card: {written}. What only you know is marked: To be written by the author.", fg="green"
+    )
+
+
+@click.command()
+@click.argument("run", type=Path)
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    default=("litert", "openvino"),
+    show_default=True,
+    help="See `tlkit export --list`; may be given twice.",
+)
+@click.option("--out", type=Path, help="Folder for the files.  [default: RUN/exported]")
+@click.option(
+    "--images", type=Path, multiple=True, help="Files or folders to compare on.  [default: RUN's test images]"
+)
+@click.option("--overwrite", is_flag=True, help="Replace the files of an earlier export.")
+@list_option("deployment.export.FORMATS")
+def export(
+    run: Path, formats: tuple[str, ...], out: Path | None, images: tuple[Path, ...], overwrite: bool
+) -> None:
+    """Write the model of RUN for phones (LiteRT) or processors (OpenVINO), with its class names.
+
+    Each file is run on images and compared with Keras before it is kept. The exit code is 1 if a format
+    failed.
+    """
+    import_keras()
+    from tlkit.deployment import export as exporting
+    from tlkit.deployment.saved_run import open_run
+
+    opened = open_run(run)
+    for name in formats:
+        exporting.FORMATS.find(name)
+    compared = exporting.read_images(images, opened.model.input_shape[1]) if images else None
+    done = exporting.export(opened, out, formats=formats, images=compared, overwrite=overwrite)
+    folder = out or opened.folder / "exported"
+    for each in done["files"]:
+        click.echo(
+            f"{folder / each['file']}: {each['bytes'] / 1e6:.1f} MB; on {each['images']} images the "
+            f"probabilities differ from Keras by {each['difference']:.1e} at most"
+        )
+    click.secho(f"Class names: {folder / 'labels.txt'}", fg="green")
+    for each in done["failed"]:
+        click.secho(f"Not exported as {each['format']}: {each['reason']}.", fg="yellow", err=True)
+    if done["failed"]:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("run", type=Path)
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: everyone in your network.")
+@click.option("--port", type=click.IntRange(1, 65535), help="[default: a free one from 7860]")
+def serve(run: Path, host: str, port: int | None) -> None:
+    """Serve a page that classifies images with the model of RUN, until Ctrl-C; needs 'tlkit[serve]'."""
+    import_keras()
+    from tlkit.deployment.serve import serve as served
+
+    address, blocks = served(run, host=host, port=port, wait=False)
+    click.secho(f"Open {address}; Ctrl-C stops it.", fg="green")
+    with contextlib.suppress(KeyboardInterrupt):
+        blocks.block_thread()

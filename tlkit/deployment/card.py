@@ -1,0 +1,150 @@
+"""A model card: what a model is for, how good it is, and how certain that is; all figures from the run."""
+
+import json
+from bisect import bisect_left
+from pathlib import Path
+from typing import Any
+
+from tlkit._internal.cache import atomic
+from tlkit._internal.intervals import wilson
+from tlkit._internal.outputs import written_whole
+from tlkit.data import is_folder
+from tlkit.deployment.saved_run import SavedRun
+from tlkit.errors import OutputError
+from tlkit.reports.html import templates
+
+FILE = "MODEL_CARD.md"
+WIDE = 0.05  # half of a 95 % interval: with a wider one the card warns
+FEW = 10  # test images of a class, below which its figures are anecdotes
+MOST = 2000  # images; no accuracy needs more for an interval of WIDE
+
+
+def write_card(run: SavedRun, *, licence: str = "unknown", overwrite: bool = False) -> Path:
+    """Write `MODEL_CARD.md` into the folder of a run, and return its path.
+
+    Args:
+        run: of `tlkit.deployment.saved_run.open_run`.
+        licence: of the model, as the hub writes it, such as "apache-2.0".
+        overwrite: replace the card that is there, with what somebody wrote into it.
+
+    Raises:
+        OutputError: there is a card already; or the disk is full.
+    """
+    path = run.folder / FILE
+    if path.exists() and not overwrite:
+        raise OutputError(
+            f"{path} exists, and somebody may have written into it. Pass --overwrite to replace it."
+        )
+    text = render(run, licence=licence)
+    with written_whole(run.folder), atomic(path) as temporary:
+        temporary.write_text(text, "utf-8")
+    return path
+
+
+def render(run: SavedRun, *, licence: str = "unknown") -> str:
+    """Return the card in Markdown, under the YAML front matter of the Hugging Face hub.
+
+    Its sections are those of Mitchell et al. 2019, "Model Cards for Model Reporting". What a run cannot know
+    is put as a question to the author.
+    """
+    environment = templates(Path(__file__).parent, html=False)
+    environment.filters.update(cell=_cell, percent=_percent)
+    environment.keep_trailing_newline = True
+    return environment.get_template("model_card.md.jinja").render(
+        m=run.numbers,
+        data=Path(run.numbers["data"]).name if is_folder(run.numbers["data"]) else run.numbers["data"],
+        name=run.folder.resolve().name,
+        accuracy=run.accuracy,
+        split=run.split,
+        chance=1 / len(run.class_names),
+        licence=licence,
+        classes=class_table(run.numbers["per_class"]),
+        warnings=warnings(run),
+        exports=_exports(run.folder),
+    )
+
+
+def warnings(run: SavedRun) -> list[str]:
+    """Return why the figures may mean little, the most important reason first; empty if there is none.
+
+    The rules: no test split; a 95 % interval wider than ±5 points; classes with fewer than 10 test images;
+    identical images in two splits; one seed; an interrupted training.
+    """
+    numbers, interval, said = run.numbers, run.numbers["interval"], []
+    if interval is None or run.accuracy is None:
+        return ["It was evaluated on no labelled images: nothing here says how good it is."]
+    if interval["split"] != "test":
+        said.append(
+            f"There is no test split; the figures are of the {interval['split']} split, which took part in "
+            "training, and are too good."
+        )
+    half = (interval["high"] - interval["low"]) / 2
+    if half > WIDE:
+        said.append(
+            f"Too few test images: with {interval['images']} the 95 % interval is ±{100 * half:.0f} "
+            f"points; the limit here is ±{100 * WIDE:.0f}. About {images_needed(run.accuracy)} "
+            "are enough."
+        )
+    few = [row["name"] for row in numbers["per_class"] if row["support"] < FEW]
+    if few:
+        said.append(
+            f"{len(few)} of {len(run.class_names)} classes have fewer than {FEW} test images; their figures "
+            "are anecdotes."
+        )
+    if count := numbers.get("duplicates", {}).get("count"):
+        said.append(
+            f"{count} {'pair' if count == 1 else 'pairs'} of identical images lie in two splits: a leak, by "
+            "which the figures are too good. See tlkit audit."
+        )
+    if len({each["seed"] for each in [numbers, *numbers.get("runs", [])]}) < 2:
+        said.append("One seed: another seed would give another accuracy.")
+    if numbers.get("interrupted"):
+        said.append("Training was interrupted.")
+    return said
+
+
+def images_needed(fraction: float, half_width: float = WIDE) -> int:
+    """Return about how many test images make the 95 % interval of a fraction no wider than ± `half_width`.
+
+    Args:
+        fraction: of right answers, 0 to 1.
+        half_width: from above 0 to 1.
+
+    >>> images_needed(0.5), images_needed(0.9)
+    (381, 141)
+    """
+
+    def narrow(n: int) -> bool:
+        low, high = wilson(round(fraction * n), n)
+        return (high - low) / 2 <= half_width
+
+    return bisect_left(range(1, MOST), True, key=narrow) + 1
+
+
+def class_table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the figures of each class, the least recall first, with the 95 % interval of the recall.
+
+    >>> [row] = class_table([{"name": "cat", "precision": 1.0, "recall": 0.5, "f1": 0.7, "support": 4}])
+    >>> round(row["low"], 2), round(row["high"], 2)
+    (0.15, 0.85)
+    """
+    table = []
+    for row in rows:
+        known = row["support"] > 0 and row["recall"] is not None
+        interval = wilson(round(row["recall"] * row["support"]), row["support"]) if known else (None, None)
+        table.append(row | dict(zip(("low", "high"), interval, strict=True)))
+    return sorted(table, key=lambda row: (row["recall"] is None, row["recall"] or 0.0))
+
+
+def _exports(folder: Path) -> list[dict[str, Any]]:
+    found = sorted(folder.glob("*/export.json"))
+    return [each for path in found for each in json.loads(path.read_text("utf-8"))["files"]]
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _cell(text: Any) -> str:
+    """Write a name into a cell of a Markdown table: no class name may end the cell or be a tag."""
+    return str(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -1,0 +1,6 @@
+"""What is wrong with a folder of images, before anything is trained on it."""
+
+from tlkit.experiments.audit.audit import Audit, audit
+from tlkit.experiments.audit.problems import Problem
+
+__all__ = ["Audit", "Problem", "audit"]

@@ -1,0 +1,85 @@
+"""Pictures that are the same, or nearly so."""
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from tlkit.experiments.audit.inventory import NO_SPLIT
+
+BITS = 10  # of 64 that may differ in pictures that are nearly the same
+COLOUR = 12.0  # levels of 255 by which their colours differ on average, at most
+ROWS = 1024  # compared at a time with all others
+KEPT_FIRST = ("test", "validation", "train", NO_SPLIT)
+
+
+def pairs(images: pd.DataFrame, *, bits: int = BITS, colour: float = COLOUR) -> pd.DataFrame:
+    """Return the pairs of images that are the same or nearly the same.
+
+    Nearly: at most `bits` bits of the perceptual hash differ, and the colours by at most `colour` levels. A
+    mirrored, turned or much cropped copy is not found. Of many identical images each is paired with the
+    first alone, and only the first is compared with others.
+
+    Args:
+        images: of `tlkit.experiments.audit.inventory`.
+        bits: from 0 to 64.
+        colour: from 0 to 255.
+
+    Returns:
+        A row a pair: `one` and `other` (names), `identical`, `bits`, `colour` (levels), `classes` and
+        `splits` (of both, as "cat" or "cat and dog"), `two_classes`, `two_splits`, and their row numbers
+        `i`, `j`. The most alike come first.
+    """
+    first = images["digest"].map(dict(zip(images["digest"][::-1], images.index[::-1], strict=True)))
+    copies = np.flatnonzero(first.to_numpy() != images.index)
+    found = [np.stack([first.to_numpy()[copies], copies], axis=1)]
+    firsts = np.setdiff1d(np.arange(len(images)), copies)
+    hashes = images["hash"].to_numpy("uint64")[firsts]
+    colours = np.stack(images["colours"].to_list())[firsts].astype("int16")
+    for start in range(0, len(firsts), ROWS):
+        different = np.bitwise_count(hashes[start : start + ROWS, None] ^ hashes[None, start:])
+        i, j = np.nonzero(np.triu(different <= bits, 1))
+        alike = np.abs(colours[start + i] - colours[start + j]).mean(axis=1) <= colour
+        found.append(np.stack([firsts[start + i[alike]], firsts[start + j[alike]]], axis=1))
+    i, j = np.concatenate(found).T.astype(int)
+    one, other = images.iloc[i].reset_index(drop=True), images.iloc[j].reset_index(drop=True)
+    levels = np.stack([*images["colours"], np.zeros(len(images["colours"].iloc[0]), "uint8")]).astype("int16")
+    table = pd.DataFrame(
+        {
+            "one": one["name"],
+            "other": other["name"],
+            "identical": one["digest"] == other["digest"],
+            "bits": np.bitwise_count(one["hash"].to_numpy("uint64") ^ other["hash"].to_numpy("uint64")),
+            "colour": np.abs(levels[i] - levels[j]).mean(axis=1),
+            "classes": _both(one["class"], other["class"]),
+            "splits": _both(one["split"], other["split"]),
+            "two_classes": one["class"] != other["class"],
+            "two_splits": (one["split"] != other["split"])
+            & (one["split"] != NO_SPLIT)
+            & (other["split"] != NO_SPLIT),
+            "i": i,
+            "j": j,
+        }
+    )
+    order = ["identical", "bits", "colour"]
+    return table.sort_values(order, ascending=[False, True, True], kind="stable").reset_index(drop=True)
+
+
+def superfluous(images: pd.DataFrame, found: pd.DataFrame) -> list[str]:
+    """Return the names of images of which a copy stays, the one in the test split where there is one.
+
+    Args:
+        images: of `tlkit.experiments.audit.inventory`.
+        found: of `pairs`, those to act on.
+    """
+    if found.empty:
+        return []
+    links = coo_array((np.ones(len(found)), (found["i"], found["j"])), shape=(len(images),) * 2)
+    _, group = connected_components(links, directed=False)
+    place = images["split"].map(KEPT_FIRST.index)
+    ranked = images.assign(group=group, place=place).sort_values(["group", "place"], kind="stable")
+    return ranked.loc[ranked.duplicated("group"), "name"].sort_index().tolist()
+
+
+def _both(one: pd.Series, other: pd.Series) -> pd.Series:
+    return one.where(one == other, one + " and " + other)

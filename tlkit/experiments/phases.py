@@ -1,0 +1,106 @@
+"""Phases that several experiments share; features are passed on as values."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit import backbones
+from tlkit.data import Dataset, Split
+from tlkit.errors import DataError
+from tlkit.models import augmentation, normalizations
+
+FRACTION, LEARNING_RATE, DEPTH_DECAY = 0.7, 1e-3, 0.7  # of fine-tuning
+EPOCHS, HEAD_EPOCHS = 8, 50  # of fine-tuning or training from scratch, and of a head
+
+
+class Clock:
+    """Measures how long the parts of an experiment take, in seconds by name."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Add the time that the block takes to the part of this name."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def stop(self) -> dict[str, float]:
+        """Return the parts, and the time since the start as `total`."""
+        return self.seconds | {"total": time.perf_counter() - self.start}
+
+
+def shows_progress(verbose: int | str) -> bool:
+    """Whether an experiment shows progress bars; with 2, Keras prints one line for each epoch instead."""
+    return verbose in (1, "auto")
+
+
+def mirrors(data: Dataset) -> bool:
+    """Whether mirrored images keep their class: those of digits do not."""
+    return not data.card.name.startswith("digits/")
+
+
+def augmentation_for(data: Dataset) -> keras.Layer:
+    """Return the augmentation of a training; see `tlkit.augmentation`."""
+    return augmentation(flip=mirrors(data))
+
+
+def loaded(backbone: str | keras.Model, weights: str | None, image_size: int) -> tuple[keras.Model, bool]:
+    """Return a backbone, and whether it is pretrained; a model that was passed counts as pretrained.
+
+    Args:
+        backbone: a name of `tlkit.list_backbones()`, or a model.
+        weights: `"imagenet"`, None or a weights file, for a name.
+        image_size: height and width in pixels, for a name.
+
+    Raises:
+        DataError: the model takes images of another size.
+    """
+    if isinstance(backbone, str):
+        return backbones.load_backbone(backbone, weights=weights, image_size=image_size), weights is not None
+    size = backbone.inputs[0].shape[1]
+    if size not in (None, image_size):
+        raise DataError(
+            f"{backbone.name} takes images of {size} pixels, and the data has {image_size}. Load the data "
+            f"with image_size={size}."
+        )
+    return backbone, True
+
+
+def prepare_from_scratch(network: keras.Model) -> None:
+    """Let batch normalisation follow a short training from random weights.
+
+    With Keras's momentum of 0.99 the moving statistics need hundreds of steps to forget their start; a small
+    data set has tens.
+    """
+    for layer in normalizations(network):
+        layer.momentum = 0.9
+
+
+def predict_splits(model: keras.Model, splits: dict[str, Split]) -> dict[str, Any]:
+    """Return the predictions of a model for the images of each split, by its name."""
+    return {
+        name: model.predict(
+            split.images if isinstance(split.images, np.ndarray) else split.batches(labels=False), verbose=0
+        )
+        for name, split in splits.items()
+    }
+
+
+def accuracy_of(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the fraction of right answers, 0 to 1."""
+    return float(np.mean(probabilities.argmax(axis=1) == labels))
+
+
+def last_split(data: Dataset) -> str | None:
+    """Return the split that is reported: test, else validation, else train; None without labels."""
+    names = [name for name, split in data.splits.items() if split.labelled and len(split)]
+    return names[-1] if names else None

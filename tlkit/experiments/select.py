@@ -1,0 +1,317 @@
+"""Choose a backbone: score every candidate on one pass of features, and measure its speed here."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from tlkit import backbones
+from tlkit.backbones import engines
+from tlkit.challenges import model_selection
+from tlkit.challenges.dataset_size import nested_subsets
+from tlkit.challenges.model_selection import (
+    PROBE,
+    SCORES,
+    SPEED,
+    Candidate,
+    default_candidates,
+    pareto_optimal,
+    recommend,
+)
+from tlkit.challenges.model_selection.table import FEATURES
+from tlkit.data import Dataset, Split
+from tlkit.errors import DataError, TlkitError, TlkitWarning, WeightsError
+from tlkit.models import pooled
+from tlkit.reports import selection
+from tlkit.reports.document import Document
+from tlkit.reports.result import Result
+from tlkit.techniques.feature_extraction import extract
+
+REPEATS, FEW, LONG_ENOUGH = 5, 8, 0.5  # of a timing: runs, different images, and seconds of a run
+MAX_TIMED = 8192  # images
+
+
+@dataclass
+class Selection(Result):
+    """The candidates with their scores, and the backbone that is recommended.
+
+    Attributes:
+        data: what they were measured on.
+        table: one row for each candidate, the best first: `backbone`, `parameters`, `megabytes` of its
+            float32 weights, `images per second` on this machine, `optimal` (no other is both faster and
+            better), `random` (its weights), and a column for each score.
+        score_seconds: what each score took, one row for each candidate.
+        recommended: a backbone of the table, by the rule of `tlkit.challenges.model_selection.recommend`.
+        standard_error: of the best accuracy of the linear probe.
+        images: how many labelled images were scored.
+        left_out: the reason for each candidate that was not measured.
+        notes: warnings of the scores, and what is missing.
+        seconds: how long it took: total.
+    """
+
+    data: Dataset
+    table: pd.DataFrame
+    score_seconds: pd.DataFrame
+    recommended: str
+    standard_error: float
+    images: int
+    left_out: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def answer(self) -> str:
+        """The recommendation in a sentence."""
+        return selection.answer(self.table, self.recommended, self.standard_error, self.images)
+
+    @property
+    def cautions(self) -> list[str]:
+        """Why the recommendation may be worth little."""
+        rule = self.table, self.recommended, self.standard_error
+        return [*selection.cautions(*rule, self.left_out), *self.notes]
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the table, the recommendation, and what was left out."""
+        return {
+            "data": self.data.card.name,
+            "image_size": self.data.image_size,
+            "images": self.images,
+            "recommended": self.recommended,
+            "ranked_by": PROBE,
+            "standard_error": self.standard_error,
+            "backbones": self.table,
+            "score_seconds": self.score_seconds,
+            "left_out": self.left_out,
+        }
+
+    def report(self, folder: Path = Path()) -> Document:
+        """Return the report: accuracy against cost, every score, and what was left out."""
+        names = [score.name for score in SCORES if score.name in self.table]
+        return Document(
+            f"{self.data.card.title}: which backbone to use",
+            self.answer,
+            f"Measured on {self.images:,} train images of {self.data.image_size} pixels; the test images "
+            "were not used. Rule: the fastest pretrained backbone within one standard error "
+            f"({self.standard_error:.3f}) of the best linear probe.",
+            self.cautions,
+            selection.sections(
+                self.table, self.score_seconds, names, self.recommended, self.standard_error, self.left_out
+            ),
+        )
+
+
+def select(
+    data: Dataset,
+    candidates: Iterable[Candidate] | None = None,
+    *,
+    scores: Sequence[str] | None = None,
+    images: int = 2000,
+    time_budget: float | None = None,
+    seed: int = 0,
+    report_line: Callable[[str], object] = lambda line: None,
+    progress: bool = False,
+) -> Selection:
+    """Score backbones on the train images of a data set, and recommend one; test images are not used.
+
+    Args:
+        data: labelled; all candidates take images of its size.
+        candidates: by default those whose weights are on this machine, and one with random weights as
+            control.
+        scores: names of `tlkit.challenges.model_selection.SCORES`; by default all. The linear probe is always
+            among them.
+        images: of the train split, at most; a sample that keeps the proportions of the classes.
+        time_budget: seconds; the smallest candidates come first. Each is timed on a few images, and one that
+            would not fit is left out. None measures all.
+        seed: of that sample, of random weights, and of scores that draw samples.
+        report_line: is called with a line of text for each candidate.
+        progress: show progress bars of the features.
+
+    Returns:
+        The candidates with their scores.
+
+    Raises:
+        NoLabelsError, DataError: no labels, fewer than two classes, or a class with one example.
+        UnknownNameError: there is no such score.
+        TlkitError: images too small for a network, or a time budget in which nothing could be measured.
+        WeightsError: the weights of no candidate could be loaded.
+    """
+    names = [SCORES.find(name).name for name in scores or SCORES.names]
+    chosen = list(dict.fromkeys(default_candidates() if candidates is None else candidates))
+    for each in chosen:
+        each.row.check_size(data.image_size)
+    split = examples_of(data, images, seed)
+    bench = _Bench(split, list(dict.fromkeys([*names, PROBE])), time_budget, seed, progress)
+    for each in sorted(chosen, key=lambda each: each.row.parameters):
+        report_line(bench.measure(each))
+    if not bench.rows:
+        raise _nothing_measured(bench.left_out, time_budget)
+    table = pd.DataFrame(bench.rows).sort_values([PROBE, SPEED], ascending=False, ignore_index=True)
+    table.insert(4, "optimal", pareto_optimal(table[SPEED], table[PROBE]))
+    best = float(table[PROBE].max())
+    deviation = float(np.sqrt(best * (1 - best) / len(split)))
+    return Selection(
+        data,
+        table,
+        pd.DataFrame(bench.score_seconds),
+        recommend(table, deviation),
+        deviation,
+        len(split),
+        bench.left_out,
+        list(dict.fromkeys(bench.notes)),
+        {"total": time.perf_counter() - bench.start},
+    )
+
+
+class _Bench:
+    """Measures candidates one after the other on the same images, within a time budget."""
+
+    def __init__(
+        self, split: Split, names: list[str], time_budget: float | None, seed: int, progress: bool
+    ) -> None:
+        self.split, self.names, self.seed, self.progress = split, names, seed, progress
+        self.time_budget, self.start = time_budget, time.perf_counter()
+        self.rows: list[dict[str, Any]] = []
+        self.score_seconds: list[dict[str, Any]] = []
+        self.speeds: dict[str, float] = {}
+        self.left_out: dict[str, str] = {}
+        self.notes: list[str] = []
+
+    def measure(self, each: Candidate) -> str:
+        """Measure a candidate or leave it out, and return a line about it."""
+        began = time.perf_counter()
+        reason = self._measured(each)
+        if reason is not None:
+            self.left_out[each.name] = reason
+            return f"{each.name}: left out, {reason}"
+        row, took = self.rows[-1], time.perf_counter() - began
+        return f"{each.name}: linear probe {row[PROBE]:.3f}, {row[SPEED]:,.0f} images/s; took {took:.0f} s"
+
+    def _measured(self, each: Candidate) -> str | None:
+        """Add the row of a candidate, or return the reason why it is left out."""
+        began = time.perf_counter()
+        left = np.inf if self.time_budget is None else self.time_budget - (began - self.start)
+        if left <= 0:
+            return "no time was left"
+        keras.utils.set_random_seed(self.seed)
+        size = self.split.images.shape[1]
+        try:
+            backbone = backbones.load_backbone(each.row.name, weights=each.weights, image_size=size)
+        except WeightsError as error:
+            return str(error)
+        if each.row.name not in self.speeds:  # the same for all weights
+            self.speeds[each.row.name] = images_per_second(backbone, self.split)
+        speed = self.speeds[each.row.name]
+        scoring = max((np.nansum(list(row.values())[1:]) for row in self.score_seconds), default=0.0)
+        estimate = time.perf_counter() - began + len(self.split) / speed + scoring
+        if estimate > left:
+            return f"would take about {estimate:.0f} s, and {left:.0f} s were left"
+        features = extract(backbone, self.split, progress=self.progress)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", TlkitWarning)
+            found = model_selection.scores(
+                features,
+                self.split.labels,
+                source_probabilities=self._source_probabilities(each, features),
+                names=self.names,
+            )
+        self.notes += [str(one.message) for one in caught]
+        parameters = backbone.count_params()
+        row = {"backbone": each.name, "parameters": parameters, "megabytes": 4 * parameters / 1e6}
+        self.rows.append(row | {SPEED: speed, "random": each.weights is None} | found["value"].to_dict())
+        self.score_seconds.append({"backbone": each.name} | found["seconds"].to_dict())
+        return None
+
+    def _source_probabilities(self, each: Candidate, features: np.ndarray) -> np.ndarray | None:
+        """Return the predictions of the source head; None where no score needs them or there is no head."""
+        needing = [name for name in self.names if SCORES.find(name).needs != FEATURES]
+        if not needing or each.weights != "imagenet":
+            return None
+        try:
+            return backbones.source_head(each.row.name).predict(features, verbose=0)
+        except WeightsError as error:
+            self.notes.append(f"No {' and '.join(needing)} of {each.name}: {error}")
+            return None
+
+
+def images_per_second(backbone: keras.Model, split: Split) -> float:
+    """Return how many images a second the network runs on this machine, by the engine that `extract` takes.
+
+    The median of a few passes over images in memory; nothing is taken from the cache. What counts is the time
+    between the engine's requests for images, so that neither its start nor the decoding of files does.
+    """
+    network, few = pooled(backbone), split.images[:FEW]
+    count = MAX_TIMED // 32
+    count = int(np.clip(_speed(network, few, count) * LONG_ENOUGH, count, MAX_TIMED))
+    return median(_speed(network, few, count) for _ in range(REPEATS))
+
+
+def _speed(network: keras.Model, few: np.ndarray, count: int) -> float:
+    images, start = _Watched(few, count), time.perf_counter()
+    engines.infer(network, images)
+    asked = images.asked[len(images.asked) // 4 :]
+    if len(asked) < 4:  # by windows of thousands, behind a start that is short beside them
+        return count / (time.perf_counter() - start)
+    (first, since), (last, until) = asked[0], asked[-1]
+    return (until - since) / max(last - first, 1e-6)
+
+
+class _Watched:
+    """The same few images again and again, with a note of when and from where on each slice was asked for."""
+
+    def __init__(self, few: np.ndarray, count: int) -> None:
+        self.few, self.shape, self.dtype = few, (count, *few.shape[1:]), few.dtype
+        self.asked: list[tuple[float, int]] = []
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, places: slice) -> np.ndarray:
+        start, stop, _ = places.indices(len(self))
+        self.asked.append((time.perf_counter(), start))
+        return np.resize(self.few, (stop - start, *self.shape[1:]))
+
+
+def examples_of(data: Dataset, images: int, seed: int) -> Split:
+    """Return at most this many labelled train images, of each class at least two.
+
+    Raises:
+        NoLabelsError, DataError: no labels, fewer than two classes, or a class with one example.
+    """
+    split = data.train
+    counts = np.bincount(split.labels, minlength=len(data.class_names))
+    if np.count_nonzero(counts) < 2:
+        raise DataError(
+            f"All {len(split)} train images of {data.card.name} are of one class; a choice needs two or more "
+            "classes to tell apart. Add images of another class."
+        )
+    if images < len(split):
+        split = nested_subsets(split, [images], seed=seed)[images]
+        counts = np.bincount(split.labels, minlength=len(data.class_names))
+    if len(rare := np.flatnonzero(counts == 1)):
+        names = ", ".join(repr(data.class_names[place]) for place in rare[:5])
+        raise DataError(
+            f"{len(rare)} of {len(counts)} classes have 1 train image, such as {names}: nothing is left to "
+            f"ask after learning from it. Add images, leave these classes out{_more(images, data)}."
+        )
+    return split
+
+
+def _more(images: int, data: Dataset) -> str:
+    return f", or take more than {images} images" if images < len(data.train) else ""
+
+
+def _nothing_measured(left_out: Mapping[str, str], time_budget: float | None) -> TlkitError:
+    reasons = "; ".join(f"{name} {reason}" for name, reason in left_out.items())
+    if time_budget is not None:
+        return TlkitError(
+            f"In {time_budget:g} s no backbone could be measured: {reasons}. Give more time, fewer images or "
+            "a smaller image size."
+        )
+    return WeightsError(reasons)

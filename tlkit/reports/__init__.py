@@ -1,0 +1,4 @@
+"""Reports: what a page is made of, the sections that experiments share, and the file that is written.
+
+An experiment's result composes a `Document` in its method `report()`; `write` makes one HTML page of it.
+"""
