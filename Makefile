@@ -19,7 +19,7 @@ $(BIN)/.ready: requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-demo: setup ## The main job: emoji by a pretrained network, with a report in runs/demo
+demo: setup ## Classify emoji with a pretrained network; the report is runs/demo/report.html
 	$(BIN)/tlkit demo --out runs/demo --overwrite
 
 test: lint unit lessons ## Everything that must pass: style, types, unit tests, every notebook
@@ -29,14 +29,14 @@ lint: setup ## Style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# What runs by itself is not a learner's progress.
+# Automatic runs are not a learner's progress.
 unit lessons execute: export TLKIT_PROGRESS := $(CURDIR)/runs/progress
 
-# A file's tests share a process, and so what was trained for them.
+# The tests of a file share a process, and so the models that were trained for them.
 unit: setup ## Unit tests and the examples in the docstrings
 	$(BIN)/pytest -n auto --dist loadfile
 
-# A lesson a core: more threads would only wait.
+# One lesson per core: more threads would only wait.
 lessons: export TF_NUM_INTRAOP_THREADS := 1
 lessons: export TF_NUM_INTEROP_THREADS := 1
 lessons: export OMP_NUM_THREADS := 1
@@ -45,21 +45,21 @@ lessons: setup ## Run every notebook as a test
 		--nbval-kernel-name=python3 notebooks
 
 LESSONS ?= notebooks/*.ipynb
-execute: setup ## Run the lessons anew and keep what they show; LESSONS=notebooks/05* for one
+execute: setup ## Run the lessons again and keep their outputs; LESSONS=notebooks/05* for one
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level=WARN \
 		--NotebookExporter.preprocessors=tlkit.course.answer.AnswerFirst $(LESSONS)
 
 lab: setup ## Open the lessons in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
-bench: setup ## Speed beside peers, in tables of ratios: minutes; BENCH=scores for one
+bench: setup ## Compare the speed with peers, in minutes; BENCH=scores for one
 	$(BIN)/python benchmarks/speed $(BENCH)
 
 bench-full: setup ## The same with more sizes, networks and seeds: an hour
 	$(BIN)/python benchmarks/speed --full $(BENCH)
 
 PEERS ?= torch jax adapt
-peers: $(PEERS:%=.peers/%) ## Environments of the peers that `make bench` compares with: gigabytes; PEERS=torch for one
+peers: $(PEERS:%=.peers/%) ## Install the peers for `make bench`: gigabytes; PEERS=torch for one
 
 # ADAPT stopped working with Keras 3, so it has a TensorFlow of its own.
 .peers/adapt: NEEDS := tensorflow-cpu==2.15.1 adapt==0.4.5
@@ -69,7 +69,7 @@ peers: $(PEERS:%=.peers/%) ## Environments of the peers that `make bench` compar
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $@
 	$(BIN)/uv pip install --quiet --python $@/bin/python $(NEEDS) click tqdm pandas psutil
 
-site: setup ## Build the web site of the executed lessons in build/site
+site: setup ## Build the web site in build/site
 	$(BIN)/python site/build.py
 
 site-test: site ## Open every page of the site in Chromium
@@ -78,7 +78,7 @@ site-test: site ## Open every page of the site in Chromium
 pack-test: setup ## Pack a class and run lesson 00 from it with the network blocked: a gigabyte, minutes
 	TLKIT_PACK=1 $(BIN)/pytest tests/course/test_pack.py
 
-lock: setup ## Resolve requirements.lock anew
+lock: setup ## Resolve requirements.lock again
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-annotate \
 		--no-header --extra tensorflow --extra lessons --extra online --extra lite \
 		--extra serve --extra site --extra scale --extra hub --extra dev pyproject.toml -o requirements.lock

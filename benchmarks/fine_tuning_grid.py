@@ -39,7 +39,7 @@ def main() -> None:
     import tlkit
 
     run = partial(tlkit.compare, seeds=SEEDS, keep=TABLE, progress=True)
-    tables = [
+    found = [
         run({START: started}, settings={"labels": LABELS}),
         run({SCRATCH: scratch}, settings={"labels": LABELS, "rate": SCRATCH_RATES}),
         run(
@@ -47,7 +47,7 @@ def main() -> None:
             settings={"labels": LABELS, "rate": RATES},
         ),
     ]
-    results = summed_up(pd.concat(tables))
+    results = summed_up(pd.concat(each.table for each in found))
     RESULTS.write_text(json.dumps(results) + "\n")
     draw(results)
 
@@ -209,9 +209,9 @@ def summed_up(table: Any) -> dict[str, Any]:
 
 
 def draw(results: dict[str, Any]) -> None:
-    from tlkit.plots.explorer import still
+    from tlkit.plots.explorer import static_figure
 
-    still(results).savefig(TABLE.with_suffix(".png"), dpi=110)
+    static_figure(results).savefig(TABLE.with_suffix(".png"), dpi=110)
 
 
 if __name__ == "__main__":

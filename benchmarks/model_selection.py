@@ -239,7 +239,7 @@ def draw(found: list[dict[str, Any]]) -> None:
     for ax, (kind, said) in zip(axes, TRUTHS.items(), strict=True):
         few = {each: " (3 backbones)" if each in ("leep", "nce") else "" for each in order}
         shown = {each + few[each]: by_data[kind][each].tolist() for each in order}
-        plots.compare(shown, ax, quantity="weighted Kendall's tau with accuracy")
+        plots.compare_arms(shown, ax, quantity="weighted Kendall's tau with accuracy")
         ax.axvline(0, color=plots.PALETTE["grey"], linewidth=1)
         ax.set_title(f"accuracy of {said}", fontsize=11)
     figure.savefig(RESULTS.with_suffix(".png"), dpi=110)

@@ -219,7 +219,7 @@ def draw(found: dict[str, Any], arms: list[str]) -> None:
     for ax, family in zip(axes, FAMILIES, strict=True):
         change = gains(found, family, arms)
         quantity = "change against one network a task (delta-m), %"
-        plots.compare({arm: change.loc[arm].tolist() for arm in arms}, ax, quantity=quantity)
+        plots.compare_arms({arm: change.loc[arm].tolist() for arm in arms}, ax, quantity=quantity)
         ax.axvline(0, color=plots.PALETTE["grey"], linewidth=1)
         ax.set_title(family)
     figure.savefig(RESULTS.with_suffix(".png"), dpi=110)

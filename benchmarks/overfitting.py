@@ -40,9 +40,9 @@ def main() -> None:
     names = [each.name for each in REGULARIZERS if each.name not in OMITTED]
     names += [RANDOM_HEAD, FROZEN]
     arms = {name: partial(cell, name) for name in names}
-    table = tlkit.compare(arms, seeds=SEEDS, settings={"labels": LABELS}, keep=RESULTS, progress=True)
-    print(markdown(table))
-    draw(table)
+    found = tlkit.compare(arms, seeds=SEEDS, settings={"labels": LABELS}, keep=RESULTS, progress=True)
+    print(markdown(found.table))
+    draw(found.table)
 
 
 def cell(name: str, seed: int, labels: int) -> dict[str, float]:
@@ -133,7 +133,7 @@ def network(name: str, of: tuple[int, int] | None) -> tuple[Any, Any, Any, list[
         relationship = class_relationship(head.predict(features(*of), verbose=0), few.labels, 12)
         learner = CoTuning(model, head, relationship)
     elif own and name != "augmentation":
-        learner = own.put_on(model, None, None)
+        learner = own.apply(model, None, None)
     tlkit.unfreeze(learner)
     optimizer = options.get("optimizer", adam)(STEPS, STEP_SIZE)
     loss = "categorical_crossentropy" if "mix" in options else "sparse_categorical_crossentropy"

@@ -94,8 +94,8 @@ def pretrained(family: str, arm: str) -> Iterator[tuple[int, Any, float]]:
     images, method = unlabelled(family), ss.METHODS.find(arm)
     digits = {"flip": False, "colour": 0, "grey": 0}
     views = ss.random_views(crop=0.4, turn=0.06, **(digits if family == "digits" else {}))
-    painted = issubclass(method.target, ss.Reconstruction)
-    objective = method.build() if painted else method.build(views)
+    reconstructs = issubclass(method.target, ss.Reconstruction)
+    objective = method.build() if reconstructs else method.build(views)
     learner = ss.SelfSupervised(backbone, objective)
     schedule = warmup_cosine(STEP_SIZE, EPOCHS[family] * (len(images) // BATCH))
     learner.compile(keras.optimizers.Adam(schedule))
@@ -114,9 +114,7 @@ def network(size: int) -> Any:
 
     backbone = tlkit.load_backbone(NETWORK, weights=None, image_size=size)
     for layer in normalizations(backbone):
-        layer.momentum = (
-            0.9  # as in tlkit.experiments.pretrain: there are hundreds of steps, not tens of thousands
-        )
+        layer.momentum = 0.9  # as in tlkit.pretrain: there are hundreds of steps, not tens of thousands
     return backbone
 
 
@@ -255,7 +253,7 @@ def draw(found: dict[str, Any], arms: list[str]) -> None:
     for (above, below), family in zip(axes.T, FAMILIES, strict=True):
         own = frozen[frozen["family"] == family].set_index("arm")
         shown = {arm: own.loc[[arm], "knn"].tolist() for arm in arms}
-        plots.compare(shown, above, quantity="test accuracy of 5 nearest neighbours, frozen features")
+        plots.compare_arms(shown, above, quantity="test accuracy of 5 nearest neighbours, frozen features")
         above.set_title(family)
         own = few[few["family"] == family]
         plots.curves(own.dropna(), "labels", ax=below, setting="labels a class", quantity="test accuracy")

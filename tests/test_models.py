@@ -60,7 +60,7 @@ def test_a_frozen_backbone_is_bit_identical_after_training(lite, weights_of):
     )
 
 
-def test_unfreezing_from_a_stage_moves_that_stage_and_those_above_alone(lite, weights_of):
+def test_unfreezing_from_a_stage_trains_only_that_stage_and_those_above(lite, weights_of):
     unfreeze(lite, from_stage="block6")
     before = weights_of(lite)
     train_once(lite)
@@ -68,11 +68,11 @@ def test_unfreezing_from_a_stage_moves_that_stage_and_those_above_alone(lite, we
     for name, layers in stages(backbone_of(lite)).items():
         kernels = [layer.kernel.path for layer in layers if isinstance(layer, keras.layers.Conv2D)]
         for path in kernels:
-            moved = not np.array_equal(before[path], after[path])
-            assert moved == (name in ("block6", "block7", "top")), path
+            changed = not np.array_equal(before[path], after[path])
+            assert changed == (name in ("block6", "block7", "top")), path
 
 
-def test_batch_norm_stays_in_inference_mode_unless_asked(lite, weights_of):
+def test_batch_norm_stays_in_inference_mode_unless_requested(lite, weights_of):
     unfreeze(lite)
     before = weights_of(lite)
     train_once(lite)
@@ -88,12 +88,12 @@ def test_a_fraction_counts_layers_from_the_top(lite):
     unfreeze(lite, fraction=0.0)
     assert not backbone_of(lite).trainable_weights
     unfreeze(lite, fraction=1.0, batch_norm=True)
-    whole = len(backbone_of(lite).trainable_weights)
+    total = len(backbone_of(lite).trainable_weights)
     unfreeze(lite, fraction=0.5, batch_norm=True)
-    assert 0 < len(backbone_of(lite).trainable_weights) < whole
+    assert 0 < len(backbone_of(lite).trainable_weights) < total
 
 
-def test_the_table_counts_what_learns(lite):
+def test_the_table_counts_trainable_parameters(lite):
     freeze(lite)
     table = frozen_table(lite)
     assert table["parameters"].sum() == lite.count_params()
@@ -114,34 +114,33 @@ def test_augmentation_acts_in_training_only():
     assert changed.max() <= 255
 
 
-def test_an_augmentation_that_never_rests_is_refused():
+def test_an_augmentation_that_acts_in_prediction_is_refused():
     keras_cv = pytest.importorskip("keras_cv")
     with pytest.raises(TlkitError, match=r"in prediction too.*augment=layer"):
         build_classifier("LeNet", 3, weights=None, augmentation=keras_cv.layers.GridMask())
     build_classifier("LeNet", 3, weights=None, augmentation=keras.layers.RandAugment((0, 255)))
 
 
-def test_augmentation_of_no_strength_changes_nothing():
+def test_augmentation_with_strength_0_changes_nothing():
     images = IMAGES.astype("float32")
-    same = augmentation(strength=0, flip=False)(images, training=True)
-    np.testing.assert_allclose(same, images, atol=0.01)
+    augmented = augmentation(strength=0, flip=False)(images, training=True)
+    np.testing.assert_allclose(augmented, images, atol=0.01)
 
 
-def test_errors_say_what_to_do(lite):
-    with pytest.raises(TlkitError, match="at least 2 classes, got 1"):
+def test_errors_name_the_next_step(lite):
+    with pytest.raises(TlkitError, match="classes=1 was given; expected at least 2"):
         build_classifier("LeNet", classes=1, weights=None)
     with pytest.raises(UnknownNameError, match="Did you mean 'block6'"):
         unfreeze(lite, from_stage="blok6")
     with pytest.raises(TlkitError, match="not both"):
         unfreeze(lite, from_stage="top", fraction=0.5)
-    with pytest.raises(TlkitError, match="from 0 to 1; got 3"):
+    with pytest.raises(TlkitError, match=r"fraction=3 was given; expected .* from 0 to 1"):
         unfreeze(lite, fraction=3)
     with pytest.raises(TlkitError, match="build_classifier"):
         backbone_of(keras.Sequential([keras.layers.Dense(2)]))
 
 
-def test_restarting_equals_a_new_start(lite):
-    """New weights, the optimizer as on its first day, and still able to learn."""
+def test_a_reinitialized_model_has_new_weights_and_a_new_optimizer_state(lite):
     freeze(lite)
     lite.compile("adam", loss="sparse_categorical_crossentropy")
     before = lite.get_weights()
@@ -155,4 +154,4 @@ def test_restarting_equals_a_new_start(lite):
     assert not np.array_equal(before[0], first[0])
     keras.utils.set_random_seed(1)
     reinitialize(lite)
-    assert all(np.array_equal(one, two) for one, two in zip(first, lite.get_weights(), strict=True))
+    assert all(np.array_equal(old, new) for old, new in zip(first, lite.get_weights(), strict=True))

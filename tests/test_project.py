@@ -1,5 +1,7 @@
 """What the project's own files promise each other."""
 
+import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -63,37 +65,120 @@ def test_only_public_names_are_listed():
     assert listed == set(tlkit.__all__)
 
 
+FLOORS = (
+    {"_internal", "errors"},
+    {"data", "backbones"},
+    {"models", "plots", "optimizers", "callbacks"},
+    {"techniques"},
+    {"challenges"},
+    {"reports"},
+    {"experiments", "recipes", "scale_out"},
+    {"course", "deployment"},
+    {"cli"},
+)
+EXPERIMENTS = (
+    *("train", "adapt", "pretrain", "train_tasks", "select", "similarity", "label_counts", "audit"),
+    "compare",
+)
+
+
+def modules():
+    """Every module of the package by its dotted name, as a syntax tree."""
+    for path in sorted((ROOT / "tlkit").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        yield ".".join(parts).removesuffix(".__init__"), ast.parse(path.read_text())
+
+
+MODULES = dict(modules())
+
+
+def imports_of(name):
+    """The modules of the package that a module imports, also within functions and for types."""
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names if each.name in MODULES)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tlkit":
+            for each in node.names:
+                inner = f"{node.module}.{each.name}"
+                yield inner if inner in MODULES else home_of(node.module, each.name)
+
+
+def home_of(package, name):
+    """The module that defines a name which a package offers."""
+    found = getattr(importlib.import_module(package), name)
+    home = getattr(found, "__module__", None) if callable(found) else None
+    return home if home in MODULES else package
+
+
+def room(name):
+    return name.split(".")[1] if "." in name else ""
+
+
 def test_floors_import_only_from_below():
-    """The order of DESIGN: who stands on whom."""
-    floors = [
-        {"errors", "quiet", "cache", "outputs", "intervals", "seeds"},
-        {"data", "backbones"},
-        {"models", "engines", "explain", "plots", "optimizers", "callbacks"},
-        {"techniques"},
-        {"challenges"},
-        {"feature_quality"},
-        {
-            *("run", "adaptation", "multi_task_run", "pretraining", "backup"),
-            *("study", "similarity", "selection", "course", "recipes", "auditing", "scale_out"),
-        },
-        {
-            *("report", "page", "page_parts", "multi_task_page", "pretraining_page"),
-            *("prediction", "multi_task_prediction", "findings"),
-            "deployment",
-        },
-        {"cli"},
+    """The order of the design: who stands on whom."""
+    height = {name: i for i, names in enumerate(FLOORS) for name in names}
+    assert set(height) == {room(name) for name in MODULES} - {""}
+    wrong = [
+        f"{name} imports {other}"
+        for name in MODULES
+        if room(name)
+        for other in imports_of(name)
+        if room(other) and height[room(other)] > height[room(name)]
     ]
-    height = {name: i for i, names in enumerate(floors) for name in names}
-    for path in (ROOT / "tlkit").rglob("*.py"):
-        here = path.relative_to(ROOT / "tlkit").parts[0].removesuffix(".py")
-        if here == "__init__":
-            continue
-        text = path.read_text()
-        imported = set(re.findall(r"^(?:from|import) tlkit\.(\w+)", text, flags=re.M))
-        for names in re.findall(r"^from tlkit import (.+)$", text, flags=re.M):
-            imported |= set(names.split(", ")) & set(height)
-        for name in imported:
-            assert height[name] <= height[here], f"{path.name} imports {name} from a floor above"
-        assert not re.search(r"^from tlkit[\w.]* import .*\b_[a-z]", text, flags=re.M), (
-            f"{path}: private name"
-        )
+    assert wrong == []
+
+
+def test_no_module_imports_itself_through_others():
+    graph = {name: {other for other in imports_of(name) if room(other)} - {name} for name in MODULES}
+    graph = {name: others for name, others in graph.items() if not is_package(name)}
+    circles = [name for name in graph if name in reachable(graph, name)]
+    assert circles == []
+
+
+def is_package(name):
+    """Packages import their modules, to offer their names; that is no circle."""
+    return (ROOT / name.replace(".", "/")).is_dir()
+
+
+def reachable(graph, start):
+    found, waiting = set(), list(graph[start])
+    while waiting:
+        name = waiting.pop()
+        if name in graph and name not in found:
+            found.add(name)
+            waiting += graph[name]
+    return found
+
+
+def test_an_experiment_imports_no_other_experiment():
+    for name in MODULES:
+        if room(name) == "experiments" and name.count(".") > 1:
+            own = name.split(".")[2]
+            others = {other.split(".")[2] for other in imports_of(name) if room(other) == "experiments"}
+            assert not (others & set(EXPERIMENTS)) - {own}, name
+
+
+def test_private_names_stay_in_their_module():
+    for name, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tlkit"):
+                private = [each.name for each in node.names if each.name.startswith("_")]
+                assert set(private) <= {"_internal", "__version__"}, name
+
+
+def test_functions_are_short_and_few_files_are_loose():
+    loose = [path.name for path in (ROOT / "tlkit").glob("*.py") if path.name != "__init__.py"]
+    assert len(loose) <= 5
+    long = [
+        f"{name}.{node.name}: {lines} lines"
+        for name, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and (lines := body_lines(node)) > 50
+    ]
+    assert long == []
+
+
+def body_lines(function):
+    """The lines of a function below its signature and docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0

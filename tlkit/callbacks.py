@@ -1,4 +1,4 @@
-"""Callbacks: what Keras does not have, and how a callback sees the whole model while a part is trained."""
+"""Callbacks that Keras lacks, and helpers that pass the whole model to callbacks while a part is trained."""
 
 import json
 import math
@@ -17,17 +17,22 @@ from tlkit.errors import OutputError, TlkitError
 
 __all__ = ["Backup", "EpochLines", "Interruptible", "StopAtNaN"]
 
-HOOKS = [name for name in dir(keras.callbacks.Callback) if name.startswith("on_")]
+_HOOKS = [name for name in dir(keras.callbacks.Callback) if name.startswith("on_")]
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """Stop with an error that says which term of the loss became NaN; only that epoch is lost.
+    """Stop training with an error if the loss becomes NaN or infinite, and name the term of the loss.
+
+    The network gets the weights of the previous epoch back, so that only the last epoch is lost.
 
     Args:
-        network: gets the weights of the last whole epoch back.
-        terms: the names of the terms in Keras's logs, and what they are called in the error.
-        advice: what to do about it.
-        first: returns the names of the terms that broke first, where the logs show all of them broken.
+        network: the network whose weights are kept and restored.
+        terms: a description, for the error message, of each term by its name in Keras's logs.
+        advice: the last sentence of the error message: what to do next.
+        first: returns the names of the terms that became NaN first, if the logs cannot tell.
+
+    Raises:
+        TlkitError: at the end of an epoch, if the loss is not finite.
     """
 
     def __init__(
@@ -52,16 +57,16 @@ class StopAtNaN(keras.callbacks.Callback):
         broken = self.first() or [term for term in self.terms if not math.isfinite(logs.get(term, 0.0))]
         raise TlkitError(
             f"{' and '.join(self.terms[term] for term in broken) or 'the loss'} became {logs['loss']} in "
-            f"epoch {epoch + 1}. The network has the weights of the epoch before. {self.advice}"
+            f"epoch {epoch + 1}. The network has the weights of the previous epoch. {self.advice}"
         )
 
 
 class EpochLines(keras.callbacks.Callback):
-    """Print one line per epoch, at most one per second, prefixed with a name so that runs can share a screen.
+    """Print one line per epoch, and at most one line per second.
 
     Args:
-        name: what stands in front.
-        shown: what each value to print is called, by its name in Keras's logs; all by default.
+        name: printed at the start of each line, to tell parallel runs apart; "" for no name.
+        shown: the label of each value to print, by its name in Keras's logs; by default all values.
     """
 
     def __init__(self, name: str, shown: Mapping[str, str] | None = None) -> None:
@@ -72,48 +77,53 @@ class EpochLines(keras.callbacks.Callback):
         if time.monotonic() - self._last > 1:
             self._last = time.monotonic()
             logs = logs or {}
-            chosen = self._shown or {name: name for name in logs}
-            values = ", ".join(f"{said} {logs[name]:.2f}" for name, said in chosen.items())
+            labels = self._shown or {name: name for name in logs}
+            values = ", ".join(f"{label} {logs[name]:.2f}" for name, label in labels.items())
             name = f"{self._name:<18} " if self._name else ""
             print(f"{name}epoch {epoch + 1:>2} of {self.params['epochs']}: {values}", flush=True)
 
 
 class Interruptible(keras.callbacks.Callback):
-    """Ctrl-C ends training after the running step, and the best epoch is kept; a second one aborts."""
+    """Let Ctrl-C end training after the current step and keep the best epoch; a second Ctrl-C aborts.
+
+    Attributes:
+        interrupted: whether Ctrl-C ended the training.
+    """
 
     interrupted = False
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         try:
-            self._before = signal.signal(signal.SIGINT, self._stop)
-        except ValueError:  # not in the main thread: signals are not ours to take
-            self._before = None
+            self._previous = signal.signal(signal.SIGINT, self._stop)
+        except ValueError:  # only the main thread can set a signal handler
+            self._previous = None
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(number, self._before)
+        signal.signal(number, self._previous)
         self.interrupted = self.model.stop_training = True
 
 
 class Backup(keras.callbacks.Callback):
-    """Keep the state after each whole epoch in a folder, and start from the last one that lies there.
+    """Save the state of a training after each complete epoch, and continue from the last saved epoch.
 
-    Unlike `keras.callbacks.BackupAndRestore`, weights and the number of their epoch are one file, which
-    appears whole or not at all; and the history of all epochs is kept.
+    Unlike `keras.callbacks.BackupAndRestore`, it saves the weights and the number of their epoch in one file,
+    which is written completely or not at all. It also saves the history of all epochs.
 
     Args:
-        folder: made if missing; `tlkit._internal.outputs.discard` removes it.
-        settings: what must be the same to go on, as plain values by name.
+        folder: the folder of the state, created if missing; `tlkit._internal.outputs.discard` removes it.
+        settings: the settings that must be the same to continue, as plain values by name.
 
     Attributes:
-        epoch: number of epochs that are done: the `initial_epoch` of `fit`.
+        epoch: the number of saved epochs, to pass as `initial_epoch` to `fit`.
+        logs: Keras's logs of each epoch.
 
     Raises:
-        TlkitError: the folder holds a training with other settings.
-        OutputError: the disk is full.
+        TlkitError: the folder contains a training with other settings.
+        OutputError: the state cannot be written, such as on a full disk.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
@@ -123,11 +133,11 @@ class Backup(keras.callbacks.Callback):
         self.epoch = max((int(path.name.split(".")[0]) for path in self._states()), default=0)
         self.logs: list[dict[str, float]] = []
         if self.epoch:
-            # written before the state: of an epoch that was cut short it says too much
+            # The history is written before the weights, so it can contain an epoch whose weights were lost.
             self.logs = json.loads((self.folder / "history.json").read_text("utf-8"))[: self.epoch]
 
     def history(self) -> dict[str, list[float]]:
-        """Return what Keras measured in each epoch, by name, those before a stop too."""
+        """Return the values of each metric per epoch, including the epochs before an interruption."""
         return {name: [logs[name] for logs in self.logs] for name in (self.logs[0] if self.logs else ())}
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -138,7 +148,7 @@ class Backup(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items()}
         self.logs.append(logs)
-        # an epoch that Ctrl-C cut short would not be the same one again; nothing goes on from a NaN
+        # An interrupted epoch cannot be repeated exactly, and training cannot continue from a NaN.
         if self.model.stop_training or not math.isfinite(logs.get("loss", 0.0)):
             return
         try:
@@ -149,7 +159,7 @@ class Backup(keras.callbacks.Callback):
         except OSError as error:
             raise OutputError(
                 f"The state after epoch {epoch + 1} could not be written to {self.folder}: "
-                f"{error.strerror or error}. Make room and go on with --resume."
+                f"{error.strerror or error}. Make room, and continue with --resume."
             ) from error
         for path in self._states():
             if path != self._state(epoch + 1):
@@ -163,24 +173,23 @@ class Backup(keras.callbacks.Callback):
 
 
 class ForModel(keras.callbacks.Callback):
-    """Show a callback the whole model while only a part of it, or a learner around it, is trained.
+    """Pass another model to a callback than the model that is trained.
 
-    So `ModelCheckpoint` saves the whole. Where the callback stops the training of its model, the training
-    that runs is stopped.
+    While only a part of a model, or a learner around it, is trained, `ModelCheckpoint` can save the whole
+    model in this way. If the callback stops the training of its model, the current training stops.
 
     Args:
         callback: any callback.
-        model: what it sees as `self.model`.
+        model: the model that the callback gets as `self.model`.
     """
 
     def __init__(self, callback: keras.callbacks.Callback, model: keras.Model) -> None:
         super().__init__()
         self.callback, self.whole = callback, model
-        for hook in HOOKS:  # only these: Keras asks the callbacks which steps they want to be told of
-            if getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook) or hook in vars(
-                callback
-            ):
-                setattr(self, hook, self._passed_on(getattr(callback, hook)))
+        # Forward only the hooks that the callback has: Keras skips the per-step hooks that no callback has.
+        for hook in _HOOKS:
+            if _overrides(callback, hook) or hook in vars(callback):
+                setattr(self, hook, self._forwarded(getattr(callback, hook)))
 
     def set_params(self, params: dict[str, Any]) -> None:
         super().set_params(params)
@@ -190,18 +199,18 @@ class ForModel(keras.callbacks.Callback):
         super().set_model(model)
         self.callback.set_model(self.whole)
 
-    def _passed_on(self, hook: Callable[..., None]) -> Callable[..., None]:
-        def call(*arguments: Any, **named: Any) -> None:
-            learner = self.model  # on JAX, this brings the variables up to date
-            self.whole.stop_training = learner.stop_training
-            hook(*arguments, **named)
-            learner.stop_training = self.whole.stop_training
+    def _forwarded(self, hook: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: Any, **options: Any) -> None:
+            trained = self.model  # on JAX, this access updates the variables
+            self.whole.stop_training = trained.stop_training
+            hook(*arguments, **options)
+            trained.stop_training = self.whole.stop_training
 
         return call
 
 
-# What belongs to the training itself and not to a model that is saved.
-OF_THE_TRAINING = (
+# These callbacks concern the training itself, so they get the model that is trained.
+_TRAINING_CALLBACKS = (
     keras.callbacks.BackupAndRestore,
     keras.callbacks.History,
     keras.callbacks.ProgbarLogger,
@@ -209,21 +218,21 @@ OF_THE_TRAINING = (
 
 
 def listed(callbacks: Any) -> list[keras.callbacks.Callback]:
-    """Return callbacks as a list, given as Keras takes them: one, several, a `CallbackList` or None."""
+    """Return callbacks as a list, from any form that Keras takes: one, several, a `CallbackList` or None."""
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return list(callbacks.callbacks)
     return [each for each in keras.tree.flatten(callbacks) if each is not None]
 
 
 def for_model(callbacks: Any, model: keras.Model) -> list[keras.callbacks.Callback]:
-    """Let callbacks see a model of which only a part is trained; `BackupAndRestore` sees what is trained."""
+    """Pass the whole model to callbacks while a part is trained; `BackupAndRestore` gets the trained part."""
     return [
-        each if isinstance(each, OF_THE_TRAINING) else ForModel(each, model) for each in listed(callbacks)
+        each if isinstance(each, _TRAINING_CALLBACKS) else ForModel(each, model) for each in listed(callbacks)
     ]
 
 
 def saving(callbacks: Any, model: keras.Model) -> list[keras.callbacks.Callback]:
-    """Let each `ModelCheckpoint` save the model that a learner trains, not the learner itself."""
+    """Let each `ModelCheckpoint` save `model`, which a learner trains, and not the learner itself."""
     return [
         ForModel(each, model) if isinstance(each, keras.callbacks.ModelCheckpoint) else each
         for each in listed(callbacks)
@@ -231,17 +240,21 @@ def saving(callbacks: Any, model: keras.Model) -> list[keras.callbacks.Callback]
 
 
 def watch_steps(callbacks: Any) -> bool:
-    """Whether a callback that is not Keras's own wants to be told of every step."""
-    hooks = [hook for hook in HOOKS if "batch" in hook]
+    """Return whether a callback that is not part of Keras has a hook for every step."""
+    hooks = [hook for hook in _HOOKS if "batch" in hook]
     return any(
-        getattr(type(each), hook) is not getattr(keras.callbacks.Callback, hook)
+        _overrides(each, hook)
         for each in listed(callbacks)
         if not type(each).__module__.startswith("keras.")
         for hook in hooks
     )
 
 
+def _overrides(callback: keras.callbacks.Callback, hook: str) -> bool:
+    return getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook)
+
+
 def sets_learning_rate(callbacks: Iterable[keras.callbacks.Callback]) -> list[str]:
-    """Return the names of the callbacks that set the learning rate while training."""
+    """Return the class names of the callbacks that set the learning rate during training."""
     kinds = keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau
     return [type(each).__name__ for each in callbacks if isinstance(each, kinds)]

@@ -1,17 +1,22 @@
-"""What can go wrong, said so that the reader knows what to do next."""
+"""The errors and warnings of tlkit; each message states the problem and the next step."""
 
 import difflib
 from collections.abc import Iterable
 
-SHOWN = 12  # names that a message lists
+MAX_NAMES = 12  # number of names that a message lists
 
 
 class TlkitError(Exception):
-    """Base of every error that tlkit raises on purpose; its message names the next thing to do."""
+    """The base class of all errors of tlkit; the message states what is wrong and what to do next."""
 
 
 class UnknownNameError(TlkitError):
-    """A name that is in no table of tlkit; the message offers the nearest ones, and the first of all.
+    """An unknown name; the message suggests similar names, and lists the known ones.
+
+    Args:
+        kind: the kind of object, such as `"backbone"`.
+        name: the unknown name.
+        known: all known names.
 
     >>> print(UnknownNameError("backbone", "ResNet5", ["ResNet50", "VGG16"]))
     There is no backbone named 'ResNet5'. Did you mean 'ResNet50'? Known: ResNet50, VGG16.
@@ -22,7 +27,7 @@ class UnknownNameError(TlkitError):
         by_lower = {each.lower(): each for each in names}
         near = [by_lower[each] for each in difflib.get_close_matches(name.lower(), by_lower, n=3)]
         hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-        known_names = f"{', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
+        known_names = f"{', '.join(names[:MAX_NAMES])}{', ...' if len(names) > MAX_NAMES else ''}"
         super().__init__(f"There is no {kind} named {name!r}. {hint}Known: {known_names}.")
 
 
@@ -31,20 +36,20 @@ class DataError(TlkitError):
 
 
 class NoLabelsError(DataError):
-    """The labels of an unlabelled split were asked for; nobody has them."""
+    """The labels of an unlabelled split are needed."""
 
 
 class WeightsError(TlkitError):
-    """Pretrained weights are missing, foreign or do not fit the architecture."""
+    """Pretrained weights are missing or altered, or do not fit the architecture."""
 
 
 class OutputError(TlkitError):
-    """The results cannot be written where they were asked to go."""
+    """The results cannot be written to the chosen folder."""
 
 
 class TlkitWarning(UserWarning):
-    """Something was mended or left out; the run goes on."""
+    """A problem that tlkit corrected or left out; the run continues."""
 
 
 class WrongAnswerError(TlkitError):
-    """An answer to an exercise is wrong, where wrong answers are to stop the lesson."""
+    """An answer to an exercise is wrong, and wrong answers stop the lesson."""

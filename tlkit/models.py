@@ -1,4 +1,4 @@
-"""A backbone and a head as one plain `keras.Model`, and which part of it may learn."""
+"""Build a plain `keras.Model` from a backbone and a head, freeze and unfreeze it, and find its parts."""
 
 import math
 
@@ -36,32 +36,33 @@ def build_classifier(
     bottleneck: int | None = None,
     activation: str | None = "softmax",
 ) -> keras.Model:
-    """Build a classifier of raw images: augmentation, backbone, pooling, head.
+    """Build an image classifier from a pretrained backbone: augmentation, backbone, pooling, head.
 
     Args:
-        backbone: a name of `tlkit.backbones`; or any functional or `Sequential` model from images to a
-            feature map `(n, h, w, c)`, tokens `(n, t, d)` or features `(n, d)`: of `keras.applications`
-            without its top, of KerasHub, or your own. It receives RGB values from 0 to 255, so any rescaling
-            must be part of it.
+        backbone: a name of `tlkit.list_backbones()`; or any functional or `Sequential` model from images to a
+            feature map `(n, h, w, c)`, tokens `(n, t, d)` or features `(n, d)`: a model of
+            `keras.applications` without its top, a KerasHub backbone, or your own network. It receives RGB
+            values from 0 to 255, so any rescaling must be part of it.
         classes: number of classes, at least 2.
         weights: `"imagenet"`, `None` (random) or the path of a weights file; ignored if `backbone` is a
             model.
-        image_size: height and width in pixels; `None` takes the backbone's default; ignored likewise.
+        image_size: height and width in pixels; `None` takes the backbone's default; ignored if `backbone` is
+            a model.
         augmentation: a layer that acts in training only, such as `augmentation()`.
-        pooling: `"avg"` averages the feature map over its places, or the tokens; `"token"` takes the first
-            token, which is the class token of a vision transformer that has one.
+        pooling: `"avg"` averages the feature map over its positions, or averages the tokens; `"token"` takes
+            the first token, which is the class token of a vision transformer that has one.
         dropout: fraction of the features dropped in training, 0 to 1.
         bottleneck: width of a layer (dense, batch normalisation, ReLU) between the features and the last
-            layer; `None` for no such layer. Domain adaptation on kept features needs one: without it, no
-            layer before the last could learn.
+            layer; `None` for no such layer. Domain adaptation on precomputed features needs a bottleneck;
+            without it, no layer below the last could learn.
         activation: `"softmax"` for probabilities, `None` for logits.
 
     Returns:
         A model from RGB images `(n, height, width, 3)`, values 0 to 255, to float32 `(n, classes)`.
-        Everything in it is trainable; see `freeze` and `unfreeze`.
+        All its layers are trainable; see `freeze` and `unfreeze`.
 
     Raises:
-        TlkitError: there are fewer than 2 classes, or the model is not such a backbone.
+        TlkitError: there are fewer than 2 classes, or the model is not a backbone as described.
 
     >>> model = build_classifier("LeNet", classes=10, weights=None)
     >>> model.output_shape
@@ -71,7 +72,7 @@ def build_classifier(
     (None, 3)
     """
     if classes < 2:
-        raise TlkitError(f"A classifier needs at least 2 classes, got {classes}.")
+        raise TlkitError(f"classes={classes} was given; expected at least 2, the number of classes.")
     if isinstance(backbone, str):
         backbone = backbones.load_backbone(backbone, weights=weights, image_size=image_size)
     head = keras.Sequential(
@@ -79,7 +80,7 @@ def build_classifier(
             keras.Input((check_backbone(backbone).outputs[0].shape[-1],)),
             keras.layers.Dropout(dropout),
             *(_bottleneck(bottleneck) if bottleneck else ()),
-            # float32 also under mixed precision: a softmax in float16 loses small probabilities
+            # float32 even under mixed precision, since a softmax in float16 loses small probabilities
             keras.layers.Dense(classes, activation=activation, dtype="float32", name="predictions"),
         ],
         name="head",
@@ -102,24 +103,32 @@ def attach_head(
     augmentation: keras.Layer | None = None,
     pooling: str = "avg",
 ) -> keras.Model:
-    """Chain augmentation, backbone, pooling and head into one model.
+    """Put a head on a backbone: chain augmentation, backbone, pooling and head into one model.
 
-    The parts are shared, not copied: what trains one of them trains the whole.
+    The model shares the layers of its parts; training the model trains the parts.
 
     Args:
-        backbone: raw images to a feature map `(n, h, w, c)`, tokens `(n, t, d)` or features `(n, d)`.
-        head: features to predictions.
+        backbone: a model from raw images to a feature map `(n, h, w, c)`, tokens `(n, t, d)` or features
+            `(n, d)`.
+        head: a model from features `(n, d)` to predictions.
         augmentation: a layer that acts in training only.
         pooling: see `build_classifier`.
 
+    Returns:
+        A model from RGB images `(n, height, width, 3)` to the predictions of the head.
+
     Raises:
-        TlkitError: the model is no backbone, or the augmentation changes images in prediction too.
+        TlkitError: the model is not a backbone, or the augmentation also changes images in prediction.
+
+    >>> head = keras.Sequential([keras.Input((100,)), keras.layers.Dense(3, "softmax")])
+    >>> attach_head(backbones.load_backbone("LeNet", weights=None), head).output_shape
+    (None, 3)
     """
     entry = check_backbone(backbone).inputs[0]
     if augmentation is not None and _acts_in_prediction(augmentation, entry.shape[1:]):
         raise TlkitError(
             f"The augmentation {augmentation.name!r} changes images in prediction too, as the layers of "
-            "keras_cv do. Give it to the training images alone: train.batches(32, shuffle=True, "
+            "keras_cv do. Apply it to the training batches instead: train.batches(32, shuffle=True, "
             "augment=layer)."
         )
     inputs = keras.Input(entry.shape[1:], name="images")
@@ -130,19 +139,25 @@ def attach_head(
 
 def _acts_in_prediction(layer: keras.Layer, shape: tuple[int | None, ...]) -> bool:
     noise = np.random.default_rng(0).uniform(0, 255, (8, *(size or 32 for size in shape))).astype("float32")
-    once, again = (keras.ops.convert_to_numpy(layer(noise, training=False)) for _ in range(2))
-    return not np.array_equal(once, again)
+    first, second = (keras.ops.convert_to_numpy(layer(noise, training=False)) for _ in range(2))
+    return not np.array_equal(first, second)
 
 
 def augmentation(*, strength: float = 1.0, flip: bool = True) -> keras.Sequential:
-    """Build random flips, shifts, turns, zooms and contrast: active in training, the identity otherwise.
+    """Build an augmentation layer: random flips, shifts, rotations, zooms and contrast, in training only.
+
+    Any other layer that does nothing in prediction can take its place, such as `keras.layers.RandAugment`.
+    The layers of `keras_cv` also act in prediction; for these, see `augment` of `fine_tune`.
 
     Args:
-        strength: 1 shifts by up to 10 %, turns by up to 18 degrees; 0 changes nothing.
-        flip: mirror left and right; wrong for digits and letters.
+        strength: 0 changes nothing; 1 shifts by up to 10 % and rotates by up to 18 degrees.
+        flip: flip images left to right; unsuitable for digits and letters.
 
-    Any other layer that is off in prediction does as well, such as `keras.layers.RandAugment`. Those of
-    `keras_cv` are not: see `augment` of `fine_tune`.
+    Returns:
+        A `keras.Sequential` of RGB images, values 0 to 255.
+
+    >>> augmentation(flip=False).layers[0].__class__.__name__
+    'RandomTranslation'
     """
     layers: list[keras.Layer] = [keras.layers.RandomFlip("horizontal")] if flip else []
     layers += [
@@ -155,10 +170,10 @@ def augmentation(*, strength: float = 1.0, flip: bool = True) -> keras.Sequentia
 
 
 def reinitialize(model: keras.Model) -> None:
-    """Give a compiled model new random weights and a new optimizer state, for the next seed of a study.
+    """Give a compiled model new random weights and a new optimizer state, to train it with another seed.
 
-    The traced graph stays, and building that is most of the time of a short training on a CPU. Works for a
-    `DomainAdapter` too: its classifier and the layers of its method start anew.
+    The traced graph is kept. On a CPU, tracing takes most of the time of a short training. In a
+    `DomainAdapter`, the classifier and the layers of the method are reinitialized.
 
     >>> model = build_classifier("LeNet", classes=10, weights=None)
     >>> model.compile("adam", loss="sparse_categorical_crossentropy")
@@ -170,9 +185,9 @@ def reinitialize(model: keras.Model) -> None:
     for layer in flat_layers(model):
         built = layer.get_build_config()
         if layer.weights and built:
-            again = type(layer).from_config(layer.get_config())
-            again.build_from_config(built)
-            layer.set_weights(again.get_weights())
+            new = type(layer).from_config(layer.get_config())
+            new.build_from_config(built)
+            layer.set_weights(new.get_weights())
     fresh = type(model.optimizer).from_config(model.optimizer.get_config())
     fresh.build(model.trainable_variables)
     model.optimizer.build(model.trainable_variables)
@@ -181,7 +196,11 @@ def reinitialize(model: keras.Model) -> None:
 
 
 def pooled(backbone: keras.Model, pooling: str = "avg") -> keras.Model:
-    """Return the network from images to features `(n, d)`; see `pooling` of `build_classifier`.
+    """Return a backbone with pooling: a network from images to features `(n, d)`.
+
+    Args:
+        backbone: a model from images to a feature map, tokens or features.
+        pooling: see `build_classifier`.
 
     >>> pooled(backbones.load_backbone("EfficientNetLite0", weights=None, image_size=32)).output_shape
     (None, 1280)
@@ -192,7 +211,7 @@ def pooled(backbone: keras.Model, pooling: str = "avg") -> keras.Model:
 
 
 def backbone_of(model: keras.Model) -> keras.Model:
-    """Return the backbone of a classifier: the model inside it, or of a flat one all layers below the head.
+    """Return the backbone of a classifier: its inner model, or all layers below the head.
 
     Raises:
         TlkitError: no backbone is found; see `tlkit.backbones.structure.parts_of`.
@@ -201,9 +220,10 @@ def backbone_of(model: keras.Model) -> keras.Model:
 
 
 def head_of(model: keras.Model) -> keras.Layer:
-    """Return what is above the features of a classifier: features `(n, d)` to predictions.
+    """Return the head of a classifier: a model from features `(n, d)` to predictions.
 
-    It shares its layers with the classifier. Where one layer is the whole head, it is that layer.
+    The head shares its layers with the classifier. If the head of the classifier is one inner model, that
+    model is returned.
 
     Raises:
         TlkitError: see `backbone_of`.
@@ -215,7 +235,7 @@ def head_of(model: keras.Model) -> keras.Layer:
 
 
 def feature_network(model: keras.Model) -> keras.Model:
-    """Return the network from images to what the head of a classifier is given, without augmentation.
+    """Return the network from images to the input of a classifier's head, without augmentation.
 
     >>> feature_network(build_classifier("LeNet", classes=10, weights=None)).output_shape
     (None, 100)
@@ -226,38 +246,38 @@ def feature_network(model: keras.Model) -> keras.Model:
         keras.layers.GlobalAveragePooling2D,
     )
     if parts.entry is parts.images and (averaged or not parts.pooling):
-        # the same network for every classifier on it, and so the same cache
+        # The same network for all classifiers of this backbone, so that they share cached features.
         return pooled(parts.backbone) if averaged else parts.backbone
     return keras.Model(parts.images, parts.features, name=parts.backbone.name)
 
 
 def without_augmentation(model: keras.Model) -> keras.Model:
-    """Return a model without the augmentation at its start; it shares all other layers.
+    """Return a model without the augmentation at its start; the other layers are shared.
 
-    Augmentation acts in training only, and other programs lack its random operations. It is recognised by
-    its state: the first layers that have random state and no weights.
+    Exported models need no augmentation, since it acts in training only, and other programs lack its random
+    operations. The augmentation is the first layers that have random state and no weights.
 
     Returns:
-        `model` itself where there is nothing to leave out.
+        The shorter model, or `model` itself if it has no augmentation.
 
     >>> layers = [keras.Input((8, 8, 3)), keras.layers.RandomFlip(), keras.layers.Flatten()]
     >>> [layer.name[:7] for layer in without_augmentation(keras.Sequential(layers)).layers[1:]]
     ['flatten']
     """
     network = functional(model)
-    places = dict(passages(network))
-    end = augmentation_end(calls(network), places)
-    return model if end < 0 else keras.Model(places[end], network.output, name=model.name)
+    tensors = dict(passages(network))
+    end = augmentation_end(calls(network), tensors)
+    return model if end < 0 else keras.Model(tensors[end], network.output, name=model.name)
 
 
 def cut_last(classifier: keras.Model) -> tuple[keras.Model, keras.layers.Dense]:
-    """Cut a classifier, or its head, in two that share its layers: inputs to features, and the last layer.
+    """Split a classifier, or its head, into the network below the last dense layer, and that layer.
 
-    The last layer may give class probabilities or logits (`structure.output_activation` tells which), and a
-    `Softmax` or `Activation` may come behind it.
+    Both parts share their layers with the classifier. The last layer gives class probabilities or logits (see
+    `tlkit.backbones.structure.output_activation`). A `Softmax` or `Activation` may follow it.
 
     Raises:
-        TlkitError: the last layer is not a dense one, or it gives something else.
+        TlkitError: the last layer is not dense, or has another activation.
     """
     network = functional(classifier)
     *_, final = nodes = calls(network)
@@ -271,19 +291,28 @@ def cut_last(classifier: keras.Model) -> tuple[keras.Model, keras.layers.Dense]:
     if not isinstance(last, keras.layers.Dense) or output_activation(network) not in ("softmax", "linear"):
         raise TlkitError(
             f"{classifier.name!r} ends with {type(last).__name__} {last.name!r}; expected a Dense layer that "
-            "gives class probabilities (softmax) or logits, as build_classifier(...) makes it."
+            "gives class probabilities (softmax) or logits, as in build_classifier(...)."
         )
     return keras.Model(network.inputs[0], features, name=classifier.name), last
 
 
-def normalizations(network: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Return the BatchNormalization layers of a network, those within its parts too."""
+def normalizations(network: keras.Layer) -> list[keras.layers.BatchNormalization]:
+    """Return all BatchNormalization layers of a network, including those of inner models."""
     return [layer for layer in flat_layers(network) if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def freeze(model: keras.Model) -> None:
-    """Freeze the backbone of `model`, so that only the head learns. Compile afterwards."""
-    for layer in _body(parts_of(model)):
+    """Freeze the backbone of a classifier, so that only the head is trained. Compile the model afterwards.
+
+    Raises:
+        TlkitError: see `backbone_of`.
+
+    >>> model = build_classifier("LeNet", classes=10, weights=None)
+    >>> freeze(model)
+    >>> [weight.path for weight in model.trainable_weights]
+    ['head/predictions/kernel', 'head/predictions/bias']
+    """
+    for layer in _backbone_layers(parts_of(model)):
         _set_trainable(layer, False)
 
 
@@ -294,26 +323,35 @@ def unfreeze(
     fraction: float | None = None,
     batch_norm: bool = False,
 ) -> None:
-    """Let the backbone learn, whole or from a stage upwards. Compile afterwards.
+    """Unfreeze the backbone of a classifier, whole or from a stage upwards. Compile the model afterwards.
 
-    BatchNormalization stays frozen, and so in inference mode: its statistics come from many more
-    images than a small target set has. In a backbone with LoRA, only the LoRA matrices learn.
+    BatchNormalization layers stay frozen, and therefore in inference mode, since their statistics come from
+    many more images than a small target data set has. In a backbone with LoRA, only the LoRA matrices are
+    trainable.
 
     Args:
-        model: a classifier of `build_classifier`, or any functional or `Sequential` one.
-        from_stage: the lowest stage that learns (`frozen_table(model)` lists them); all above learn too.
-        fraction: instead of a stage: the top share of the backbone's layers, 0 to 1.
-        batch_norm: let BatchNormalization learn as well; appropriate for training from scratch, risky
-            otherwise.
+        model: a classifier of `build_classifier`, or any functional or `Sequential` classifier.
+        from_stage: the lowest trainable stage; all stages above are trainable too. `frozen_table(model)`
+            lists the stages.
+        fraction: in place of a stage, the fraction of the backbone's layers to unfreeze from the top, 0 to 1.
+        batch_norm: unfreeze BatchNormalization as well; suitable for training from scratch, risky otherwise.
 
     Raises:
-        UnknownNameError: there is no such stage; the message lists them.
-        TlkitError: a stage and a fraction are given, or the fraction is out of range; or see `backbone_of`.
+        UnknownNameError: there is no such stage; the message lists the stages.
+        TlkitError: both a stage and a fraction are passed, or the fraction is out of range; or see
+            `backbone_of`.
+
+    >>> model = build_classifier("LeNet", classes=10, weights=None)
+    >>> unfreeze(model, from_stage="dense")
+    >>> frozen_table(model)["state"].tolist()
+    ['frozen', 'frozen', 'trainable', 'trainable']
     """
     if from_stage is not None and fraction is not None:
-        raise TlkitError("Give from_stage or fraction, not both.")
+        raise TlkitError(
+            f"from_stage={from_stage!r} and fraction={fraction} were given; expected one of them, not both."
+        )
     if fraction is not None and not 0 <= fraction <= 1:
-        raise TlkitError(f"fraction is a share of the layers, from 0 to 1; got {fraction}.")
+        raise TlkitError(f"fraction={fraction} was given; expected a fraction of the layers, from 0 to 1.")
     parts = parts_of(model)
     stages = backbones.stages(parts.backbone)
     if from_stage is not None and from_stage not in stages:
@@ -323,22 +361,28 @@ def unfreeze(
         first = layers.index(stages[from_stage][0])
     else:
         first = round(len(layers) * (1 - (1.0 if fraction is None else fraction)))
-    for layer in _body(parts):
+    for layer in _backbone_layers(parts):
         _set_trainable(layer, True)
-    lora = any(getattr(leaf, "lora_enabled", False) for layer in layers for leaf in flat_layers(layer))
+    lora = any(getattr(each, "lora_enabled", False) for layer in layers for each in flat_layers(layer))
     for layer in layers[:first]:
         _set_trainable(layer, False)
     for layer in layers[first:]:
-        free = batch_norm or getattr(layer, "learns_statistics", False)
-        for leaf in () if free else flat_layers(layer):
-            if isinstance(leaf, keras.layers.BatchNormalization):
-                leaf.trainable = False
+        if not (batch_norm or getattr(layer, "learns_statistics", False)):
+            for each in normalizations(layer):
+                each.trainable = False
         for variable in layer.trainable_variables if lora else ():
             variable.trainable = variable.name.startswith("lora_")
 
 
 def frozen_table(model: keras.Model) -> pd.DataFrame:
-    """List the stages of the backbone and the head: layers, parameters, and how many of them learn.
+    """Tabulate the stages of a backbone and the head: layers, parameters, trainable parameters and state.
+
+    Returns:
+        One row per stage, from input to output, with the columns "layers", "parameters", "trainable
+        parameters" and "state" ("frozen" or "trainable").
+
+    Raises:
+        TlkitError: see `backbone_of`.
 
     >>> model = build_classifier("LeNet", classes=10, weights=None)
     >>> freeze(model)
@@ -350,23 +394,22 @@ def frozen_table(model: keras.Model) -> pd.DataFrame:
     rows = []
     for name, layers in (backbones.stages(parts.backbone) | {"head": head}).items():
         total = sum(layer.count_params() for layer in layers)
-        learning = sum(math.prod(weight.shape) for layer in layers for weight in layer.trainable_weights)
+        trainable = sum(math.prod(weight.shape) for layer in layers for weight in layer.trainable_weights)
         if total:
-            state = "trainable" if learning else "frozen"
-            rows.append((name, len(layers), total, learning, state))
+            rows.append((name, len(layers), total, trainable, "trainable" if trainable else "frozen"))
     columns = ["stage", "layers", "parameters", "trainable parameters", "state"]
     return pd.DataFrame(rows, columns=columns).set_index("stage")
 
 
 def _set_trainable(layer: keras.Layer, value: bool) -> None:
-    # TensorFlow's tracking skips the setter where the value is the old one, and so all layers below
+    # With TensorFlow, assigning the old value has no effect on inner layers, so assign the opposite first.
     for each in layer._flatten_layers():
         each.trainable = not value
         each.trainable = value
 
 
-def _body(parts: Parts) -> list[keras.Layer]:
-    """Return the backbone, or of a flat classifier the layers with weights below its features."""
+def _backbone_layers(parts: Parts) -> list[keras.Layer]:
+    """Return the backbone as one layer; in a flat classifier, its layers with weights below the features."""
     if any(each.operation is parts.backbone for each in calls(parts.network)):
         return [parts.backbone]
     return [layer for layer in parts.backbone.layers if has_weights(layer)]

@@ -1,4 +1,4 @@
-"""How fast each layer learns, and when; the optimizers themselves are Keras's own."""
+"""Learning rates by step and by depth, for the optimizers of Keras."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,46 +10,56 @@ from tlkit import backbones
 from tlkit.errors import TlkitError
 from tlkit.models import backbone_of
 
+__all__ = ["adam", "depth_scales", "scaled_learning_rates", "warmup_cosine"]
+
 
 def warmup_cosine(
     learning_rate: float, steps: int, warmup: float = 0.1
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Return a learning rate that rises linearly over the fraction `warmup` of the steps, then falls to zero.
+    """Return a learning rate schedule: a linear warm-up, then a cosine decay to zero.
 
     Loshchilov & Hutter 2017, "SGDR"; Goyal et al. 2017, "Accurate, Large Minibatch SGD" for the warm-up.
 
     Args:
         learning_rate: the largest value, reached after the warm-up.
-        steps: of the whole training: epochs times batches per epoch.
-        warmup: 0 to 1.
+        steps: the number of steps of the whole training: epochs times batches per epoch.
+        warmup: the fraction of the steps in which the learning rate rises, 0 to 1.
 
     Returns:
         A `keras.optimizers.schedules.CosineDecay`.
+
+    >>> schedule = warmup_cosine(0.1, steps=100)
+    >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 55, 100)]
+    [0.0, 0.05, 0.1, 0.05, 0.0]
     """
-    rising = int(warmup * steps)
+    warmup_steps = int(warmup * steps)
     return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if rising else learning_rate,
-        decay_steps=max(1, steps - rising),
-        warmup_target=learning_rate if rising else None,
-        warmup_steps=rising,
+        initial_learning_rate=0.0 if warmup_steps else learning_rate,
+        decay_steps=max(1, steps - warmup_steps),
+        warmup_target=learning_rate if warmup_steps else None,
+        warmup_steps=warmup_steps,
     )
 
 
 def adam(
     steps: int, learning_rate: float = 1e-3, *, warmup: float = 0.1, **options: Any
 ) -> keras.optimizers.Adam:
-    """Return Adam with `warmup_cosine`: the default optimizer of `fine_tune`.
+    """Return Adam with a warm-up and a cosine decay: the default optimizer of `fine_tune`.
 
-    `fine_tune` accepts a function from the number of steps to an optimizer. Set its options by a partial:
-    `fine_tune(..., optimizer=functools.partial(tlkit.optimizers.adam, weight_decay=0.05))`.
+    `fine_tune` also accepts a function from the number of steps to an optimizer. To set options, pass a
+    partial: `fine_tune(..., optimizer=functools.partial(tlkit.optimizers.adam, weight_decay=0.05))`.
 
     Args:
-        steps: number of steps of the whole training.
+        steps: the number of steps of the whole training: epochs times batches per epoch.
         learning_rate: the largest value, reached after the warm-up.
-        warmup: fraction of the steps in which the learning rate rises, 0 to 1.
-        options: of `keras.optimizers.Adam`, such as `weight_decay` (Loshchilov & Hutter 2019, "Decoupled
-            Weight Decay Regularization"; biases and normalisation layers are exempt), or `use_ema` and
-            `ema_momentum` for an average of the weights (Polyak & Juditsky 1992).
+        warmup: the fraction of the steps in which the learning rate rises, 0 to 1.
+        options: options of `keras.optimizers.Adam`. `weight_decay` exempts biases and normalisation layers
+            (Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization"). `use_ema` and `ema_momentum`
+            average the weights (Polyak & Juditsky 1992, "Acceleration of Stochastic Approximation by
+            Averaging").
+
+    Returns:
+        A `keras.optimizers.Adam` with the schedule of `warmup_cosine`.
 
     >>> float(adam(100).learning_rate)
     0.0
@@ -61,18 +71,32 @@ def adam(
 
 
 def depth_scales(model: keras.Model, decay: float) -> dict[str, float]:
-    """Return the fraction of the learning rate that applies to each trainable variable, by its path.
+    """Return learning rate factors that become smaller with depth ("discriminative fine-tuning").
 
-    The head takes 1, the top stage of the backbone `decay`, the one below `decay` squared, and so on
-    ("discriminative fine-tuning"). Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text
-    Classification".
+    The head has the factor 1, the top stage of the backbone `decay`, the stage below it `decay` squared, and
+    so on. Pass the result to `scaled_learning_rates`.
+
+    Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text Classification".
+
+    Args:
+        model: a classifier.
+        decay: the factor from each stage to the stage below, above 0 and up to 1.
+
+    Returns:
+        The factor of each trainable variable, by its path.
 
     Raises:
         TlkitError: `decay` is out of range.
+
+    >>> from tlkit.models import build_classifier
+    >>> scales = depth_scales(build_classifier("LeNet", classes=10, weights=None), decay=0.5)
+    >>> scales["head/predictions/kernel"], scales["dense1/kernel"], scales["conv1/kernel"]
+    (1.0, 0.5, 0.125)
     """
     if not 0 < decay <= 1:
         raise TlkitError(
-            f"depth_decay is a fraction above 0 and up to 1; got {decay}. 1 treats all stages alike."
+            f"depth_decay={decay} was given; expected a number above 0 and up to 1. With 1, all stages have "
+            "the same learning rate."
         )
     scales = {variable.path: 1.0 for variable in model.trainable_variables}
     stages = list(backbones.stages(backbone_of(model)).values())
@@ -85,51 +109,55 @@ def depth_scales(model: keras.Model, decay: float) -> dict[str, float]:
 def scaled_learning_rates(
     optimizer: keras.optimizers.Optimizer, scales: Mapping[str, float]
 ) -> Iterator[keras.optimizers.Optimizer]:
-    """Let an optimizer take a fraction of its learning rate for some variables, within the block.
+    """Scale the learning rate of individual variables within a `with` block.
 
-    The update itself is scaled. Scaling the gradients instead would do nothing under Adam, which divides each
-    by its own running size. The optimizer stays Keras's own, so that a model saved meanwhile opens anywhere.
+    The update is scaled, not the gradient: Adam normalises each gradient, so scaling gradients has no effect
+    under Adam. The optimizer remains an optimizer of Keras, so that a model saved within the block opens
+    without tlkit.
 
     Args:
-        optimizer: any of Keras's.
-        scales: fraction of the learning rate for each variable, by its path; 1 where none is given.
+        optimizer: any optimizer of Keras.
+        scales: the factor of each variable, by its path, such as those of `depth_scales`; others have 1.
+
+    Yields:
+        The optimizer itself.
     """
-    inner: Any = getattr(optimizer, "inner_optimizer", optimizer)  # float16 wraps it
+    inner: Any = getattr(optimizer, "inner_optimizer", optimizer)  # float16 training wraps the optimizer
     if not any(scale != 1 for scale in scales.values()):
         yield optimizer
         return
-    at_once = hasattr(inner, "_parallel_update_step")  # PyTorch updates all variables in one call
-    name = "_parallel_update_step" if at_once else "update_step"
+    parallel = hasattr(inner, "_parallel_update_step")  # PyTorch updates all variables in one call
+    name = "_parallel_update_step" if parallel else "update_step"
     update = getattr(inner, name)
 
     def scale_of(variable: Any) -> float:
         return scales.get(inner._trainable_variables[inner._get_variable_index(variable)].path, 1.0)
 
-    def one(gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_one(gradient: Any, variable: Any, learning_rate: Any) -> None:
         update(gradient, variable, learning_rate * scale_of(variable))
 
-    def several(gradients: Any, variables: Any, learning_rate: Any) -> None:
+    def update_all(gradients: Any, variables: Any, learning_rate: Any) -> None:
         pairs = list(zip(gradients, variables, strict=True))
         for scale in sorted({scale_of(variable) for variable in variables}):
-            chosen = [pair for pair in pairs if scale_of(pair[1]) == scale]
-            update(*map(list, zip(*chosen, strict=True)), learning_rate * scale)
+            group = [pair for pair in pairs if scale_of(pair[1]) == scale]
+            update(*map(list, zip(*group, strict=True)), learning_rate * scale)
 
-    setattr(inner, name, several if at_once else one)
+    setattr(inner, name, update_all if parallel else update_one)
     try:
         yield optimizer
     finally:
-        delattr(inner, name)  # the class's own again
+        delattr(inner, name)  # restores the method of the class
 
 
 def settable_learning_rate(optimizer: keras.optimizers.Optimizer) -> bool:
-    """Whether callbacks can set the learning rate; those of a schedule cannot be set."""
+    """Return whether callbacks can set the learning rate; they cannot set that of a schedule."""
     return not isinstance(optimizer.get_config().get("learning_rate"), Mapping)
 
 
 def fresh(optimizer: Any) -> keras.optimizers.Optimizer:
-    """Return a new optimizer with the same settings and no steps made."""
-    made = type(optimizer).from_config(optimizer.get_config())
+    """Return a new optimizer with the same settings, at step 0."""
+    new = type(optimizer).from_config(optimizer.get_config())
     for name in vars(optimizer):
-        if name.startswith("_exclude_from_weight_decay"):  # Keras leaves these out of the settings
-            vars(made)[name] = vars(optimizer)[name]
-    return made
+        if name.startswith("_exclude_from_weight_decay"):  # not part of Keras's settings
+            vars(new)[name] = vars(optimizer)[name]
+    return new

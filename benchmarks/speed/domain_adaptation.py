@@ -2,7 +2,7 @@
 
 From end to end (LeNet, MNIST to optical digits), and on kept features (EfficientNetLite0, emoji of two
 styles). The losses of the first steps of tlkit and the loops agree, or this stops. ADAPT trains the same
-network as its own documentation does. Target labels only judge.
+network as its own documentation does. Target labels serve evaluation alone.
 """
 
 import os
@@ -19,8 +19,8 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import numpy as np
 from measuring import Comparison, Peer, Report, absent, main, take_turns
-from peers.adaptation import FIRST, Tlkit, write
 from peers.adaptation_tensorflow import TensorFlowLoop
+from peers.sides import FIRST, Tlkit, write
 
 import tlkit
 

@@ -76,7 +76,7 @@ def learn(side: str, train: Any, held_out: Any, stage: str, epochs: int, views: 
     import tlkit
     from tlkit.models import backbone_of
     from tlkit.optimizers import warmup_cosine
-    from tlkit.techniques.views import ViewBatches, Views, random_views
+    from tlkit.techniques.views import ViewBatches, Views, training_augmentation
 
     keras.utils.set_random_seed(seed)
     classes = int(train.labels.max()) + 1
@@ -90,7 +90,7 @@ def learn(side: str, train: Any, held_out: Any, stage: str, epochs: int, views: 
         options: dict[str, Any] = {"from_stage": stage, "epochs": epochs, "callbacks": [late, watch]}
         tlkit.fine_tune(model, train, held_out, views=views if side == OURS else None, **options)
         return curve
-    pictures = Views(train.images, views, random_views(model, None))[:]
+    pictures = Views(train.images, views, training_augmentation(model, None))[:]
     pictures = np.rint(pictures.reshape(len(train), views, *pictures.shape[1:])).astype("uint8")
     model = tlkit.attach_head(backbone_of(model), model.get_layer("head"))
     tlkit.unfreeze(model, from_stage=stage)

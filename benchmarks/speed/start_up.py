@@ -74,8 +74,8 @@ def write_model(folder: Path) -> tuple[str, str]:
     import tlkit
 
     digits = tlkit.load("digits/optical")
-    run = tlkit.train(digits, technique="scratch", backbone="LeNet", epochs=1)
-    tlkit.reports.report.write(run, folder / "run", command="tlkit train")
+    result = tlkit.train(digits, technique="scratch", backbone="LeNet", epochs=1)
+    tlkit.write_report(result, folder / "run", command="tlkit train")
     Image.fromarray(digits.test.images[0]).save(folder / "digit.png")
     return str(folder / "run" / "model.keras"), str(folder / "digit.png")
 

@@ -1,11 +1,11 @@
-"""Keras comes without its chatter, and nobody waits for the garbage collector meanwhile."""
+"""Keras is imported without its start-up lines and without garbage collections."""
 
 import gc
 import sys
 
 import pytest
 
-from tlkit._internal import keras_import as quiet
+from tlkit._internal.keras_import import import_keras
 
 KERAS = """
 import gc, os
@@ -25,20 +25,20 @@ def keras(tmp_path, monkeypatch):
     return path
 
 
-def test_only_the_known_chatter_is_lost(keras, capfd):
-    quiet.import_keras()
+def test_only_the_known_start_up_lines_are_lost(keras, capfd):
+    import_keras()
     assert capfd.readouterr().err == "the disk is failing\n"
 
 
 def test_garbage_is_collected_again_after_the_import_alone(keras):
-    assert quiet.import_keras().collects is False
+    assert import_keras().collects is False
     assert gc.isenabled()
 
 
 def test_a_failed_import_leaves_screen_and_collector_as_they_were(keras, capfd):
     keras.write_text(KERAS + "raise ImportError('no backend')")
     with pytest.raises(ImportError, match="no backend"):
-        quiet.import_keras()
+        import_keras()
     assert gc.isenabled()
     print("seen", file=sys.stderr)
     assert capfd.readouterr().err.endswith("failing\nseen\n")

@@ -1,4 +1,4 @@
-"""Images and files that several tests share."""
+"""Images for several tests."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""From a name to a network on raw pixels, and its stages."""
+"""A name builds a network of raw pixels with the features of Keras, divided into stages."""
 
 import sys
 
@@ -13,7 +13,7 @@ from tlkit.errors import TlkitError
 
 
 @pytest.mark.parametrize("mode", ["caffe", "tf", "torch"])
-def test_preprocessing_is_that_of_keras_and_is_saved(mode, pixels, tmp_path):
+def test_preprocessing_equals_that_of_keras_and_is_saved(mode, pixels, tmp_path):
     images = keras.Input((32, 32, 3))
     model = keras.Model(images, preprocess(images, mode))
     expected = keras.applications.imagenet_utils.preprocess_input(pixels.astype("float32"), mode=mode)
@@ -23,7 +23,7 @@ def test_preprocessing_is_that_of_keras_and_is_saved(mode, pixels, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["MobileNet", "VGG16"])
-def test_raw_pixels_give_what_keras_gives_for_preprocessed_pixels(name, pixels):
+def test_features_of_raw_pixels_equal_those_of_keras_for_preprocessed_pixels(name, pixels):
     backbone = backbones.load_backbone(name, weights=None, image_size=32)
     reference = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(32, 32, 3))
     reference.set_weights(backbone.get_weights())
@@ -32,7 +32,7 @@ def test_raw_pixels_give_what_keras_gives_for_preprocessed_pixels(name, pixels):
     np.testing.assert_allclose(backbone.predict_on_batch(pixels), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_table_names_the_preprocessing_of_keras(pixels):
+def test_the_preprocessing_of_every_row_equals_that_of_keras(pixels):
     for row in backbones.list_backbones():
         if row.weights_source == "keras.applications download":
             module = sys.modules[getattr(keras.applications, row.name).__module__]
@@ -50,13 +50,13 @@ def test_a_saved_backbone_gives_the_same_output(name, pixels, tmp_path):
     np.testing.assert_array_equal(loaded.predict_on_batch(pixels), backbone.predict_on_batch(pixels))
 
 
-def test_uint8_and_float_pixels_are_the_same(pixels):
+def test_uint8_and_float_pixels_have_the_same_features(pixels):
     backbone = backbones.load_backbone("EfficientNetLite0", weights=None, image_size=32)
-    whole, floating = (backbone.predict_on_batch(each) for each in (pixels, pixels.astype("float32")))
-    np.testing.assert_array_equal(whole, floating)
+    integer, floating = (backbone.predict_on_batch(each) for each in (pixels, pixels.astype("float32")))
+    np.testing.assert_array_equal(integer, floating)
 
 
-def test_convnext_is_flat_and_computes_what_keras_computes(pixels):
+def test_convnext_is_flat_and_has_the_features_of_keras(pixels):
     backbone = backbones.load_backbone("ConvNeXtTiny", weights=None, image_size=32)
     assert not any(isinstance(layer, keras.Model) for layer in backbone.layers)
     assert list(backbones.stages(backbone)) == ["stem", "stage_0", "stage_1", "stage_2", "stage_3"]
@@ -66,7 +66,7 @@ def test_convnext_is_flat_and_computes_what_keras_computes(pixels):
     np.testing.assert_allclose(backbone.predict_on_batch(pixels), expected, atol=1e-5)
 
 
-def test_lenet_takes_small_images_and_gives_vectors():
+def test_lenet_maps_small_images_to_vectors():
     assert backbones.load_backbone("lenet", weights=None, image_size=12).output_shape == (None, 100)
     with pytest.raises(TlkitError, match="images of 11 pixels: the smallest size is 12"):
         backbones.load_backbone("LeNet", weights=None, image_size=11)
@@ -86,7 +86,7 @@ SMALL = [
 
 
 @pytest.mark.parametrize(("name", "first", "last", "count"), SMALL)
-def test_stages_are_runs_of_neighbours_that_hold_every_layer_and_parameter_once(name, first, last, count):
+def test_stages_are_consecutive_layers_and_contain_every_layer_once(name, first, last, count):
     backbone = backbones.load_backbone(name, weights=None, image_size=BACKBONES.find(name).smallest_size)
     stages = backbones.stages(backbone)
     assert [layer for layers in stages.values() for layer in layers] == backbone.layers

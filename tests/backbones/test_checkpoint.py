@@ -1,4 +1,4 @@
-"""A checkpoint is read without running what it asks for."""
+"""A checkpoint is read without running code from it."""
 
 import io
 import pickle
@@ -8,7 +8,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from tlkit.backbones import checkpoint
+from tlkit.backbones.checkpoint import read_checkpoint
 from tlkit.backbones.registry import BACKBONES
 from tlkit.errors import WeightsError
 
@@ -16,7 +16,7 @@ MAGIC, VERSION, SYSTEM = 0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}
 
 
 class Global:
-    """Pickles as a bare name, as a class or function of a module does."""
+    """An object that is pickled as a bare name, like a class or function of a module."""
 
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
@@ -28,14 +28,14 @@ class Storage:
 
 
 class Tensor:
-    """Pickles as PyTorch pickles a tensor."""
+    """An object that is pickled as PyTorch pickles a tensor."""
 
     def __init__(self, storage, offset, shape, strides):
         self.arguments = (storage, offset, shape, strides, False, OrderedDict())
 
 
 class TorchPickler(pickle._Pickler):
-    """Writes what `torch.save` writes, without PyTorch."""
+    """A pickler that writes the format of `torch.save` without PyTorch."""
 
     def persistent_id(self, obj):
         if isinstance(obj, Storage):
@@ -68,7 +68,7 @@ def legacy(content, values=None) -> bytes:
 
 @pytest.fixture
 def written(tmp_path):
-    """Return a function that writes bytes and gives their path."""
+    """Write bytes to a file, and return its path."""
 
     def write(content: bytes):
         path = tmp_path / "weights.pth"
@@ -84,17 +84,17 @@ VALUES = np.arange(12, dtype=np.float32)
 def test_views_of_one_storage_are_read_with_their_offsets_and_strides(written):
     storage = Storage(VALUES)
     content = OrderedDict(a=Tensor(storage, 0, (3, 4), (4, 1)), b=Tensor(storage, 2, (2, 3), (1, 2)))
-    tensors = checkpoint.read(written(legacy(content, VALUES)))
+    tensors = read_checkpoint(written(legacy(content, VALUES)))
     np.testing.assert_array_equal(tensors["a"], VALUES.reshape(3, 4))
     np.testing.assert_array_equal(tensors["b"], [[2, 4, 6], [3, 5, 7]])
 
 
-def test_the_newer_zip_format_is_read_as_well(written):
+def test_the_newer_zip_format_is_read_too(written):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("model/data.pkl", pickled(OrderedDict(a=Tensor(Storage(VALUES), 0, (12,), (1,)))))
         archive.writestr("model/data/7", VALUES.tobytes())
-    np.testing.assert_array_equal(checkpoint.read(written(file.getvalue()))["a"], VALUES)
+    np.testing.assert_array_equal(read_checkpoint(written(file.getvalue()))["a"], VALUES)
 
 
 class Malicious:
@@ -109,16 +109,16 @@ def test_foreign_code_is_refused_and_never_runs(written, tmp_path):
     trace = tmp_path / "it_ran"
     content = legacy(OrderedDict(a=Malicious(trace)))
     with pytest.raises(WeightsError, match=r"builtins?.*exec, which is not a tensor; nothing was run"):
-        checkpoint.read(written(content))
+        read_checkpoint(written(content))
     assert not trace.exists()
-    pickle.loads(pickled(Malicious(trace)))  # the same bytes do run where nothing restrains them
+    pickle.loads(pickled(Malicious(trace)))  # an unrestricted unpickler does run the same bytes
     assert trace.exists()
 
 
 @pytest.mark.parametrize("name", ["load", "BFloat16Storage"])
-def test_another_name_of_torch_is_refused_by_name(name, written):
+def test_the_error_of_another_name_of_torch_contains_the_name(name, written):
     with pytest.raises(WeightsError, match=rf"torch\.{name}"):
-        checkpoint.read(written(legacy(OrderedDict(a=Global("torch", name)))))
+        read_checkpoint(written(legacy(OrderedDict(a=Global("torch", name)))))
 
 
 @pytest.mark.parametrize(
@@ -127,27 +127,27 @@ def test_another_name_of_torch_is_refused_by_name(name, written):
 def test_a_tensor_outside_its_storage_is_refused(offset, shape, strides, written):
     content = legacy(OrderedDict(a=Tensor(Storage(VALUES), offset, shape, strides)), VALUES)
     with pytest.raises(WeightsError, match="outside its storage"):
-        checkpoint.read(written(content))
+        read_checkpoint(written(content))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.0001, 0.5, 0.999])
-def test_a_file_cut_short_is_refused(share, written):
+@pytest.mark.parametrize("fraction", [0.0, 0.0001, 0.5, 0.999])
+def test_a_truncated_file_is_refused(fraction, written):
     content = BACKBONES.find("EfficientNetLite0").weights_path.read_bytes()
-    with pytest.raises(WeightsError, match="not a whole PyTorch checkpoint"):
-        checkpoint.read(written(content[: int(share * len(content))]))
+    with pytest.raises(WeightsError, match="not a complete PyTorch checkpoint"):
+        read_checkpoint(written(content[: int(fraction * len(content))]))
 
 
 @pytest.mark.parametrize("content", [b"garbage", b"PK\x03\x04garbage", pickle.dumps([1, 2]), legacy([1, 2])])
-def test_garbage_is_refused(content, written):
+def test_another_format_is_refused(content, written):
     with pytest.raises(WeightsError):
-        checkpoint.read(written(content))
+        read_checkpoint(written(content))
 
 
 def test_an_altered_file_is_refused(written):
     with pytest.raises(WeightsError, match="SHA-256 differs"):
-        checkpoint.read(written(legacy(OrderedDict())), sha256="0" * 64)
+        read_checkpoint(written(legacy(OrderedDict())), sha256="0" * 64)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(WeightsError, match=r"nowhere\.pth"):
-        checkpoint.read(tmp_path / "nowhere.pth")
+        read_checkpoint(tmp_path / "nowhere.pth")

@@ -1,4 +1,4 @@
-"""The offline family: KerasCV's network, and weights that know real photos."""
+"""EfficientNet-Lite equals KerasCV's network, and its weights classify real photos."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ import skimage.data
 from sklearn.datasets import load_sample_images
 
 from tlkit import backbones
-from tlkit.backbones import checkpoint
+from tlkit.backbones.checkpoint import read_checkpoint
 from tlkit.backbones.registry import BACKBONES
 
 CAT, MUG, ESPRESSO, DAISY = range(281, 287), 504, 967, 985
@@ -48,15 +48,15 @@ def test_the_network_is_that_of_keras_cv(name, width, depth):
 
 
 def _drops(model: keras.Model) -> list[keras.layers.Dropout]:
-    """Return the stochastic depth; KerasCV scales its rate by the blocks of Lite0 in every network."""
+    """Return the layers of stochastic depth; KerasCV scales their rate by the blocks of Lite0 in each network."""
     drops = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     assert {drop.noise_shape for drop in drops} == {(None, 1, 1, 1)}
     return drops
 
 
-def test_the_imagenet_weights_name_real_photos():
+def test_the_imagenet_weights_classify_real_photos():
     backbone = backbones.load_backbone("EfficientNetLite0")
-    tensors = checkpoint.read(BACKBONES.find("EfficientNetLite0").weights_path)
+    tensors = read_checkpoint(BACKBONES.find("EfficientNetLite0").weights_path)
     photos = [skimage.data.chelsea(), skimage.data.coffee(), load_sample_images().images[1]]
     images = np.stack([keras.utils.img_to_array(_square(photo)) for photo in photos])
     features = keras.ops.convert_to_numpy(backbone(images)).mean(axis=(1, 2))
@@ -68,7 +68,7 @@ def test_the_imagenet_weights_name_real_photos():
 
 
 def _square(photo: np.ndarray) -> np.ndarray:
-    """Cut the middle square and scale it to 224 pixels."""
+    """Crop the central square and resize it to 224 pixels."""
     side = min(photo.shape[:2])
     top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
     middle = photo[top : top + side, left : left + side].astype("float32")

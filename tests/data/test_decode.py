@@ -1,4 +1,4 @@
-"""Every kind of image file becomes the square RGB array that a person would expect to see."""
+"""Every format of image file is decoded to a square RGB array that looks like the image."""
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ def save(image, path, **options):
     return path
 
 
-def test_the_result_is_a_square_of_uint8(picture):
-    pixels = decode(picture("wide.png", size=(90, 30)), 12)
+def test_the_result_is_a_square_of_uint8(write_image):
+    pixels = decode(write_image("wide.png", size=(90, 30)), 12)
     assert pixels.shape == (12, 12, 3)
     assert pixels.dtype == np.uint8
 
@@ -39,7 +39,7 @@ def test_grey_palette_and_one_bit_become_rgb(tmp_path):
     assert colours(decode(save(Image.new("1", (8, 8), 1), tmp_path / "bit.png"), 8)) == {WHITE}
 
 
-def test_transparent_pixels_lie_on_white(tmp_path):
+def test_transparent_pixels_become_white(tmp_path):
     clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
     half = Image.new("RGBA", (8, 8), (0, 0, 0, 128))
     palette = Image.new("P", (8, 8), 3)
@@ -65,7 +65,7 @@ def test_16_bit_grey_is_scaled_and_not_clipped(tmp_path, ending):
 
 
 @pytest.mark.parametrize("peak", [1.0, 255.0, 65535.0])
-def test_float_grey_is_scaled_from_the_range_that_holds_it(tmp_path, peak):
+def test_float_grey_is_scaled_from_the_smallest_range_that_contains_it(tmp_path, peak):
     levels = np.full((8, 8), peak / 2, "float32")
     levels[0, 0] = peak
     path = save(Image.fromarray(levels), tmp_path / "float.tif")
@@ -78,12 +78,12 @@ def test_32_bit_integers_beyond_65535_keep_their_contrast():
     assert square(Image.fromarray(levels), 8)[4, [0, 7], 0].tolist() == [255, 0]
 
 
-def test_exif_orientation_turns_the_image(tmp_path):
+def test_exif_orientation_rotates_the_image(tmp_path):
     image = Image.new("RGB", (40, 40), WHITE)
     image.paste(RED, (0, 0, 20, 40))
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise: left becomes top
-    pixels = decode(save(image, tmp_path / "turned.png", exif=exif), 40)
+    exif[0x0112] = 6  # to be rotated by 90 degrees clockwise: the left side becomes the top
+    pixels = decode(save(image, tmp_path / "rotated.png", exif=exif), 40)
     assert colours(pixels[:18]) == {RED}
     assert colours(pixels[22:]) == {WHITE}
 
@@ -94,7 +94,7 @@ def test_the_first_frame_of_an_animation_is_taken(tmp_path):
     assert colours(decode(path, 8)) == {RED}
 
 
-def test_a_large_jpeg_decoded_at_reduced_size_looks_the_same(tmp_path):
+def test_a_large_jpeg_decoded_at_a_reduced_size_has_nearly_the_same_pixels(tmp_path):
     ramp = np.tile(np.linspace(0, 255, 800, dtype="uint8"), (800, 1))
     image = Image.fromarray(np.stack([ramp, ramp.T, ramp], -1))
     path = save(image, tmp_path / "large.jpg", quality=95)
@@ -102,15 +102,15 @@ def test_a_large_jpeg_decoded_at_reduced_size_looks_the_same(tmp_path):
     assert abs(difference).max() <= 4
 
 
-def test_a_truncated_file_is_named(tmp_path, picture):
-    whole = picture("whole.png", size=(64, 64)).read_bytes()
+def test_a_truncated_file_is_named(tmp_path, write_image):
+    content = write_image("whole.png", size=(64, 64)).read_bytes()
     path = tmp_path / "half.png"
-    path.write_bytes(whole[: len(whole) // 2])
+    path.write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"half\.png: "):
         decode(path, 8)
 
 
-def test_a_file_that_is_no_image_is_named(tmp_path):
+def test_a_file_that_is_not_an_image_is_named(tmp_path):
     path = tmp_path / "text.jpg"
     path.write_text("not an image")
     with pytest.raises(DataError, match=r"text\.jpg: cannot identify image file$"):
@@ -118,22 +118,22 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("limit", [50, 300])  # Pillow's own error from twice the limit, its warning below
-def test_a_decompression_bomb_is_unreadable(picture, monkeypatch, limit):
-    path = picture("bomb.png", size=(20, 20))
+@pytest.mark.parametrize("limit", [50, 300])  # beyond twice the limit Pillow raises, below it warns
+def test_a_decompression_bomb_is_unreadable(write_image, monkeypatch, limit):
+    path = write_image("bomb.png", size=(20, 20))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(DataError, match=r"bomb\.png: .*pixels"):
         decode(path, 8)
 
 
 def test_the_threaded_map_keeps_order_and_holds_few_items_at_a_time():
-    taken = []
+    started = []
 
     def items():
         for i in range(10 * WINDOW):
-            taken.append(i)
+            started.append(i)
             yield i
 
     for received, result in enumerate(ordered_map(lambda i: i * i, items())):
         assert result == received**2
-        assert len(taken) - received <= WINDOW
+        assert len(started) - received <= WINDOW

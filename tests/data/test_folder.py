@@ -1,4 +1,4 @@
-"""Folders as they come: two layouts, any file name, and errors that say what to do."""
+"""Folders of images: two layouts, any file name, and errors that name the next step."""
 
 import shutil
 import warnings
@@ -27,18 +27,18 @@ def test_class_folders_are_split_within_each_class(animals):
         assert [dataset.class_names[i] for i in split.labels] == [name.split("/")[0] for name in split.names]
 
 
-def test_the_split_is_the_seeds(animals):
+def test_the_split_depends_on_the_seed(animals):
     names = [set(load(animals, image_size=8, seed=seed).test.names) for seed in (0, 0, 1)]
     assert names[0] == names[1] != names[2]
 
 
-def test_splits_that_are_not_wanted_are_missing(animals):
+def test_a_fraction_of_0_gives_no_split(animals):
     assert counts(load(animals, image_size=8, validation=0)) == {"train": 16, "test": 4}
     assert counts(load(animals, image_size=8, validation=0, test=0)) == {"train": 20}
 
 
-def test_fractions_that_leave_nothing_to_train_are_refused(animals):
-    with pytest.raises(DataError, match=r"validation=0.5 and test=0.5 leave nothing to train on"):
+def test_fractions_that_leave_no_training_data_are_refused(animals):
+    with pytest.raises(DataError, match=r"validation=0.5 and test=0.5 leave no training data"):
         load(animals, image_size=8, validation=0.5, test=0.5)
 
 
@@ -52,36 +52,36 @@ def test_fractions_that_leave_nothing_to_train_are_refused(animals):
         (["train"], {"train": 4, "validation": 2}),
     ],
 )
-def test_folders_named_after_splits_are_these_splits(picture, tmp_path, folders, expected):
+def test_folders_named_after_splits_are_these_splits(write_image, tmp_path, folders, expected):
     for folder in folders:
         for i in range(3):
-            picture(f"set/{folder}/cat/{i}.png")
-            picture(f"set/{folder}/dog/{i}.png")
+            write_image(f"set/{folder}/cat/{i}.png")
+            write_image(f"set/{folder}/dog/{i}.png")
     assert counts(load(tmp_path / "set", image_size=8)) == expected
 
 
-def test_a_train_beside_buses_is_a_vehicle(picture, tmp_path):
+def test_a_train_folder_without_folders_in_it_is_a_class(write_image, tmp_path):
     for i in range(3):
-        picture(f"set/train/{i}.png")
-        picture(f"set/bus/{i}.png")
+        write_image(f"set/train/{i}.png")
+        write_image(f"set/bus/{i}.png")
     assert load(tmp_path / "set", image_size=8).class_names == ["bus", "train"]
 
 
-def test_folders_beside_train_are_left_out_with_a_warning(picture, animals):
+def test_folders_next_to_train_are_left_out_with_a_warning(write_image, animals):
     shutil.copytree(animals, animals / "train")
     with pytest.warns(TlkitWarning, match="Left out: cat, dog"):
         load(animals, image_size=8)
 
 
-def test_any_file_name_is_read_and_other_files_are_passed_over(picture, tmp_path):
-    wanted = ["class2/deep/er/a b.PNG", "class2/Übung.JPG", "class2/猫.webp", "class10/1.gif"]
-    wanted += ["class10/2.bmp", "class10/3.tiff"]
-    for name in [*wanted, "class2/.hidden.png", "class2/.cache/a.png", ".git/a.png"]:
-        picture(f"set/{name}")
+def test_any_file_name_is_read_and_other_files_are_ignored(write_image, tmp_path):
+    names = ["class2/deep/er/a b.PNG", "class2/Übung.JPG", "class2/猫.webp", "class10/1.gif"]
+    names += ["class10/2.bmp", "class10/3.tiff"]
+    for name in [*names, "class2/.hidden.png", "class2/.cache/a.png", ".git/a.png"]:
+        write_image(f"set/{name}")
     (tmp_path / "set" / "class2" / "notes.txt").write_text("hello")
     dataset = load(str(tmp_path / "set"), image_size=8, validation=0, test=0)
     assert dataset.class_names == ["class2", "class10"]
-    assert sorted(dataset.train.names) == sorted(wanted)
+    assert sorted(dataset.train.names) == sorted(names)
 
 
 def test_the_home_folder_is_found(animals, monkeypatch):
@@ -90,21 +90,21 @@ def test_the_home_folder_is_found(animals, monkeypatch):
     assert len(load("~/animals", image_size=8).train) == 12
 
 
-def test_lazy_and_in_memory_are_the_same_pixel_for_pixel(animals):
-    lazy, kept = (load(animals, image_size=8, in_memory=in_memory) for in_memory in (False, True))
+def test_images_in_files_and_in_memory_have_the_same_pixels(animals):
+    lazy, in_memory = (load(animals, image_size=8, in_memory=value) for value in (False, True))
     assert isinstance(lazy.train.images, ImageFiles)
-    assert isinstance(kept.train.images, np.ndarray)
-    for name, split in kept.splits.items():
+    assert isinstance(in_memory.train.images, np.ndarray)
+    for name, split in in_memory.splits.items():
         np.testing.assert_array_equal(lazy.splits[name].images[:], split.images)
         np.testing.assert_array_equal(lazy.splits[name].labels, split.labels)
         assert lazy.splits[name].names.tolist() == split.names.tolist()
         assert lazy.splits[name].fingerprint() == split.fingerprint()
     images, labels = lazy.train.batches(5)[1]
-    np.testing.assert_array_equal(images, kept.train.images[5:10])
-    np.testing.assert_array_equal(labels, kept.train.labels[5:10])
+    np.testing.assert_array_equal(images, in_memory.train.images[5:10])
+    np.testing.assert_array_equal(labels, in_memory.train.labels[5:10])
 
 
-def test_what_does_not_fit_stays_in_its_files(animals, monkeypatch):
+def test_images_beyond_the_memory_limit_stay_in_their_files(animals, monkeypatch):
     monkeypatch.setattr(tlkit.data.folder, "IN_MEMORY_BYTES", 20 * 8 * 8 * 3)
     assert isinstance(load(animals, image_size=8).train.images, np.ndarray)
     assert isinstance(load(animals, image_size=9).train.images, ImageFiles)
@@ -129,70 +129,70 @@ def test_more_than_a_tenth_unreadable_is_an_error(animals):
         load(animals, image_size=8)
 
 
-def test_an_image_in_two_splits_is_named_as_a_leak(picture, tmp_path):
+def test_an_image_in_two_splits_is_named_as_a_leak(write_image, tmp_path):
     for folder in ("train", "test"):
         for i in range(3):
-            picture(f"set/{folder}/cat/{i}.png")
-            picture(f"set/{folder}/dog/{i}.png")
+            write_image(f"set/{folder}/cat/{i}.png")
+            write_image(f"set/{folder}/dog/{i}.png")
     shutil.copy(tmp_path / "set/train/cat/1.png", tmp_path / "set/test/cat/copy.png")
     with pytest.warns(TlkitWarning, match=r"train/cat/1.png and test/cat/copy.png.*leak"):
         dataset = load(tmp_path / "set", image_size=8)
     assert ("train/cat/1.png", "test/cat/copy.png") in dataset.duplicates
 
 
-def test_an_image_twice_in_one_split_is_no_leak(picture, tmp_path, animals):
+def test_identical_images_in_one_split_are_not_a_leak(write_image, tmp_path, animals):
     shutil.copy(animals / "cat/1.png", animals / "cat/copy.png")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load(animals, image_size=8, validation=0, test=0).duplicates == []
 
 
-def test_a_progress_bar_is_shown_on_request_only(animals, capsys):
+def test_a_progress_bar_appears_only_on_request(animals, capsys):
     load(animals, image_size=8)
     assert capsys.readouterr().err == ""
     load(animals, image_size=8, progress=True)
     assert "reading images" in capsys.readouterr().err
 
 
-def make_file(root, picture):
+def make_file(root, write_image):
     root.write_text("hello")
 
 
-def make_flat(root, picture):
-    picture("set/a.png")
+def make_flat(root, write_image):
+    write_image("set/a.png")
 
 
-def make_one_class(root, picture):
-    picture("set/cat/a.png")
+def make_one_class(root, write_image):
+    write_image("set/cat/a.png")
 
 
-def make_few(root, picture):
+def make_few(root, write_image):
     for name in ("cat/1", "cat/2", "cat/3", "dog/1", "dog/2"):
-        picture(f"set/{name}.png")
+        write_image(f"set/{name}.png")
 
 
-def make_unknown_class(root, picture):
+def make_unknown_class(root, write_image):
     for name in ("train/cat", "train/dog", "test/cow"):
-        picture(f"set/{name}/1.png")
+        write_image(f"set/{name}/1.png")
 
 
-def make_flat_splits(root, picture):
+def make_flat_splits(root, write_image):
     for name in ("train", "test"):
-        picture(f"set/{name}/1.png")
+        write_image(f"set/{name}/1.png")
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda root, picture: None, "There is no folder at .*set. Check the spelling"),
+        (lambda root, write_image: None, "There is no folder at .*set. Check the spelling"),
         (make_file, "is a file; expected a folder"),
         (
-            lambda root, picture: root.mkdir(),
-            "There are no images below .*set. Expected one sub-folder a class",
+            lambda root, write_image: root.mkdir(),
+            "There are no images below .*set. Expected one sub-folder per class",
         ),
-        (make_flat, "directly in .*Sort them into one sub-folder a class"),
-        (make_flat_splits, "directly in .*train.*Sort them into one sub-folder a class"),
-        (make_one_class, "one class only below .*'cat'.*add a sub-folder"),
+        (make_flat, "directly in .*Sort them into one sub-folder per class"),
+        (make_flat_splits, "directly in .*train.*Sort them into one sub-folder per class"),
+        (make_one_class, "only one class below .*'cat'.*add a sub-folder"),
         (
             make_few,
             "class 'dog' has 2, and each needs at least 3, one for each of train, validation, test. Add",
@@ -200,13 +200,13 @@ def make_flat_splits(root, picture):
         (make_unknown_class, "test/cow: not among the classes of train .cat, dog.*Rename"),
     ],
 )
-def test_a_folder_that_cannot_be_used_says_what_to_do(tmp_path, picture, make, message):
-    make(tmp_path / "set", picture)
+def test_the_error_of_an_unsuitable_folder_names_the_next_step(tmp_path, write_image, make, message):
+    make(tmp_path / "set", write_image)
     with pytest.raises(DataError, match=message):
         load(tmp_path / "set", image_size=8)
 
 
-def test_memory_stays_flat_while_a_lazy_folder_is_scanned(tmp_path):
+def test_scanning_a_lazy_folder_does_not_keep_its_images_in_memory(tmp_path):
     import tracemalloc
 
     for i in range(60):

@@ -1,4 +1,4 @@
-"""Files that look like an array."""
+"""Image files that act as an array."""
 
 import numpy as np
 import pytest
@@ -9,22 +9,22 @@ from tlkit.errors import DataError
 
 
 @pytest.fixture
-def files(picture):
-    return ImageFiles([picture(f"{i}.png") for i in range(7)], 8)
+def files(write_image):
+    return ImageFiles([write_image(f"{i}.png") for i in range(7)], 8)
 
 
-def test_it_has_the_shape_and_dtype_of_the_decoded_array(files):
+def test_they_have_the_shape_and_dtype_of_the_decoded_array(files):
     assert (len(files), files.shape, files.dtype) == (7, (7, 8, 8, 3), np.uint8)
     assert np.asarray(files).shape == files.shape
 
 
-def test_every_index_reads_what_decoding_reads(files):
+def test_every_index_returns_the_decoded_pixels(files):
     expected = np.stack([decode(path, 8) for path in files.paths])
     np.testing.assert_array_equal(files[2], expected[2])
     np.testing.assert_array_equal(files[-1], expected[-1])
     np.testing.assert_array_equal(files[1:6:2], expected[1:6:2])
-    chosen = np.array([4, 0, 4])
-    np.testing.assert_array_equal(files[chosen], expected[chosen])
+    indices = np.array([4, 0, 4])
+    np.testing.assert_array_equal(files[indices], expected[indices])
     np.testing.assert_array_equal(files[np.arange(7) > 4], expected[5:])
     assert files[:0].shape == (0, 8, 8, 3)
 
@@ -43,11 +43,11 @@ def test_taking_files_reads_nothing(files):
         files[3]
 
 
-def test_its_fingerprint_is_the_one_of_the_array(files):
+def test_their_fingerprint_equals_that_of_the_array(files):
     assert Split(files).fingerprint() == Split(files[:]).fingerprint()
 
 
-def test_known_digests_spare_the_second_decoding(files):
+def test_known_digests_make_decoding_unnecessary(files):
     known = ImageFiles(files.paths, 8, files.digests)
     expected = Split(files).subset([1, 2]).fingerprint()
     for path in files.paths:

@@ -1,4 +1,4 @@
-"""One door: what a name can be, and what is said when it is none."""
+"""`load` accepts names, aliases and folders, and its errors suggest what works."""
 
 import os
 import subprocess
@@ -8,11 +8,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tlkit.data import load
+from tlkit.data import is_folder, load
 from tlkit.errors import DataError, UnknownNameError
 
 
-def test_a_misspelt_name_is_answered_with_the_nearest():
+def test_the_case_of_a_name_does_not_matter():
+    assert load("Digits/MNIST").card.name == "digits/mnist"
+
+
+def test_an_alias_and_a_data_set_are_not_folders(animals, monkeypatch):
+    monkeypatch.chdir(animals.parent)
+    (animals.parent / "emoji").mkdir()
+    assert not is_folder("emoji")
+    assert is_folder("./emoji")
+    assert load("emoji", image_size=8).card.name == "emoji/twemoji"
+
+
+def test_a_misspelt_name_suggests_the_nearest_names():
     with pytest.raises(
         UnknownNameError, match=r"no data set named 'emoji/twemojy'\. Did you mean 'emoji/twemoji'"
     ):
@@ -24,7 +36,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest():
 
 
 @pytest.mark.parametrize("path", ["./nowhere", "~/nowhere-at-all", "/nowhere", "my/nowhere", "my\\nowhere"])
-def test_a_path_that_is_missing_is_called_a_folder(path):
+def test_a_missing_path_is_reported_as_a_missing_folder(path):
     with pytest.raises(DataError, match=r"There is no folder at .*nowhere"):
         load(path)
 
@@ -65,17 +77,17 @@ def test_a_tfds_name_keeps_its_splits_and_gets_the_missing_one(tfds):
     assert (dataset.train.images[:, 0, 0, 0] % 2 == dataset.train.labels).all()
 
 
-def test_tfds_without_a_network_says_what_works_instead(tfds, monkeypatch):
+def test_the_error_of_tfds_without_a_network_suggests_offline_data_sets(tfds, monkeypatch):
     def fail(*args, **options):
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr(tfds, "load", fail)
     monkeypatch.setenv("TFDS_DATA_DIR", "/somewhere")
-    with pytest.raises(DataError, match=r"no route to host.*/somewhere.*Offline these work: emoji/twemoji"):
+    with pytest.raises(DataError, match=r"no route to host.*/somewhere.*Offline, use emoji/twemoji"):
         load("tfds:numbers")
 
 
-def test_tfds_that_is_not_installed_names_the_extra(monkeypatch):
+def test_the_error_of_a_missing_tfds_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(DataError, match=r"pip install 'tlkit\[online\]'"):
         load("tfds:numbers")
@@ -109,7 +121,7 @@ print(load("tfds:parity", image_size=4).card.counts)
 
 
 def test_a_data_set_of_the_installed_tfds_loads(tmp_path):
-    """Nothing is put in the place of tensorflow-datasets here: it prepares, keeps and reads a data set."""
+    """The real tensorflow-datasets prepares, stores and reads a data set."""
     pytest.importorskip("tensorflow_datasets")
     environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", PARITY], env=environment, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""A table beside the images: what fits is read, what does not is named."""
+"""Images with a table of labels: matching rows and images are loaded, others are left out and named."""
 
 import shutil
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("error::tlkit.errors.TlkitWarning")
 
 @pytest.fixture
 def table(animals):
-    """Write a table of the twenty animals, a row each, or any other text; return its path."""
+    """Write a table of the twenty animals, one row each, or any other text; return its path."""
 
     def write(text=None, *, header="file,kind,size", encoding="utf-8"):
         if text is None:
@@ -34,7 +34,7 @@ def rows(dataset):
     }
 
 
-def test_each_column_is_text_by_image_and_nobody_has_classes(animals, table):
+def test_each_column_is_an_attribute_of_text_and_there_are_no_classes(animals, table):
     dataset = load_table(animals, table(), image_size=8)
     assert {name: len(split) for name, split in dataset.splits.items()} == dataset.card.counts
     assert dataset.card.counts == {"train": 12, "validation": 4, "test": 4}
@@ -50,24 +50,24 @@ def test_the_table_is_found_in_the_folder(animals, table):
     assert len(rows(load_table(animals, "labels.csv", image_size=8))) == 20
 
 
-def test_the_split_is_the_seeds(animals, table):
+def test_the_split_depends_on_the_seed(animals, table):
     names = [set(load_table(animals, table(), image_size=8, seed=seed).test.names) for seed in (0, 0, 1)]
     assert names[0] == names[1] != names[2]
-    whole = load_table(animals, table(), image_size=8, validation=0, test=0)
-    assert list(whole.splits) == ["train"]
+    unsplit = load_table(animals, table(), image_size=8, validation=0, test=0)
+    assert list(unsplit.splits) == ["train"]
 
 
-def test_lazy_images_are_those_of_their_rows(animals, table):
-    lazy, kept = (load_table(animals, table(), image_size=8, in_memory=each) for each in (False, True))
+def test_images_in_files_and_in_memory_have_the_same_rows(animals, table):
+    lazy, in_memory = (load_table(animals, table(), image_size=8, in_memory=each) for each in (False, True))
     assert isinstance(lazy.train.images, ImageFiles)
-    np.testing.assert_array_equal(lazy.train.images[:], kept.train.images)
-    assert rows(lazy) == rows(kept)
+    np.testing.assert_array_equal(lazy.train.images[:], in_memory.train.images)
+    assert rows(lazy) == rows(in_memory)
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_any_usual_separator_is_read(animals, picture, table, separator, encoding):
-    picture("animals/Übung, 2.png")
+def test_any_usual_separator_is_read(animals, write_image, table, separator, encoding):
+    write_image("animals/Übung, 2.png")
     lines = [
         ["Datei", "Größe", "weight, in kg"],
         ["Übung, 2.png", "groß, sehr", " 2 "],
@@ -84,14 +84,14 @@ def test_any_usual_separator_is_read(animals, picture, table, separator, encodin
     }
 
 
-def test_decimal_commas_between_semicolons_are_points(animals, table):
+def test_decimal_commas_between_semicolons_become_points(animals, table):
     text = table().read_text().replace(",", ";").replace(".5", ",5")
     dataset = load_table(animals, table(text), image_size=8)
     assert rows(dataset)["cat/3.png"] == {"kind": "cat", "size": "3.5"}
 
 
-def test_names_are_found_by_backslash_and_without_their_folder(animals, picture, table):
-    picture("animals/cat/deep/only.png")
+def test_names_match_with_backslashes_and_without_their_folder(animals, write_image, table):
+    write_image("animals/cat/deep/only.png")
     text = table().read_text().replace("cat/3.png", "cat\\3.png").replace("dog/", "./dog/")
     dataset = load_table(animals, table(text + "\nonly.png,cow,1\n\n,,\n"), image_size=8)
     assert rows(dataset)["cat/deep/only.png"]["kind"] == "cow"
@@ -107,11 +107,11 @@ def test_a_bare_name_that_fits_two_files_is_refused(animals, table):
 
 def test_rows_without_a_file_and_files_without_a_row_are_named(animals, table):
     text = table().read_text().replace("cat/9.png", "cat/99.png")
-    with pytest.warns(TlkitWarning) as said:
+    with pytest.warns(TlkitWarning) as caught:
         dataset = load_table(animals, table(text), image_size=8)
-    assert [str(each.message) for each in said] == [
-        f"1 row of labels.csv named no image below {animals}, left out: cat/99.png.",
-        f"1 image below {animals} had no row in labels.csv, left out: cat/9.png.",
+    assert [str(each.message) for each in caught] == [
+        f"1 row of labels.csv named no image below {animals} and was left out: cat/99.png.",
+        f"1 image below {animals} had no row in labels.csv and was left out: cat/9.png.",
     ]
     assert dataset.skipped == [
         "cat/99.png: in labels.csv, but there is no such image",
@@ -122,7 +122,7 @@ def test_rows_without_a_file_and_files_without_a_row_are_named(animals, table):
 
 def test_a_table_of_other_images_is_refused_with_an_example_of_each(animals, table):
     text = table().read_text().replace("cat/", "pets/cat/").replace("dog/", "pets/dog/")
-    with pytest.raises(DataError, match=r"20 of 20 rows .*'pets/cat/0.png', an image is 'cat/0.png'"):
+    with pytest.raises(DataError, match=r"20 of 20 rows .*'pets/cat/0.png', and an image is 'cat/0.png'"):
         load_table(animals, table(text), image_size=8)
 
 
@@ -134,7 +134,7 @@ def test_an_unreadable_image_is_left_out_with_its_row(animals, table):
     assert all(row["size"] == f"{name[-5]}.5" for name, row in rows(dataset).items())
 
 
-def test_a_column_named_split_decides(animals, table):
+def test_a_column_named_split_decides_the_splits(animals, table):
     parts = ["Train"] * 6 + ["val"] * 2 + ["test"] * 2
     lines = [f"{kind}/{i}.png,{kind},{parts[i]}" for kind in ("cat", "dog") for i in range(10)]
     dataset = load_table(animals, table("\n".join(["file,kind,Split", *lines])), image_size=8)
@@ -146,11 +146,11 @@ def test_a_column_named_split_decides(animals, table):
     assert dataset.card.counts == {"train": 16, "validation": 4}  # validation is taken from train
 
 
-def test_a_column_named_split_must_say_one(animals, table):
+def test_a_column_named_split_must_have_valid_values_and_train(animals, table):
     lines = table().read_text().splitlines()[1:]
     with pytest.raises(DataError, match="'split' has no train"):
         load_table(animals, table("\n".join(["file,kind,split", *[f"{x[:9]},cat,test" for x in lines]])))
-    with pytest.raises(DataError, match=r"says 'tset' for cat/0\.png; expected train"):
+    with pytest.raises(DataError, match=r"has 'tset' for cat/0\.png; expected train"):
         load_table(animals, table("\n".join(["file,kind,split", *[f"{x[:9]},cat,tset" for x in lines]])))
 
 
@@ -169,10 +169,10 @@ def test_an_image_in_two_splits_is_named_as_a_leak(animals, table):
     ("text", "message"),
     [
         ("", "cannot be read as a table"),
-        ("file\ncat/1.png", "columns file; expected the file name first, then a column a task"),
-        ("file,split\ncat/1.png,train", "expected the file name first, then a column a task"),
+        ("file\ncat/1.png", "columns file; expected the file name first, then one column per task"),
+        ("file,split\ncat/1.png,train", "expected the file name first, then one column per task"),
         ("file,a,\ncat/1.png,1,2", "Column 3 of .*'', has no name. Rename it"),
-        ("file,a,a\ncat/1.png,1,2", "Column 2 of .*'a', is there twice"),
+        ("file,a,a\ncat/1.png,1,2", "Column 2 of .*'a', is repeated"),
         ("file,a/b\ncat/1.png,1", "'a/b', has a slash"),
         ("file,a\ncat/1.png,1,2", "cannot be read as a table: .*Expected 2 fields in line 2, saw 3"),
         ("file,a\n", "has a header and no rows"),
@@ -180,7 +180,7 @@ def test_an_image_in_two_splits_is_named_as_a_leak(animals, table):
         ("file,a\ncat/1.png,1\ncat/2.png,2", "'all images' has 2, and each needs at least 3"),
     ],
 )
-def test_a_table_that_cannot_be_used_says_what_to_do(animals, table, text, message):
+def test_the_error_of_an_unsuitable_table_names_the_next_step(animals, table, text, message):
     with (
         pytest.warns(TlkitWarning, match="no row") if "has 2" in message else pytest.MonkeyPatch.context(),
         pytest.raises(DataError, match=f"(?s){message}"),
@@ -188,7 +188,7 @@ def test_a_table_that_cannot_be_used_says_what_to_do(animals, table, text, messa
         load_table(animals, table(text), image_size=8)
 
 
-def test_what_is_not_there_or_not_text_is_refused(animals, table, tmp_path):
+def test_missing_files_and_files_that_are_not_text_are_refused(animals, table, tmp_path):
     with pytest.raises(DataError, match="no folder at"):
         load_table(tmp_path / "nowhere", table())
     with pytest.raises(DataError, match="no table at"):

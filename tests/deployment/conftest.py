@@ -22,7 +22,7 @@ def numbers(**more):
         "classes": 10,
         "class_names": names,
         "accuracy": {"train": 0.95, "validation": 0.8, "test": 0.75},
-        "interval": {"split": "test", "pictures": 359, "level": 0.95, "low": 0.703, "high": 0.792},
+        "interval": {"split": "test", "images": 359, "level": 0.95, "low": 0.703, "high": 0.792},
         "per_class": rows,
         "runs": [],
     }

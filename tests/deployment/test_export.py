@@ -1,4 +1,4 @@
-"""What is exported answers as Keras does, or is not kept."""
+"""An exported file predicts what Keras predicts, or it is not kept."""
 
 import json
 import shutil
@@ -9,19 +9,24 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from tlkit.cli.deployment import card
-from tlkit.cli.deployment import export as command
+from tlkit._internal.registry import Registry
+from tlkit.cli import cli
 from tlkit.deployment import export as exporting
-from tlkit.deployment.export import FORMATS, Format, export
+from tlkit.deployment.export import export, read_images
+from tlkit.deployment.formats import FORMATS, Format
 from tlkit.deployment.saved_run import open_run
 from tlkit.errors import DataError, OutputError, TlkitError, UnknownNameError
 from tlkit.models import augmentation, build_classifier, without_augmentation
 
 
+def command(*words):
+    return CliRunner().invoke(cli, list(map(str, words)))
+
+
 @pytest.fixture(scope="module")
 def exported(with_model):
     """Both formats by the command, in the folder of the run."""
-    done = CliRunner().invoke(command, [str(with_model)])
+    done = command("export", with_model)
     assert done.exit_code == 0, done.output
     return done.output, with_model / "exported"
 
@@ -51,7 +56,7 @@ def test_the_class_names_and_the_comparison_lie_beside_it(exported):
 
 
 def test_the_model_card_tells_of_them(exported, with_model):
-    assert CliRunner().invoke(card, [str(with_model), "--overwrite"]).exit_code == 0
+    assert command("card", with_model, "--overwrite").exit_code == 0
     assert "| model.tflite | litert | 64 |" in (with_model / "MODEL_CARD.md").read_text("utf-8")
 
 
@@ -101,9 +106,10 @@ def broken(path, images):
 
 
 def test_a_format_that_fails_leaves_the_others(with_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "FORMATS", (FORMATS[0], Format("openvino", "model.xml", "", broken)))
+    formats = Registry("format", [FORMATS.find("litert"), Format("openvino", "model.xml", "", broken)])
+    monkeypatch.setattr(exporting, "FORMATS", formats)
     out = tmp_path / "out"
-    done = CliRunner().invoke(command, [str(with_model), "--out", str(out)])
+    done = command("export", with_model, "--out", out)
     assert done.exit_code == 1
     assert done.stderr == "Not exported as openvino: no such operation more.\n"
     assert "model.tflite" in done.stdout
@@ -116,8 +122,8 @@ def test_a_format_that_fails_leaves_the_others(with_model, tmp_path, monkeypatch
 def test_where_every_format_fails_the_error_gives_each_reason_and_nothing_is_kept(
     with_model, tmp_path, monkeypatch
 ):
-    failing = (Format("litert", "model.tflite", "", wrong), Format("openvino", "model.xml", "", broken))
-    monkeypatch.setattr(exporting, "FORMATS", failing)
+    failing = [Format("litert", "model.tflite", "", wrong), Format("openvino", "model.xml", "", broken)]
+    monkeypatch.setattr(exporting, "FORMATS", Registry("format", failing))
     images = np.zeros((2, 28, 28, 3), "uint8")
     with pytest.raises(TlkitError) as refused:
         export(open_run(with_model), tmp_path / "out", images=images)
@@ -127,12 +133,12 @@ def test_where_every_format_fails_the_error_gives_each_reason_and_nothing_is_kep
 
 
 def test_files_are_not_overwritten_unasked(exported, with_model):
-    refused = CliRunner().invoke(command, [str(with_model), "--format", "openvino"]).exception
+    refused = command("export", with_model, "--format", "openvino").exception
     assert isinstance(refused, OutputError)
 
 
 def test_unknown_formats_and_missing_images_are_refused_before_anything_is_written(with_model, tmp_path):
-    done = CliRunner().invoke(command, [str(with_model), "--format", "litrt", "--out", str(tmp_path / "x")])
+    done = command("export", with_model, "--format", "litrt", "--out", tmp_path / "x")
     assert isinstance(done.exception, UnknownNameError)
     assert "litert" in str(done.exception)
     moved = tmp_path / "moved"
@@ -142,7 +148,7 @@ def test_unknown_formats_and_missing_images_are_refused_before_anything_is_writt
     with pytest.raises(DataError, match="--images FOLDER"):
         export(open_run(moved), tmp_path / "x")
     (tmp_path / "none").mkdir()
-    done = CliRunner().invoke(command, [str(moved), "--images", str(tmp_path / "none")])
+    done = command("export", moved, "--images", tmp_path / "none")
     assert isinstance(done.exception, DataError)
 
 
@@ -150,7 +156,7 @@ def test_named_images_are_compared_on(with_model, tmp_path):
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 256, (40, 30, 3), "uint8")
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
-    images = exporting.read_images([tmp_path], 28)
+    images = read_images([tmp_path], 28)
     assert images.shape == (3, 28, 28, 3)
     told = export(open_run(with_model), tmp_path / "out", formats=["litert"], images=images)
     assert [each["images"] for each in told["files"]] == [3]

@@ -1,4 +1,4 @@
-"""A run is opened whole, and what is none is refused with what to do."""
+"""The folder of a run is opened; any other folder is refused, and the error says what to do."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ def test_of_an_adaptation_the_target_counts(saved):
     assert open_run(adapted).accuracy == 0.6
 
 
-def test_a_run_that_nobody_judged_has_no_accuracy(saved):
+def test_a_run_that_was_not_evaluated_has_no_accuracy(saved):
     run = open_run(saved(interval=None))
     assert run.split is None
     assert run.accuracy is None

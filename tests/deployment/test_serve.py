@@ -1,14 +1,16 @@
-"""The page names an image over HTTP, stays on this machine, and says what is wrong."""
+"""The page classifies an image over HTTP, is served on this machine only, and says what is wrong."""
 
+import re
 import socket
 import sys
+import urllib.request
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from tlkit.cli.deployment import serve as command
+from tlkit.cli import cli
 from tlkit.deployment import serve as serving
 from tlkit.deployment.saved_run import open_run
 from tlkit.errors import TlkitError
@@ -23,7 +25,7 @@ def run(with_model):
 
 @pytest.fixture(scope="module")
 def blocks(run):
-    return serving.page(run.model, run.class_names, note=serving.note_of(run.numbers, run.accuracy))
+    return serving.build_page(run.model, run.class_names, note=serving.note_of(run.numbers, run.accuracy))
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +42,9 @@ def test_an_image_that_is_posted_comes_back_with_its_classes(client, run, tmp_pa
     answer = client.predict(gradio_client.handle_file(tmp_path / "digit.png"), api_name="/classify")
     expected = run.model.predict(pixels[None], verbose=0)[0]
     assert answer["label"] == str(expected.argmax())
-    shares = {each["label"]: each["confidence"] for each in answer["confidences"]}
-    assert len(shares) == 5
-    assert shares[answer["label"]] == pytest.approx(expected.max(), abs=1e-4)
+    confidences = {each["label"]: each["confidence"] for each in answer["confidences"]}
+    assert len(confidences) == 5
+    assert confidences[answer["label"]] == pytest.approx(expected.max(), abs=1e-4)
 
 
 def test_an_image_that_breaks_off_is_said_to_be_unreadable(client, tmp_path):
@@ -64,6 +66,29 @@ def test_nothing_on_the_page_is_asked_of_another_machine(blocks, client):
     assert "It knows 10 classes" in page
 
 
+def test_one_call_serves_a_run(with_model):
+    address, blocks = serving.serve(with_model, wait=False)
+    try:
+        assert address.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(address) as answer:
+            assert answer.status == 200
+    finally:
+        blocks.close()
+
+
+def test_the_command_serves_until_ctrl_c(with_model, monkeypatch):
+    import gradio
+
+    def interrupted(blocks):
+        blocks.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gradio.Blocks, "block_thread", interrupted)
+    done = CliRunner().invoke(cli, ["serve", str(with_model)])
+    assert done.exit_code == 0, done
+    assert re.search(r"Open http://127\.0\.0\.1:\d+/; Ctrl-C stops it\.", done.output)
+
+
 def test_a_port_that_is_taken_is_refused(run, client):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -75,12 +100,12 @@ def test_a_port_that_is_taken_is_refused(run, client):
 
 def test_names_that_do_not_fit_the_model_are_refused(run):
     with pytest.raises(TlkitError, match="2 class names were given for a model of 10 outputs"):
-        serving.page(run.model, ["cat", "dog"])
+        serving.build_page(run.model, ["cat", "dog"])
 
 
 def test_without_gradio_the_error_names_what_to_install(with_model, monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
-    refused = CliRunner().invoke(command, [str(with_model)]).exception
+    refused = CliRunner().invoke(cli, ["serve", str(with_model)]).exception
     assert isinstance(refused, TlkitError)
     assert "pip install 'tlkit[serve]'" in str(refused)
 
@@ -91,7 +116,7 @@ def test_a_page_that_answers_late_is_started_again(run, monkeypatch, failures):
 
     answers = iter([False] * failures)
     monkeypatch.setattr(gradio.networking, "url_ok", lambda url: next(answers, True))
-    blocks = serving.page(run.model, run.class_names, note="")
+    blocks = serving.build_page(run.model, run.class_names, note="")
     if failures < serving.TRIES:
         assert serving.launch(blocks, wait=False).startswith("http://127.0.0.1:")
         blocks.close()

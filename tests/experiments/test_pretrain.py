@@ -22,10 +22,12 @@ from tlkit.callbacks import Backup
 from tlkit.cli import cli
 from tlkit.cli.pretrain import network_for
 from tlkit.data import Split, is_folder, load_unsorted
-from tlkit.errors import DataError, OutputError, TlkitError, TlkitWarning
-from tlkit.experiments.pretrain import pretrain
-from tlkit.reports import report
-from tlkit.techniques.self_supervised import Denoising, SelfSupervised
+from tlkit.errors import DataError, OutputError, TlkitError, TlkitWarning, UnknownNameError
+from tlkit.experiments.pretrain import objective_for, pretrain
+from tlkit.reports.document import Code, Figure
+from tlkit.reports.html import render
+from tlkit.techniques.self_supervised import Denoising, Rotation, SelfSupervised, SimCLR
+from tlkit.techniques.self_supervised.quality import evaluation_split
 
 TLKIT = Path(sys.executable).with_name("tlkit")
 SMALL = ["--image-size", "28", "--batch-size", "32"]
@@ -44,7 +46,7 @@ def refused(*words):
 
 @pytest.fixture(scope="module")
 def run(digits):
-    return pretrain(digits, judge=digits, epochs=2, batch_size=64, seed=5)
+    return pretrain(digits, evaluate=digits, epochs=2, batch_size=64, seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,7 @@ def folder(digits, tmp_path_factory):
             path = root / str(label) / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(path)
-    (root / "0" / "broken.png").write_bytes(b"not a picture")
+    (root / "0" / "broken.png").write_bytes(b"not an image")
     return root
 
 
@@ -74,9 +76,13 @@ def untrained(monkeypatch):
 
 
 def page(run):
-    from tlkit.reports.pretraining_page import render
-
-    return render(run, report.metrics(run, "tlkit pretrain mine"), Path("runs/mine/backbone.keras"))
+    return render(
+        run.report(Path("runs/mine")),
+        command="tlkit pretrain mine",
+        versions={},
+        seconds=run.seconds,
+        files=["backbone.keras"],
+    )
 
 
 def test_the_backbone_learned_and_is_measured_before_and_after(run, digits):
@@ -87,14 +93,14 @@ def test_the_backbone_learned_and_is_measured_before_and_after(run, digits):
         assert 0 <= measures["knn_accuracy"] <= 1
     keras.utils.set_random_seed(5)
     control = tlkit.load_backbone("LeNet", weights=None)
-    sample = digits.train.images[run.looked_at]
+    sample = digits.train.images[run.sampled]
     np.testing.assert_allclose(run.features["before"], control.predict(sample, verbose=0), atol=1e-4)
     np.testing.assert_allclose(run.features["after"], run.model.predict(sample, verbose=0), atol=1e-4)
     assert not np.allclose(run.features["before"], run.features["after"], atol=1e-3)
     assert run.after["alignment"] < run.before["alignment"]
 
 
-def test_the_judge_looks_at_nearest_neighbours(run, digits):
+def test_features_are_evaluated_by_nearest_neighbours(run, digits):
     from sklearn.neighbors import KNeighborsClassifier
 
     unit = [run.model.predict(split.images, verbose=0) for split in (digits.train, digits.test)]
@@ -103,32 +109,54 @@ def test_the_judge_looks_at_nearest_neighbours(run, digits):
     assert run.after["knn_accuracy"] == pytest.approx(voters.score(unit[1], digits.test.labels), abs=0.011)
 
 
-def test_without_a_test_split_validation_judges_and_without_both_nobody(digits):
-    from tlkit.techniques.self_supervised.quality import judged_split
+def test_features_are_evaluated_on_the_test_split_else_on_validation_else_not_at_all(digits):
+    assert evaluation_split(digits) == "test"
+    assert evaluation_split(replace(digits, test=None)) == "validation"
+    assert evaluation_split(replace(digits, test=digits.test.unlabelled())) == "validation"
+    assert evaluation_split(replace(digits, test=None, validation=None)) is None
+    assert evaluation_split(replace(digits, train=digits.train.unlabelled())) is None
+    assert evaluation_split(None) is None
 
-    assert judged_split(digits) == "test"
-    assert judged_split(replace(digits, test=None)) == "validation"
-    assert judged_split(replace(digits, test=digits.test.unlabelled())) == "validation"
-    assert judged_split(replace(digits, test=None, validation=None)) is None
-    assert judged_split(replace(digits, train=digits.train.unlabelled())) is None
-    assert judged_split(None) is None
+
+def changes(objective):
+    """The classes of the layers that change an image."""
+    return {type(layer).__name__ for layer in objective.views.layers}
 
 
 def test_digits_are_neither_mirrored_nor_coloured_and_other_images_are(digits, tmp_path, untrained):
     few = digits.train.subset(slice(8))
     pretrain(replace(digits, train=few), epochs=1, backup=tmp_path / "digits")
-    pretrain(few, epochs=1, colour=False, backup=tmp_path / "others")
-    asked = [json.loads((tmp_path / name / "settings.json").read_text()) for name in ("digits", "others")]
-    assert [each["mirrored views"] for each in asked] == [False, True]
-    assert [each["colour changes"] for each in asked] == [False, False]
-    assert [each["batch size"] for each in asked] == [8, 8]  # fewer images than a batch
+    pretrain(few, epochs=1, backup=tmp_path / "others")
+    digit, other = (
+        json.loads((tmp_path / name / "settings.json").read_text()) for name in ("digits", "others")
+    )
+    colours = {"RandomBrightness", "RandomContrast", "RandomSaturation", "RandomHue", "RandomGrayscale"}
+    assert not {"RandomFlip", *colours} & set(digit["views"])
+    assert {"RandomFlip", *colours} <= set(other["views"])
+    assert digit["batch size"] == other["batch size"] == 8, "fewer images than a batch"
+    assert changes(objective_for(digits, "simclr")) == set(digit["views"])
+    coloured = changes(objective_for(digits, "simclr", colour=True))
+    assert colours <= coloured
+    assert "RandomFlip" not in coloured
+    mirrored = changes(objective_for(digits, "byol", flip=True))
+    assert "RandomFlip" in mirrored
+    assert not colours & mirrored
+
+
+def test_views_come_from_the_seed_whenever_the_objective_was_built(digits, untrained):
+    few = digits.train.subset(slice(8))
+    named = [pretrain(few, epochs=1, seed=seed).shown["view 1"] for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(named[0], named[1])
+    assert not np.array_equal(named[0], named[2])
+    built = [pretrain(few, method=SimCLR(), epochs=1).shown["view 1"] for _ in range(2)]
+    np.testing.assert_array_equal(*built)
 
 
 @pytest.mark.parametrize(
     ("method", "rows"),
     [
-        ("rotation", ["image", "turned 90°", "turned 180°", "turned 270°"]),
-        ("masked", ["image", "corrupted", "painted"]),
+        ("rotation", ["image", "rotated 90°", "rotated 180°", "rotated 270°"]),
+        ("masked", ["image", "corrupted", "reconstructed"]),
     ],
 )
 def test_what_a_method_asks_is_shown(method, rows, digits):
@@ -136,11 +164,20 @@ def test_what_a_method_asks_is_shown(method, rows, digits):
     assert list(run.shown) == rows
     assert set(run.after) == {"effective_rank", "spread"}
     assert {(each.shape, each.dtype.name) for each in run.shown.values()} == {((6, 28, 28, 3), "uint8")}
-    np.testing.assert_array_equal(run.shown["image"], digits.train.images[run.looked_at[:6]])
+    np.testing.assert_array_equal(run.shown["image"], digits.train.images[run.sampled[:6]])
     assert not np.array_equal(run.shown[rows[1]], run.shown["image"])
     text = page(run)
-    assert "There are no labels to judge it by" in text
+    assert "There are no labels to evaluate it on" in text
     assert "alignment" not in text
+
+
+def test_an_objective_of_ones_own_is_reported_by_its_class(digits, untrained):
+    class Mine(Rotation):
+        pass
+
+    run = pretrain(digits.train.subset(slice(16)), method=Mine(), epochs=1)
+    assert run.method == "Mine"
+    assert "Mine: an objective of your own" in page(run)
 
 
 @pytest.mark.parametrize("batch_norm", [None, True])
@@ -158,11 +195,13 @@ def test_pretrained_statistics_stay_unless_they_shall_learn(batch_norm, digits):
 
 def test_what_cannot_be_learned_from_is_refused_and_leaves_nothing_behind(digits, tmp_path):
     backbone = tlkit.load_backbone("LeNet", weights=None, image_size=32)
-    with pytest.raises(DataError, match="load them with image_size=32"):
+    with pytest.raises(DataError, match="Load the data with image_size=32"):
         pretrain(digits.train, backbone=backbone, backup=tmp_path / "state")
     assert not (tmp_path / "state").exists()
     with pytest.raises(DataError, match="1 images are too few"):
         pretrain(digits.train.subset([0]), epochs=1)
+    with pytest.raises(UnknownNameError, match="Did you mean 'simclr'"):
+        pretrain(digits.train, method="simcrl")
 
 
 class CtrlC(keras.callbacks.Callback):
@@ -182,12 +221,12 @@ class CtrlC(keras.callbacks.Callback):
 
 def test_what_was_stopped_ends_where_it_would_have_ended(digits, tmp_path):
     few = replace(digits, train=digits.train.subset(slice(48)))
-    same = {"method": "byol", "epochs": 4, "batch_size": 16, "seed": 3}
+    same = {"method": "byol", "epochs": 3, "batch_size": 16, "seed": 3}
     whole = pretrain(few, **same)
-    stopped = pretrain(few, backup=tmp_path / "state", callbacks=[CtrlC(2)], **same)
+    stopped = pretrain(few, backup=tmp_path / "state", callbacks=[CtrlC(1)], **same)
     assert stopped.interrupted
-    assert len(stopped.history["loss"]) == 3
-    assert [path.name for path in (tmp_path / "state").glob("*.weights.h5")] == ["00002.weights.h5"]
+    assert len(stopped.history["loss"]) == 2
+    assert [path.name for path in (tmp_path / "state").glob("*.weights.h5")] == ["00001.weights.h5"]
     for _ in range(2):  # once more, when all is done, changes nothing
         resumed = pretrain(few, backup=tmp_path / "state", **same)
         assert resumed.history["loss"] == pytest.approx(whole.history["loss"], rel=1e-4)
@@ -257,35 +296,48 @@ def test_a_stopped_training_is_neither_overwritten_nor_left_by_mistake(tmp_path)
 def test_the_page_shows_all_and_asks_for_nothing_from_outside(run):
     card = replace(run.data.card, title="<b>mine</b>", name="digits/<i>")
     data = replace(run.data, card=card, skipped=["<u>broken</u>.png: truncated"])
-    text = page(replace(run, data=data, judge=replace(run.judge, card=card), interrupted=True))
-    assert f"{100 * run.after['knn_accuracy']:.0f}&nbsp;% right by nearest neighbours" in text
-    for said in (
-        "before pretraining",
-        "What it takes for alike",
-        "view 1",
-        "Go on with it",
-        "stopped by hand",
-    ):
-        assert said in text
-    assert "runs/mine/backbone.keras --backbone LeNet --image-size 28" in text
-    assert "backbone.keras</code>, which Keras opens" in text
+    changed = replace(run, data=data, evaluation=replace(run.evaluation, card=card), interrupted=True)
+    document, text = changed.report(Path("runs/mine")), page(changed)
+    assert f"{100 * run.after['knn_accuracy']:.0f} % right by nearest neighbours" in document.answer
+    assert "interrupted before its end" in document.cautions[0]
+    titles = [section.title for section in document.sections]
+    assert titles[:3] == ["Which images are similar", "The pretext task", "Training"]
+    for expected in ("before pretraining", "view 1", "Train a classifier on it", "<code>backbone.keras"):
+        assert expected in text
+    blocks = [block for section in document.sections for block in section.blocks]
+    command = next(block.text for block in blocks if isinstance(block, Code))
+    assert "runs/mine/backbone.keras --backbone LeNet --image-size 28" in command
+    figures = [block for block in blocks if isinstance(block, Figure)]
+    assert len(figures) == 5  # accuracy, neighbours before and after, views, curves
+    assert all(len(block.alt) > 20 for block in figures)
     assert not re.search(r"<(b|i|u)>", text)
     sources = re.findall(r"""(?:src|href)\s*=\s*["']?([^"'\s>]+)""", text)
-    assert len(sources) == 5  # accuracy, neighbours before and after, views, curves
+    assert len(sources) > len(figures)
     assert all(source.startswith("data:image/png;base64,") for source in sources)
-    assert all(re.search(r'alt="[^"]{20,}"', image) for image in re.findall(r"<img [^>]*>", text))
-    assert "gained nothing" in page(replace(run, after=run.before))
+
+
+def test_a_gain_within_the_interval_and_no_gain_are_cautions(run):
+    def cautions(before):
+        changed = replace(run, before=run.before | {"knn_accuracy": before}, features={}, history={})
+        return changed.report().cautions
+
+    reached = run.after["knn_accuracy"]
+    assert "gained nothing" in cautions(reached)[0]
+    assert "cannot tell" in cautions(reached - 0.02)[0]
+    assert cautions(reached - 0.5) == []
 
 
 def test_metrics_are_plain_and_finite(run, tmp_path):
-    out = report.write(run, tmp_path / "run", command="tlkit pretrain mine")
+    out = tlkit.write_report(run, tmp_path / "run", command="tlkit pretrain mine")
     numbers = json.loads((out / "metrics.json").read_text())
     assert sorted(path.name for path in out.iterdir()) == ["backbone.keras", "metrics.json", "report.html"]
+    assert numbers["command"] == "tlkit pretrain mine"
+    assert numbers["evaluate"] == "digits/optical"
     assert numbers["loss"] == run.history["loss"][-1]
     assert numbers["before"]["knn_accuracy"] == run.before["knn_accuracy"]
     assert numbers["interval"]["low"] < numbers["knn_accuracy"] < numbers["interval"]["high"]
     assert numbers["splits"] == {"train": 200, "validation": 100, "test": 100}
-    assert numbers["seconds"]["training"] > 0
+    assert set(numbers["seconds"]) == {"training", "total"}
     plain = keras.models.load_model(out / "backbone.keras")
     images = run.data.test.images
     np.testing.assert_allclose(
@@ -298,7 +350,7 @@ def pretrained(folder, tmp_path_factory):
     """`tlkit pretrain` on the folder without labels: its folder."""
     out = tmp_path_factory.mktemp("runs") / "pretrained"
     with pytest.warns(TlkitWarning, match="broken.png"):
-        done = command("pretrain", folder, "--out", out, *SMALL, "--backbone", "LeNet", "--epochs", 2)
+        done = command("pretrain", folder, "--out", out, *SMALL, "--backbone", "LeNet", "--epochs", 1)
     assert done.exit_code == 0, done
     assert "50 images without labels, 28 x 28 pixels" in done.stdout
     return out
@@ -312,16 +364,16 @@ def test_a_folder_needs_no_labels(pretrained):
     ]
     numbers = json.loads((pretrained / "metrics.json").read_text())
     assert numbers["knn_accuracy"] is None
-    assert numbers["judge"] is None
+    assert numbers["evaluate"] is None
     assert numbers["effective_rank"] > 1
     assert numbers["skipped"]["count"] == 1
     text = (pretrained / "report.html").read_text()
-    assert "There are no labels to judge it by" in text
+    assert "There are no labels to evaluate it on" in text
     assert "broken.png" in text
 
 
 def test_train_takes_the_backbone_and_refuses_that_of_another(pretrained, folder, tmp_path):
-    given = ["--weights", pretrained / "backbone.keras", "--image-size", 28, "--epochs", 2]
+    given = ["--weights", pretrained / "backbone.keras", "--image-size", 28, "--epochs", 1]
     with pytest.warns(TlkitWarning, match=r"broken\.png"):
         done = command("train", folder, "--out", tmp_path / "run", "--backbone", "LeNet", *given)
     assert done.exit_code == 0, done
@@ -335,19 +387,19 @@ def test_train_takes_the_backbone_and_refuses_that_of_another(pretrained, folder
     assert "do not fit LeNetBN" in message
 
 
-def test_a_folder_that_judges_itself_keeps_its_test_images_apart(folder, tmp_path):
+def test_a_folder_that_evaluates_itself_keeps_its_test_images_apart(folder, tmp_path):
     words = ["pretrain", folder, "--evaluate", f"{folder}/", "--out", tmp_path / "run", *SMALL]
     with pytest.warns(TlkitWarning, match=r"broken\.png"):
         done = command(*words, "--backbone", "LeNet", "--epochs", 1, "--method", "simsiam")
     assert done.exit_code == 0, done
     numbers = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert numbers["splits"] == {"train": 30, "validation": 10, "test": 10}
-    assert numbers["interval"]["pictures"] == 10
+    assert numbers["interval"]["images"] == 10
 
 
 def test_a_killed_command_goes_on_with_resume_and_ends_the_same(tmp_path):
     """Killed by -9 in the third epoch."""
-    words = ["pretrain", "digits/optical", "--backbone", "LeNet", "--epochs", 5]
+    words = ["pretrain", "digits/optical", "--backbone", "LeNet", "--epochs", 4]
     killed = [*words, "--out", tmp_path / "killed"]
     process = subprocess.Popen(
         [TLKIT, *map(str, killed)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -371,12 +423,13 @@ def test_a_killed_command_goes_on_with_resume_and_ends_the_same(tmp_path):
 
     done = command(*killed, "--resume")
     assert done.exit_code == 0, done
-    assert "Epoch 3/5" in done.stdout
-    assert "Epoch 2/5" not in done.stdout
+    assert "Epoch 3/4" in done.stdout
+    assert "Epoch 2/4" not in done.stdout
     assert command(*words, "--out", tmp_path / "whole").exit_code == 0
     numbers = [json.loads((tmp_path / each / "metrics.json").read_text()) for each in ("killed", "whole")]
     assert numbers[0]["history"]["loss"] == pytest.approx(numbers[1]["history"]["loss"], rel=1e-3)
-    assert numbers[0]["epochs"] == 5
+    assert numbers[0]["before"] == pytest.approx(numbers[1]["before"], rel=1e-3)
+    assert numbers[0]["epochs"] == 4
     one, other = (keras.models.load_model(tmp_path / each / "backbone.keras") for each in ("killed", "whole"))
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)

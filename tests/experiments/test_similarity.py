@@ -14,7 +14,7 @@ import tlkit
 from tlkit.challenges.task_similarity import distances
 from tlkit.cli import cli
 from tlkit.errors import DataError, TlkitError, TlkitWarning, UnknownNameError
-from tlkit.experiments.similarity import Sample, carried_over, compare, sample
+from tlkit.experiments.similarity import Sample, sample, similarity, transfer_accuracy
 
 SMALL = {"backbone": "LeNet", "weights": None, "image_size": 28}
 OPTIONS = ["--backbone", "LeNet", "--image-size", "28", "--images", "40"]
@@ -47,20 +47,20 @@ def folders(digits, tmp_path_factory):
 
 def test_far_data_sets_are_farther_than_their_halves_and_the_same_seed_gives_the_same():
     names = ["digits/optical", "emoji/line"]
-    found = compare(names, measures=["mmd", "auc"], images=50, seed=3, **SMALL)
+    found = similarity(names, measures=["mmd", "auc"], images=50, seed=3, **SMALL)
     assert list(found.samples) == names
     assert {each.images.shape for each in found.samples.values()} == {(50, 28, 28, 3)}
     assert list(found.tables) == ["mmd", "auc"]
     assert found.tables["auc"].attrs["examples"] == 25
     far, halves = found.tables["mmd"].loc[names[0], names[1]], np.diag(found.tables["mmd"])
     assert far > 5 * abs(halves).max()
-    again = compare(names, measures=["mmd"], images=50, seed=3, **SMALL)
+    again = similarity(names, measures=["mmd"], images=50, seed=3, **SMALL)
     assert again.tables["mmd"].equals(found.tables["mmd"]), "random weights come from the seed"
 
 
 def test_the_features_are_those_of_the_network_that_was_named():
     names = ["emoji/twemoji", "emoji/line"]
-    found = compare(names, images=24, seed=1, **SMALL)
+    found = similarity(names, images=24, seed=1, **SMALL)
     keras.utils.set_random_seed(1)
     network = tlkit.load_backbone("LeNet", weights=None)
     features = {name: tlkit.extract(network, found.samples[name].images, keep=False) for name in names}
@@ -97,7 +97,7 @@ def test_an_unreadable_file_is_left_out_with_its_label(folders, tmp_path):
             path = tmp_path / label / f"{i}.png"
             path.parent.mkdir(exist_ok=True)
             Image.new("RGB", (8, 8), (200 * (label == "a"), i, 0)).save(path)
-    (tmp_path / "a" / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "a" / "broken.png").write_bytes(b"no image")
     with pytest.warns(TlkitWarning, match=r"broken\.png"):
         found = sample(str(tmp_path), 100, image_size=8)
     assert len(found.images) == len(found.labels) == 20
@@ -108,7 +108,7 @@ def made(labels, class_names=("cat", "dog")):
     return Sample(np.zeros((len(labels), 8, 8, 3), "uint8"), np.array(labels), list(class_names), len(labels))
 
 
-def test_labels_carry_over_where_the_classes_lie_in_the_same_places():
+def test_labels_transfer_where_the_classes_lie_in_the_same_places():
     rng = np.random.default_rng(0)
     labels = ["cat", "dog"] * 20
     places = np.eye(2)[[0, 1] * 20] + rng.normal(0, 0.05, (40, 2))
@@ -116,49 +116,49 @@ def test_labels_carry_over_where_the_classes_lie_in_the_same_places():
     samples |= {"others": made(["owl", "bee"] * 20, ["owl", "bee"])}
     features = {"home": places, "same": places[::-1], "swapped": places[:, ::-1], "others": places}
     samples["same"] = made(labels[::-1])
-    table = carried_over(features, samples)
+    table = transfer_accuracy(features, samples)
     assert table.loc["home", ["home", "same", "swapped"]].tolist() == [1, 1, 0]
     assert table.loc["swapped", "home"] == 0
     assert table["others"].isna().all()
     assert table.loc["others"].isna().all()
 
 
-def test_labels_that_are_missing_or_of_other_classes_carry_nothing_over():
+def test_labels_that_are_missing_or_of_other_classes_do_not_transfer():
     unlabelled = Sample(np.zeros((4, 8, 8, 3), "uint8"), None, [], 4)
     features = {"one": np.eye(4), "other": np.eye(4)}
-    assert carried_over(features, {"one": made(["cat", "dog"] * 2), "other": unlabelled}) is None
+    assert transfer_accuracy(features, {"one": made(["cat", "dog"] * 2), "other": unlabelled}) is None
     others = made(["owl", "bee"] * 2, ["owl", "bee"])
-    assert carried_over(features, {"one": made(["cat", "dog"] * 2), "other": others}) is None
+    assert transfer_accuracy(features, {"one": made(["cat", "dog"] * 2), "other": others}) is None
     lonely = {"one": made(["cat", "cat", "cat", "dog"]), "other": made(["cat", "dog"] * 2)}
-    table = carried_over(features, lonely)
+    table = transfer_accuracy(features, lonely)
     assert np.isnan(table.loc["one", "one"])
     assert np.isfinite(table.loc["one", "other"])
 
 
 def test_a_data_set_that_was_given_twice_is_refused_however_it_was_written(folders):
     with pytest.raises(DataError, match=r"more than once: emoji, emoji/twemoji\."):
-        compare(["emoji", "emoji/twemoji", "emoji/line"], **SMALL)
+        similarity(["emoji", "emoji/twemoji", "emoji/line"], **SMALL)
     with pytest.raises(DataError, match="more than once"):
-        compare([str(folders[0]), f"{folders[0]}/../{folders[0].name}"], **SMALL)
+        similarity([str(folders[0]), f"{folders[0]}/../{folders[0].name}"], **SMALL)
 
 
 def test_what_cannot_be_compared_is_refused(folders, tmp_path):
     with pytest.raises(DataError, match="1 data set given: expected at least two"):
-        compare(["emoji"], **SMALL)
+        similarity(["emoji"], **SMALL)
     with pytest.raises(UnknownNameError, match="Did you mean 'digits/mnist'"):
-        compare(["digits/mnst", "emoji"], **SMALL)
+        similarity(["digits/mnst", "emoji"], **SMALL)
     with pytest.raises(UnknownNameError, match="Did you mean 'frechet'"):
-        compare(["digits/optical", "emoji"], measures=["freche"], **SMALL)
+        similarity(["digits/optical", "emoji"], measures=["freche"], **SMALL)
     with pytest.raises(TlkitError, match="No measure"):
-        compare(["digits/optical", "emoji"], measures=[], **SMALL)
+        similarity(["digits/optical", "emoji"], measures=[], **SMALL)
     with pytest.raises(TlkitError, match="images=9 was given; expected at least 10"):
-        compare(["digits/optical", "emoji"], images=9, **SMALL)
+        similarity(["digits/optical", "emoji"], images=9, **SMALL)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no images below"):
-        compare([str(tmp_path / "empty"), "emoji"], **SMALL)
+        similarity([str(tmp_path / "empty"), "emoji"], **SMALL)
     Image.new("RGB", (8, 8)).save(tmp_path / "empty" / "1.png")
     with pytest.raises(DataError, match="empty has 1 images; expected at least 10"):
-        compare([str(tmp_path / "empty"), "emoji"], **SMALL)
+        similarity([str(tmp_path / "empty"), "emoji"], **SMALL)
 
 
 def test_folders_are_called_by_their_names_and_by_their_paths_where_these_are_the_same(folders, tmp_path):
@@ -167,7 +167,7 @@ def test_folders_are_called_by_their_names_and_by_their_paths_where_these_are_th
         for i in range(10):
             Image.new("RGB", (28, 28), (i, i, 99)).save(tmp_path / part / "photos" / f"{i}.png")
     same = [str(tmp_path / part / "photos") for part in ("one", "two")]
-    assert list(compare([*same, str(folders[1])], **SMALL).samples) == [*same, "negatives"]
+    assert list(similarity([*same, str(folders[1])], **SMALL).samples) == [*same, "negatives"]
 
 
 # the command
@@ -181,11 +181,11 @@ def test_the_command_prints_the_table_and_writes_every_measure(folders, tmp_path
     numbers = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert numbers["measure"] == "auc"
     assert numbers["weights"] is None
-    assert list(numbers["distances"]) == ["a-distance", "auc", "mmd", "frechet"]
+    assert list(numbers["distances"]) == ["auc", "a-distance", "mmd", "frechet"]
     mmd = numbers["distances"]["mmd"]
     assert mmd["negatives"]["digits/optical"] > 5 * abs(mmd["my <digits>"]["digits/optical"])
-    assert numbers["carried_over"]["my <digits>"]["digits/optical"] > 0.2  # chance 0.1
-    assert numbers["carried_over"]["negatives"]["digits/optical"] is None
+    assert numbers["transfer"]["my <digits>"]["digits/optical"] > 0.2  # chance 0.1
+    assert numbers["transfer"]["negatives"]["digits/optical"] is None
     page = (tmp_path / "out" / "report.html").read_text()
     assert "my <digits>" not in page
     assert "my &lt;digits&gt;" in page

@@ -1,4 +1,4 @@
-"""What a study says: differences of pairs, with intervals that hold what they promise."""
+"""Means and differences of pairs, with intervals that hold what they promise."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from tlkit.errors import TlkitError, TlkitWarning, UnknownNameError
-from tlkit.experiments.statistics import paired
+from tlkit.reports.statistics import paired, summary
 
 
 def two_arms(differences, noise=5.0, labels=None):
@@ -18,6 +18,38 @@ def two_arms(differences, noise=5.0, labels=None):
         rows += [("control", seed, base), ("arm", seed, base + difference)]
     table = pd.DataFrame(rows, columns=["arm", "seed", "accuracy"])
     return table if labels is None else table.assign(labels=labels)
+
+
+def test_a_summary_is_over_the_seeds_of_each_group():
+    rows = [("b", n, seed, n + seed) for n in (10, 1) for seed in (0, 1, 2)]
+    rows += [("a", n, seed, 0) for n in (10, 1) for seed in (0, 1, 2)]
+    table = pd.DataFrame(rows, columns=["arm", "labels", "seed", "accuracy"])
+    by_both = summary(table, by=("arm", "labels"))
+    assert by_both.index.tolist() == [("b", 10), ("b", 1), ("a", 10), ("a", 1)]
+    assert by_both.loc[("b", 10)].tolist() == [11, 1, 10, 12, 3]
+    assert summary(table).index.tolist() == ["b", "a"]
+    assert summary(table, by="labels").loc[1, "mean"] == pytest.approx(np.mean([1, 2, 3, 0, 0, 0]))
+
+
+def test_one_seed_has_a_mean_and_no_spread():
+    one = summary(two_arms([0.1])).loc["arm"]
+    assert np.isnan(one["std"])
+    assert one["seeds"] == 1
+
+
+@pytest.mark.parametrize("other", ["imagenet", 0.5])
+def test_a_setting_that_is_none_is_a_group_like_any_other(other):
+    rows = [
+        {"arm": arm, "setting": setting, "seed": seed, "accuracy": seed + gain * (arm == "arm")}
+        for setting, gain in ((None, 0.1), (other, 0.2))
+        for arm in ("control", "arm")
+        for seed in (0, 1)
+    ]
+    table = pd.DataFrame(rows)
+    assert summary(table, by=("setting", "arm"))["seeds"].tolist() == [2, 2, 2, 2]
+    found = paired(table, control="control", by="setting")
+    assert found["difference"].tolist() == pytest.approx([0.1, 0.2])
+    assert found["pairs"].tolist() == [2, 2]
 
 
 def test_what_a_seed_does_to_both_arms_cancels_out():
@@ -91,5 +123,5 @@ def test_unknown_and_lonely_arms_are_refused():
     table = two_arms([0.1, 0.2])
     with pytest.raises(UnknownNameError, match="Did you mean 'control'"):
         paired(table, control="contrl")
-    with pytest.raises(TlkitError, match="alone"):
+    with pytest.raises(TlkitError, match="has only the arm 'control'"):
         paired(table[table["arm"] == "control"], control="control")

@@ -1,5 +1,8 @@
+"""Training a classifier: every technique, its predictions and numbers, and a stop by hand."""
+
 import os
 import signal
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -8,8 +11,11 @@ import pytest
 from tlkit.backbones import engines
 from tlkit.callbacks import EpochLines, Interruptible
 from tlkit.errors import TlkitError, UnknownNameError
-from tlkit.experiments.statistics import compare, summary
-from tlkit.experiments.train import class_weights, train
+from tlkit.experiments.fitting import class_weights
+from tlkit.experiments.train import train
+from tlkit.models import backbone_of
+
+LENET = {"backbone": "LeNet", "weights": None}
 
 
 @pytest.fixture(scope="module")
@@ -17,35 +23,44 @@ def scratch(digits):
     return train(digits, technique="scratch", backbone="LeNet", epochs=12, seed=1)
 
 
-def test_a_run_predicts_every_split_and_says_how_long_it_took(scratch, digits):
+@pytest.fixture(scope="module")
+def weights(scratch, tmp_path_factory):
+    """The file of a backbone that learned these digits."""
+    path = tmp_path_factory.mktemp("weights") / "backbone.keras"
+    backbone_of(scratch.model).save(path)
+    return str(path)
+
+
+def test_a_training_predicts_every_split_and_measures_its_parts(scratch):
     assert {name: rows.shape for name, rows in scratch.probabilities.items()} == {
         "train": (200, 10),
         "validation": (100, 10),
         "test": (100, 10),
     }
     assert scratch.accuracy("test") > 0.6
-    assert scratch.seconds["total"] >= scratch.seconds["training"] > scratch.seconds["features"] == 0
+    assert set(scratch.seconds) == {"training", "total"}, "no features from scratch"
 
 
-def test_a_run_knows_what_was_frozen(scratch):
+def test_a_training_knows_what_was_frozen(scratch):
     assert set(scratch.frozen["state"]) == {"trainable"}
 
 
-def test_fine_tuning_starts_with_the_head(digits, tmp_path, scratch):
-    from tlkit.models import backbone_of
+def test_fine_tuning_starts_with_the_head(digits, weights):
+    tuned = train(digits, technique="fine-tuning", backbone="LeNet", weights=weights, epochs=1, head_epochs=5)
+    assert list(tuned.history) == ["head", "fine-tuning"]
+    assert len(tuned.history["fine-tuning"]["loss"]) == 1
+    assert tuned.frozen.loc["conv1", "state"] == "frozen"
+    assert tuned.frozen.loc["dense", "state"] == "trainable"
+    assert set(tuned.seconds) == {"features", "training", "total"}
 
-    backbone_of(scratch.model).save(tmp_path / "backbone.keras")
-    run = train(digits, backbone="LeNet", weights=str(tmp_path / "backbone.keras"), epochs=2, head_epochs=30)
-    assert list(run.history) == ["head", "fine-tuning"]
-    assert run.frozen.loc["conv1", "state"] == "frozen"
-    assert run.frozen.loc["dense", "state"] == "trainable"
-    frozen = train(
-        digits,
-        technique="feature-extraction",
-        backbone="LeNet",
-        weights=str(tmp_path / "backbone.keras"),
-    )
+
+def test_by_default_the_backbone_is_frozen_and_the_whole_model_predicts_as_its_head_does(digits, weights):
+    frozen = train(digits, backbone="LeNet", weights=weights, epochs=5)
+    assert frozen.technique == "feature-extraction"
+    assert list(frozen.history) == ["head"]
     assert frozen.frozen["state"].tolist() == ["frozen"] * 3 + ["trainable"]
+    before = keras.models.load_model(weights).get_weights()
+    assert all(map(np.array_equal, before, backbone_of(frozen.model).get_weights()))
     whole = frozen.model.predict(digits.test.images, verbose=0)
     np.testing.assert_allclose(whole, frozen.probabilities["test"], atol=1e-4)
 
@@ -55,8 +70,27 @@ def test_features_are_computed_once(digits, monkeypatch):
     computed = []
     infer = engines.infer
     monkeypatch.setattr(engines, "infer", lambda *given, **more: computed.append(1) or infer(*given, **more))
-    train(digits, technique="feature-extraction", backbone="LeNet", weights=None, epochs=1, seed=5)
+    train(digits, technique="feature-extraction", **LENET, epochs=1, seed=5)
     assert len(computed) == len(digits.splits)
+
+
+def test_the_last_labelled_split_is_evaluated(scratch, digits):
+    assert scratch.evaluated == "test"
+    without = replace(scratch, data=replace(digits, test=digits.test.unlabelled()))
+    assert without.evaluated == "validation"
+    assert without.metrics()["accuracy"]["test"] is None
+    assert replace(scratch, data=replace(digits, validation=None, test=None)).evaluated == "train"
+
+
+def test_metrics_are_those_of_the_predictions_with_an_interval_and_the_other_trainings(scratch, digits):
+    numbers = replace(scratch, others=[replace(scratch, technique="fine-tuning", seed=2)]).metrics()
+    right = scratch.probabilities["test"].argmax(axis=1) == digits.test.labels
+    assert numbers["accuracy"]["test"] == scratch.accuracy("test") == right.mean()
+    interval = numbers["interval"]
+    assert (interval["split"], interval["images"]) == ("test", 100)
+    assert interval["low"] < right.mean() < interval["high"]
+    assert len(numbers["per_class"]) == numbers["classes"] == 10
+    assert [(run["technique"], run["seed"]) for run in numbers["runs"]] == [("fine-tuning", 2)]
 
 
 def test_epoch_lines_carry_a_name(digits, lenet, capsys):
@@ -70,18 +104,26 @@ def test_unknown_techniques_are_named(digits):
         train(digits, technique="finetuning")
 
 
+def test_options_that_a_technique_does_not_have_are_refused(digits):
+    with pytest.raises(TlkitError, match=r"has no option learning_rate.*technique='fine-tuning'"):
+        train(digits, **LENET, learning_rate=1e-4)
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32, 0.5])
 def test_a_seed_that_is_out_of_range_is_refused(digits, seed):
     with pytest.raises(TlkitError, match=f"seed={seed} was given; expected a whole number from 0 to"):
         train(digits, technique="scratch", backbone="LeNet", seed=seed)
 
 
-def test_ctrl_c_ends_training_with_the_best_epoch(digits, lenet):
-    class PressCtrlC(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            if epoch == 1:
-                os.kill(os.getpid(), signal.SIGINT)
+class PressCtrlC(keras.callbacks.Callback):
+    """Press Ctrl-C at the end of the second epoch."""
 
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_ends_training_with_the_best_epoch(digits, lenet):
     before = signal.getsignal(signal.SIGINT)
     watch = Interruptible()
     lenet.compile("adam", loss="sparse_categorical_crossentropy")
@@ -91,6 +133,13 @@ def test_ctrl_c_ends_training_with_the_best_epoch(digits, lenet):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_ctrl_c_in_the_head_skips_fine_tuning_and_all_is_predicted(digits):
+    stopped = train(digits, technique="fine-tuning", **LENET, callbacks=[PressCtrlC()])
+    assert stopped.interrupted
+    assert list(stopped.history) == ["head"]
+    assert set(stopped.probabilities) == {"train", "validation", "test"}
+
+
 def test_class_weights_make_every_class_count_alike():
     labels = np.array([0] * 30 + [1] * 5)
     weights = class_weights(labels)
@@ -98,21 +147,13 @@ def test_class_weights_make_every_class_count_alike():
     assert class_weights(np.array([0, 0, 1])) is None
 
 
-def test_a_study_runs_every_arm_with_every_seed_and_seeds_keras():
-    draws = compare({"draw": lambda seed: {"value": float(keras.random.uniform(()))}}, seeds=[0, 1, 0])
-    assert draws["value"][0] == draws["value"][2] != draws["value"][1]
-    table = summary(draws, "value")
-    assert table.loc["draw", "seeds"] == 3
-    assert np.isnan(summary(draws[:1], "value").loc["draw", "std"])
-
-
 def test_a_backbone_of_ones_own_is_transferred_or_starts_anew(digits):
     parts = [keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3, strides=2)]
     backbone = keras.Sequential([keras.Input((28, 28, 3)), *parts], name="mine")
     before = [np.array(each) for each in backbone.get_weights()]
     for technique, moved in (("feature-extraction", False), ("scratch", True)):
-        run = train(digits, technique=technique, backbone=backbone, epochs=1)
-        assert run.backbone == "mine"
-        after = run.model.get_layer("mine").get_weights()
+        training = train(digits, technique=technique, backbone=backbone, epochs=1)
+        assert training.backbone == "mine"
+        after = training.model.get_layer("mine").get_weights()
         assert moved == any(not np.array_equal(*pair) for pair in zip(before, after, strict=True))
     assert all(map(np.array_equal, before, backbone.get_weights()))

@@ -1,4 +1,4 @@
-"""A run with several tasks: trained by every technique, honest about missing labels, restored to its best."""
+"""Several tasks by one network: every technique, missing labels, and the weights of the best epoch."""
 
 import os
 import signal
@@ -51,12 +51,12 @@ def test_every_split_is_predicted_and_measured(scratch):
         "test": 100,
     }
     assert scratch.predictions["test"]["the digit"].shape == (100, 10)
-    assert scratch.judged == "test"
+    assert scratch.evaluated == "test"
     measures, floors = scratch.measures("test"), scratch.baselines()
     assert measures["the digit"] > 0.4 > floors["the digit"]
     assert measures["marks"] > floors["marks"]
     assert measures["size"] < floors["size"]
-    assert scratch.seconds["total"] >= scratch.seconds["training"] > scratch.seconds["features"] == 0
+    assert set(scratch.seconds) == {"training", "total"}, "no features from scratch"
 
 
 def test_measures_are_over_the_labels_that_are_there(scratch, data):
@@ -68,6 +68,18 @@ def test_measures_are_over_the_labels_that_are_there(scratch, data):
     constant = np.abs(test - np.nanmedian(train))[known].mean()
     assert scratch.baselines()["size"] == pytest.approx(constant, rel=1e-5)
     assert np.isnan(scratch.scores("test", "size")[~known]).all()
+
+
+def test_metrics_hold_each_task_with_its_baseline_and_classes_with_an_interval(scratch):
+    numbers = scratch.metrics()
+    assert (numbers["evaluated"], numbers["balancing"]) == ("test", "equal")
+    digit, size = numbers["tasks"]["the digit"], numbers["tasks"]["size"]
+    assert digit[digit["measure"]]["test"] == scratch.measures("test")["the digit"]
+    assert digit["baseline"] == scratch.baselines()["the digit"]
+    assert (digit["interval"]["split"], digit["interval"]["images"]) == ("test", 100)
+    assert digit["interval"]["low"] < scratch.measures("test")["the digit"] < digit["interval"]["high"]
+    assert size["interval"] is None
+    assert size["labelled"] == {"train": 150, "validation": 75, "test": 75}
 
 
 def test_the_model_is_that_of_the_best_epoch(scratch):
@@ -83,14 +95,8 @@ def test_the_model_is_that_of_the_best_epoch(scratch):
 
 
 def test_features_are_enough_for_the_heads_and_the_whole_model_says_the_same(data):
-    run = train_tasks(
-        data,
-        technique="feature-extraction",
-        backbone="LeNet",
-        weights=None,
-        balancing="gradnorm",
-        epochs=4,
-    )
+    run = train_tasks(data, backbone="LeNet", weights=None, balancing="gradnorm", epochs=4)
+    assert run.technique == "feature-extraction"
     assert run.frozen["state"].tolist() == ["frozen"] * 3 + ["trainable"]
     assert list(run.history) == ["head"]
     weights = np.array([run.history["head"][f"{name}_weight"] for name in run.tasks])
@@ -100,7 +106,7 @@ def test_features_are_enough_for_the_heads_and_the_whole_model_says_the_same(dat
         np.testing.assert_allclose(whole[name], values, rtol=1e-3, atol=1e-3)
 
 
-def test_fine_tuning_starts_with_the_heads_and_reads_files_batch_by_batch(data, monkeypatch):
+def test_fine_tuning_starts_with_the_heads_and_reads_files_batch_by_batch(data):
     class Lazy:
         dtype, ndim = np.dtype("uint8"), 4
 
@@ -165,7 +171,7 @@ def test_a_class_that_was_never_trained_is_a_missing_label_and_named(data):
     assert not np.isnan(labels["test"]["marks"][4]).any()
 
 
-def test_a_task_without_validation_labels_is_said_and_not_judged_there(data):
+def test_a_task_without_validation_labels_is_said_and_not_evaluated_there(data):
     validation = changed(data.validation, size=np.full(100, ""))
     with pytest.warns(TlkitWarning, match="No validation image has a label of 'size'"):
         run = train_tasks(
@@ -184,11 +190,11 @@ def test_all_training_labels_of_a_task_missing_is_an_error(data):
         train_tasks(replace(data, train=train), technique="scratch", backbone="LeNet")
 
 
-def test_without_validation_or_test_the_training_images_are_judged(data):
+def test_without_validation_or_test_the_training_images_are_evaluated(data):
     run = train_tasks(
         replace(data, validation=None, test=None), technique="scratch", backbone="LeNet", epochs=1
     )
-    assert run.judged == "train"
+    assert run.evaluated == "train"
     assert set(run.measures("train")) == set(run.tasks)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tlkit.errors import TlkitWarning
 from tlkit.experiments import cells
-from tlkit.experiments.statistics import compare
+from tlkit.experiments.cells import run_cells
 
 SETTINGS = {"labels": [1, 5]}
 
@@ -28,8 +28,8 @@ def drawing(offset):
 
 @pytest.fixture(scope="module")
 def side_by_side(tmp_path_factory):
-    keep = tmp_path_factory.mktemp("study") / "table.csv"
-    table = compare(drawing(10), seeds=[0, 1], settings=SETTINGS, workers=2, keep=keep)
+    keep = tmp_path_factory.mktemp("comparison") / "table.csv"
+    table = run_cells(drawing(10), seeds=[0, 1], settings=SETTINGS, workers=2, keep=keep)
     return table, keep
 
 
@@ -46,20 +46,20 @@ def test_every_cell_ran_in_another_process_on_one_thread(side_by_side):
 def test_the_environment_of_this_process_stays_as_it_was(side_by_side, monkeypatch):
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    compare({"arm": lambda seed: {}}, seeds=[0, 1], workers=2)
+    run_cells({"arm": lambda seed: {}}, seeds=[0, 1], workers=2)
     assert "TF_NUM_INTRAOP_THREADS" not in os.environ
     assert os.environ["OMP_NUM_THREADS"] == "3"
 
 
 def test_results_are_those_of_one_process(side_by_side):
-    alone = compare(drawing(10), seeds=[0, 1], settings=SETTINGS)
+    alone = run_cells(drawing(10), seeds=[0, 1], settings=SETTINGS)
     assert alone["drawn"].tolist() == side_by_side[0]["drawn"].tolist()
     assert set(alone["process"]) == {os.getpid()}
 
 
 def test_what_processes_found_is_kept_too(side_by_side):
     _, keep = side_by_side
-    again = compare({"arm": lambda seed, labels: {"value": -1}}, seeds=[1], settings=SETTINGS, keep=keep)
+    again = run_cells({"arm": lambda seed, labels: {"value": -1}}, seeds=[1], settings=SETTINGS, keep=keep)
     assert again["value"].tolist() == [11, 15]
 
 
@@ -67,9 +67,10 @@ def test_an_error_in_a_process_comes_out_with_its_cell():
     def arm(seed):
         raise ValueError(f"boom {seed}")
 
-    with pytest.raises(ValueError, match="boom") as caught:
-        compare({"arm": arm}, seeds=[0, 1], workers=2)
-    assert "of the study" in "".join(getattr(caught.value, "__notes__", []))
+    with pytest.raises(ValueError, match=r"boom [01]") as caught:
+        run_cells({"arm": arm}, seeds=[0, 1], workers=2)
+    seed = str(caught.value)[-1]
+    assert f"the cell {{'arm': 'arm', 'seed': {seed}}}" in "".join(getattr(caught.value, "__notes__", []))
 
 
 def test_as_many_processes_as_cores_and_memory_allow(monkeypatch):

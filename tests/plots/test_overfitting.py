@@ -1,4 +1,4 @@
-"""Signs of overfitting as figures: what is drawn is what was measured."""
+"""Figures of overfitting: they show the measured values."""
 
 import matplotlib
 
@@ -21,7 +21,7 @@ def close():
     plt.close("all")
 
 
-def test_the_diagram_tells_the_same_error_as_the_score():
+def test_the_reliability_diagram_shows_the_calibration_error():
     p, labels = RNG.dirichlet(np.ones(3), size=200), RNG.integers(0, 3, 200)
     table = reliability_table(p, labels)
     ax = plots.reliability(table)
@@ -31,14 +31,14 @@ def test_the_diagram_tells_the_same_error_as_the_score():
     np.testing.assert_allclose(heights[: len(table)], table["accuracy"])
 
 
-def test_each_stage_has_a_bar_for_each_training():
+def test_each_stage_has_one_bar_per_training_run():
     tables = {
         name: pd.DataFrame({"relative": RNG.uniform(size=3), "distance": [1.0, 2.0, 3.0]}, list("abc"))
         for name in ("plain", "l2-sp")
     }
-    _, given = plt.subplots()
-    ax = plots.distance_from_start(tables, given)
-    assert ax is given
+    _, axes = plt.subplots()
+    ax = plots.distance_from_start(tables, axes)
+    assert ax is axes
     expected = np.concatenate([table["relative"] for table in tables.values()])
     np.testing.assert_allclose([bar.get_height() for bar in ax.patches], expected)
     middles = [bar.get_x() + bar.get_width() / 2 for bar in ax.patches]
@@ -46,7 +46,7 @@ def test_each_stage_has_a_bar_for_each_training():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["plain", "l2-sp"]
 
 
-def test_gaps_are_drawn_by_epoch():
+def test_gaps_are_drawn_per_epoch():
     ax = plots.gaps({"plain": [0.1, 0.3, 0.5], "mixup": [0.0, 0.1]})
     ax.figure.canvas.draw()
     np.testing.assert_allclose(ax.lines[0].get_xydata(), [[1, 0.1], [2, 0.3], [3, 0.5]])

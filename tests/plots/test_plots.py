@@ -1,4 +1,4 @@
-"""Figures: drawn onto the axes that were given, which are returned and never shown."""
+"""Figures: they draw on the axes that are passed, return the axes, and never call show."""
 
 import matplotlib
 
@@ -13,7 +13,7 @@ from tlkit import plots
 from tlkit.data import Split
 from tlkit.plots.results import MAX_NAMED_CLASSES
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3)).astype("uint8")
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3)).astype("uint8")
 
 
 @pytest.fixture(autouse=True)
@@ -27,12 +27,12 @@ def nothing_is_shown(monkeypatch):
 
 
 def draw(axes):
-    """Lay out and render, which is where matplotlib notices what it cannot draw."""
+    """Render the figure, because matplotlib reports some errors only then."""
     np.asarray(axes).flat[0].figure.canvas.draw()
 
 
 class Lazy:
-    """Images that may be read in small parts only."""
+    """Images of which only a few may be read at a time."""
 
     shape, dtype = (20_000, 8, 8, 3), np.dtype("uint8")
 
@@ -45,34 +45,34 @@ class Lazy:
         return np.zeros((chosen.size, 8, 8, 3), "uint8")
 
     def __array__(self, *_, **__):
-        pytest.fail("the whole folder was read")
+        pytest.fail("all images were read")
 
 
 def titles(axes):
     return [ax.get_title() for ax in axes.flat if ax.get_title()]
 
 
-def test_pictures_are_titled_by_their_class():
-    axes = plots.images(Split(PICTURES, [0, 1, 0, 1, 0]), class_names=["cat", "dog"], columns=3, count=4)
+def test_images_have_their_classes_as_titles():
+    axes = plots.images(Split(IMAGES, [0, 1, 0, 1, 0]), class_names=["cat", "dog"], columns=3, count=4)
     assert axes.shape == (2, 3)
     assert titles(axes) == ["cat", "dog", "cat", "dog"]
 
 
-def test_a_wrong_prediction_is_said_in_words_and_in_red():
-    right, wrong = plots.images(
-        PICTURES[:2], labels=[0, 1], predicted=[0, 0], class_names=["cat", "dog"]
+def test_a_wrong_prediction_has_a_red_title_with_the_true_class():
+    correct, wrong = plots.images(
+        IMAGES[:2], labels=[0, 1], predicted=[0, 0], class_names=["cat", "dog"]
     ).flat
-    assert right.title.get_color() == plots.PALETTE["green"]
+    assert correct.title.get_color() == plots.PALETTE["green"]
     assert wrong.title.get_color() == plots.PALETTE["vermillion"]
     assert wrong.get_title() == "cat\ntrue: dog"
 
 
-def test_only_the_shown_pictures_of_a_split_are_read():
+def test_only_the_shown_images_of_a_split_are_read():
     plots.images(Split(Lazy()), count=3)
 
 
-def test_no_pictures_make_an_empty_grid():
-    axes = plots.images(PICTURES[:0])
+def test_no_images_give_an_empty_grid():
+    axes = plots.images(IMAGES[:0])
     draw(axes)
     assert axes.shape == (1, 1)
     assert not axes[0, 0].images
@@ -88,19 +88,19 @@ def test_phases_are_drawn_one_after_the_other():
     assert len(loss.get_legend().get_texts()) == 2
 
 
-def test_a_history_of_keras_or_its_dictionary_will_do():
+def test_learning_curves_accept_a_keras_history_or_its_dictionary():
     import keras
 
     history = keras.callbacks.History()
     history.history = {"loss": [1.0]}
-    for given in (history, history.history):
-        axes = plots.learning_curves(given)
+    for accepted in (history, history.history):
+        axes = plots.learning_curves(accepted)
         draw(axes)
         assert [line.get_ydata().tolist() for line in axes[1].lines] == [[1.0]]
 
 
 @pytest.mark.parametrize(("classes", "numbers"), [(2, 2), (100, 0)])
-def test_a_confusion_matrix_has_numbers_when_there_is_room(classes, numbers):
+def test_a_confusion_matrix_has_numbers_if_there_is_room(classes, numbers):
     labels = np.arange(classes)
     ax = plots.confusion(labels, labels, [f"class {label}" for label in labels])
     draw(ax)
@@ -108,13 +108,13 @@ def test_a_confusion_matrix_has_numbers_when_there_is_room(classes, numbers):
     assert len(ax.get_xticks()) <= MAX_NAMED_CLASSES
 
 
-def test_names_that_look_like_mathematics_are_drawn_as_they_are():
+def test_dollar_signs_in_names_are_not_mathematics():
     names = ["$x^{$", "a_b$\\frac$"]
     matrix = plots.confusion(np.array([0, 1]), np.array([0, 1]), names)
     draw(matrix)
     assert [label.get_text() for label in matrix.get_yticklabels()] == names
-    draw(plots.images(PICTURES[:2], labels=[0, 1], class_names=names))
-    draw(plots.compare({names[0]: [0.5], names[1]: [0.6]}))
+    draw(plots.images(IMAGES[:2], labels=[0, 1], class_names=names))
+    draw(plots.compare_arms({names[0]: [0.5], names[1]: [0.6]}))
     draw(plots.learning_curves({names[0]: {"loss": [1.0]}}))
 
 
@@ -123,8 +123,8 @@ TIDY = pd.DataFrame([{"arm": arm, "accuracy": value} for arm, values in ARMS.ite
 
 
 @pytest.mark.parametrize("table", [ARMS, TIDY], ids=["mapping", "table"])
-def test_arms_are_compared_by_every_seed_and_their_mean(table):
-    ax = plots.compare(table, predicted={"frozen": 0.7})
+def test_arms_are_drawn_with_every_seed_and_their_mean(table):
+    ax = plots.compare_arms(table, predicted={"frozen": 0.7})
     draw(ax)
     assert ax.get_legend_handles_labels()[0][0].get_xydata().tolist() == [[0.7, 1]]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["scratch", "frozen"]
@@ -132,7 +132,7 @@ def test_arms_are_compared_by_every_seed_and_their_mean(table):
     assert ax.lines[0].get_xdata() == pytest.approx([0.4, 0.6])
 
 
-def test_a_curve_is_the_mean_of_each_arm_at_each_value_with_its_spread():
+def test_a_curve_shows_the_mean_and_deviation_of_each_arm_at_each_setting():
     table = pd.DataFrame(
         [
             {"arm": arm, "labels": labels, "accuracy": base + labels / 100 + seed / 10}
@@ -155,7 +155,7 @@ def test_a_curve_is_the_mean_of_each_arm_at_each_value_with_its_spread():
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("labels", "test accuracy")
 
 
-def test_a_curve_needs_no_spread_and_no_positive_values():
+def test_a_curve_works_with_one_seed_and_with_a_setting_of_0():
     table = pd.DataFrame({"arm": "a", "depth": [0, 1, 2], "accuracy": [0.5, np.nan, 0.7]})
     ax = plots.curves(table, "depth")
     draw(ax)
@@ -163,7 +163,7 @@ def test_a_curve_needs_no_spread_and_no_positive_values():
     assert ax.lines[0].get_xdata().tolist() == [0, 2]
 
 
-def test_a_trade_off_has_a_point_for_each_arm_and_seed():
+def test_a_trade_off_has_one_point_per_arm_and_seed():
     table = pd.DataFrame({"arm": ["$a^{$", "$a^{$", "b"], "old": [0.9, 0.8, 0.1], "new": [0.4, 0.5, 1.0]})
     ax = plots.trade_off(table, "old", "new")
     draw(ax)
@@ -173,33 +173,37 @@ def test_a_trade_off_has_a_point_for_each_arm_and_seed():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["$a^{$", "b"]
 
 
-def test_frozen_stages_are_coloured_by_their_state():
+def test_stages_are_coloured_by_their_state():
     table = pd.DataFrame(
         {"parameters": [1000, 1000, 10], "trainable parameters": [0, 900, 3]}, index=["low", "high", "head"]
     )
     ax = plots.frozen(table)
     draw(ax)
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["frozen", "partly", "trainable"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "frozen",
+        "partly trainable",
+        "trainable",
+    ]
 
 
-def test_an_image_is_brighter_where_it_is_hot():
+def test_an_overlay_is_brighter_where_the_heat_map_is_high():
     heat = np.zeros((8, 8))
     heat[0, 0] = 1
     grey = np.full((8, 8, 3), 200, "uint8")
-    picture = plots.overlay(grey, heat)
-    assert picture.dtype == np.uint8
-    assert picture[0, 0].mean() > picture[5, 5].mean()
+    image = plots.overlay(grey, heat)
+    assert image.dtype == np.uint8
+    assert image[0, 0].mean() > image[5, 5].mean()
     draw(plots.heatmap(grey, heat))
 
 
-def test_given_axes_are_drawn_on_and_no_figure_is_made():
+def test_axes_that_are_passed_are_used_and_no_figure_is_created():
     _, (first, second) = plt.subplots(1, 2)
-    assert plots.compare({"a": [1.0]}, ax=first) is first
+    assert plots.compare_arms({"a": [1.0]}, ax=first) is first
     assert plots.learning_curves({"loss": [1.0]}, axes=[first, second])[1] is second
     assert len(plt.get_fignums()) == 1
 
 
-def test_each_task_has_its_curves_one_phase_after_the_other():
+def test_the_curves_of_each_task_are_drawn_one_phase_after_the_other():
     phase = {"a_loss": [2.0, 1.0], "val_a_loss": [2.0, 1.5], "$x^{$_loss": [1.0, 0.5]}
     axes = plots.task_curves({"head": phase, "fine-tuning": phase}, ["a", "$x^{$"], plt.subplots(1, 3)[1])
     draw(axes)
@@ -208,22 +212,22 @@ def test_each_task_has_its_curves_one_phase_after_the_other():
     assert not axes[2].axison
 
 
-def test_a_task_worse_than_a_constant_answer_is_left_of_zero():
-    ax = plots.task_gains({"good": 0.5, "$x^{$": -0.2}, {"good": "75 %", "$x^{$": "off by 3"})
+def test_a_task_worse_than_a_constant_prediction_is_left_of_zero():
+    ax = plots.task_gains({"good": 0.5, "$x^{$": -0.2}, {"good": "75 %", "$x^{$": "error 3"})
     draw(ax)
     assert ax.get_xlim() == (-0.2, 1)
     assert [patch.get_width() for patch in ax.patches] == [0.5, -0.2]
-    assert {text.get_text() for text in ax.texts} == {"75 %", "off by 3"}
+    assert {text.get_text() for text in ax.texts} == {"75 %", "error 3"}
 
 
-def test_numbers_are_drawn_against_the_truth_on_equal_axes():
+def test_predicted_and_true_values_have_equal_axes():
     ax = plots.true_and_predicted(np.array([1.0, 3.0]), np.array([2.0, 2.0]))
     draw(ax)
     assert ax.get_xlim() == ax.get_ylim()
     plots.true_and_predicted(np.array([1.0]), np.array([1.0]))
 
 
-def test_views_stand_below_their_image_and_are_drawn_in_training():
+def test_views_are_below_their_image_and_use_training_mode():
     def dark(pixels, training=False):
         return pixels - 255 if training else pixels
 
@@ -231,23 +235,23 @@ def test_views_stand_below_their_image_and_are_drawn_in_training():
     draw(axes)
     assert axes.shape == (3, 4)
     assert [ax.texts[0].get_text() for ax in axes[:, 0]] == ["image", "view 1", "view 2"]
-    axes = plots.views(PICTURES, dark, count=2)
-    np.testing.assert_array_equal(axes[0, 1].images[0].get_array(), PICTURES[1])
+    axes = plots.views(IMAGES, dark, count=2)
+    np.testing.assert_array_equal(axes[0, 1].images[0].get_array(), IMAGES[1])
     assert not axes[2, 1].images[0].get_array().any()
 
 
 def test_neighbours_are_nearest_first_without_the_image_itself():
     angles = np.radians([0, 90, 10, 45, 100])
-    features = 7 * np.stack([np.cos(angles), np.sin(angles)], axis=1)  # their length means nothing
-    axes = plots.neighbours(PICTURES, features, [0, 1], count=3)
+    features = 7 * np.stack([np.cos(angles), np.sin(angles)], axis=1)  # only the direction matters
+    axes = plots.neighbours(IMAGES, features, [0, 1], count=3)
     draw(axes)
     shown = [
-        [int(np.all(ax.images[0].get_array() == PICTURES, axis=(1, 2, 3)).argmax()) for ax in row]
+        [int(np.all(ax.images[0].get_array() == IMAGES, axis=(1, 2, 3)).argmax()) for ax in row]
         for row in axes
     ]
     assert shown == [[0, 2, 3, 1], [1, 4, 3, 2]]
     assert [ax.get_title(loc="left") for ax in axes[0]] == ["image", "nearest", "", ""]
-    assert plots.neighbours(PICTURES[:2], features[:2], [1]).shape == (1, 2)
+    assert plots.neighbours(IMAGES[:2], features[:2], [1]).shape == (1, 2)
 
 
 def test_neighbours_read_only_what_is_shown():

@@ -1,4 +1,4 @@
-"""Grad-CAM shows where the evidence for a class was found."""
+"""Grad-CAM shows where in an image there is evidence for a class."""
 
 import keras
 import numpy as np
@@ -24,23 +24,23 @@ def convolutional():
 
 
 def closed_form(model, backbone, images, classes):
-    """CAM of Zhou et al. 2016, "Learning Deep Features for Discriminative Localization"."""
+    """Return the CAM of Zhou et al. 2016, "Learning Deep Features for Discriminative Localization"."""
     kernel = ops.convert_to_numpy(model.get_layer("head").layers[-1].kernel)
     maps = np.einsum("nhwk,kn->nhw", backbone.predict(images, verbose=0), kernel[:, classes])
     heat = ops.image.resize(np.maximum(maps, 0)[..., None], images.shape[1:3], data_format="channels_last")
     heat = ops.convert_to_numpy(heat)[..., 0]
-    with np.errstate(invalid="ignore"):  # where nothing speaks for the class, the heat is 0 / 0
+    with np.errstate(invalid="ignore"):  # without evidence for the class, the value is 0 / 0
         return heat / heat.max(axis=(1, 2), keepdims=True)
 
 
 @pytest.mark.parametrize("activation", ["softmax", None])
-def test_with_average_pooling_and_a_linear_head_it_is_cam(convolutional, photos, activation):
+def test_grad_cam_equals_cam_for_average_pooling_and_a_linear_head(convolutional, photos, activation):
     model = build_classifier(convolutional, classes=3, activation=activation)
     classes = np.array([0, 1, 2, 0, 1])
     found, expected = grad_cam(model, photos, classes), closed_form(model, convolutional, photos, classes)
-    spoken_for = np.isfinite(expected).all(axis=(1, 2))
-    assert spoken_for.any()
-    np.testing.assert_allclose(found[spoken_for], expected[spoken_for], atol=1e-5)
+    has_evidence = np.isfinite(expected).all(axis=(1, 2))
+    assert has_evidence.any()
+    np.testing.assert_allclose(found[has_evidence], expected[has_evidence], atol=1e-5)
 
 
 def test_the_predicted_class_is_explained_by_default(convolutional, photos):
@@ -49,14 +49,14 @@ def test_the_predicted_class_is_explained_by_default(convolutional, photos):
     np.testing.assert_array_equal(grad_cam(model, photos), grad_cam(model, photos, predicted))
 
 
-def test_a_certain_probability_still_has_an_explanation(convolutional, photos):
+def test_a_prediction_with_probability_1_has_an_explanation(convolutional, photos):
     model = build_classifier(convolutional, classes=2)
     dense = model.get_layer("head").layers[-1]
     dense.set_weights([np.tile([[1e4, -1e4]], (6, 1)), np.zeros(2)])
     assert np.all(grad_cam(model, photos, np.zeros(5, int)).max(axis=(1, 2)) == 1)
 
 
-def test_maps_have_the_size_of_the_images_and_reach_from_0_to_1():
+def test_maps_have_the_size_of_the_images_and_values_from_0_to_1():
     model = build_classifier("LeNet", classes=10, weights=None)
     images = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 3)).astype("uint8")
     heat = grad_cam(model, images)
@@ -66,7 +66,7 @@ def test_maps_have_the_size_of_the_images_and_reach_from_0_to_1():
     assert heat.max() == 1
 
 
-def test_a_softmax_as_a_layer_of_its_own_is_left_out_too(convolutional, photos):
+def test_a_separate_softmax_layer_is_ignored(convolutional, photos):
     dense = keras.Sequential([keras.Input((6,)), layers.Dense(3)], name="head")
     softmax = keras.Sequential([keras.Input((6,)), dense.layers[0], layers.Softmax()], name="head")
     classes = [0, 1, 2, 0, 1]
@@ -77,15 +77,15 @@ def test_a_softmax_as_a_layer_of_its_own_is_left_out_too(convolutional, photos):
     )
 
 
-def test_the_network_is_left_as_it_was(convolutional, photos):
+def test_the_network_is_not_changed(convolutional, photos):
     model = build_classifier(convolutional, classes=3)
     before = [np.array(weight) for weight in model.weights]
     grad_cam(model, photos)
-    for weight, kept in zip(model.weights, before, strict=True):
-        np.testing.assert_array_equal(weight, kept)
+    for weight, value in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value)
 
 
-def test_evidence_is_found_where_it_is():
+def test_the_map_shows_where_the_evidence_is():
     inputs = keras.Input((16, 16, 3))
     backbone = keras.Model(inputs, layers.AveragePooling2D(2)(layers.Rescaling(1 / 255)(inputs)))
     model = build_classifier(backbone, classes=2)

@@ -1,4 +1,4 @@
-"""The figure of accuracy against cost shows what the table says."""
+"""The figure of accuracy against speed shows the values of the table."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,7 +9,7 @@ from tlkit import plots
 
 TABLE = pd.DataFrame(
     {
-        "backbone": ["slow", "quick", "beaten", "twin$"],
+        "backbone": ["slow", "quick", "dominated", "random$"],
         "images per second": [10.0, 200.0, 20.0, 10.0],
         "linear-probe": [0.9, 0.6, 0.5, 0.2],
         "optimal": [True, True, False, False],
@@ -26,25 +26,25 @@ def ax():
     plt.close("all")
 
 
-def test_the_line_joins_the_optimal_ones_alone(ax):
+def test_the_line_connects_only_the_optimal_backbones(ax):
     [line] = [each for each in ax.lines if each.get_label() == "Pareto-optimal"]
     np.testing.assert_array_equal(line.get_xydata(), [[10, 0.9], [200, 0.6]])
 
 
-def test_marks_tell_optimal_beaten_and_random_apart(ax):
-    marks = {tuple(each.get_xydata()[0]): each for each in ax.lines if each.get_marker() in ("o", "X")}
-    assert len(marks) == 4
-    assert marks[20, 0.5].get_markerfacecolor() == "white" != marks[200, 0.6].get_markerfacecolor()
-    assert marks[10, 0.2].get_marker() == "X"
+def test_markers_distinguish_optimal_dominated_and_random_backbones(ax):
+    markers = {tuple(each.get_xydata()[0]): each for each in ax.lines if each.get_marker() in ("o", "X")}
+    assert len(markers) == 4
+    assert markers[20, 0.5].get_markerfacecolor() == "white" != markers[200, 0.6].get_markerfacecolor()
+    assert markers[10, 0.2].get_marker() == "X"
 
 
-def test_names_the_ring_and_the_band_are_where_they_belong(ax):
+def test_names_ring_and_band_are_at_their_values(ax):
     named = {each.get_text(): each for each in ax.texts}
     assert {name: text.xy for name, text in named.items()} == {
         name: (x, y)
         for name, x, y in TABLE[["backbone", "images per second", "linear-probe"]].itertuples(index=False)
     }
-    sides = [named[name].get_va() for name in ("slow", "beaten", "quick", "twin$")]
+    sides = [named[name].get_va() for name in ("slow", "dominated", "quick", "random$")]
     assert sides == ["bottom", "top", "bottom", "top"], "neighbours do not overlap"
     [ring] = [each for each in ax.collections if each.get_label() == "recommended"]
     np.testing.assert_allclose(ring.get_offsets(), [[200, 0.6]])

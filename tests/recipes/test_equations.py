@@ -84,8 +84,8 @@ def test_the_step_of_a_stage_is_scaled_and_not_its_gradient():
 def test_stages_take_smaller_steps_the_lower_they_lie():
     layers = [keras.layers.Dense(2, name=f"dense_{i}") for i in range(4)]
     model = keras.Sequential([keras.Input((2,)), *layers])
-    shares = discriminative_rates.depth_shares(model, stages=2, decay=0.4)
-    by_layer = [shares[layer.kernel.path] for layer in layers]
+    scales = discriminative_rates.depth_scales(model, stages=2, decay=0.4)
+    by_layer = [scales[layer.kernel.path] for layer in layers]
     assert by_layer == pytest.approx([0.16, 0.16, 0.4, 0.4])
 
 

@@ -1,4 +1,4 @@
-"""Forty pictures of two classes, a small network, and the features of an undisturbed run."""
+"""Forty images of two classes, a small network, and the features of an undisturbed run."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""`tlkit features` as a user meets it."""
+"""`tlkit features`: what it prints, and how it continues."""
 
 import sys
 
@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from tlkit import scale_out
-from tlkit.cli.features import features
+from tlkit.cli import cli
 from tlkit.scale_out.shards import parquet
 from tlkit.scale_out.worker import Worker
 
@@ -14,21 +14,21 @@ LENET = ["--backbone", "LeNet", "--weights", "none", "--image-size", "28", "--sh
 
 
 def command(*words):
-    return CliRunner().invoke(features, list(map(str, words)))
+    return CliRunner().invoke(cli, ["features", *map(str, words)])
 
 
 def test_it_says_what_is_there_and_how_to_read_it(photos, out):
     done = command(photos, "--out", out, *LENET)
     assert done.exit_code == 0, done.output
-    assert "40 images, each once, 100 features of each; 5 shards, 5 of them made now" in done.output
-    code = done.output.split("Read them in Python: ")[1]
+    assert "40 images in 5 shards (5 of them new), 100 features per image" in done.output
+    code = done.output.split("Read the features in Python: ")[1]
     there = {}
     exec(code, there)
     assert there["features"].shape == (40, 100)
-    assert "0 of them made now" in command(photos, "--out", out, *LENET).output
+    assert "(0 of them new)" in command(photos, "--out", out, *LENET).output
 
 
-def test_after_ctrl_c_the_same_command_goes_on(photos, out, undisturbed, monkeypatch):
+def test_after_ctrl_c_the_same_command_continues(photos, out, undisturbed, monkeypatch):
     make = Worker.make
 
     def stopped(self, job):
@@ -39,16 +39,16 @@ def test_after_ctrl_c_the_same_command_goes_on(photos, out, undisturbed, monkeyp
     monkeypatch.setattr(Worker, "make", stopped)
     done = command(photos, "--out", out, *LENET)
     assert done.exit_code == 130
-    assert "Stopped by Ctrl-C: 2 shards are finished and stay. The same command goes on." in done.output
+    assert "Interrupted by Ctrl-C: 2 shards are finished and kept. The same command continues." in done.output
     monkeypatch.undo()
-    assert "5 shards, 3 of them made now" in command(photos, "--out", out, *LENET).output
+    assert "5 shards (3 of them new)" in command(photos, "--out", out, *LENET).output
     assert scale_out.read(out).names.tolist() == undisturbed.names.tolist()
 
 
 def test_options_of_ray_need_ray(photos, out):
     done = command(photos, "--out", out, "--workers", "2")
     assert done.exit_code == 2
-    assert "give --engine ray too" in done.output
+    assert "--workers and --address need --engine ray" in done.output
     assert not out.exists()
 
 

@@ -39,7 +39,7 @@ scale_out.extract(photos, out, keras.saving.load_model(network), shard_size=8)
 
 
 def times(out):
-    return {path.name: path.stat().st_mtime_ns for path in shards.files(out)}
+    return {path.name: path.stat().st_mtime_ns for path in shards.shard_paths(out)}
 
 
 def names(out):
@@ -85,9 +85,9 @@ def test_after_a_kill_in_the_middle_of_a_shard_no_image_is_lost_or_twice(
     process.wait()
     before = times(out)
     assert len(before) == 2
-    for path in shards.files(out):
-        assert shards.read(path).num_rows == 8
-    with pytest.raises(DataError, match=r"3 of 5 shards are missing .* goes on"):
+    for path in shards.shard_paths(out):
+        assert shards.read_shard(path).num_rows == 8
+    with pytest.raises(DataError, match=r"3 of 5 shards are missing .* Run the same"):
         scale_out.read(out)
 
     done = run()
@@ -101,7 +101,7 @@ def test_after_a_kill_in_the_middle_of_a_shard_no_image_is_lost_or_twice(
 def test_a_damaged_shard_alone_is_made_again(run, out, undisturbed, same, damage, tmp_path):
     run()
     before = times(out)
-    path = shards.file(out, 2)
+    path = shards.shard_path(out, 2)
     content = bytearray(path.read_bytes())
     if damage == "half":
         path.write_bytes(content[: len(content) // 2])
@@ -109,11 +109,11 @@ def test_a_damaged_shard_alone_is_made_again(run, out, undisturbed, same, damage
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
     elif damage == "another shard":
-        shutil.copy(shards.file(out, 1), path)
+        shutil.copy(shards.shard_path(out, 1), path)
     elif damage == "another run":
         other = load_backbone("LeNet", weights=None)
         run(out=tmp_path / "other", backbone=other)
-        shutil.copy(shards.file(tmp_path / "other", 2), path)
+        shutil.copy(shards.shard_path(tmp_path / "other", 2), path)
     else:
         path.write_bytes(b"no shard" if damage == "garbage" else b"")
     with pytest.raises(DataError, match="features-00002"):
@@ -157,10 +157,10 @@ def test_a_shard_without_a_readable_image_is_a_shard(run, photos, out):
 
 
 def test_images_that_have_gone_are_an_error_and_not_unreadable(run, photos, out, monkeypatch):
-    listed = plan.listing(photos)
+    listed = plan.list_images(photos)
     (photos / "dog" / "3.png").unlink()
-    monkeypatch.setattr(plan, "listing", lambda _: listed)
-    with pytest.raises(DataError, match=r"1 of the images are not there on .* such as .*dog/3.png"):
+    monkeypatch.setattr(plan, "list_images", lambda _: listed)
+    with pytest.raises(DataError, match=r"1 of the images are missing on .* such as .*dog/3.png"):
         run()
     assert len(times(out)) == 2
 
@@ -181,18 +181,18 @@ def test_images_as_they_lie_have_no_classes(run, photos, out, tmp_path):
 
 def test_images_outside_the_classes_are_said(run, photos):
     Image.new("RGB", (9, 9)).save(photos / "stray.png")
-    with pytest.warns(TlkitWarning, match=r"1 of 41 images lie outside .* such as .*stray.png"):
+    with pytest.warns(TlkitWarning, match=r"1 of 41 images are outside .* such as .*stray.png"):
         assert run().images == 40
 
 
 def test_other_settings_are_refused_and_nothing_is_lost(run, out):
     run()
     before = times(out)
-    with pytest.raises(OutputError, match=r"shard_size 8 then and 9 now.*--overwrite"):
+    with pytest.raises(OutputError, match=r"shard_size was 8 and is now 9.*--overwrite"):
         run(shard_size=9)
-    with pytest.raises(OutputError, match=r"weights [0-9a-f]{32} then and [0-9a-f]{32} now"):
+    with pytest.raises(OutputError, match=r"weights was [0-9a-f]{32} and is now [0-9a-f]{32}"):
         run(backbone=load_backbone("LeNet", weights=None))
-    with pytest.raises(OutputError, match="image_size 28 then and 32 now"):
+    with pytest.raises(OutputError, match="image_size was 28 and is now 32"):
         run(backbone=load_backbone("LeNet", weights=None, image_size=32))
     assert times(out) == before
     assert run(shard_size=20, overwrite=True).made == 2
@@ -204,15 +204,17 @@ def test_a_changed_folder_is_refused(run, photos, out):
     run()
     before = times(out)
     (photos / "cat" / "0.png").rename(photos / "cat" / "a.png")
-    with pytest.raises(OutputError, match=r"changed since .* as many images as then, of other names"):
+    with pytest.raises(
+        OutputError, match=r"changed since .* the number of images is the same, but some names differ"
+    ):
         run()
     (photos / "cat" / "a.png").rename(photos / "cat" / "0.png")
     Image.new("RGB", (9, 9)).save(photos / "cat" / "20.png")
-    with pytest.raises(OutputError, match="40 images then and 41 now"):
+    with pytest.raises(OutputError, match="there were 40 images and are now 41"):
         run()
     (photos / "cat" / "20.png").unlink()
     Image.new("RGB", (9, 9)).save(photos / "cat" / "0.png")
-    with pytest.raises(OutputError, match=r"files of the same names, .* bytes then"):
+    with pytest.raises(OutputError, match=r"the names are the same, but the files had .* bytes"):
         run()
     assert times(out) == before
 
@@ -224,7 +226,7 @@ def test_what_else_lies_there_is_not_touched(run, photos, out):
         run()
     run(overwrite=True)
     assert (out / "thesis.txt").read_text() == "years of work"
-    with pytest.raises(OutputError, match="within the images"):
+    with pytest.raises(OutputError, match="inside the folder of images"):
         run(out=photos / "features")
     (out / "_plan.json").write_text("{")
     with pytest.raises(OutputError, match=r"_plan.json cannot be read.*--overwrite"):
@@ -235,7 +237,7 @@ def test_a_full_disk_leaves_what_is_finished(run, out, undisturbed, same, monkey
     real = shards.parquet().write_table
 
     def full(table, path, **options):
-        if shards.file(out, 1).exists():
+        if shards.shard_path(out, 1).exists():
             raise OSError(28, "No space left on device")
         real(table, path, **options)
 
@@ -251,7 +253,7 @@ def test_a_full_disk_leaves_what_is_finished(run, out, undisturbed, same, monkey
 def test_mistakes_are_said_before_any_work(run, network, tmp_path):
     with pytest.raises(UnknownNameError, match="Did you mean 'local'"):
         run(engine="locale")
-    with pytest.raises(TlkitError, match="workers and address are of the engine 'ray'"):
+    with pytest.raises(TlkitError, match="workers and address need engine='ray'"):
         run(workers=2)
     with pytest.raises(TlkitError, match="shard_size=0"):
         run(shard_size=0)

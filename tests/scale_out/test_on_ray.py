@@ -62,7 +62,7 @@ def test_after_the_kill_of_a_worker_no_image_is_lost_or_twice(
         deadline = time.monotonic() + 60
         while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        seen["before"] = {path: path.stat().st_mtime_ns for path in shards.files(out)}
+        seen["before"] = {path: path.stat().st_mtime_ns for path in shards.shard_paths(out)}
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
     monkeypatch.setattr(extraction, "Worker", Watched)
@@ -72,7 +72,7 @@ def test_after_the_kill_of_a_worker_no_image_is_lost_or_twice(
     killer.join()
     assert (done.made, done.images) == (5, 40)
     same(out, undisturbed)
-    assert shards.file(out, 3) not in seen["before"]
+    assert shards.shard_path(out, 3) not in seen["before"]
     for path, when in seen["before"].items():
         assert path.stat().st_mtime_ns == when
 
@@ -95,13 +95,13 @@ def test_a_cluster_that_does_not_answer_is_said_at_once(run):
 
 
 def test_more_workers_than_cores_are_refused():
-    with pytest.raises(TlkitError, match="5 workers were asked for, and Ray has 3 cores"):
-        on_ray.shared_out([("one", 2), ("two", 1)], workers=5)
+    with pytest.raises(TlkitError, match="5 workers were requested, but Ray has 3 cores"):
+        on_ray.divide_cores([("one", 2), ("two", 1)], workers=5)
 
 
 def test_the_cores_of_every_machine_are_divided_among_its_workers():
     for workers in (None, 1, 2, 3, 7, 12):
-        placed = on_ray.shared_out([("one", 10), ("two", 3), ("none", 0)], workers)
+        placed = on_ray.divide_cores([("one", 10), ("two", 3), ("none", 0)], workers)
         assert workers in (None, len(placed))
         taken = [(name, core) for name, first, cores in placed for core in range(first, first + cores)]
         assert len(taken) == len(set(taken))

@@ -1,4 +1,4 @@
-"""New classes beside the old ones: what is kept, what distillation measures, what rehearsal shows."""
+"""Adding classes keeps the old weights; distillation and rehearsal reduce forgetting."""
 
 from functools import partial
 
@@ -25,7 +25,7 @@ LOSS = {"loss": "sparse_categorical_crossentropy"}
 
 
 def perceptron(classes, seed=0, activation="softmax"):
-    """A small classifier of 2 features from NumPy's numbers: the same on every backend."""
+    """A small classifier of 2 features, with the same weights on every backend."""
     rng = np.random.default_rng(seed)
     layers = [keras.layers.Dense(16, activation="tanh"), keras.layers.Dense(classes, activation=activation)]
     network = keras.Sequential([keras.Input((2,)), *layers], name="head")
@@ -62,7 +62,7 @@ def teacher(rings):
 
 
 def learn(teacher, x, y, epochs=20, **options):
-    """Teach a copy of the teacher by plain fine-tuning, or without forgetting when options are given."""
+    """Train a copy of the teacher by plain fine-tuning or, with options, without forgetting."""
     keras.utils.set_random_seed(1)
     classifier = add_classes(teacher, 3)
     learner = LearningWithoutForgetting(classifier, teacher, **options) if options else classifier
@@ -96,14 +96,14 @@ def test_with_more_classes_the_old_weights_are_bit_identical():
     assert [layer.name for layer in wide.layers[1:]] == [layer.name for layer in old.layers[1:]]
 
 
-def test_among_the_old_classes_the_wider_model_says_the_same(lite):
+def test_among_the_old_classes_the_wider_model_predicts_the_same(lite):
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("uint8")
     old = predict(lite, images)
     wide = predict(add_classes(lite, 2), images)
     np.testing.assert_allclose(wide[:, :3] / wide[:, :3].sum(axis=1, keepdims=True), old, atol=1e-5)
 
 
-def test_training_the_wider_model_leaves_the_old_one_as_it_was(digits, weights_of):
+def test_training_the_wider_model_does_not_change_the_old_model(digits, weights_of):
     old = build_classifier("LeNet", 5, weights=None)
     before, wide = weights_of(old), add_classes(old, 5)
     wide.compile("adam", **LOSS)
@@ -113,7 +113,7 @@ def test_training_the_wider_model_leaves_the_old_one_as_it_was(digits, weights_o
     assert not np.array_equal(wide.get_weights()[0], old.get_weights()[0])
 
 
-def test_a_frozen_backbone_stays_frozen_and_bit_identical_beside_new_classes(digits, weights_of):
+def test_a_frozen_backbone_stays_frozen_and_bit_identical(digits, weights_of):
     old = build_classifier("LeNet", 5, weights=None)
     freeze(old)
     wide = add_classes(old, 5)
@@ -131,12 +131,12 @@ def test_a_frozen_backbone_stays_frozen_and_bit_identical_beside_new_classes(dig
 
 @pytest.mark.parametrize("end", ["softmax", "logits", "layer"])
 def test_classes_are_added_to_any_classifier(end):
-    """A functional one of the user's own, whose softmax may be a layer behind the last dense one."""
+    """A custom functional model, whose softmax may be a layer after the last dense layer."""
     images = keras.Input((8, 8, 3))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(images))
     x = keras.layers.Dense(3, activation="softmax" if end == "softmax" else None)(x)
     old = keras.Model(images, keras.layers.Softmax()(x) if end == "layer" else x, name="mine")
-    old.compile("sgd", lambda y, p: ops.mean(p, axis=-1))  # a loss of which Keras can make no copy
+    old.compile("sgd", lambda y, p: ops.mean(p, axis=-1))  # a loss that Keras cannot copy
     wide = add_classes(old, 2)
     pixels = np.random.default_rng(0).uniform(0, 1, (4, 8, 8, 3)).astype("float32")
     expected, found = predict(old, pixels), predict(wide, pixels)[:, :3]
@@ -148,7 +148,7 @@ def test_classes_are_added_to_any_classifier(end):
     assert (old.compiled, wide.compiled) == (True, False)
 
 
-def test_a_model_of_something_else_or_no_class_to_add_is_refused():
+def test_other_models_and_adding_no_class_are_refused():
     with pytest.raises(TlkitError, match="add at least 1"):
         add_classes(perceptron(3), 0)
     with pytest.raises(TlkitError, match="expected a Dense layer that gives class probabilities"):
@@ -158,7 +158,7 @@ def test_a_model_of_something_else_or_no_class_to_add_is_refused():
 # distillation
 
 
-def test_distillation_is_the_divergence_of_the_softened_probabilities():
+def test_distillation_is_the_divergence_of_softened_probabilities():
     rng = np.random.default_rng(0)
     teacher, student = (rng.dirichlet(np.ones(4), 50).astype("float32") for _ in range(2))
     for temperature in (1.0, 2.0, 5.0):
@@ -167,14 +167,14 @@ def test_distillation_is_the_divergence_of_the_softened_probabilities():
         assert float(distillation(teacher, student, temperature)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_distillation_is_zero_for_the_same_answers_and_for_a_part_of_a_larger_softmax():
+def test_distillation_is_zero_for_proportional_predictions():
     p = np.random.default_rng(0).dirichlet(np.ones(4), 50).astype("float32")
     assert float(distillation(p, p)) == pytest.approx(0, abs=1e-6)
     assert float(distillation(p, 0.01 * p)) == pytest.approx(0, abs=1e-6)
     assert float(distillation(p, p[:, [1, 0, 2, 3]])) > 0.1
 
 
-def test_distillation_of_certain_answers_is_a_number():
+def test_distillation_of_certain_predictions_is_finite():
     sure = np.eye(3, dtype="float32")
     assert float(distillation(sure, sure)) == pytest.approx(0, abs=1e-6)
     assert np.isfinite(float(distillation(sure, sure[::-1])))
@@ -206,7 +206,7 @@ def softmax(logits):
 
 @pytest.mark.parametrize("activation", ["softmax", None])
 @pytest.mark.parametrize("separate", [True, False])
-def test_the_loss_is_its_definition(rings, separate, activation):
+def test_the_loss_follows_its_definition(rings, separate, activation):
     x, y = (each[rings[1] >= 3] for each in rings)
     teacher, classifier = (perceptron(n, seed=n, activation=activation) for n in (3, 6))
     learner = LearningWithoutForgetting(classifier, teacher, strength=3.0, temperature=2.0, separate=separate)
@@ -222,8 +222,8 @@ def test_the_loss_is_its_definition(rings, separate, activation):
     assert found["loss"] == pytest.approx(np.mean(-np.log(own)) + 3 * kept, rel=1e-4)
 
 
-def test_apart_from_it_new_labels_do_not_move_the_old_outputs(rings):
-    """The trap of one softmax: labels of new classes push the old biases down; separate outputs do not."""
+def test_with_separate_outputs_new_labels_do_not_change_the_old_biases(rings):
+    """With one softmax over all classes, labels of new classes would lower the old biases."""
     x, y = (each[rings[1] >= 3] for each in rings)
     moved = {}
     for separate in (True, False):
@@ -237,7 +237,7 @@ def test_apart_from_it_new_labels_do_not_move_the_old_outputs(rings):
     assert (moved[False] < -0.01).all()
 
 
-def test_told_that_it_is_an_old_class_it_forgets_less_than_plain_fine_tuning(rings, teacher):
+def test_in_task_incremental_learning_it_forgets_less_than_plain_fine_tuning(rings, teacher):
     x, y = rings
     new, old = y >= 3, y < 3
     before = accuracy(teacher, x[old], y[old])
@@ -250,7 +250,7 @@ def test_told_that_it_is_an_old_class_it_forgets_less_than_plain_fine_tuning(rin
     assert history["distillation_loss"][-1] < history["distillation_loss"][0]
 
 
-def test_the_teacher_never_changes_even_when_the_classifier_shares_its_layers(rings, teacher):
+def test_the_teacher_never_changes_even_if_the_classifier_shares_its_layers(rings, teacher):
     x, y = (each[rings[1] >= 3] for each in rings)
     hidden = teacher.layers[0]
     wide = keras.layers.Dense(6, activation="softmax")
@@ -265,8 +265,8 @@ def test_the_teacher_never_changes_even_when_the_classifier_shares_its_layers(ri
     hidden.set_weights(before[:2])
 
 
-def test_the_teacher_answers_as_in_prediction(rings):
-    """Dropout is off in it and its running means stand still."""
+def test_the_teacher_runs_in_inference_mode(rings):
+    """Its dropout is off, and its running means do not change."""
     x, y = (each[rings[1] >= 3] for each in rings)
     layers = keras.layers
     teacher = keras.Sequential(
@@ -284,7 +284,7 @@ def test_the_teacher_answers_as_in_prediction(rings):
     assert np.abs(learner.classifier.layers[0].get_weights()[2]).max() > 0
 
 
-def test_the_same_numbers_on_every_backend(rings):
+def test_the_losses_are_the_same_on_every_backend(rings):
     x, y = (each[rings[1] >= 3] for each in rings)
     teacher, classifier = perceptron(3, seed=5), perceptron(6, seed=6)
     learner = LearningWithoutForgetting(classifier, teacher)
@@ -303,7 +303,7 @@ def test_the_classifier_is_a_plain_model_that_saves(rings, teacher, tmp_path):
     assert "tlkit" not in str(again.get_config())
 
 
-def test_restart_starts_the_classifier_anew_and_leaves_the_teacher(rings, teacher):
+def test_reinitialize_resets_the_classifier_but_not_the_teacher(rings, teacher):
     x, y = (each[rings[1] >= 3] for each in rings)
     learner = LearningWithoutForgetting(add_classes(teacher, 3), teacher)
     learner.compile(keras.optimizers.Adam(0.02), **LOSS)
@@ -322,13 +322,13 @@ def test_restart_starts_the_classifier_anew_and_leaves_the_teacher(rings, teache
 
 def test_models_and_labels_that_do_not_fit_are_refused(rings, teacher):
     x, y = rings
-    with pytest.raises(TlkitError, match="teacher has 3 classes, the classifier 3: none is new"):
+    with pytest.raises(TlkitError, match="teacher has 3 classes and the classifier 3, so no class is new"):
         LearningWithoutForgetting(perceptron(3), teacher)
     with pytest.raises(TlkitError, match="takes inputs"):
         LearningWithoutForgetting(build_classifier("LeNet", 6, weights=None), teacher)
     learner = LearningWithoutForgetting(add_classes(teacher, 2), teacher)
     learner.compile(**LOSS)
-    with pytest.raises(TlkitError, match="ends with the activation 'linear', the teacher with another"):
+    with pytest.raises(TlkitError, match="has the output activation 'linear', but the teacher another"):
         LearningWithoutForgetting(perceptron(6, activation=None), teacher)
     with pytest.raises(DataError, match="from 3 to 5, and the model has 5 outputs; expected 0 to 4"):
         learner.fit(x[y >= 3], y[y >= 3])
@@ -353,7 +353,7 @@ def new(rings):
 
 @pytest.fixture
 def learner_of():
-    """Build a learner of three classes beside three old ones, of probabilities or of logits."""
+    """Build a learner with three old and three new classes, which outputs probabilities or logits."""
 
     def build(activation="softmax", *, learning_rate=0.2, **options):
         teacher, classifier = (perceptron(n, seed=n, activation=activation) for n in (3, 6))
@@ -375,7 +375,7 @@ def test_a_checkpoint_is_the_plain_classifier(activation, options, new, learner_
     assert not learner.classifier.compiled
 
 
-def test_callbacks_are_given_as_to_keras(new, learner_of, tmp_path):
+def test_callbacks_of_keras_work(new, learner_of, tmp_path):
     learner, callbacks = learner_of(), keras.callbacks
     learner.compile(keras.optimizers.Adam(1e-3), **LOSS, metrics=["accuracy"])
     several = [
@@ -388,15 +388,15 @@ def test_callbacks_are_given_as_to_keras(new, learner_of, tmp_path):
         callbacks.EarlyStopping("val_accuracy", restore_best_weights=True, patience=5),
         callbacks.TerminateOnNaN(),
     ]
-    for given in (None, several[0], tuple(several), callbacks.CallbackList(several[1:], model=learner)):
-        history = learner.fit(*new, validation_data=new, epochs=2, callbacks=given, verbose=0).history
+    for each in (None, several[0], tuple(several), callbacks.CallbackList(several[1:], model=learner)):
+        history = learner.fit(*new, validation_data=new, epochs=2, callbacks=each, verbose=0).history
         assert len(history["loss"]) == 2
     assert history["learning_rate"][1] == pytest.approx(history["learning_rate"][0] / 2)
     perceptron(6).load_weights(tmp_path / "best.weights.h5")
     assert (tmp_path / "log.csv").read_text().startswith("epoch,")
 
 
-def test_what_the_models_were_compiled_with_stays(new, learner_of, tmp_path):
+def test_the_compile_state_of_the_classifier_is_kept(new, learner_of, tmp_path):
     learner = learner_of()
     optimizer = keras.optimizers.SGD(0.01)
     learner.classifier.compile(optimizer, **LOSS)
@@ -409,7 +409,7 @@ def test_what_the_models_were_compiled_with_stays(new, learner_of, tmp_path):
 
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("kind", ["tf.data", "PyDataset", "weights"])
-def test_batches_teach_what_arrays_do(kind, new, learner_of):
+def test_batches_and_arrays_give_the_same_result(kind, new, learner_of):
     weights = np.ones(120, "float32")
     data = {
         "tf.data": lambda: tf_data(*new).batch(30),
@@ -427,7 +427,7 @@ def test_batches_teach_what_arrays_do(kind, new, learner_of):
     assert measured["loss"] == pytest.approx(found["val_loss"][-1], rel=1e-4)
 
 
-def test_a_split_teaches_from_memory_and_from_files(digits, tmp_path):
+def test_the_images_of_a_split_may_be_in_memory_or_in_files(digits, tmp_path):
     new = digits.train.subset(digits.train.labels >= 5).subset(slice(24))
     names = [tmp_path / f"{i}.png" for i in range(24)]
     for name, image in zip(names, new.images, strict=True):
@@ -447,47 +447,50 @@ def test_a_split_teaches_from_memory_and_from_files(digits, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda x, y: tf_data(x, y).batch(30).repeat(), "repeats for ever"),
         (lambda x, y: tf_data(x, y), "without a batch axis"),
         (lambda x, y: Batches(x), "has no labels"),
         (lambda x, y: Batches(x[:, :1], y), r"shape \(1,\), and 'head' takes \(2,\)"),
         (lambda x, y: Batches(x, y[::-1] + 1), "go from 6 to 6, and the model has 6 outputs"),
-        (lambda x, y: Batches(x, np.eye(7)[y]), "rows of 7 classes"),
-        (lambda x, y: (x, np.eye(6)[y]), r"shape \(120, 6\), which SparseCategoricalCrossentropy cannot"),
+        (lambda x, y: Batches(x, np.eye(7)[y]), "one-hot labels of 7 classes"),
+        (
+            lambda x, y: (x, np.eye(6)[y]),
+            r"shape \(120, 6\), which does not fit SparseCategoricalCrossentropy",
+        ),
         (lambda x, y: (x, y[1:]), "120 images and 119 labels"),
         (lambda x, y: x, "expected a Split"),
     ],
 )
-def test_data_that_do_not_fit_are_one_clear_error(change, said, new, learner_of):
+def test_unsuitable_data_raise_a_clear_error(change, message, new, learner_of):
     data = change(*new)
     for learn in (
         lambda learner: learner.fit(data, verbose=0),
         lambda learner: learner.fit(*new, validation_data=data, verbose=0),
         lambda learner: learner.evaluate(data, verbose=0),
     ):
-        with pytest.raises(DataError, match=said):
+        with pytest.raises(DataError, match=message):
             learn(learner_of())
 
 
 @pytest.mark.parametrize("activation", ["softmax", None])
-def test_with_no_loss_it_takes_the_one_that_fits_the_labels(activation, new, learner_of):
+def test_the_default_loss_fits_the_labels(activation, new, learner_of):
     x, y = new
     fit = {"epochs": 3, "shuffle": False, "verbose": 0}
     expected = learner_of(activation).fit(x, y, **fit).history["loss"]
     for labels in (y, np.eye(6)[y]):
-        for given in ((keras.optimizers.SGD(0.2),), None):
+        for optimizer in ((keras.optimizers.SGD(0.2),), None):
             learner = learner_of(activation)
             learner = LearningWithoutForgetting(learner.classifier, learner.teacher)
-            if given:
-                learner.compile(*given)
+            if optimizer:
+                learner.compile(*optimizer)
             losses = learner.fit(x, labels, **fit).history["loss"]
-            assert isinstance(learner.optimizer, keras.optimizers.SGD if given else keras.optimizers.Adam)
-            assert losses == pytest.approx(expected, rel=1e-4) if given else losses[-1] < losses[0]
+            assert isinstance(learner.optimizer, keras.optimizers.SGD if optimizer else keras.optimizers.Adam)
+            assert losses == pytest.approx(expected, rel=1e-4) if optimizer else losses[-1] < losses[0]
 
 
-def test_smoothed_labels_of_logits_stay_near_the_loss_without(new, learner_of):
+def test_label_smoothing_changes_the_loss_of_logits_only_slightly(new, learner_of):
     x, y = new
     found = []
     for smoothing in (0.0, 0.1):
@@ -502,7 +505,7 @@ def test_smoothed_labels_of_logits_stay_near_the_loss_without(new, learner_of):
 
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("activation", ["softmax", None])
-def test_a_learner_is_saved_and_goes_on(activation, new, learner_of, tmp_path):
+def test_a_saved_learner_resumes_training(activation, new, learner_of, tmp_path):
     learner = learner_of(activation, strength=2.0, temperature=3.0, separate=False)
     learner.fit(*new, batch_size=30, verbose=0)
     learner.save(tmp_path / "learner.keras")
@@ -530,7 +533,7 @@ def whole():
     return Split(images, labels, [f"{i}.png" for i in range(40)], {"group": labels.astype(str)})
 
 
-def test_rehearsal_shows_every_class_as_often_and_every_example(whole):
+def test_rehearsal_balances_the_classes_and_keeps_each_example(whole):
     new, memory = whole.subset(whole.labels >= 2), whole.subset(whole.labels < 2).few(3)
     both = rehearse(new, memory)
     assert np.bincount(both.labels).tolist() == [10, 10, 10, 10]
@@ -538,36 +541,36 @@ def test_rehearsal_shows_every_class_as_often_and_every_example(whole):
     for image, label, name, group in zip(
         both.images, both.labels, both.names, both.attributes["group"], strict=True
     ):
-        place = whole.names.tolist().index(name)
-        np.testing.assert_array_equal(image, whole.images[place])
-        assert label == whole.labels[place] == int(group)
+        index = whole.names.tolist().index(name)
+        np.testing.assert_array_equal(image, whole.images[index])
+        assert label == whole.labels[index] == int(group)
 
 
-def test_rehearsal_repeats_the_new_ones_where_more_is_remembered(whole):
+def test_rehearsal_repeats_new_examples_if_there_are_more_old_ones(whole):
     both = rehearse(whole.subset(whole.labels >= 2).few(1), whole.subset(whole.labels < 2))
     assert np.bincount(both.labels).tolist() == [10, 10, 10, 10]
 
 
-def test_rehearsal_mixes_old_and_new_in_an_order_of_the_seed(whole):
+def test_rehearsal_shuffles_old_and_new_examples_by_the_seed(whole):
     new, memory = whole.subset(whole.labels >= 2), whole.subset(whole.labels < 2).few(3)
     one, same, other = (rehearse(new, memory, seed=seed).names.tolist() for seed in (1, 1, 2))
     assert one == same != other
     assert len(set((rehearse(new, memory).labels[:12] < 2).tolist())) == 2
 
 
-def test_rehearsal_refuses_labels_that_mean_two_things(whole):
+def test_rehearsal_refuses_ambiguous_labels(whole):
     old = whole.subset(whole.labels < 2)
     renumbered = Split(old.images, old.labels)
-    with pytest.raises(DataError, match=r"classes \[0, 1\] are both new and remembered"):
+    with pytest.raises(DataError, match=r"classes \[0, 1\] are in both splits"):
         rehearse(renumbered, old)
     small = Split(np.zeros((2, 8, 8, 3), "uint8"), [2, 3])
-    with pytest.raises(DataError, match="of one size"):
+    with pytest.raises(DataError, match="all of the same size"):
         rehearse(small, old)
     with pytest.raises(DataError, match="at least one of each"):
         rehearse(whole.subset(whole.labels >= 2), old.subset([]))
 
 
-def test_forgetting_is_from_the_best_that_it_was():
+def test_forgetting_is_the_loss_from_the_best_earlier_accuracy():
     assert forgetting([0.9, 0.5]) == pytest.approx(0.4)
     assert forgetting([0.7, 0.9, 0.6]) == pytest.approx(0.3)
     assert forgetting([0.5, 0.6]) == pytest.approx(-0.1)

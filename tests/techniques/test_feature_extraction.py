@@ -24,13 +24,13 @@ def test_features_are_the_mean_of_the_feature_map(backbone):
     np.testing.assert_allclose(features, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_kept_features_are_not_computed_again(backbone, monkeypatch):
+def test_cached_features_are_not_computed_again(backbone, monkeypatch):
     first = extract(backbone, IMAGES)
     monkeypatch.setattr(engines, "infer", lambda *_, **__: pytest.fail("computed again"))
     np.testing.assert_array_equal(extract(backbone, IMAGES), first)
 
 
-def test_the_key_is_pixels_and_weights(backbone, monkeypatch):
+def test_the_cache_key_depends_on_pixels_and_weights(backbone, monkeypatch):
     extract(backbone, IMAGES)
     calls = []
     infer = engines.infer
@@ -44,24 +44,24 @@ def test_the_key_is_pixels_and_weights(backbone, monkeypatch):
     assert len(calls) == 2
 
 
-def test_a_split_and_its_array_share_their_features(backbone):
+def test_a_split_and_its_array_have_the_same_features(backbone):
     np.testing.assert_array_equal(extract(backbone, Split(IMAGES, None)), extract(backbone, IMAGES))
 
 
-def test_training_the_head_trains_the_whole_model_and_leaves_the_backbone(digits, lenet, weights_of):
+def test_training_the_head_updates_the_whole_model_but_not_the_backbone(digits, lenet, weights_of):
     before = weights_of(backbone_of(lenet))
     history = train_head(lenet, digits.train, digits.validation, epochs=50)
     assert all(np.array_equal(before[path], value) for path, value in weights_of(backbone_of(lenet)).items())
     whole = lenet.predict(digits.test.images, verbose=0)
     features = extract(backbone_of(lenet), digits.test)
-    joined = lenet.get_layer("head").predict(features, verbose=0)
-    np.testing.assert_allclose(whole, joined, atol=1e-4)
+    by_head = lenet.get_layer("head").predict(features, verbose=0)
+    np.testing.assert_allclose(whole, by_head, atol=1e-4)
     accuracy = (whole.argmax(axis=1) == digits.test.labels).mean()
-    assert accuracy > 0.4  # chance is 0.1; the features are those of random weights
+    assert accuracy > 0.4  # chance is 0.1; the backbone has random weights
     assert len(history.history["val_accuracy"]) <= 50
 
 
-def test_the_best_epoch_is_kept(digits, lenet):
+def test_the_weights_of_the_best_epoch_are_restored(digits, lenet):
     patient = keras.callbacks.EarlyStopping(patience=20, restore_best_weights=True)
     options = {"epochs": 12, "learning_rate": 0.3, "callbacks": [patient]}
     history = train_head(lenet, digits.train, digits.validation, **options)
@@ -76,15 +76,15 @@ def test_the_best_epoch_is_kept(digits, lenet):
 @pytest.mark.parametrize(
     ("images", "batch_size", "steps"), [(64, None, 2), (3333, None, 99), (3333, 32, 105)]
 )
-def test_an_epoch_of_the_head_has_at_most_a_hundred_steps_unless_told(lenet, images, batch_size, steps):
+def test_by_default_an_epoch_of_the_head_has_at_most_a_hundred_steps(lenet, images, batch_size, steps):
     split = Split(np.zeros((images, 28, 28, 3), "uint8"), np.arange(images) % 10)
-    seen = keras.callbacks.LambdaCallback()
-    train_head(lenet, split, epochs=1, batch_size=batch_size, callbacks=[seen])
-    assert seen.params["steps"] == steps
+    recorder = keras.callbacks.LambdaCallback()
+    train_head(lenet, split, epochs=1, batch_size=batch_size, callbacks=[recorder])
+    assert recorder.params["steps"] == steps
 
 
 def test_class_weights_reach_the_loss(digits):
-    """A class of no weight is never learned."""
+    """A class with weight 0 is never predicted."""
     keras.utils.set_random_seed(0)
     model = build_classifier("LeNet", classes=10, weights=None)
     train_head(model, digits.train, epochs=20, class_weight={i: float(i != 3) for i in range(10)})

@@ -25,7 +25,7 @@ def test_the_update_is_scaled_not_the_gradient(kind):
     assert steps[1] == pytest.approx(steps[2], rel=1e-5)
 
 
-def test_afterwards_the_optimizer_is_the_classs_own_again():
+def test_afterwards_the_optimizer_applies_the_full_learning_rate_again():
     weight = keras.Variable([1.0], name="weight")
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build([weight])
@@ -35,7 +35,7 @@ def test_afterwards_the_optimizer_is_the_classs_own_again():
     assert float(np.array(weight)[0]) == pytest.approx(0.9)
 
 
-def test_each_stage_takes_a_share_of_the_step_above_it(lite):
+def test_the_learning_rate_decays_from_stage_to_stage(lite):
     unfreeze(lite)
     scales = depth_scales(lite, 0.5)
     order = list(stages(backbone_of(lite)).values())
@@ -43,22 +43,22 @@ def test_each_stage_takes_a_share_of_the_step_above_it(lite):
     assert {scales[each.path] for each in lite.get_layer("head").trainable_variables} == {1.0}
     assert {scales[each.path] for layer in top for each in layer.trainable_variables} == {0.5}
     assert {scales[each.path] for layer in below for each in layer.trainable_variables} == {0.25}
-    with pytest.raises(TlkitError, match="up to 1; got 2"):
+    with pytest.raises(TlkitError, match="depth_decay=2 was given"):
         depth_scales(lite, 2)
 
 
-def test_the_step_size_rises_then_falls():
+def test_the_learning_rate_rises_then_falls():
     schedule = warmup_cosine(1.0, steps=100, warmup=0.1)
-    sizes = [float(schedule(step)) for step in range(101)]
-    assert sizes[0] == 0
-    assert max(sizes) == pytest.approx(sizes[10]) == pytest.approx(1.0)
-    assert np.all(np.diff(sizes[:11]) > 0)
-    assert np.all(np.diff(sizes[10:]) < 0)
-    assert sizes[-1] == pytest.approx(0, abs=1e-6)
+    rates = [float(schedule(step)) for step in range(101)]
+    assert rates[0] == 0
+    assert max(rates) == pytest.approx(rates[10]) == pytest.approx(1.0)
+    assert np.all(np.diff(rates[:11]) > 0)
+    assert np.all(np.diff(rates[10:]) < 0)
+    assert rates[-1] == pytest.approx(0, abs=1e-6)
     assert float(warmup_cosine(1.0, steps=10, warmup=0)(0)) == 1.0
 
 
-def test_fine_tuning_learns_and_chooses_the_best_epoch(digits, lenet):
+def test_fine_tuning_restores_the_best_epoch(digits, lenet):
     patient = keras.callbacks.EarlyStopping(patience=20, restore_best_weights=True)
     history = fine_tune(lenet, digits.train, digits.validation, epochs=15, callbacks=[patient])
     lenet.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -67,15 +67,15 @@ def test_fine_tuning_learns_and_chooses_the_best_epoch(digits, lenet):
     assert accuracy > 0.7
 
 
-def test_training_images_alone_are_augmented(digits, lenet):
-    """Trained on negatives it knows negatives; the validation images it is judged by are as they are."""
+def test_only_training_images_are_augmented(digits, lenet):
+    """The network is trained on negatives, but validated on the original images."""
     negatives = digits.train.batches(32, shuffle=True, augment=lambda images: 255 - images)
     patient = keras.callbacks.EarlyStopping(patience=15)
     history = fine_tune(lenet, negatives, digits.validation, epochs=15, callbacks=[patient])
     assert history.history["accuracy"][-1] > max(history.history["val_accuracy"]) + 0.3
 
 
-def test_a_layer_of_keras_cv_augments(digits, lenet):
+def test_a_layer_of_keras_cv_can_augment_images(digits, lenet):
     keras_cv = pytest.importorskip("keras_cv")
     batch, labels = digits.train.batches(16, augment=keras_cv.layers.RandomCutout(0.5, 0.5))[0]
     assert batch.shape == (16, 28, 28, 3)
@@ -96,7 +96,7 @@ def test_the_same_seed_gives_the_same_model(digits):
     np.testing.assert_allclose(trained(), trained(), atol=1e-5)
 
 
-def test_gradual_unfreezing_goes_from_the_top_down(digits, lenet, weights_of):
+def test_gradual_unfreezing_proceeds_from_the_top_downwards(digits, lenet, weights_of):
     moved = []
 
     class Watch(keras.callbacks.Callback):
@@ -116,8 +116,8 @@ def test_gradual_unfreezing_goes_from_the_top_down(digits, lenet, weights_of):
     assert not any("conv1" in path for path in moved[1])
 
 
-def test_weight_decay_takes_its_share_off_kernels_and_nothing_off_offsets(digits, lenet):
-    """In the first step Adam moves by the step size: the rest is the decay, step size x share x weight."""
+def test_weight_decay_acts_on_kernels_but_not_on_biases(digits, lenet):
+    """Weight decay changes a weight by learning rate x decay x weight, in addition to the step of Adam."""
     start, ends = lenet.get_weights(), []
     lenet.get_layer("head").layers[0].rate = 0.0
     for decay in (None, 2.0):
@@ -126,11 +126,11 @@ def test_weight_decay_takes_its_share_off_kernels_and_nothing_off_offsets(digits
         fine_tune(lenet, digits.train, epochs=1, batch_size=200, optimizer=optimizer)
         ends.append(lenet.get_weights())
     for weight, before, plain, decayed in zip(lenet.weights, start, *ends, strict=True):
-        share = 0.01 * 2.0 if weight.name == "kernel" else 0.0
-        np.testing.assert_allclose(plain - decayed, share * before, atol=2e-6)
+        factor = 0.01 * 2.0 if weight.name == "kernel" else 0.0
+        np.testing.assert_allclose(plain - decayed, factor * before, atol=2e-6)
 
 
-def test_label_smoothing_is_the_textbook_loss(digits, lenet):
+def test_label_smoothing_follows_its_definition(digits, lenet):
     images, labels = digits.train.images, digits.train.labels
     lenet.get_layer("head").layers[0].rate = 0.0
     p = lenet.predict(images, verbose=0)
@@ -143,23 +143,23 @@ def test_label_smoothing_is_the_textbook_loss(digits, lenet):
 
 
 @pytest.mark.parametrize("validated", [False, True])
-def test_the_average_of_the_weights_is_what_is_kept(digits, lenet, validated):
+def test_averaged_weights_are_kept(digits, lenet, validated):
     few = digits.train.subset(slice(64))
     lenet.get_layer("head").layers[0].rate = 0.0
-    seen = [[np.array(each) for each in lenet.trainable_variables]]
+    recorded = [[np.array(each) for each in lenet.trainable_variables]]
 
     class Watch(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            seen.append([np.array(each) for each in self.model.trainable_variables])
+            recorded.append([np.array(each) for each in self.model.trainable_variables])
 
     validation = digits.validation if validated else None
     averaging = partial(adam, learning_rate=0.01, warmup=0, use_ema=True, ema_momentum=0.5)
     options = {"epochs": 2, "batch_size": 32, "callbacks": [Watch()]}
     history = fine_tune(lenet, few, validation, optimizer=averaging, **options)
-    assert len(seen) == 5
-    average = seen[1]  # Keras starts from the weights after the first step
+    assert len(recorded) == 5
+    average = recorded[1]  # Keras starts from the weights after the first step
     averages = [average]
-    for weights in seen[2:]:
+    for weights in recorded[2:]:
         average = [0.5 * old + 0.5 * new for old, new in zip(average, weights, strict=True)]
         averages.append(average)
     best = int(np.argmin(history.history["val_loss"])) if validated else 1

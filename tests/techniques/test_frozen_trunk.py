@@ -16,7 +16,7 @@ from tlkit.errors import TlkitError
 from tlkit.models import backbone_of
 from tlkit.optimizers import adam
 from tlkit.techniques.frozen_trunk import cut, kept_activations
-from tlkit.techniques.views import ViewBatches, Views, random_views
+from tlkit.techniques.views import ViewBatches, Views, training_augmentation
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), "uint8")
 SPLIT = Split(IMAGES, np.arange(12) % 3)
@@ -34,7 +34,7 @@ def lite():
 
 @pytest.fixture(scope="module")
 def trained(lite):
-    """A classifier whose top two stages learned from activations, and its weights before."""
+    """A classifier whose top two stages were trained on activations, and its earlier weights."""
     model = attach_head(backbone_of(lite), lite.get_layer("head"), augmentation=augmentation())
     before = {weight.path: weight.numpy() for weight in backbone_of(model).weights}
     fine_tune(model, SPLIT, SPLIT, from_stage="block7", epochs=3, views=2, batch_size=4)
@@ -53,12 +53,12 @@ def agree(one, other, tolerance=1e-4):
 
 
 @pytest.mark.parametrize("stage", ["block7", "block2"])
-def test_trunk_and_rest_are_the_whole_network(lite, stage):
+def test_trunk_and_rest_together_compute_the_whole_network(lite, stage):
     unfreeze(lite, from_stage=stage)
     agree(outputs(*cut(lite)), outputs(lite))
 
 
-def test_what_learns_is_in_the_rest_and_the_trunk_is_as_large_as_can_be(lite):
+def test_the_trunk_is_as_large_as_possible_without_trainable_layers(lite):
     unfreeze(lite, from_stage="block7")
     trunk, rest = cut(lite)
     assert not trunk.trainable_weights
@@ -66,7 +66,7 @@ def test_what_learns_is_in_the_rest_and_the_trunk_is_as_large_as_can_be(lite):
     assert rest.layers[1].name == "block7a_expand_conv"
 
 
-def test_a_cut_does_not_part_a_residual_block(lite):
+def test_a_cut_does_not_divide_a_residual_block(lite):
     unfreeze(lite, from_stage="block7")
     backbone_of(lite).get_layer("block6d_project_conv").trainable = True  # within the last branch of stage 6
     trunk, rest = cut(lite)
@@ -74,97 +74,97 @@ def test_a_cut_does_not_part_a_residual_block(lite):
     agree(outputs(trunk, rest), outputs(lite))
 
 
-def test_a_wholly_frozen_backbone_is_the_trunk(lite):
+def test_a_completely_frozen_backbone_is_the_trunk(lite):
     freeze(lite)
     trunk, rest = cut(lite)
     assert trunk.output_shape == backbone_of(lite).output_shape
     assert [layer.name for layer in rest.layers[1:]] == ["pooling", "head"]
 
 
-def test_after_training_trunk_and_rest_are_still_the_whole_network(trained):
+def test_after_training_trunk_and_rest_still_compute_the_whole_network(trained):
     model, _ = trained
     unfreeze(model, from_stage="block7")
     agree(outputs(*cut(model)), outputs(model))
 
 
-def test_training_moves_the_rest_and_no_bit_of_the_trunk(trained):
+def test_training_changes_the_rest_and_no_bit_of_the_trunk(trained):
     model, before = trained
     moved = {
         weight.path: not np.array_equal(weight.numpy(), before[weight.path])
         for weight in backbone_of(model).weights
     }
-    learned = {path for path, has in moved.items() if has}
-    assert learned == {path for path in before if "block7" in path or "top" in path} - {
+    changed = {path for path, has in moved.items() if has}
+    assert changed == {path for path in before if "block7" in path or "top" in path} - {
         weight.path for weight in backbone_of(model).weights if "_bn" in weight.path
     }
 
 
-def test_the_joined_model_predicts_the_same_after_saving_and_loading(trained, tmp_path):
+def test_the_whole_model_predicts_the_same_after_saving_and_loading(trained, tmp_path):
     model, _ = trained
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     agree(outputs(loaded), outputs(model), 1e-6)
 
 
-def test_the_learned_weights_are_those_of_plain_fine_tuning():
-    """One batch with all images, so that the order does not matter; activations are rounded to float16."""
-    learned = []
+def test_the_weights_are_those_of_plain_fine_tuning():
+    """One batch contains all images, so the order has no effect; activations are rounded to float16."""
+    weights = []
     for views in (None, 1):
         model = classifier("LeNet", dropout=0.0)
         fine_tune(model, SPLIT, from_stage="dense", epochs=6, views=views, batch_size=12)
-        learned.append(model.get_layer("head").get_weights()[0])
+        weights.append(model.get_layer("head").get_weights()[0])
     start = classifier("LeNet", dropout=0.0).get_layer("head").get_weights()[0]
-    # of the mean, since Adam divides by the size of the gradient and so enlarges the rounding of small ones
-    assert np.abs(learned[1] - learned[0]).mean() < 0.01 * np.abs(learned[0] - start).mean()
+    # compare means: Adam divides by the scale of the gradient, which amplifies rounding of small gradients
+    assert np.abs(weights[1] - weights[0]).mean() < 0.01 * np.abs(weights[0] - start).mean()
 
 
-def test_views_are_different_and_as_many_as_asked_for():
+def test_there_are_as_many_different_views_as_requested():
     model = classifier("LeNet", augmentation=augmentation())
     unfreeze(model, from_stage="dense")
     trunk, _ = cut(model)
-    with kept_activations(trunk, SPLIT, views=5, augment=random_views(model, None)) as kept:
+    with kept_activations(trunk, SPLIT, views=5, augment=training_augmentation(model, None)) as kept:
         assert kept.shape == (12, 5, 3072)
         assert kept.dtype == "float16"
         assert len(np.unique(kept.reshape(60, -1), axis=0)) == 60
 
 
-def test_without_augmentation_the_one_view_is_the_image():
+def test_without_augmentation_the_only_view_is_the_image():
     model = classifier("LeNet")
     unfreeze(model, from_stage="dense")
     trunk, _ = cut(model)
-    assert random_views(model, None) is None
+    assert training_augmentation(model, None) is None
     with kept_activations(trunk, SPLIT) as kept:
         agree(kept[:, 0], outputs(trunk), 1e-3)
 
 
-def test_the_views_of_an_image_stand_side_by_side():
+def test_the_views_of_an_image_are_adjacent():
     views = Views(IMAGES, 3, lambda images: images)
     assert len(views) == 36
     for rows in (slice(0, 8), slice(8, 16), slice(28, 36), slice(0, 36)):
         np.testing.assert_array_equal(views[rows], np.repeat(IMAGES, 3, axis=0)[rows])
 
 
-def test_what_augment_does_comes_before_the_models_own_augmentation():
-    seen = []
+def test_augment_acts_before_the_augmentation_of_the_model():
+    received = []
     model = classifier("LeNet", augmentation=keras.layers.RandomInvert((1.0, 1.0)))
-    changed = random_views(model, lambda images: seen.append(images) or np.zeros_like(images))
+    changed = training_augmentation(model, lambda images: received.append(images) or np.zeros_like(images))
     assert np.all(changed(IMAGES[:2].astype("float32")) == 255)
-    np.testing.assert_array_equal(seen[0], IMAGES[:2])
+    np.testing.assert_array_equal(received[0], IMAGES[:2])
 
 
-def test_every_view_of_every_image_is_used_once_in_as_many_epochs_as_there_are_views():
+def test_each_view_of_each_image_is_used_once_in_as_many_epochs_as_views():
     tags = np.arange(12 * 4, dtype="float16").reshape(12, 4, 1)
     batches = ViewBatches(tags, np.arange(12), 5, shuffle=True, seed=3)
-    seen = []
+    received = []
     for _ in range(4):
         epoch = [batches[index] for index in range(len(batches))]
-        pictures = np.concatenate([x for x, _ in epoch])[:, 0]
+        views = np.concatenate([x for x, _ in epoch])[:, 0]
         labels = np.concatenate([y for _, y in epoch])
-        np.testing.assert_array_equal(pictures // 4, labels)
-        assert len(set(pictures % 4)) > 1, "the views of one epoch are mixed"
-        seen += pictures.tolist()
+        np.testing.assert_array_equal(views // 4, labels)
+        assert len(set(views % 4)) > 1, "the views of one epoch are mixed"
+        received += views.tolist()
         batches.on_epoch_end()
-    assert sorted(seen) == list(range(48))
+    assert sorted(received) == list(range(48))
 
 
 def test_a_file_is_decoded_once_for_all_its_views(tmp_path, monkeypatch):
@@ -182,11 +182,11 @@ def test_a_file_is_decoded_once_for_all_its_views(tmp_path, monkeypatch):
     assert sorted(decoded) == sorted(paths)
 
 
-def test_nothing_stays_on_the_disk(trained):
+def test_the_activations_are_deleted(trained):
     assert list(cache.directory("activations").iterdir()) == []
 
 
-def test_regularisers_of_fine_tuning_work_on_activations():
+def test_options_of_fine_tuning_work_on_activations():
     model = classifier("LeNet", augmentation=augmentation())
     history = fine_tune(
         model,
@@ -207,23 +207,23 @@ def test_regularisers_of_fine_tuning_work_on_activations():
     [
         ({"views": 0}, "expected at least 1"),
         ({"views": 2}, "all views are the same"),
-        ({"views": 1, "train": SPLIT.batches(4, mix=lambda *both: both, classes=3)}, "Leave one out"),
+        ({"views": 1, "train": SPLIT.batches(4, mix=lambda *both: both, classes=3)}, "Omit one"),
         ({"views": 1, "from_stage": None}, "no frozen layer below"),
     ],
 )
-def test_what_cannot_be_says_what_to_do(options, message):
+def test_impossible_options_are_refused_with_advice(options, message):
     with pytest.raises(TlkitError, match=message):
         fine_tune(classifier("LeNet"), **({"from_stage": "dense", "train": SPLIT} | options))
 
 
-def test_a_full_disk_is_seen_before_anything_is_computed(monkeypatch):
+def test_a_full_disk_is_an_error_before_any_computation(monkeypatch):
     usage = namedtuple("usage", "total used free")(0, 0, 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(TlkitError, match=r"need 0\.0 GB on the disk"):
         fine_tune(classifier("LeNet"), SPLIT, from_stage="dense", views=1)
 
 
-def test_an_activation_too_large_for_float16_is_an_error_and_leaves_nothing():
+def test_an_activation_too_large_for_float16_is_an_error_and_no_file_remains():
     model = classifier("LeNet")
     unfreeze(model, from_stage="dense")
     kernel, bias = (first := backbone_of(model).layers[2]).get_weights()

@@ -1,4 +1,4 @@
-"""What networks with a loss of their own share while they train."""
+"""Trainers create the variables of optimizer and metrics before the first step."""
 
 import keras
 import numpy as np
@@ -51,7 +51,7 @@ def test_the_step_is_traced_once(learn, lenet, monkeypatch):
     assert len(traced) == 1
 
 
-def test_what_was_made_before_counts_for_nothing(lenet):
+def test_making_the_state_changes_neither_metrics_nor_weights(lenet):
     lenet.compile("sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     before = lenet.get_weights()
     make_state(lenet, SPLIT.labels, lenet.output_shape)

@@ -1,1 +1,1 @@
-"""What the package itself needs, and nobody should import from outside: no name here is stable."""
+"""Helpers for the package itself: private, and subject to change without notice."""

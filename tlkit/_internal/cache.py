@@ -1,4 +1,4 @@
-"""Where tlkit keeps what it can make again, and how a file is written whole or not at all."""
+"""The cache for data that tlkit can recompute, and atomic writing of files."""
 
 import os
 import tempfile
@@ -12,18 +12,18 @@ import platformdirs
 
 from tlkit.errors import TlkitWarning
 
-_unwritten: dict[Path, dict[str, np.ndarray]] = {}  # what the disk did not take, for this process alone
+_unwritten: dict[Path, dict[str, np.ndarray]] = {}  # arrays that could not be written, for this process
 
 
 def root() -> Path:
-    """Return the user's cache folder for tlkit, or the one that `TLKIT_CACHE` names."""
+    """Return the folder that `TLKIT_CACHE` names, or else the user's cache folder for tlkit."""
     return Path(os.environ.get("TLKIT_CACHE") or platformdirs.user_cache_dir("tlkit"))
 
 
 def directory(kind: str) -> Path:
-    """Return the folder for one kind of cached file, made if missing.
+    """Return the folder for one kind of cached file, and create it if it is missing.
 
-    Everything in it may be deleted at any time.
+    Its files may be deleted at any time.
     """
     path = root() / kind
     path.mkdir(parents=True, exist_ok=True)
@@ -32,9 +32,10 @@ def directory(kind: str) -> Path:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path with the same ending; move it onto `path` once the block has succeeded.
+    """Write a file completely or not at all: yield a temporary path, and move it to `path` on success.
 
-    A reader, a second process or a kill in the middle sees the old file or the new one, never a half.
+    The temporary path has the same file name. Readers, other processes, and a process that is killed while it
+    writes, find the old file or the new one, never a part of it.
     """
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
         temporary = Path(folder) / path.name
@@ -45,34 +46,39 @@ def atomic(path: Path) -> Iterator[Path]:
 def arrays(
     kind: str, key: str, compute: Callable[[], dict[str, np.ndarray]], *, compress: bool = False
 ) -> dict[str, np.ndarray]:
-    """Return the arrays kept under `key`, computing and keeping them when they are not there yet.
+    """Return the cached arrays of `key`; if there are none, compute and cache them.
 
-    A damaged file (its checksums are verified) is computed anew with a warning; a full disk costs
-    only the next run's time, and says so.
+    If the file is damaged (its checksums are verified), a warning follows and the arrays are computed again.
+    If the arrays cannot be written, a warning follows, and the next process computes them again.
 
     Args:
-        kind: folder of the cache, such as `"features"`.
-        key: what the arrays depend on, as a file name.
-        compute: makes the arrays, by name.
-        compress: worth it for pictures, not for features.
+        kind: the folder within the cache, such as `"features"`.
+        key: everything that the arrays depend on, as a file name.
+        compute: returns the arrays by name.
+        compress: compress the file; this pays for images, not for features.
     """
     path = root() / kind / f"{key}.npz"
     if path in _unwritten:
         return _unwritten[path]
     try:
-        with np.load(path) as kept:
-            return dict(kept)
+        with np.load(path) as cached:
+            return dict(cached)
     except FileNotFoundError:
         pass
-    except Exception as error:  # zipfile, zlib and numpy each raise their own
-        warnings.warn(f"Kept {kind} cannot be read and are made again: {error}", TlkitWarning, stacklevel=3)
-    made = compute()
+    except Exception as error:  # zipfile, zlib and numpy raise errors of their own
+        warnings.warn(
+            f"The cached {kind} cannot be read and are computed again: {error}", TlkitWarning, stacklevel=3
+        )
+    computed = compute()
     try:
         directory(kind)
         with atomic(path) as temporary:
-            (np.savez_compressed if compress else np.savez)(temporary, **made)  # type: ignore[arg-type]
+            (np.savez_compressed if compress else np.savez)(temporary, **computed)  # type: ignore[arg-type]
     except OSError as error:
-        message = f"The {kind} are not kept for the next run: {error}. Set TLKIT_CACHE to a folder with room."
-        warnings.warn(message, TlkitWarning, stacklevel=3)
-        _unwritten[path] = made
-    return made
+        warnings.warn(
+            f"The {kind} cannot be cached for the next run: {error}. Set TLKIT_CACHE to a folder with room.",
+            TlkitWarning,
+            stacklevel=3,
+        )
+        _unwritten[path] = computed
+    return computed

@@ -1,4 +1,4 @@
-"""Import Keras without its start-up lines in terminals and notebooks, and without garbage collections."""
+"""Import Keras without its start-up messages and without garbage collection during the import."""
 
 import gc
 import logging
@@ -17,30 +17,31 @@ _STARTUP = (
 
 
 def import_keras() -> ModuleType:
-    """Import Keras and its backend; of what they write to standard error, only the known chatter is lost.
+    """Import Keras and its backend, and remove known start-up messages from standard error.
 
-    TensorFlow 2.21 writes these lines from C++ while it loads and heeds no log level before that. It makes a
-    million objects that stay; garbage collection, which would look at them again and again, waits.
+    TensorFlow 2.21 writes these messages from C++ while it loads, before it reads any log level. All other
+    lines are still written. Loading creates a million permanent objects, so garbage collection, which would
+    scan them repeatedly, is off meanwhile.
     """
     if "keras" in sys.modules:
         return sys.modules["keras"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    screen, collects = os.dup(2), gc.isenabled()
+    stderr, collecting = os.dup(2), gc.isenabled()
     gc.disable()
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             import keras
         finally:
-            if collects:
+            if collecting:
                 gc.enable()
-            os.dup2(screen, 2)
-            os.close(screen)
-            held.seek(0)
-            for line in held.read().decode(errors="replace").splitlines(keepends=True):
-                if not any(known in line for known in _STARTUP):
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            captured.seek(0)
+            for line in captured.read().decode(errors="replace").splitlines(keepends=True):
+                if not any(message in line for message in _STARTUP):
                     sys.stderr.write(line)
-    # "retracing" is advice to library authors: every new small model traces its functions once
+    # Warnings of "retracing" do not apply here: each new small model traces its functions once.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return keras

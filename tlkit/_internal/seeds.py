@@ -1,11 +1,11 @@
-"""The seed of an experiment: which values are valid, and how to set it."""
+"""Check and set the random seed of an experiment."""
 
 from numbers import Integral
 
 from tlkit._internal.keras_import import import_keras
 from tlkit.errors import TlkitError
 
-LARGEST = 2**32 - 1  # NumPy takes no larger seed
+LARGEST = 2**32 - 1  # the largest seed that NumPy takes
 
 
 def check_seed(seed: int) -> int:
@@ -26,7 +26,7 @@ def check_seed(seed: int) -> int:
 
 
 def set_seed(seed: int) -> None:
-    """Seed Python, NumPy, Keras and its backend, so that a run can be repeated.
+    """Seed Python, NumPy, Keras and its backend, so that a run can be reproduced.
 
     Args:
         seed: a whole number from 0 to 2**32 - 1.

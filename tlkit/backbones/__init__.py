@@ -1,6 +1,6 @@
-"""Pretrained networks from one door: `get(name)`.
+"""Pretrained networks as plain Keras models: `load_backbone(name)`.
 
->>> get("LeNet", weights=None).name
+>>> load_backbone("LeNet", weights=None).name
 'LeNet'
 """
 

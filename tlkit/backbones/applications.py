@@ -1,4 +1,4 @@
-"""The networks of `keras.applications`, on raw pixels and flat."""
+"""The networks of `keras.applications`, as flat models of raw pixels."""
 
 import warnings
 from typing import Any
@@ -11,12 +11,15 @@ from tlkit.errors import WeightsError
 
 
 def application(pixels: keras.KerasTensor, row: Backbone, weights: str | None) -> keras.KerasTensor:
-    """Map raw images `(n, s, s, 3)` to the last feature map `(n, h, w, c)` of one network.
+    """Apply a network of `keras.applications` to raw images, without its classifier.
 
     Args:
-        pixels: symbolic raw images.
-        row: which network.
-        weights: `"imagenet"` (downloaded by Keras where missing) or `None` (random).
+        pixels: symbolic raw images `(n, s, s, 3)`, values 0 to 255.
+        row: the network.
+        weights: `"imagenet"` (downloaded by Keras if missing) or `None` (random).
+
+    Returns:
+        The last feature map, `(n, h, w, c)`.
 
     Raises:
         WeightsError: the weights are missing and cannot be downloaded.
@@ -34,21 +37,21 @@ def _built(x: keras.KerasTensor, row: Backbone, weights: str | None) -> keras.Mo
         return constructor(include_top=False, weights=None, input_tensor=x)
     try:
         with warnings.catch_warnings():
-            # The MobileNets have one weights file an image size. Without a shape they take the one of
-            # 224 pixels and warn; we want it, so that an experiment over sizes changes only the size.
+            # The MobileNets have one weights file per image size. Without a shape they take the file for
+            # 224 pixels and warn. We want that file, so that an experiment on sizes changes only the size.
             warnings.filterwarnings("ignore", message="`input_shape` is undefined")
             return constructor(include_top=False, weights=weights, input_tensor=x)
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise WeightsError(
             f"The ImageNet weights of {row.name} could not be loaded: {error}. They are expected as "
-            f"{row.weights_file} in {keras_models()}. Go online once, or put the file there; offline, "
+            f"{row.weights_file} in {keras_models()}. Go online once, or put the file there. Offline, "
             f'"EfficientNetLite0" has its weights installed, weights=None starts at random, and weights '
             f"also takes the path of a .keras or .weights.h5 file."
         ) from error
 
 
 def _copied(pixels: keras.KerasTensor, network: keras.Model, call: Any) -> keras.KerasTensor:
-    """Build the network again on `pixels`, with its weights, calling each layer by `call`."""
+    """Return the output of a copy of the network on `pixels`, with its weights; `call` calls each layer."""
     inputs = keras.tree.map_structure(lambda _: pixels, network.input)
     copy = keras.models.clone_model(network, input_tensors=inputs, call_function=call)
     copy.set_weights(network.get_weights())
@@ -56,7 +59,7 @@ def _copied(pixels: keras.KerasTensor, network: keras.Model, call: Any) -> keras
 
 
 def _unpacked(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-    """Call the layers of a Sequential one by one: ConvNeXt nests some, and a backbone is flat."""
+    """Call the layers of a nested Sequential model, as in ConvNeXt, one by one, since a backbone is flat."""
     if not isinstance(layer, keras.Sequential):
         return layer(*args, **kwargs)
     (x,) = args
@@ -66,10 +69,9 @@ def _unpacked(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
 
 
 def _rescaled(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-    """Add the scaling that Keras gives EfficientNet with ImageNet weights only.
+    """Add the rescaling that Keras gives EfficientNet with ImageNet weights only.
 
-    Without it the network from scratch would not be the same as the pretrained one, and weights
-    saved from one would be wrong in the other.
+    With it, the network from scratch equals the pretrained one, and each can load the weights of the other.
     """
     x = layer(*args, **kwargs)
     if isinstance(layer, keras.layers.Normalization):

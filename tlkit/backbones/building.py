@@ -1,6 +1,6 @@
-"""From a name to a network.
+"""Build a backbone from its name.
 
-Keras is imported where it is needed, so that listing the backbones stays quick.
+Keras is imported where it is needed, so that listing the backbones stays fast.
 """
 
 from __future__ import annotations
@@ -18,27 +18,26 @@ if TYPE_CHECKING:
 def load_backbone(
     name: str, *, weights: str | Path | None = "imagenet", image_size: int | None = None
 ) -> keras.Model:
-    """Build a backbone: a flat functional model from raw images to features.
+    """Load a pretrained network without its classifier: a flat functional model from images to features.
 
     Args:
         name: a name of `list_backbones()`; upper and lower case are the same.
-        weights: `"imagenet"`; `None` for random values; or the path of a `.keras` file (such a backbone,
-            or a classifier that contains one), of a `.weights.h5` file, or for EfficientNet-Lite of a
-            PyTorch `.pth` file.
+        weights: `"imagenet"`; `None` for random values; or the path of a weights file. The file may be a
+            `.keras` model (the same backbone, or a classifier that contains it), a `.weights.h5` file, or
+            for EfficientNet-Lite a PyTorch `.pth` checkpoint.
         image_size: height and width in pixels; `None` takes the backbone's default.
 
     Returns:
-        A `keras.Model` called `name`, from RGB images `(n, image_size, image_size, 3)` with values 0 to
-        255 (uint8 or float) to the last feature map `(n, h, w, c)`; LeNet and LeNetBN give features
-        `(n, 100)`.
-        Everything in it is trainable.
+        A `keras.Model` called `name`. Its input is RGB images `(n, image_size, image_size, 3)`, uint8 or
+        float, values 0 to 255. Its output is the last feature map `(n, h, w, c)`; for LeNet and LeNetBN,
+        features `(n, 100)`. All its layers are trainable.
 
     Raises:
         UnknownNameError: no backbone has this name.
         WeightsError: the weights are missing or do not fit.
         TlkitError: the images are too small for this network.
 
-    >>> backbone = get("LeNet", weights=None)
+    >>> backbone = load_backbone("LeNet", weights=None)
     >>> backbone.input_shape, backbone.output_shape
     ((None, 28, 28, 3), (None, 100))
     """
@@ -53,7 +52,7 @@ def load_backbone(
     imagenet = weights == "imagenet"
     if imagenet and row.weights_file is None:
         raise WeightsError(
-            f"There are no ImageNet weights of {row.name}. Use weights=None to start at random."
+            f"There are no ImageNet weights of {row.name}. Use weights=None for random weights."
         )
 
     pixels = keras.Input((size, size, 3), name="pixels")

@@ -1,8 +1,8 @@
-"""Reads the tensors of a PyTorch checkpoint without PyTorch and without running any of its code.
+"""Read the tensors of a PyTorch checkpoint without PyTorch, and without running code from the file.
 
-A `.pth` file is a pickle, and a pickle may call any function that it names. The unpickler here admits
-an ordered dictionary, the kinds of storage, and the one function that describes a tensor; it refuses
-every other name before anything is called.
+A `.pth` file is a pickle, and a pickle can call any function that it names. The unpickler here allows only
+an ordered dictionary, the storage types, and the one function that describes a tensor. It refuses every
+other name before anything is called.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ _STORAGES = {
 
 
 class _Storage(NamedTuple):
-    """A block of numbers that is stored apart from the pickle."""
+    """A block of numbers that the file stores outside the pickle."""
 
     key: str
     dtype: np.dtype
@@ -42,15 +42,15 @@ class _Storage(NamedTuple):
 
 
 class _Tensor(NamedTuple):
-    """A view of a storage; `requires_grad` and what follows does not matter here."""
+    """A view of a storage; the remaining arguments of PyTorch, such as `requires_grad`, are not needed."""
 
     storage: _Storage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
-    def read(self, blocks: dict[str, bytes]) -> np.ndarray:
-        """Copy the values out of the storage, never reading past its end."""
+    def array(self, blocks: dict[str, bytes]) -> np.ndarray:
+        """Copy the values out of the storage; raise ValueError instead of reading outside it."""
         values = np.frombuffer(blocks[self.storage.key], self.storage.dtype, self.storage.size)
         last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
         empty = math.prod(self.shape) == 0
@@ -64,7 +64,7 @@ def _tensor(storage: _Storage, offset: int, shape: tuple, strides: tuple, *_: An
     return _Tensor(storage, offset, shape, strides)
 
 
-_ADMITTED: dict[tuple[str, str], Any] = {
+_ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     **{("torch", name): np.dtype(code) for name, code in _STORAGES.items()},
@@ -72,75 +72,75 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Builds dictionaries of tensor descriptions, and nothing else."""
+    """An unpickler that builds dictionaries of tensor descriptions, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ADMITTED:
+        if (module, name) not in _ALLOWED:
             raise WeightsError(
                 f"The checkpoint asks for {module}.{name}, which is not a tensor; nothing was run. "
                 f"Save the tensors alone: torch.save(model.state_dict(), path)."
             )
-        return _ADMITTED[module, name]
+        return _ALLOWED[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _location, size, *view = pid
         if kind != "storage" or any(view):
-            raise ValueError("a storage is written in a form older than 2017")
+            raise ValueError("a storage has a format from before 2017")
         return _Storage(key, dtype, size)
 
 
-def read(path: Path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
-    """Read a checkpoint that is a dictionary of tensors, in PyTorch's old or new (zip) format.
+def read_checkpoint(path: Path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
+    """Read the tensors of a PyTorch checkpoint, in the legacy or the zip format.
 
     Args:
         path: a `.pth` file, written by `torch.save(model.state_dict(), path)`.
-        sha256: checksum that the whole file must have.
+        sha256: the expected checksum of the file.
 
     Returns:
-        The tensors by name, in their order, with PyTorch's axes.
+        The tensors by name, in the order of the file, with PyTorch's axes.
 
     Raises:
-        WeightsError: the file is missing, cut short, altered, or holds anything but tensors.
+        WeightsError: the file is missing, truncated or altered, or contains anything but tensors.
     """
     if not path.is_file():
         raise WeightsError(f"There is no weights file {path}. Check the path.")
     content = path.read_bytes()
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise WeightsError(
-            f"{path} is not the file that was published: its SHA-256 differs. Install its package again."
+            f"{path} is not the published file: its SHA-256 differs. Install its package again."
         )
     try:
-        described, blocks = (_read_zip if content[:2] == b"PK" else _read_legacy)(content)
-        return {name: tensor.read(blocks) for name, tensor in described.items()}
+        tensors, blocks = (_read_zip if content[:2] == b"PK" else _read_legacy)(content)
+        return {name: tensor.array(blocks) for name, tensor in tensors.items()}
     except WeightsError:
         raise
     except Exception as error:  # a broken pickle can fail in any way
         raise WeightsError(
-            f"{path} is not a whole PyTorch checkpoint of tensors ({type(error).__name__}: {error}). Copy "
-            f"it again, or save it again with torch.save(model.state_dict(), path)."
+            f"{path} is not a complete PyTorch checkpoint of tensors ({type(error).__name__}: {error}). Copy "
+            f"the file again, or save it again with torch.save(model.state_dict(), path)."
         ) from error
 
 
 def _read_legacy(content: bytes) -> tuple[dict[str, _Tensor], dict[str, bytes]]:
-    """Read magic number, version, system, tensors, order of storages; then each storage with its length."""
+    """Read the magic number, version, system, tensors and storage order; then each storage and its length."""
     file = io.BytesIO(content)
     magic, _version, _system = (_TensorUnpickler(file).load() for _ in range(3))
     if magic != _MAGIC:
-        raise ValueError("it does not begin as a checkpoint does")
-    described = _TensorUnpickler(file).load()
-    sizes = {tensor.storage.key: tensor.storage.dtype.itemsize for tensor in described.values()}
+        raise ValueError("its magic number is not that of a checkpoint")
+    tensors = _TensorUnpickler(file).load()
+    sizes = {tensor.storage.key: tensor.storage.dtype.itemsize for tensor in tensors.values()}
     blocks = {}
     for key in _TensorUnpickler(file).load():
         count = int.from_bytes(file.read(8), "little")
         blocks[key] = file.read(count * sizes[key])
-    return described, blocks
+    return tensors, blocks
 
 
 def _read_zip(content: bytes) -> tuple[dict[str, _Tensor], dict[str, bytes]]:
-    """Read `<name>/data.pkl` for the tensors and `<name>/data/<key>` for each storage."""
+    """Read the tensors from `<name>/data.pkl`, and each storage from `<name>/data/<key>`."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         pickled = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-        described = _TensorUnpickler(io.BytesIO(archive.read(pickled))).load()
-        keys = {tensor.storage.key for tensor in described.values()}
+        tensors = _TensorUnpickler(io.BytesIO(archive.read(pickled))).load()
+        keys = {tensor.storage.key for tensor in tensors.values()}
         folder = pickled.removesuffix(".pkl")
-        return described, {key: archive.read(f"{folder}/{key}") for key in keys}
+        return tensors, {key: archive.read(f"{folder}/{key}") for key in keys}

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite: the pretrained family that works offline.
+"""EfficientNet-Lite, the family of pretrained networks that works offline.
 
-EfficientNet without squeeze-and-excitation and with ReLU6, made for phones and so quick on a CPU.
-Layer names are those of `keras.applications` and KerasCV; a test holds the network equal to KerasCV's.
+It is EfficientNet without squeeze-and-excitation and with ReLU6, designed for phones and therefore fast on a
+CPU. The layer names are those of `keras.applications` and KerasCV. A test compares the network with KerasCV.
 """
 
 import math
@@ -19,7 +19,7 @@ _BLOCKS = (
     (5, 4, 192, 6, 2),
     (3, 1, 320, 6, 1),
 )
-# name: factor of width, factor of depth
+# name: width multiplier, depth multiplier
 _SCALING = {
     "EfficientNetLite0": (1.0, 1.0),
     "EfficientNetLite1": (1.0, 1.1),
@@ -29,13 +29,20 @@ _DROP_RATE = 0.2
 
 
 def efficientnet_lite(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Map images `(n, s, s, 3)`, scaled by `(x - 127) / 128`, to a feature map `(n, s / 32, s / 32, 1280)`.
+    """Apply EfficientNet-Lite to images, up to the last feature map.
 
-    After Tan and Le (2019), "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
-    and Liu (2020), "Higher accuracy on vision models with EfficientNet-Lite".
+    Tan and Le (2019), "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks"; Liu (2020),
+    "Higher accuracy on vision models with EfficientNet-Lite".
+
+    Args:
+        x: symbolic images `(n, s, s, 3)`, scaled by `(x - 127) / 128`.
+        name: `"EfficientNetLite0"`, `"EfficientNetLite1"` or `"EfficientNetLite2"`.
+
+    Returns:
+        A feature map, `(n, s / 32, s / 32, 1280)`.
     """
     width, depth = _SCALING[name]
-    # Stem, top and the first and last blocks keep their size: scaling them costs more than it brings.
+    # The stem, the top, and the first and last blocks are not scaled, to save computation.
     repeats = [
         count if stage in (0, len(_BLOCKS) - 1) else math.ceil(depth * count)
         for stage, (_, count, *_) in enumerate(_BLOCKS)
@@ -58,7 +65,7 @@ def efficientnet_lite(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def _rounded(filters: float) -> int:
-    """Return the multiple of 8 nearest to `filters`, but never below 90 % of it."""
+    """Round to the nearest multiple of 8, but never below 90 % of `filters`."""
     nearest = max(8, int(filters + 4) // 8 * 8)
     return nearest if nearest >= 0.9 * filters else nearest + 8
 
@@ -66,7 +73,7 @@ def _rounded(filters: float) -> int:
 def _block(
     x: keras.KerasTensor, filters: int, name: str, *, kernel: int, stride: int, expansion: int, drop: float
 ) -> keras.KerasTensor:
-    """Widen, filter each channel, narrow; add the input where the shape stayed."""
+    """Apply an inverted residual block: expand, filter each channel, project; add the input if it fits."""
     inputs, channels = x, x.shape[-1]
     if expansion > 1:
         x = _convolution(x, expansion * channels, f"{name}expand_")
@@ -82,7 +89,7 @@ def _block(
     x = layers.ReLU(6.0, name=f"{name}activation")(x)
     x = _convolution(x, filters, f"{name}project_", activation=False)
     if stride == 1 and filters == channels:
-        # Stochastic depth: in training the block is left out for a share of the images.
+        # Stochastic depth: in training, the block is skipped for a random fraction of the images.
         x = layers.Dropout(drop, noise_shape=(None, 1, 1, 1), name=f"{name}drop")(x)
         x = layers.Add(name=f"{name}add")([x, inputs])
     return x

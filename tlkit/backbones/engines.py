@@ -1,4 +1,4 @@
-"""Running a frozen network over many images by the fastest engine of this machine."""
+"""Run a frozen network on many images with the fastest engine of the machine."""
 
 import hashlib
 import inspect
@@ -21,11 +21,11 @@ from tlkit.backbones.structure import calls, functional
 from tlkit.data.images import ImageFiles, blocks
 from tlkit.errors import TlkitError, TlkitWarning, UnknownNameError
 
-UNIMPORTANT = ("name", "trainable")  # settings of a layer that change nothing about its output
-PROBE_SIZE = 64  # height and width in pixels on which a network for any size is compared
-TOLERANCE = 1e-3  # of the largest output; the engines agree to 1e-4
-_not_exportable: dict[str, Exception] = {}  # why, by the key of the network, in this process
-BATCH_SIZE = 8  # measured: on a CPU larger batches only leave the caches
+IGNORED_SETTINGS = ("name", "trainable")  # layer settings that do not affect the output
+PROBE_SIZE = 64  # height and width in pixels of the test images for a network that takes any size
+TOLERANCE = 1e-3  # relative to the largest output; the engines agree to 1e-4
+BATCH_SIZE = 8  # measured: larger batches do not fit the caches of a CPU
+_export_errors: dict[str, Exception] = {}  # failed exports of this process, by the key of the network
 
 
 def infer(
@@ -37,29 +37,32 @@ def infer(
     out: np.ndarray | None = None,
     key: str | None = None,
 ) -> np.ndarray:
-    """Run `model` in inference mode over all images.
+    """Return the outputs of a network for all images, computed in inference mode.
 
     Args:
-        model: raw images `(n, height, width, 3)` to one output.
-        images: array, or array-like that decodes slices on access, of RGB values 0 to 255.
-        engine: `"openvino"` (CPU; exported once, kept in the cache), `"predict"` (Keras), or `"auto"`:
-            OpenVINO on a CPU, Keras on an accelerator and wherever the export fails, which is said.
+        model: a network from raw images `(n, height, width, 3)` to one output.
+        images: an array, or an array-like object that decodes slices on access; RGB values 0 to 255.
+        engine: `"openvino"` (on the CPU; the exported network is cached), `"predict"` (Keras), or `"auto"`.
+            `"auto"` is OpenVINO on a CPU and Keras on an accelerator. If the export fails, `"auto"` warns
+            and uses Keras.
         progress: show a progress bar.
-        out: where to write the outputs as they come, such as a memory-mapped file of float16.
-        key: the `fingerprint` of the model, if it is known already.
+        out: the array to write the outputs to, such as a memory-mapped float16 file.
+        key: the `fingerprint` of the model, if it is already known.
 
     Returns:
-        `out`, or a new float32 array, first axis n. The engines agree to 1e-4 of the largest value.
+        `out`, or a new float32 array `(n, ...)`. The engines agree to 1e-4 of the largest value.
 
     Raises:
-        TlkitError: no images, or images of another size than the model takes.
+        TlkitError: there are no images, they have another size than the model takes, or OpenVINO was
+            requested and cannot run the model.
+        UnknownNameError: there is no such engine.
     """
     if len(images) == 0:
         raise TlkitError("There are no images to run the network on; the split or array is empty.")
     expected = tuple(model.input_shape[1:])
-    if any(size not in (None, given) for size, given in zip(expected, images.shape[1:], strict=True)):
+    if any(size not in (None, actual) for size, actual in zip(expected, images.shape[1:], strict=True)):
         raise TlkitError(
-            f"Model {model.name!r} takes images {expected}, got {tuple(images.shape[1:])}. "
+            f"Model {model.name!r} takes images of shape {expected}, got {tuple(images.shape[1:])}. "
             f"Load the data with image_size={expected[0]}, or build the model for {images.shape[1]} pixels."
         )
     if engine not in ("auto", "openvino", "predict"):
@@ -67,22 +70,22 @@ def infer(
     if engine == "openvino" or (engine == "auto" and not has_accelerator()):
         try:
             compiled = _compiled(model, images.dtype == np.uint8, key)
-        except Exception as error:  # exporters fail in many ways, and `predict` always works
+        except Exception as error:  # an export can fail in many ways, but `predict` always works
             if engine == "openvino":
                 raise TlkitError(
                     f"OpenVINO cannot run {model.name!r}: {error}. Use engine='predict'."
                 ) from error
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             warnings.warn(
-                f"{model.name!r} runs by Keras predict, not OpenVINO: {reason}", TlkitWarning, stacklevel=2
+                f"{model.name!r} runs with Keras predict, not OpenVINO: {reason}", TlkitWarning, stacklevel=2
             )
         else:
-            return _gathered(_openvino(compiled, images, progress), len(images), out)
-    return _gathered(_predict(model, images, progress), len(images), out)
+            return _collect(_openvino(compiled, images, progress), len(images), out)
+    return _collect(_predict(model, images, progress), len(images), out)
 
 
 def has_accelerator() -> bool:
-    """Whether Keras computes on a GPU or TPU here."""
+    """Return whether Keras computes on a GPU or TPU."""
     if keras.backend.backend() == "torch":
         import torch
 
@@ -91,36 +94,37 @@ def has_accelerator() -> bool:
 
 
 def fingerprint(model: keras.Model) -> str:
-    """Return a digest of what the model computes in inference: its graph, its layers' settings and weights.
+    """Return a digest of what the model computes in inference: graph, layer settings and weights.
 
-    Names, and what is frozen, change nothing about that. The code of layers that are not Keras's own counts.
+    Layer names and frozen layers do not affect the digest. The source code of custom layers does.
 
     Raises:
-        NotImplementedError: a layer has no `get_config`, so nothing says what it computes.
+        NotImplementedError: a custom layer has no `get_config`, so its settings are unknown.
     """
     digest = hashlib.blake2b(digest_size=16)
-    for described in _described(model):
-        digest.update(described.encode())
+    for line in _described(model):
+        digest.update(line.encode())
     for weight in model.weights:
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()
 
 
 def _described(model: keras.Model) -> Iterator[str]:
-    """Yield a line for each call of an operation: what it is, what it reads, and its settings."""
+    """Yield, for each call of an operation, its type, its input tensors and its settings."""
     network = functional(model)
     numbers = {id(each): number for number, each in enumerate(network.inputs)}
     yield str([(tuple(each.shape), each.dtype) for each in network.inputs])
     for call in calls(network):
         operation = call.operation
-        reads = [numbers[id(each)] for each in call.input_tensors]
+        inputs = [numbers[id(each)] for each in call.input_tensors]
         numbers |= {id(each): len(numbers) + i for i, each in enumerate(call.output_tensors)}
         options = keras.tree.map_structure(_plain, (call.arguments.args, call.arguments.kwargs))
-        yield f"{type(operation).__module__}.{type(operation).__qualname__} {reads} {options}"
+        yield f"{type(operation).__module__}.{type(operation).__qualname__} {inputs} {options}"
         if isinstance(operation, keras.Model) and (operation.built and hasattr(operation, "inputs")):
             yield from _described(operation)
             continue
-        config = {name: each for name, each in operation.get_config().items() if name not in UNIMPORTANT}
+        settings = operation.get_config().items()
+        config = {name: each for name, each in settings if name not in IGNORED_SETTINGS}
         yield json.dumps(config, default=str)
         if not type(operation).__module__.startswith("keras."):
             yield inspect.getsource(type(operation))
@@ -128,13 +132,13 @@ def _described(model: keras.Model) -> Iterator[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Return an argument of a call as something whose text tells all of it."""
+    """Return an argument of a call as a value whose text is complete; NumPy abbreviates large arrays."""
     if isinstance(value, keras.KerasTensor):
         return "tensor"
     return keras.ops.convert_to_numpy(value).tolist() if hasattr(value, "shape") else value
 
 
-def _gathered(outputs: Iterator[np.ndarray], n: int, out: np.ndarray | None) -> np.ndarray:
+def _collect(outputs: Iterator[np.ndarray], n: int, out: np.ndarray | None) -> np.ndarray:
     start = 0
     for block in outputs:
         if out is None:
@@ -147,7 +151,7 @@ def _gathered(outputs: Iterator[np.ndarray], n: int, out: np.ndarray | None) -> 
 
 def _predict(model: keras.Model, images: Any, progress: bool) -> Iterator[np.ndarray]:
     size = 4 * BATCH_SIZE if not has_accelerator() else 32 * BATCH_SIZE
-    # a window at a time: a folder may not fit the memory, and the next one is decoded meanwhile
+    # One window of images at a time: a folder may not fit into memory, and the next window is decoded ahead.
     window = 8 * size if isinstance(images, ImageFiles) else 32 * size
     with tqdm(total=len(images), desc="features (predict)", unit="image", disable=not progress) as bar:
         for block in blocks(images, window):
@@ -157,24 +161,24 @@ def _predict(model: keras.Model, images: Any, progress: bool) -> Iterator[np.nda
 
 def _compiled(model: keras.Model, uint8: bool, key: str | None) -> Any:
     openvino, key = openvino_module(), f"{model.name}-{key or fingerprint(model)}"
-    if key in _not_exportable:
-        raise _not_exportable[key]
+    if key in _export_errors:
+        raise _export_errors[key]
     try:
         exported = cache.arrays("engines", key, lambda: _exported(model))
-    except Exception as error:  # tried once: the export of a large network takes a while
-        _not_exportable[key] = error.with_traceback(None)
+    except Exception as error:  # do not try again, since exporting a large network takes a while
+        _export_errors[key] = error.with_traceback(None)
         raise
     core = openvino.Core()
     network = core.read_model(exported["graph"].tobytes(), openvino.Tensor(exported["weights"]))
     preprocessing = openvino.preprocess.PrePostProcessor(network)
     preprocessing.input().tensor().set_element_type(openvino.Type.u8 if uint8 else openvino.Type.f32)
-    # float32 is asked for: where the CPU has bfloat16 units OpenVINO would take them, and differ by percents
+    # On a CPU with bfloat16 units, OpenVINO would use them by default, with errors of several per cent.
     settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
     return core.compile_model(preprocessing.build(), "CPU", settings)
 
 
 def _exported(model: keras.Model) -> dict[str, np.ndarray]:
-    """Export a model, and compare it with Keras on random images: not every layer comes out as it was."""
+    """Export a model, and compare it with Keras on random images, since some layers export wrongly."""
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "model.xml"
         model.export(str(graph), format="openvino", verbose=False)
@@ -182,11 +186,9 @@ def _exported(model: keras.Model) -> dict[str, np.ndarray]:
         shape = [PROBE_SIZE if size is None else size for size in model.inputs[0].shape[1:]]
         images = np.random.default_rng(0).uniform(0, 255, (2, *shape)).astype("float32")
         expected = keras.ops.convert_to_numpy(model(images, training=False)).astype("float32")
-        found = list(compiled(images).values())
-        if len(found) != 1 or np.abs(found[0] - expected).max() > TOLERANCE * np.abs(expected).max():
-            raise TlkitError(
-                "OpenVINO computes something else for it, so Keras, which is slower, does the work"
-            )
+        outputs = list(compiled(images).values())
+        if len(outputs) != 1 or np.abs(outputs[0] - expected).max() > TOLERANCE * np.abs(expected).max():
+            raise TlkitError("the output of OpenVINO differs from that of Keras, which is slower but right")
         return {
             "graph": np.fromfile(graph, "uint8"),
             "weights": np.fromfile(graph.with_suffix(".bin"), "uint8"),
@@ -195,13 +197,13 @@ def _exported(model: keras.Model) -> dict[str, np.ndarray]:
 
 @once
 def openvino_module() -> Any:
-    """Import OpenVINO so that it sends nothing and can export on Python 3.13, and return it."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # nothing is sent from here
+    """Import OpenVINO without its telemetry, and so that it can export on Python 3.13; return the module."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
     if sys.version_info >= (3, 13) and "tensorflow" in sys.modules:
-        # Its check of TensorFlow's version runs exec("del tensorflow") inside a function, which fails since
-        # Python 3.13 (PEP 667), and the export with it. TensorFlow is imported already: nothing to execute.
+        # Its check of TensorFlow's version runs exec("del tensorflow") inside a function. Since Python 3.13
+        # (PEP 667) this fails, and so would the export. TensorFlow is already imported, so skip the exec.
         from openvino.frontend.tensorflow import utils
 
         utils.exec = lambda statement: None
@@ -209,9 +211,9 @@ def openvino_module() -> Any:
 
 
 def _openvino(compiled: Any, images: Any, progress: bool) -> Iterator[np.ndarray]:
-    # A ring of requests, two for each stream so that none waits for Python, keeps every core busy. Not
-    # AsyncInferQueue: its Python callbacks wait for the interpreter's lock while the network's destructor
-    # holds it, and the two can block each other.
+    # A ring of requests, two per stream so that no stream waits for Python, keeps every core busy.
+    # AsyncInferQueue can deadlock: its Python callbacks wait for the interpreter's lock while the network's
+    # destructor holds it.
     streams = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
     free = [compiled.create_infer_request() for _ in range(2 * streams)]
     running: deque[Any] = deque()

@@ -1,17 +1,21 @@
-"""A small network to train from scratch on small images."""
+"""LeNet, a small network to train from scratch on small images."""
 
 import keras
 from keras import layers
 
 
 def lenet(x: keras.KerasTensor, *, batch_norm: bool = False) -> keras.KerasTensor:
-    """Map images `(n, s, s, 3)`, values 0 to 1, to features `(n, 100)`.
+    """Apply LeNet to images, up to the features below its last layer.
 
-    After LeCun, Bottou, Bengio and Haffner (1998), "Gradient-Based Learning Applied to Document
-    Recognition", with the widths of Ganin et al. (2016), "Domain-Adversarial Training of Neural Networks".
+    LeCun, Bottou, Bengio and Haffner (1998), "Gradient-Based Learning Applied to Document Recognition", with
+    the widths of Ganin et al. (2016), "Domain-Adversarial Training of Neural Networks".
 
     Args:
-        batch_norm: normalise after every weighted layer, as nearly every later network does.
+        x: symbolic images `(n, s, s, 3)`, values 0 to 1.
+        batch_norm: add batch normalisation after every layer with weights, as most later networks do.
+
+    Returns:
+        Features, `(n, 100)`.
     """
     for index, filters in enumerate((32, 48), start=1):
         x = layers.Conv2D(filters, 5, padding="same", name=f"conv{index}")(x)
@@ -25,6 +29,6 @@ def lenet(x: keras.KerasTensor, *, batch_norm: bool = False) -> keras.KerasTenso
 
 def _activated(x: keras.KerasTensor, name: str, batch_norm: bool) -> keras.KerasTensor:
     if batch_norm:
-        # 0.9: a small network is trained in hundreds of steps, and 0.99 forgets its start too slowly
+        # A small network trains for hundreds of steps only; at 0.99 the moving averages adapt too slowly.
         x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)

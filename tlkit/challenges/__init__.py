@@ -1,1 +1,1 @@
-"""Methods that answer the challenges of transfer learning, one module each."""
+"""Methods for the four challenges of transfer learning: one module or package per challenge."""

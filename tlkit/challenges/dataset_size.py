@@ -1,6 +1,6 @@
-"""Dataset size: accuracy against the number of labels, and how many more would be needed.
+"""Dataset size: accuracy as a function of the number of labels, and how many labels a target accuracy needs.
 
->>> labels = [10, 10, 20, 20, 40, 40, 80, 80]  # two seeds each
+>>> labels = [10, 10, 20, 20, 40, 40, 80, 80]  # two seeds per size
 >>> law = fit_power_law(labels, [0.40, 0.42, 0.55, 0.54, 0.66, 0.67, 0.75, 0.74])
 >>> bool(law.accuracy(160) > 0.78), law.needed(0.9).labels > 300
 (True, True)
@@ -18,17 +18,17 @@ from scipy.optimize import curve_fit
 from tlkit.data import Split
 from tlkit.errors import DataError, TlkitError, TlkitWarning
 
-DRAWS = 200  # refits that carry the uncertainty
-STEEPEST = 2.0  # exponent; measured learning curves lie between 0.1 and 1
-LEAST_SPREAD = 1e-3  # of an accuracy: below that it is the number of test images that is seen
-FURTHEST = 1e9  # labels beyond which no forecast is made
+REFITS = 200  # refits to simulated measurements; their scatter is the uncertainty
+MAX_EXPONENT = 2.0  # measured learning curves have exponents between 0.1 and 1
+MIN_SPREAD = 1e-3  # of an accuracy; a smaller spread only reflects the finite number of test images
+MAX_LABELS = 1e9  # a forecast beyond this number is reported as infinite
 
 
 @dataclass(frozen=True)
 class Needed:
-    """How many labels an accuracy takes: `labels`, and the 95 % interval from `low` to `high`.
+    """The number of labels that an accuracy needs, with its 95 % interval from `low` to `high`.
 
-    Infinite where the curve levels off below that accuracy.
+    A value is infinite where the curve levels off below that accuracy.
     """
 
     labels: float
@@ -41,10 +41,10 @@ class PowerLaw:
     """A learning curve: accuracy(n) = 1 - (limit + scale n^-exponent) for n labels.
 
     Attributes:
-        scale: error that labels can remove, at one label; above 0.
-        exponent: how fast they remove it; twice the labels leave 2^-exponent of it.
-        limit: error that no number of labels removes, 0 to 1.
-        draws: `(200, 3)`, the same three fitted to as many plausible repetitions of the measurement.
+        scale: reducible error at one label, above 0.
+        exponent: rate at which labels reduce this error; doubling n multiplies it by 2^-exponent.
+        limit: error that remains with any number of labels, 0 to 1.
+        draws: float `(200, 3)`: scale, exponent and limit refitted to 200 simulated measurements.
     """
 
     scale: float
@@ -53,14 +53,18 @@ class PowerLaw:
     draws: np.ndarray
 
     def accuracy(self, labels: Any) -> Any:
-        """Return the forecast for a number of labels, or an array of them, 0 to 1."""
+        """Return the predicted accuracy, 0 to 1, for one number of labels or an array of them."""
         return 1.0 - _error(np.asarray(labels, float), self.scale, self.exponent, self.limit)
 
     def interval(self, labels: Any, confidence: float = 0.95) -> tuple[Any, Any]:
-        """Return where the mean accuracy over many trainings would lie, as (low, high).
+        """Return the interval (low, high) of the mean accuracy over many training runs.
 
-        It supposes that the curve is a power law, and knows nothing of a bend that comes later: the further
-        beyond the largest size that was measured, the less it is worth. See `forecast_check`.
+        The interval assumes that the curve is a power law; it does not cover a later bend of the curve. It
+        becomes less reliable further beyond the largest measured size. See `forecast_check`.
+
+        Args:
+            labels: one number of labels, or an array of them.
+            confidence: probability that the interval should cover, between 0 and 1.
         """
         at = np.atleast_1d(np.asarray(labels, float))
         found = 1.0 - np.stack([_error(at, *draw) for draw in self.draws])
@@ -68,14 +72,17 @@ class PowerLaw:
         return (low, high) if np.ndim(labels) else (float(low[0]), float(high[0]))
 
     def needed(self, accuracy: float) -> Needed:
-        """Return how many labels would reach this accuracy.
+        """Return how many labels this accuracy needs.
+
+        Args:
+            accuracy: target accuracy, between 0 and 1.
 
         Raises:
             TlkitError: the accuracy is not between 0 and 1.
         """
         if not 0 < accuracy < 1:
             raise TlkitError(
-                f"accuracy={accuracy} was asked for; expected a share between 0 and 1, such as 0.9."
+                f"accuracy={accuracy} was given; expected a fraction between 0 and 1, such as 0.9."
             )
         found = [_inverse(1 - accuracy, *draw) for draw in self.draws]
         low, high = np.quantile(found, [0.025, 0.975], method="nearest")
@@ -83,54 +90,54 @@ class PowerLaw:
 
 
 def fit_power_law(labels: Sequence[float], accuracies: Sequence[float], *, seed: int = 0) -> PowerLaw:
-    """Fit a power law with a limit to a learning curve, with its uncertainty.
+    """Fit a power law with an error floor to a learning curve, and estimate its uncertainty.
 
-    Each size counts by the precision of its mean, in which the variance over seeds is taken for a power of
-    the size too. For the uncertainty the means are drawn anew around the fitted curve, from Student's
-    distribution, and fitted again.
+    The fit is weighted least squares: each size has the weight of the precision of its mean accuracy. The
+    variance over seeds is itself modelled as a power of the size. For the uncertainty, noise from Student's t
+    distribution is added to the fitted means, and the curve is refitted 200 times.
 
     Cortes et al. 1994, "Learning Curves: Asymptotic Values and Rate of Convergence"; Viering & Loog 2022,
     "The Shape of Learning Curves: a Review"; Mahmood et al. 2022, "How Much More Data Do I Need?".
 
     Args:
-        labels: number of labels of each measurement, above 0; several seeds are several entries.
-        accuracies: measured on held-out images, 0 to 1.
-        seed: of the drawing.
+        labels: number of labels of each measurement, above 0; repeat a size for several seeds.
+        accuracies: accuracy of each measurement on held-out images, 0 to 1.
+        seed: random seed for the simulated noise.
 
     Raises:
-        DataError: fewer than four sizes, lengths that differ, or values out of range.
+        DataError: there are fewer than four sizes, the lengths differ, or values are out of range.
     """
     n, error = np.asarray(labels, float), 1.0 - np.asarray(accuracies, float)
     if n.shape != error.shape or n.ndim != 1:
         raise DataError(
-            f"Labels of shape {n.shape} and accuracies of shape {error.shape} were given; expected one of "
-            "each for every training."
+            f"Labels of shape {n.shape} and accuracies of shape {error.shape} were given; expected one "
+            "number of labels and one accuracy per training run."
         )
     if not (np.all(n > 0) and np.all((error >= 0) & (error <= 1))):
         raise DataError(
-            "Numbers of labels must be above 0 and accuracies from 0 to 1; some are not, or are NaN. Leave "
-            "them out, or give shares instead of percent."
+            "Some values are NaN or out of range; expected numbers of labels above 0 and accuracies from 0 "
+            "to 1. Remove those values, or divide percentages by 100."
         )
     sizes = np.unique(n)
     if len(sizes) < 4:
         raise DataError(
-            f"{len(sizes)} sizes were given; a curve with three unknowns needs at least 4, such as "
-            "5, 10, 20 and 40 labels a class."
+            f"{len(sizes)} sizes were given; a curve with three parameters needs at least 4, such as "
+            "5, 10, 20 and 40 labels per class."
         )
     means = np.array([error[n == size].mean() for size in sizes])
     spread, freedom = _spread_of_means(n, error)
     if spread is None:
         warnings.warn(
-            "With one seed a size the spread is unknown; it is guessed from the distance to the curve. "
+            "With one seed per size the spread is unknown; it is estimated from the residuals of the fit. "
             "Run at least three seeds.",
             TlkitWarning,
             stacklevel=2,
         )
-        rest = means - _error(sizes, *_fitted(sizes, means, np.ones(len(sizes))))
-        spread = np.full(len(sizes), np.sqrt(np.square(rest).sum() / freedom) + LEAST_SPREAD)
+        residuals = means - _error(sizes, *_fitted(sizes, means, np.ones(len(sizes))))
+        spread = np.full(len(sizes), np.sqrt(np.square(residuals).sum() / freedom) + MIN_SPREAD)
     fitted = _fitted(sizes, means, spread)
     curve = _error(sizes, *fitted)
-    noise = spread * np.random.default_rng(seed).standard_t(freedom, (DRAWS, len(sizes)))
+    noise = spread * np.random.default_rng(seed).standard_t(freedom, (REFITS, len(sizes)))
     draws = np.stack([_fitted(sizes, np.clip(curve + each, 0, 1), spread, fitted) for each in noise])
     scale, exponent, limit = fitted.tolist()
     return PowerLaw(scale, exponent, limit, draws)
@@ -139,45 +146,46 @@ def fit_power_law(labels: Sequence[float], accuracies: Sequence[float], *, seed:
 def forecast_check(
     labels: Sequence[float], accuracies: Sequence[float], *, held_out: int = 2, seed: int = 0
 ) -> pd.DataFrame:
-    """Forecast the largest sizes from the smaller ones, where the truth is known.
+    """Test the forecast: fit the smaller sizes, and compare its predictions with the largest measured sizes.
 
     Args:
         labels, accuracies: as for `fit_power_law`.
-        held_out: how many of the largest sizes the fit does not see.
+        held_out: how many of the largest sizes to withhold from the fit.
+        seed: as for `fit_power_law`.
 
     Returns:
-        One row for each held-out size: `labels`, `measured` (mean), `forecast`, `low`, `high` and `error`,
-        the forecast minus the measured accuracy.
+        One row per held-out size: `labels`, `measured` (mean accuracy), `forecast`, its 95 % interval from
+        `low` to `high`, and `error`, the forecast minus the measured accuracy.
 
     Raises:
-        DataError: fewer than four sizes are left.
+        DataError: fewer than four sizes are left for the fit.
     """
-    n, found = np.asarray(labels, float), np.asarray(accuracies, float)
+    n, accuracy = np.asarray(labels, float), np.asarray(accuracies, float)
     sizes = np.unique(n)
-    seen = n < sizes[-held_out] if 0 < held_out < len(sizes) else np.zeros(len(n), bool)
-    if len(np.unique(n[seen])) < 4:
+    fitted = n < sizes[-held_out] if 0 < held_out < len(sizes) else np.zeros(len(n), bool)
+    if len(np.unique(n[fitted])) < 4:
         raise DataError(
             f"{len(sizes)} sizes with {held_out} held out were given; expected at least 1 held out and "
             "4 left to fit. Measure more sizes."
         )
-    law = fit_power_law(n[seen], found[seen], seed=seed)
+    law = fit_power_law(n[fitted], accuracy[fitted], seed=seed)
     rows = []
     for size in sizes[-held_out:]:
-        measured, forecast = found[n == size].mean(), float(law.accuracy(size))
+        measured, forecast = accuracy[n == size].mean(), float(law.accuracy(size))
         low, high = law.interval(size)
         rows.append((size, measured, forecast, low, high, forecast - measured))
     return pd.DataFrame(rows, columns=["labels", "measured", "forecast", "low", "high", "error"])
 
 
 def nested_subsets(split: Split, sizes: Sequence[int], *, seed: int = 0) -> dict[int, Split]:
-    """Return subsets with the classes in the shares of the whole, in which a smaller one lies in a larger.
+    """Return a subset of each size; each one keeps the class proportions and contains all smaller ones.
 
-    Compare sizes on nested subsets: otherwise the luck of the draw is added to each size anew.
+    Compare dataset sizes on nested subsets. Independent subsets would add new sampling noise at every size.
 
     Args:
         split: labelled images.
-        sizes: numbers of images, from the number of classes to all.
-        seed: of the choice.
+        sizes: numbers of images, from the number of classes to all images.
+        seed: random seed for the random choice.
 
     Raises:
         DataError: a size is below the number of classes, or above the number of images.
@@ -192,25 +200,32 @@ def nested_subsets(split: Split, sizes: Sequence[int], *, seed: int = 0) -> dict
 
 
 def nested_indices(labels: np.ndarray, sizes: Sequence[int], *, seed: int = 0) -> dict[int, np.ndarray]:
-    """Return the indices `(size,)`, rising, of `nested_subsets` by size, for labels `(n,)` of any kind.
+    """Return the indices of `nested_subsets`, by size: int `(size,)` in ascending order.
+
+    Args:
+        labels: `(n,)`, of any type.
+        sizes, seed: as for `nested_subsets`.
+
+    Raises:
+        DataError: a size is below the number of classes, or above the number of labels.
 
     >>> {size: chosen.size for size, chosen in nested_indices(np.array([0, 1, 0, 1]), [2, 4]).items()}
     {2: 2, 4: 4}
     """
-    classes, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    classes, class_of, counts = np.unique(labels, return_inverse=True, return_counts=True)
     for size in sizes:
-        if not len(classes) <= size <= len(places):
+        if not len(classes) <= size <= len(class_of):
             raise DataError(
-                f"{size} of {len(places)} images in {len(classes)} classes were asked for; expected a number "
-                f"from {len(classes)} to {len(places)}."
+                f"{size} of {len(class_of)} images in {len(classes)} classes were requested; expected a "
+                f"number from {len(classes)} to {len(class_of)}."
             )
-    order = np.random.default_rng(seed).permutation(len(places))
-    rank = np.zeros(len(places))
-    for place in range(len(classes)):
-        members = order[places[order] == place]
-        # the k-th of a class of m stands at (k + 1/2) / m of the way: every beginning has the whole's shares
-        rank[members] = (np.arange(len(members)) + 0.5) / counts[place]
-        rank[members[0]] = 0.0  # one of each class first
+    order = np.random.default_rng(seed).permutation(len(class_of))
+    rank = np.zeros(len(class_of))
+    for index in range(len(classes)):
+        members = order[class_of[order] == index]
+        # evenly spaced ranks within each class give every prefix of the ranking the overall proportions
+        rank[members] = (np.arange(len(members)) + 0.5) / counts[index]
+        rank[members[0]] = 0.0  # every class is represented from the start
     ranked = order[np.argsort(rank[order], kind="stable")]
     return {int(size): np.sort(ranked[:size]) for size in sizes}
 
@@ -220,16 +235,16 @@ def _error(n: Any, scale: float, exponent: float, limit: float) -> Any:
 
 
 def _spread_of_means(n: np.ndarray, error: np.ndarray) -> tuple[np.ndarray | None, int]:
-    """Return the standard error of the mean at each size and its degrees of freedom; None for one seed.
+    """Return the standard error of the mean at each size, None for one seed, and the degrees of freedom.
 
-    The variance over seeds is taken for a power of the size as well: three seeds alone may agree by chance,
-    and their size would then count for everything.
+    The variance over seeds is modelled as a power of the size. Three seeds can agree by chance; without the
+    model their size would dominate the fit.
     """
     sizes, counts = np.unique(n, return_counts=True)
     several = counts > 1
     if several.sum() < 2:
         return None, max(1, len(sizes) - 3)
-    measured = np.array([error[n == size].var(ddof=1) for size in sizes[several]]) + LEAST_SPREAD**2
+    measured = np.array([error[n == size].var(ddof=1) for size in sizes[several]]) + MIN_SPREAD**2
     power = np.polyfit(np.log(sizes[several]), np.log(measured), 1)
     smooth = np.exp(np.polyval(power, np.log(sizes)))
     smooth *= np.average(measured / smooth[several], weights=counts[several] - 1)
@@ -240,16 +255,16 @@ def _inverse(error: float, scale: float, exponent: float, limit: float) -> float
     if error <= limit or scale <= 0 or exponent <= 0:
         return float("inf")
     labels = float(np.exp(np.clip(np.log(scale / (error - limit)) / exponent, -50, 50)))
-    return labels if labels < FURTHEST else float("inf")
+    return labels if labels < MAX_LABELS else float("inf")
 
 
 def _fitted(sizes: np.ndarray, means: np.ndarray, spread: np.ndarray, start: Any = None) -> np.ndarray:
     """Return scale, exponent and limit by weighted least squares within their bounds."""
     lowest = max(float(means.min()), 1e-6)
-    top = 1e3
+    max_scale = 1e3
     if start is None:
         start = (max(means[0] * sizes[0] ** 0.5, 1e-3), 0.5, 0.5 * lowest)
-    bounds = ([0.0, 1e-3, 0.0], [top, STEEPEST, lowest])
+    bounds = ([0.0, 1e-3, 0.0], [max_scale, MAX_EXPONENT, lowest])
     start = np.clip(start, np.add(bounds[0], 1e-9), np.subtract(bounds[1], 1e-9))
     found, _ = curve_fit(_error, sizes, means, p0=start, sigma=spread, bounds=bounds, max_nfev=5000)
     return found

@@ -76,9 +76,8 @@ def adapt(
     unlabelled = read(target, image_size=size, progress=bars())
     evaluation = None
     if evaluate:
-        fraction = (
-            0.0 if is_folder(evaluate) else 0.2
-        )  # all images of a folder; a data set has its own splits
+        # all images of a folder; a data set has its own splits
+        fraction = 0.0 if is_folder(evaluate) else 0.2
         evaluation = load(evaluate, image_size=size, validation=fraction, test=fraction, progress=bars())
     click.echo(labelled)
     click.echo(f"target: {target}, {len(unlabelled.train)} images without labels")

@@ -1,12 +1,14 @@
-"""The commands of the course: build and pack for a teacher, report for a learner."""
+"""The commands of the course: build and pack for teachers, report for learners."""
 
 from pathlib import Path
 
 import click
 
+from tlkit._internal import outputs
+from tlkit._internal.keras_import import import_keras
 from tlkit.cli.shared import Names, bars, finish
 
-CHOSEN = click.option("--lessons", "numbers", type=Names(), help="Such as 00,05.  [default: all]")
+LESSONS = click.option("--lessons", "numbers", type=Names(), help="Numbers, such as 00,05.  [default: all]")
 NOTEBOOKS = click.option(
     "--notebooks", type=Path, help="Folder of the solved lessons.  [default: those of tlkit]"
 )
@@ -14,19 +16,19 @@ NOTEBOOKS = click.option(
 
 @click.group()
 def course() -> None:
-    """Hold the course or take it: copies of the lessons, a pack for a room without network, a card."""
+    """Teach or take the course: copies of the lessons, a class pack, a progress report."""
 
 
 @course.command()
 @click.option("--out", type=Path, required=True, help="Folder for student/, teacher/ and script/.")
-@CHOSEN
+@LESSONS
 @NOTEBOOKS
 @click.option("--overwrite", is_flag=True, help="Replace the copies of an earlier run in --out.")
 def build(out: Path, numbers: tuple[str, ...] | None, notebooks: Path | None, overwrite: bool) -> None:
     """Write three copies of each solved lesson.
 
-    The student's has an empty cell in the place of each solution; the teacher's has minutes, talking points
-    and common mistakes; the script runs without Jupyter.
+    The student's copy has an empty cell in place of each solution. The teacher's copy adds timings, talking
+    points and common mistakes. The script runs without Jupyter.
     """
     from tlkit.course.build import build
 
@@ -36,18 +38,18 @@ def build(out: Path, numbers: tuple[str, ...] | None, notebooks: Path | None, ov
 
 @course.command()
 @click.option("--out", type=Path, required=True, help="The zip file, such as class.zip.")
-@CHOSEN
+@LESSONS
 @NOTEBOOKS
 @click.option(
-    "--without-wheels", is_flag=True, help="A few megabytes, for laptops that can reach a package index."
+    "--without-wheels", is_flag=True, help="Only a few megabytes, for laptops that can reach a package index."
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier pack of this name.")
 def pack(
     out: Path, numbers: tuple[str, ...] | None, notebooks: Path | None, without_wheels: bool, overwrite: bool
 ) -> None:
-    """Pack students' notebooks, packages, data and weights for laptops without network.
+    """Pack students' notebooks, packages, data and weights for laptops without a network.
 
-    The laptops need this machine's system and version of Python. Takes about a gigabyte.
+    The laptops need the system and the version of Python of this machine. A pack takes about a gigabyte.
     """
     from tlkit.course.pack import pack
 
@@ -60,23 +62,23 @@ def pack(
         progress=bars(),
     )
     size = packed.stat().st_size / 1e6
-    click.secho(f"{packed}: {size:,.0f} MB. Unpack it on a laptop, and there: python install.py", fg="green")
+    click.secho(f"{packed}: {size:,.0f} MB. Unpack it on a laptop, then run: python install.py", fg="green")
 
 
 @course.command()
 @click.option("--out", type=Path, required=True, help="Folder for report.html and metrics.json.")
 @click.option("--name", default="", help="Your name, for the title.")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier card in --out.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier report in --out.")
 def report(out: Path, name: str, overwrite: bool) -> None:
-    """Make a card of your progress: exercises passed, hints used, predictions beside results.
+    """Report your progress: exercises passed, hints used, and predictions compared with results.
 
-    It is made from what the lessons kept on this machine; nothing is sent anywhere.
+    The lessons record your progress on this machine only; nothing is sent anywhere.
     """
-    from tlkit._internal import outputs
+    outputs.prepare(out, overwrite)
+    import_keras()
     from tlkit.course.card import ProgressCard
     from tlkit.course.progress import events
 
-    outputs.prepare(out, overwrite)
     card = ProgressCard(events(), name)
     click.echo(card.answer)
     finish(card, out)

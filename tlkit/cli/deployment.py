@@ -44,12 +44,15 @@ def evaluate(run: Path, data: str, out: Path | None, overwrite: bool) -> None:
 
     A folder has one sub-folder for each class, with the names that the model knows.
     """
+    from tlkit.deployment.saved_run import open_run
+
+    opened = open_run(run)
     if out is not None:
         outputs.prepare(out, overwrite)
     import_keras()
     from tlkit.deployment.evaluate import evaluate as measured
 
-    result = measured(run, data, progress=bars())
+    result = measured(opened, data, progress=bars())
     click.secho(result.answer, bold=True)
     for row in result.metrics()["per_class"]:
         if row["support"]:
@@ -90,7 +93,7 @@ def card(run: Path, licence: str, overwrite: bool) -> None:
     "--images", type=Path, multiple=True, help="Files or folders to compare on.  [default: RUN's test images]"
 )
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier export.")
-@list_option("deployment.export.FORMATS")
+@list_option("deployment.formats.FORMATS")
 def export(
     run: Path, formats: tuple[str, ...], out: Path | None, images: tuple[Path, ...], overwrite: bool
 ) -> None:
@@ -99,13 +102,15 @@ def export(
     Each file is run on images and compared with Keras before it is kept. The exit code is 1 if a format
     failed.
     """
-    import_keras()
-    from tlkit.deployment import export as exporting
+    from tlkit.deployment.formats import FORMATS
     from tlkit.deployment.saved_run import open_run
 
     opened = open_run(run)
     for name in formats:
-        exporting.FORMATS.find(name)
+        FORMATS.find(name)
+    import_keras()
+    from tlkit.deployment import export as exporting
+
     compared = exporting.read_images(images, opened.model.input_shape[1]) if images else None
     done = exporting.export(opened, out, formats=formats, images=compared, overwrite=overwrite)
     folder = out or opened.folder / "exported"

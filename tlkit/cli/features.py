@@ -1,4 +1,4 @@
-"""The command that writes the features of a folder of any size: features."""
+"""The command that extracts the features of an image folder of any size: features."""
 
 import sys
 from pathlib import Path
@@ -28,13 +28,15 @@ from tlkit.cli.shared import (
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="This process, or workers on a Ray cluster.",
+    help="Run in this process, or with workers on a Ray cluster.",
 )
 @click.option(
-    "--shard-size", type=click.IntRange(1), default=1000, show_default=True, help="Images in a file."
+    "--shard-size", type=click.IntRange(1), default=1000, show_default=True, help="Images per file."
 )
-@click.option("--workers", type=click.IntRange(1), help="On Ray.  [default: one per four cores]")
-@click.option("--address", help="Of the Ray cluster, or auto.  [default: this machine alone]")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Number of Ray workers.  [default: one per four cores]"
+)
+@click.option("--address", help="Address of the Ray cluster, or auto.  [default: this machine only]")
 @list_option("backbones.registry.BACKBONES")
 @click.option("--overwrite", is_flag=True, help="Start again, whatever is in --out.")
 def features(
@@ -49,7 +51,7 @@ def features(
     address: str | None,
     overwrite: bool,
 ) -> None:
-    """Write the features of the images in FOLDER, of any number, into Parquet files.
+    """Extract the features of all images in FOLDER, however many, into Parquet files.
 
     After Ctrl-C or a crash, the same command continues.
     """
@@ -76,7 +78,7 @@ def features(
             progress=bars(),
         )
     except KeyboardInterrupt:
-        finished = len(shards.files(out))
+        finished = len(shards.shard_paths(out))
         click.secho(
             f"Interrupted by Ctrl-C: {finished} shards are finished and kept. The same command continues.",
             fg="yellow",
@@ -85,11 +87,11 @@ def features(
         sys.exit(130)
     images, _ = scale_out.verify(out)
     click.echo(
-        f"{folder}: {images:,} images, each once, {done.width:,} features each; {done.shards:,} shards, "
-        f"{done.made:,} of them made now; {done.seconds:.0f} s"
+        f"{folder}: {images:,} images in {done.shards:,} shards ({done.made:,} of them new), "
+        f"{done.width:,} features per image; {done.seconds:.0f} s"
     )
     click.secho(f"Features: {out}", fg="green")
     click.echo(
-        "Read them in Python: from tlkit import scale_out; "
+        "Read the features in Python: from tlkit import scale_out; "
         f"features, names, labels, class_names = scale_out.read({str(out)!r})"
     )

@@ -6,7 +6,6 @@ import click
 
 from tlkit._internal import outputs
 from tlkit._internal.keras_import import import_keras
-from tlkit.challenges.model_selection import SCORES, candidate, default_candidates
 from tlkit.cli.shared import (
     Names,
     bars,
@@ -56,6 +55,8 @@ def select(
     DATA is the name of a data set, or a folder with one sub-folder for each class. Only linear heads are
     trained, and test images are not used.
     """
+    from tlkit.challenges.model_selection import SCORES, candidate, default_candidates
+
     chosen = [candidate(name) for name in backbones] if backbones else default_candidates()
     for name in scores or ():
         SCORES.find(name)

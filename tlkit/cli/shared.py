@@ -62,8 +62,7 @@ def list_option(*tables: str) -> Callable[[Any], Any]:
                 click.secho(f"{registry.kind}:", bold=True)
             width = max(map(len, registry.names))
             for row in registry:
-                paper = getattr(row, "paper", "")
-                click.echo(f"{row.name:<{width}} {row.summary}" + (f" ({paper})" if paper else ""))
+                click.echo(f"{row.name:<{width}} {explained(row)}")
         context.exit()
 
     return click.option(
@@ -74,6 +73,13 @@ def list_option(*tables: str) -> Callable[[Any], Any]:
         callback=show,
         help="Explain each choice in a line, and exit.",
     )
+
+
+def explained(row: Any) -> str:
+    """Describe a row of a registry in one line, with the paper or the lesson that explains it."""
+    lessons = getattr(row, "lessons", ())
+    source = f"lesson {lessons[0]}" if lessons else getattr(row, "paper", "")
+    return row.summary.rstrip(".") + (f" ({source})" if source else "")
 
 
 def weights_of(given: str | None, network: Backbone) -> str | None:

@@ -1,4 +1,4 @@
-"""The course: what makes the notebooks lessons."""
+"""Tools for the course: exercise checks, copies of the notebooks, class packs and progress reports."""
 
 import lazy_loader
 

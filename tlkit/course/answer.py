@@ -1,4 +1,4 @@
-"""A lesson begins with its question and the picture that answers it."""
+"""Show the figure that answers a lesson's question at the top of its notebook."""
 
 from datetime import datetime
 from typing import Any
@@ -12,39 +12,41 @@ TAG, FILE = "answer", "answer.png"
 class AnswerFirst(Preprocessor):
     """Copy the figure of the cell tagged `answer` into the first cell, as its attachment `answer.png`.
 
-    `make execute` does this after it has run the lesson, so that the picture above the text is the one
-    that the code below made. Each cell keeps the seconds that it took; what else differs with every
-    execution is dropped.
+    `make execute` applies it after it runs a lesson, so the figure above the text is the one that the code
+    below drew. Each cell keeps its running time in seconds. Other metadata that changes with every execution
+    is removed.
     """
 
     def preprocess(
         self, nb: nbformat.NotebookNode, resources: dict[str, Any]
     ) -> tuple[nbformat.NotebookNode, dict[str, Any]]:
-        """Return the executed notebook with its answer first, and the resources as they are."""
+        """Return the executed notebook with its answer first, and the resources unchanged."""
         nb.metadata.language_info = {"name": "python"}
         for cell in nb.cells:
             times = cell.metadata.pop("execution", {})
-            if took := seconds(times):
-                cell.metadata["seconds"] = took
+            if elapsed := seconds(times):
+                cell.metadata["seconds"] = elapsed
         if answers := figures(nb, TAG):
             nb.cells[0].attachments = {FILE: {"image/png": answers[-1]}}
         return nb, resources
 
 
 def seconds(times: dict[str, str]) -> float:
-    """Return how long a cell ran, to a tenth of a second, from the times that its execution recorded.
+    """Return the running time of a cell from the times that Jupyter recorded, rounded to 0.1 s.
+
+    The result is 0 if the times are missing.
 
     >>> seconds({"iopub.status.busy": "2026-01-01T10:00:00.5Z", "iopub.status.idle": "2026-01-01T10:00:04Z"})
     3.5
     """
     if not {"iopub.status.busy", "iopub.status.idle"} <= set(times):
         return 0.0
-    begun, ended = (datetime.fromisoformat(times[f"iopub.status.{state}"]) for state in ("busy", "idle"))
-    return round((ended - begun).total_seconds(), 1)
+    started, ended = (datetime.fromisoformat(times[f"iopub.status.{state}"]) for state in ("busy", "idle"))
+    return round((ended - started).total_seconds(), 1)
 
 
 def figures(nb: nbformat.NotebookNode, tag: str | None = None) -> list[str]:
-    """Return the figures below the code cells, or only below those with a tag, as base64 PNG.
+    """Return the figures in the outputs of the code cells, or of those with a tag, as base64 PNG.
 
     >>> from nbformat.v4 import new_code_cell, new_notebook, new_output
     >>> shown = new_output("display_data", {"image/png": "iVBORw0KGgo="})

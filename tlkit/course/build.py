@@ -1,4 +1,4 @@
-"""From one source three notebooks: for students, for the teacher, and a plain script."""
+"""Build three copies of each solved lesson: a student's notebook, a teacher's notebook and a script."""
 
 import itertools
 import re
@@ -18,24 +18,24 @@ from tlkit._internal.cache import atomic
 from tlkit.course.copies import script, student
 from tlkit.course.exercises import Mistake, all_exercises
 from tlkit.course.lessons import lessons
-from tlkit.course.solved import Solved, read
+from tlkit.course.solved import SolvedLesson, read_solved
 from tlkit.errors import UnknownNameError
 
-WORDS_A_MINUTE = 200
+WORDS_PER_MINUTE = 200
 TAG = "teacher"  # of the cells that only the teacher's copy has
 NOTES = files("tlkit.course") / "teaching"
 
 
 @dataclass
-class Section:
-    """A part of a lesson, and the minutes that it takes.
+class LessonSection:
+    """A section of a lesson, and how many minutes it takes.
 
     Attributes:
         title: its heading.
-        words: of its text and its code.
-        running: minutes, as measured; 0 where nobody measured.
-        practising: minutes.
-        start: minutes from the beginning of the lesson.
+        words: number of words in its text and code.
+        running: minutes that its code ran when the lesson was executed; 0 if that was not measured.
+        practising: minutes for the exercises.
+        start: minutes from the beginning of the lesson to the beginning of the section.
     """
 
     title: str
@@ -46,19 +46,19 @@ class Section:
 
     @property
     def reading(self) -> float:
-        """Minutes to read it, estimated."""
-        return self.words / WORDS_A_MINUTE
+        """Estimated minutes to read the section."""
+        return self.words / WORDS_PER_MINUTE
 
 
-def sections(lesson: Solved) -> list[Section]:
-    """Return the sections of a lesson in order, the first being what stands above the first heading.
+def sections(lesson: SolvedLesson) -> list[LessonSection]:
+    """Return the sections of a lesson in order; the first one is the text above the first heading.
 
     >>> from tlkit.course.lessons import lesson
-    >>> [each.title for each in sections(read(lesson("00").path))][:3]
-    ['Opening', 'Is this machine ready?', 'The pictures']
+    >>> [each.title for each in sections(read_solved(lesson("00").path))][:2]
+    ['Opening', 'Is this machine ready?']
     """
-    found = [Section("Opening")]
-    solutions = {task.solution for task in lesson.tasks}
+    found = [LessonSection("Opening")]
+    solutions = {each.solution for each in lesson.exercises}
     for index, cell in enumerate(lesson.notebook.cells):
         if cell.cell_type == "code":
             found[-1].words += 0 if index in solutions else len(cell.source.split())
@@ -66,18 +66,18 @@ def sections(lesson: Solved) -> list[Section]:
             continue
         for part in re.split(r"^(?=## )", re.sub(r"!\[[^\]]*\]\([^)]*\)", "", cell.source), flags=re.M):
             if part.startswith("## "):
-                found.append(Section(part.partition("\n")[0][3:].strip()))
+                found.append(LessonSection(part.partition("\n")[0][3:].strip()))
             found[-1].words += len(part.split())
-    said = re.search(r"([\d.]+)\s+min\s+to\s+practise", lesson.notebook.cells[0].source)
+    stated = re.search(r"([\d.]+)\s+min\s+to\s+practise", lesson.notebook.cells[0].source)
     for each in found:
-        each.practising = float(said[1]) if said and each.title == "Exercises" else 0.0
+        each.practising = float(stated[1]) if stated and each.title == "Exercises" else 0.0
     for before, after in itertools.pairwise(found):
         after.start = before.start + before.reading + before.running + before.practising
     return found
 
 
 def notes(number: str) -> dict[str, Any]:
-    """Return what there is to say to a class about a lesson; nothing where nobody wrote it down.
+    """Return the teaching notes of a lesson by topic, or an empty dictionary if it has none.
 
     >>> sorted(notes("05"))
     ['loses_time', 'questions', 'talking_points']
@@ -86,40 +86,40 @@ def notes(number: str) -> dict[str, Any]:
     return tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
 
 
-def plan(lesson: Solved) -> str:
-    """Return the teacher's page of a lesson in Markdown: minutes by section, talking points, questions."""
+def plan(lesson: SolvedLesson) -> str:
+    """Return the teacher's plan of a lesson in Markdown: timings, talking points and questions."""
     rows = sections(lesson)
-    total = Section(
+    total = LessonSection(
         "all",
         words=sum(row.words for row in rows),
         running=sum(row.running for row in rows),
         practising=sum(row.practising for row in rows),
     )
-    total.start = total.reading + total.running + total.practising  # where the next lesson would begin
+    total.start = total.reading + total.running + total.practising  # the end of the lesson
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
     environment.filters["minutes"] = lambda value: f"{value:.1f}" if value else "·"
     template = environment.from_string((NOTES / "plan.md.jinja").read_text("utf-8"))
     return template.render(
-        rows=rows, total=total, words_a_minute=WORDS_A_MINUTE, **notes(lesson.path.name[:2])
+        rows=rows, total=total, words_a_minute=WORDS_PER_MINUTE, **notes(lesson.path.name[:2])
     )
 
 
-def teacher(lesson: Solved, mistakes: Mapping[str, Sequence[Mistake]]) -> nbformat.NotebookNode:
-    """Return the teacher's copy: executed and solved, with a plan and the mistakes that people make.
+def teacher(lesson: SolvedLesson, mistakes: Mapping[str, Sequence[Mistake]]) -> nbformat.NotebookNode:
+    """Return the teacher's copy: the executed and solved lesson, with a plan and common mistakes.
+
+    Every cell that is added has the tag `teacher`; the other cells are those of the lesson.
 
     Args:
-        lesson: solved.
-        mistakes: known for each exercise, by its number.
-
-    Without the cells tagged `teacher` it is the lesson.
+        lesson: the solved lesson.
+        mistakes: the known mistakes of each exercise, by its number.
     """
     notebook, number = deepcopy(lesson.notebook), lesson.path.name[:2]
     added = {0: _text(f"{number}-plan", plan(lesson))}
-    for task in lesson.tasks:
-        if known := mistakes.get(task.number):
-            lines = [f"- *{each.what}*. They are told: {each.told}" for each in known]
-            text = f"**Common mistakes in {task.number}**\n\n" + "\n".join(lines)
-            added[task.solution] = _text(f"{task.number.replace('.', '-')}-mistakes", text)
+    for exercise in lesson.exercises:
+        if known := mistakes.get(exercise.number):
+            lines = [f"- *{each.what}*. The learner reads: {each.told}" for each in known]
+            text = f"**Common mistakes in {exercise.number}**\n\n" + "\n".join(lines)
+            added[exercise.solution] = _text(f"{exercise.number.replace('.', '-')}-mistakes", text)
     for index in sorted(added, reverse=True):
         notebook.cells.insert(index + 1, added[index])
     return notebook
@@ -129,52 +129,53 @@ def _text(identifier: str, text: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_markdown_cell(text, id=identifier, metadata={"tags": [TAG]})
 
 
-def solved_lessons(numbers: Iterable[str] | None = None, place: Path | None = None) -> list[Solved]:
+def solved_lessons(numbers: Iterable[str] | None = None, notebooks: Path | None = None) -> list[SolvedLesson]:
     """Read and check solved lessons.
 
     Args:
-        numbers: such as `["00", "05"]`; None takes all.
-        place: folder of the notebooks; None takes those of tlkit.
+        numbers: of the lessons, such as `["00", "05"]`; None reads all lessons.
+        notebooks: folder of the solved notebooks; None reads those of tlkit.
 
     Raises:
-        UnknownNameError: there is no lesson of this number.
-        DataError: a notebook was edited so that it cannot be copied; or the folder has none.
+        UnknownNameError: there is no lesson with this number.
+        DataError: the folder has no lessons, or a notebook was edited so that it cannot be copied.
     """
-    known = {each.number: each.path for each in lessons(place)}
+    known = {each.number: each.path for each in lessons(notebooks)}
     chosen = list(known) if numbers is None else [str(each).zfill(2) for each in numbers]
     for number in chosen:
         if number not in known:
             raise UnknownNameError("lesson", number, known)
-    return [read(known[number]) for number in dict.fromkeys(chosen)]
+    return [read_solved(known[number]) for number in dict.fromkeys(chosen)]
 
 
 def build(
     out: Path,
     numbers: Iterable[str] | None = None,
-    place: Path | None = None,
+    notebooks: Path | None = None,
     *,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write the three copies of each lesson into `student`, `teacher` and `script` below a folder.
+    """Write three copies of each lesson into the sub-folders `student`, `teacher` and `script` of a folder.
 
     All lessons are read before the first file is written.
 
     Args:
-        out: the folder.
-        numbers: of the lessons, such as `["00", "05"]`; None takes all.
-        place: folder of the solved notebooks; None takes those of tlkit.
-        overwrite: `out` may have content; files of the same names are replaced.
+        out: the folder to write to.
+        numbers: of the lessons, such as `["00", "05"]`; None copies all lessons.
+        notebooks: folder of the solved notebooks; None copies those of tlkit.
+        overwrite: allow `out` to have content; files with the same names are replaced.
 
     Returns:
-        the files.
+        The paths of the written files.
 
     Raises:
-        UnknownNameError: there is no lesson of this number.
-        DataError: a notebook was edited so that it cannot be copied; the message names the cell.
+        UnknownNameError: there is no lesson with this number.
+        DataError: the folder has no lessons, or a notebook was edited so that it cannot be copied; the
+            message names the cell.
         OutputError: `out` has content, or cannot be written to.
     """
     out = Path(out)
-    chosen = solved_lessons(numbers, place)
+    chosen = solved_lessons(numbers, notebooks)
     outputs.prepare(out, overwrite)
     mistakes = {name: each.mistakes for name, each in all_exercises().items()}
     texts = {}

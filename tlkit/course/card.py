@@ -1,4 +1,4 @@
-"""The card of a learner: exercises, predictions, own figures."""
+"""The progress report of a learner: exercises, predictions and figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from tlkit.course.lessons import lessons
-from tlkit.course.standing import (
+from tlkit.course.progress_tables import (
     OPEN,
     PASSED,
     SHOWN,
@@ -29,12 +29,12 @@ MARKS = {PASSED: ("o", "green"), SHOWN: ("s", "orange"), TRIED: ("X", "vermillio
 
 @dataclass
 class ProgressCard(Result):
-    """What a learner did in the course.
+    """The progress of a learner in the course.
 
     Attributes:
-        events: of `tlkit.course.progress.events`.
+        events: the recorded events, from `tlkit.course.progress.events`.
         name: of the learner, for the title.
-        seconds: empty.
+        seconds: empty, because nothing is timed.
     """
 
     events: Sequence[dict[str, Any]]
@@ -43,7 +43,7 @@ class ProgressCard(Result):
 
     @property
     def answer(self) -> str:
-        """The number of exercises and lessons that were done, in a sentence."""
+        """The number of exercises passed and of lessons run, in one sentence."""
         table, predicted = exercise_table(self.events), prediction_table(self.events)
         return (
             f"{(table['state'] == PASSED).sum()} of {len(table)} exercises passed; "
@@ -51,21 +51,19 @@ class ProgressCard(Result):
         )
 
     def metrics(self) -> dict[str, Any]:
-        """Return the state of every exercise, and every prediction beside what was measured."""
+        """Return the state of every exercise, and every prediction with its measured value."""
         return {"exercises": exercise_table(self.events), "predictions": prediction_table(self.events)}
 
     def report(self, folder: Path = Path()) -> Document:
-        """Return the card: exercises, predictions, and the figure of each lesson that was run."""
+        """Return the progress report: exercises, predictions, and the figure of each lesson that was run."""
         table, predicted = exercise_table(self.events), prediction_table(self.events)
         topics = {each.number: each.topic for each in lessons()}
         shown = int((table["state"] == SHOWN).sum())
         document = Document(
-            f"Transfer learning: the course of {self.name}"
-            if self.name
-            else "Transfer learning: your course",
+            f"Transfer learning: {self.name}'s course" if self.name else "Transfer learning: your course",
             self.answer,
             f"{counted(int(table['hints'].sum()), 'hint')} used, {counted(shown, 'solution')} shown before "
-            "passing. All of this was recorded on this machine only.",
+            "passing. Progress is recorded on this machine only.",
         )
         if not self.events:
             document.cautions.append(
@@ -80,7 +78,7 @@ def _exercises(table: pd.DataFrame, topics: dict[str, str]) -> Section:
         lambda ax: draw_exercises(table, ax),
         (8, 0.32 * len(topics) + 1.2),
         "; ".join(f"{row.exercise} {row.state}" for row in table.itertuples()),
-        "A row is a lesson, a mark an exercise. A question mark: hints were used.",
+        "Each row is a lesson, and each mark an exercise. A question mark means that hints were used.",
     )
     by_lesson = table.groupby("lesson").agg(
         passed=("state", lambda states: int((states == PASSED).sum())),
@@ -95,22 +93,22 @@ def _exercises(table: pd.DataFrame, topics: dict[str, str]) -> Section:
 def own_results(
     events: Sequence[dict[str, Any]], predicted: pd.DataFrame, topics: dict[str, str]
 ) -> list[Section]:
-    """Return a section on the predictions, and one for each lesson that was run, with its figure."""
+    """Return a section on all predicted accuracies, and one with a figure for each lesson that was run."""
     accuracies = predicted[predicted["quantity"] == "accuracy"]
     sections = []
     if len(accuracies):
-        off = accuracies["off by"]
+        count, error = counted(len(accuracies), "prediction"), accuracies["error"]
+        typical = f"mean absolute error {error.abs().mean():.2f}"
         drawn = figure(
             lambda ax: draw_predictions(accuracies, ax),
             (5.5, 5),
-            f"{len(accuracies)} accuracies as predicted and as measured; mean distance "
-            f"{off.abs().mean():.2f}.",
-            "Each point is an accuracy: as you predicted it and as it was measured. On the line you were "
-            "right; below it you expected too much.",
+            f"Measured against predicted accuracy; {count}, {typical}.",
+            "Each point compares a predicted accuracy with the measured one. On the line, the prediction was "
+            "exact; below the line, it was too high.",
         )
-        text = f"Of {len(accuracies)} accuracies you were off by {off.abs().mean():.2f} on average"
-        text += f", and expected too {'little' if off.mean() > 0 else 'much'} by {abs(off.mean()):.2f}."
-        sections.append(Section("Predicted against measured", [Text(text), drawn]))
+        direction = "low" if error.mean() > 0 else "high"
+        text = f"{count} of accuracy: {typical}, on average {abs(error.mean()):.2f} too {direction}."
+        sections.append(Section("Predicted and measured accuracy", [Text(text), drawn]))
     for number, record in sorted(latest_records(events).items()):
         rows = predicted[predicted["lesson"] == number].drop(columns="lesson")
         shown = []

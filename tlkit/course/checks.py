@@ -1,4 +1,4 @@
-"""What a learner types: `tlkit.check`, `tlkit.hint`; and in the solved lessons `tlkit.solution`."""
+"""Check the answers to exercises: `tlkit.check`, `tlkit.hint`, and `tlkit.solution` in solved lessons."""
 
 import os
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ SIGNS = {
 
 
 @dataclass(frozen=True)
-class Result:
-    """What there is to say about an answer; true if it is right.
+class Feedback:
+    """The feedback on an answer; it counts as True if the answer is right.
 
     Attributes:
-        exercise: its name, such as `"05.2"`.
+        exercise: name of the exercise, such as `"05.2"`.
         state: `"not attempted"`, `"wrong"`, `"right"` or, from `hint`, `"hint"`.
-        message: what is wrong, what the right answer shows, or what to do.
+        message: what is wrong, what the right answer shows, or what to do next.
     """
 
     exercise: str
@@ -46,15 +46,15 @@ class Result:
         ).format(color, sign, self.exercise, self.state, self.message)
 
 
-def check(name: str, answer: Any, **facts: Any) -> Result:
-    """Say whether an answer to an exercise is right, and keep it for the learner's progress.
+def check(name: str, answer: Any, **facts: Any) -> Feedback:
+    """Check the answer to an exercise, and record it in the learner's progress.
 
-    With `TLKIT_STRICT=1` in the environment a wrong answer raises, for tests and marking.
+    With `TLKIT_STRICT=1` in the environment, a wrong answer raises an error. This is for tests and grading.
 
     Args:
         name: of the exercise, such as `"05.2"`.
-        answer: the learner's; None while it is not attempted.
-        **facts: what the lesson computed and the check needs; the lesson's cell names them.
+        answer: the learner's answer; None while the exercise is not attempted.
+        **facts: values that the lesson computed and the check needs; the cell in the lesson names them.
 
     Raises:
         UnknownNameError: there is no such exercise.
@@ -63,37 +63,46 @@ def check(name: str, answer: Any, **facts: Any) -> Result:
     >>> check("05.3", None).state, bool(check("05.3", False))
     ('not attempted', True)
     """
-    task = exercise(name)
+    chosen = exercise(name)
     if answer is None:
-        how = f'Replace None by {task.takes.description}. tlkit.hint("{name}") tells the first step.'
-        return Result(name, NOT_ATTEMPTED, how)
-    fault = task.fault(answer, facts)
-    result = Result(name, WRONG if fault else RIGHT, fault or task.shows)
-    progress.note("check", exercise=name, state=result.state, answer=repr(answer)[:200])
+        advice = f'Replace None with {chosen.takes.description}. tlkit.hint("{name}") shows the first step.'
+        return Feedback(name, NOT_ATTEMPTED, advice)
+    fault = chosen.fault(answer, facts)
+    feedback = Feedback(name, WRONG if fault else RIGHT, fault or chosen.shows)
+    progress.note("check", exercise=name, state=feedback.state, answer=repr(answer)[:200])
     if fault and os.environ.get("TLKIT_STRICT") == "1":
         raise WrongAnswerError(f"{name}: {fault}")
-    return result
+    return feedback
 
 
-def hint(name: str) -> Result:
-    """Give the first step of an exercise, and count that it was asked for.
+def hint(name: str) -> Feedback:
+    """Show the first step of an exercise, and record that a hint was used.
+
+    Raises:
+        UnknownNameError: there is no such exercise.
 
     >>> hint("05.3").state
     'hint'
     """
-    task = exercise(name)
+    chosen = exercise(name)
     progress.note("hint", exercise=name)
-    return Result(name, HINT, task.hint)
+    return Feedback(name, HINT, chosen.hint)
 
 
-def solution(name: str, answer: Any, **facts: Any) -> Result:
-    """Check the answer of a solved lesson; it does not count as the learner's.
+def solution(name: str, answer: Any, **facts: Any) -> Feedback:
+    """Check the answer of a solved lesson, without counting it as an answer of the learner.
+
+    Args:
+        name: of the exercise, such as `"05.2"`.
+        answer: the answer of the solved lesson.
+        **facts: values that the lesson computed and the check needs, as for `check`.
 
     Raises:
-        WrongAnswerError: it is wrong, so the lesson and its check do not agree.
+        UnknownNameError: there is no such exercise.
+        WrongAnswerError: the answer is wrong, so the lesson and its check do not agree.
     """
-    task = exercise(name)
-    if fault := "there is no answer" if answer is None else task.fault(answer, facts):
+    chosen = exercise(name)
+    if fault := "there is no answer" if answer is None else chosen.fault(answer, facts):
         raise WrongAnswerError(f"The solution of {name} does not pass its check: {fault}")
     progress.note("solution", exercise=name)
-    return Result(name, RIGHT, task.shows)
+    return Feedback(name, RIGHT, chosen.shows)

@@ -1,4 +1,4 @@
-"""From a solved lesson: the student's copy and the plain script."""
+"""Make the student's copy and the plain script of a solved lesson."""
 
 import ast
 import re
@@ -8,10 +8,10 @@ from copy import deepcopy
 import nbformat
 
 from tlkit.course.answer import FILE
-from tlkit.course.solved import Solved
+from tlkit.course.solved import SolvedLesson
 
-PICTURE = re.compile(rf"^!\[[^\]]*\]\(attachment:{re.escape(FILE)}\)$", flags=re.M)
-SUMMARY = "The answer in one picture. Open it when you have written down your guess."
+ANSWER_FIGURE = re.compile(rf"^!\[[^\]]*\]\(attachment:{re.escape(FILE)}\)$", flags=re.M)
+SUMMARY = "The answer in one figure. Open it after you have written down your prediction."
 
 BLANK = """\
 # Exercise {number}: your work here. Then remove the "#" before tlkit.check, and run this cell.
@@ -21,7 +21,7 @@ BLANK = """\
 HEAD = '''\
 """{title}
 
-The lesson as a script, with its solutions. Its figures are written into the folder {stem}.
+This is the lesson as a script, with its solutions. The script saves its figures in the folder {stem}.
 """
 
 # %%
@@ -42,16 +42,16 @@ for figure in map(matplotlib.pyplot.figure, matplotlib.pyplot.get_fignums()):
 """
 
 
-def student(lesson: Solved) -> nbformat.NotebookNode:
-    """Return the student's copy: not executed, a cell to work in where a solution was.
+def student(lesson: SolvedLesson) -> nbformat.NotebookNode:
+    """Return the student's copy: without outputs, and with an empty work cell in place of each solution.
 
-    The picture that answers the lesson's question is folded: who has seen the numbers cannot predict
-    them. Nothing else differs, not even the identifiers of the cells.
+    The figure that answers the lesson's question is folded, so that the student can predict the result before
+    reading it. Nothing else differs, not even the identifiers of the cells.
 
     >>> from tlkit.course.lessons import lesson
-    >>> from tlkit.course.solved import read
-    >>> solved = read(lesson("05").path)
-    >>> print(student(solved).cells[solved.tasks[1].solution].source)
+    >>> from tlkit.course.solved import read_solved
+    >>> solved = read_solved(lesson("05").path)
+    >>> print(student(solved).cells[solved.exercises[1].solution].source)
     # Exercise 05.2: your work here. Then remove the "#" before tlkit.check, and run this cell.
     # tlkit.hint("05.2")
     # tlkit.check("05.2", rate, train=lambda rate: with_step(rate)(SEED), large=large)
@@ -60,22 +60,22 @@ def student(lesson: Solved) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    for task in lesson.tasks:
-        cell = notebook.cells[task.solution]
-        check = call(notebook.cells[task.exercise].source, "tlkit.check")
-        cell.source = BLANK.format(number=task.number, check=textwrap.indent(check, "# ")).rstrip()
+    for exercise in lesson.exercises:
+        cell = notebook.cells[exercise.solution]
+        check = first_call(notebook.cells[exercise.check].source, "tlkit.check")
+        cell.source = BLANK.format(number=exercise.number, check=textwrap.indent(check, "# ")).rstrip()
         cell.metadata = nbformat.NotebookNode(tags=["work"])
     first = notebook.cells[0]
-    first.source = PICTURE.sub(
-        lambda picture: f"<details>\n<summary>{SUMMARY}</summary>\n\n{picture[0]}\n\n</details>", first.source
+    first.source = ANSWER_FIGURE.sub(
+        lambda figure: f"<details>\n<summary>{SUMMARY}</summary>\n\n{figure[0]}\n\n</details>", first.source
     )
     return notebook
 
 
-def call(code: str, function: str) -> str:
-    """Return the first call of a function in some code, as it is written there; `""` if there is none.
+def first_call(code: str, function: str) -> str:
+    """Return the source text of the first call of a function in some code, or `""` if there is none.
 
-    >>> call("a = f(1)\\nif a:\\n    g.h(a, b=2)", "g.h")
+    >>> first_call("a = f(1)\\nif a:\\n    g.h(a, b=2)", "g.h")
     'g.h(a, b=2)'
     """
     calls = (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call))
@@ -83,28 +83,28 @@ def call(code: str, function: str) -> str:
     return next(found, None) or ""
 
 
-def script(lesson: Solved) -> str:
+def script(lesson: SolvedLesson) -> str:
     """Return the solved lesson as a script in the percent format, which editors show as cells.
 
-    It runs without a display, and prints what a cell of the executed notebook shows below itself.
+    The script runs without a display. It prints the values that the executed notebook shows below its cells.
     """
     title = lesson.notebook.cells[0].source.partition("\n")[0].lstrip("# ")
     parts = [HEAD.format(title=title.replace("\\", "/").replace('"', "'"), stem=lesson.path.stem)]
     for cell in lesson.notebook.cells:
         if cell.cell_type == "code":
-            parts.append(f"# %%\n{printing(cell)}")
+            parts.append(f"# %%\n{code_that_prints(cell)}")
         elif cell.cell_type == "markdown":
-            prose = PICTURE.sub("(The picture is among the figures that this script draws.)", cell.source)
+            prose = ANSWER_FIGURE.sub("(The script saves this figure with the others.)", cell.source)
             text = textwrap.indent(prose, "# ", predicate=lambda line: True)
             parts.append("# %% [markdown]\n" + re.sub(r" +$", "", text, flags=re.M))
     return "\n\n".join([*parts, TAIL])
 
 
-def printing(cell: nbformat.NotebookNode) -> str:
-    """Return the code of an executed cell, its last expression printed where the notebook shows its value.
+def code_that_prints(cell: nbformat.NotebookNode) -> str:
+    """Return the code of an executed cell, which prints its last expression if the notebook shows its value.
 
     >>> from nbformat.v4 import new_code_cell, new_output
-    >>> print(printing(new_code_cell("a = 1\\na + 1  # two", outputs=[new_output("execute_result")])))
+    >>> print(code_that_prints(new_code_cell("a = 1\\na + 1  # two", outputs=[new_output("execute_result")])))
     a = 1
     print(a + 1)  # two
     """

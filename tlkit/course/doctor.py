@@ -1,4 +1,4 @@
-"""Is this machine ready for the lessons? One check a line, as soon as it is done, and a verdict."""
+"""Check whether this machine is ready for the lessons, and report each finding as soon as it is known."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -9,14 +9,20 @@ from tlkit.course import machine
 from tlkit.course.machine import Finding, first_line, pip_install
 from tlkit.errors import TlkitError
 
-REFERENCE_SECONDS = 4.8  # of the training run, on the machine where the lessons measured their own
+REFERENCE_SECONDS = 4.8  # of the training check, on the machine where the lessons were executed
 
 
 class Check(NamedTuple):
-    """One line of the table: `look` returns the finding, and is not called where one of `needs` is wrong."""
+    """One check of the machine.
+
+    Attributes:
+        name: of the check.
+        run: returns the finding.
+        needs: names of checks; if one of them found an error, this check is skipped.
+    """
 
     name: str
-    look: Callable[[], Finding]
+    run: Callable[[], Finding]
     needs: tuple[str, ...] = ()
 
 
@@ -36,57 +42,59 @@ CHECKS = (
 
 
 def examine(announce: Callable[[str], object] = lambda name: None) -> Iterator[Finding]:
-    """Yield what each check finds, as soon as it is done; a check that raises has found something wrong.
+    """Run every check, and yield each finding as soon as it is known.
+
+    A check that raises an exception yields a finding with the state "error".
 
     Args:
-        announce: gets the name of each check before it starts.
+        announce: is called with the name of each check before the check starts.
 
     >>> next(examine()).name
     'Python'
     """
-    wrong: set[str] = set()
+    failed: set[str] = set()
     for check in CHECKS:
         announce(check.name)
         try:
-            if hindered := [name for name in check.needs if name in wrong]:
-                finding = Finding("note", f"not tried before this is mended: {', '.join(hindered)}")
+            if blocking := [name for name in check.needs if name in failed]:
+                finding = Finding("note", f"skipped until this is fixed: {', '.join(blocking)}")
             else:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    finding = check.look()
+                    finding = check.run()
         except Exception as error:
-            again = pip_install("tlkit[tensorflow,lessons]", options="--upgrade --force-reinstall")
-            finding = Finding("wrong", f"the check failed: {first_line(error)}", again)
-        if finding.state == "wrong":
-            wrong.add(check.name)
+            reinstall = pip_install("tlkit[tensorflow,lessons]", options="--upgrade --force-reinstall")
+            finding = Finding("error", f"the check failed: {first_line(error)}", reinstall)
+        if finding.state == "error":
+            failed.add(check.name)
         yield replace(finding, name=check.name)
 
 
 def minutes(findings: list[Finding]) -> float | None:
-    """Return about how long all lessons will run here; None where that cannot be told.
+    """Estimate how many minutes all lessons take on this machine; None if no estimate is possible.
 
-    The lessons know their seconds on the machine where they were executed last; the training run took
-    `REFERENCE_SECONDS` there.
+    The notebooks record their running time on the machine where they were last executed. The training check
+    took `REFERENCE_SECONDS` there, so its time on this machine gives the ratio of the two speeds.
     """
-    took = next((each.measured["seconds"] for each in findings if "seconds" in each.measured), None)
+    here = next((each.measured["seconds"] for each in findings if "seconds" in each.measured), None)
     try:
         from tlkit.course.lessons import lessons
 
         seconds = [lesson.seconds for lesson in lessons()]
     except (ImportError, TlkitError):
         return None
-    return None if took is None or 0 in seconds else sum(seconds) * took / REFERENCE_SECONDS / 60
+    return None if here is None or 0 in seconds else sum(seconds) * here / REFERENCE_SECONDS / 60
 
 
 def verdict(findings: list[Finding]) -> str:
-    """Say in a line whether the machine is ready.
+    """Return one line that says whether the machine is ready.
 
-    >>> verdict([Finding("wrong", "ipykernel missing", name="Jupyter")])
-    'Not ready: Jupyter. Do what stands behind "mend", then run tlkit doctor again.'
+    >>> verdict([Finding("error", "ipykernel missing", name="Jupyter")])
+    'Not ready: Jupyter. Apply the fix of each error, then run tlkit doctor again.'
     """
-    if wrong := [each.name for each in findings if each.state == "wrong"]:
-        return f'Not ready: {", ".join(wrong)}. Do what stands behind "mend", then run tlkit doctor again.'
-    about = minutes(findings)
-    return "Ready." + (
-        f" All lessons together run about {max(1, round(about))} minutes here." if about else ""
-    )
+    if failed := [each.name for each in findings if each.state == "error"]:
+        return f"Not ready: {', '.join(failed)}. Apply the fix of each error, then run tlkit doctor again."
+    estimate = minutes(findings)
+    if not estimate:
+        return "Ready."
+    return f"Ready. All lessons together take about {max(1, round(estimate))} minutes on this machine."

@@ -1,8 +1,8 @@
-"""Install this class pack: `python install.py`, without network. Nothing outside this folder changes.
+"""Install this class pack without a network: `python install.py`. Nothing outside this folder changes.
 
-It travels inside the pack, so it needs no package, and every Python since 3.8 can read it. Checked first:
-that the pack was made for this system and this version of Python, that the disk has room, and that every file
-is as it was packed.
+This script is part of the pack. It needs no package, and every version of Python since 3.8 can read it.
+Before it installs anything, it checks that the pack was made for this system and this version of Python, that
+the disk has enough space, and that no file has changed since it was packed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any
 
 
 class NotInstalled(Exception):
-    """What is wrong, and what to do next."""
+    """The pack cannot be installed; the message says why, and what to do next."""
 
 
 def this_machine() -> dict[str, str]:
-    """Return what the wheels of a pack depend on.
+    """Return the properties of this machine that the wheels of a pack depend on.
 
     >>> sorted(this_machine())
     ['machine', 'python', 'system', 'system_version']
@@ -39,7 +39,7 @@ def this_machine() -> dict[str, str]:
 
 
 def number(version: str) -> tuple[int, ...]:
-    """Return a version as numbers that compare.
+    """Return a version as a tuple of numbers, so that versions can be compared.
 
     >>> number("2.31") < number("2.4"), number("")
     (False, (0,))
@@ -48,45 +48,55 @@ def number(version: str) -> tuple[int, ...]:
 
 
 def refuse_another_machine(pack: dict[str, Any], here: dict[str, str]) -> None:
-    """Raise where the wheels of the pack cannot run.
+    """Check that the wheels of the pack run on this machine.
+
+    Raises:
+        NotInstalled: the pack is for another system, version of Python, glibc or macOS.
 
     >>> here = {"python": "3.11", "system": "Linux", "machine": "x86_64 64bit", "system_version": "2.31"}
     >>> refuse_another_machine(here | {"python": "3.12"}, here)
     Traceback (most recent call last):
     tlkit.course.install.NotInstalled: This pack is for Linux x86_64 64bit, Python 3.12; this is Linux ...
     """
-    made, this = ("{system} {machine}, Python {python}".format(**each) for each in (pack, here))
-    if made != this:
-        advice = "Ask for a pack that was made on a machine such as this"
+    needed, this = ("{system} {machine}, Python {python}".format(**each) for each in (pack, here))
+    if needed != this:
+        advice = "Ask for a pack that was made on a machine of this kind"
         if all(pack[what] == here[what] for what in ("system", "machine")):
             version = pack["python"]
-            advice = f"Start it so: python{version} install.py; on Windows: py -{version} install.py"
-        raise NotInstalled(f"This pack is for {made}; this is {this}. {advice}.")
-    needed, given = (each["system_version"] for each in (pack, here))
-    if number(needed) > number(given) > (0,):
+            advice = f"Run: python{version} install.py; on Windows: py -{version} install.py"
+        raise NotInstalled(f"This pack is for {needed}; this is {this}. {advice}.")
+    needed, installed = (each["system_version"] for each in (pack, here))
+    if number(needed) > number(installed) > (0,):
         kind = "macOS" if pack["system"] == "Darwin" else "glibc"
         raise NotInstalled(
-            f"This pack needs {kind} {needed} or newer, this machine has {given}. Ask for a pack that was "
-            "made on an older system."
+            f"This pack needs {kind} {needed} or newer; this machine has {installed}. Ask for a pack that "
+            "was made on an older system."
         )
 
 
 def refuse_full_disk(pack: dict[str, Any], folder: Path) -> None:
-    """Raise where what will be installed does not fit."""
+    """Check that the disk has enough free space for the installation.
+
+    Raises:
+        NotInstalled: it has not.
+    """
     free, needed = shutil.disk_usage(str(folder)).free / 1e6, pack["installed_megabytes"]
     if free < needed:
         raise NotInstalled(
-            f"{needed:,.0f} MB are needed, {free:,.0f} MB are free on this disk. Make room, or unpack the "
-            "zip file on another one."
+            f"The installation needs {needed:,.0f} MB; this disk has {free:,.0f} MB free. Free some space, "
+            "or unpack the zip file on another disk."
         )
 
 
 def refuse_changed_files(folder: Path) -> int:
-    """Compare every file with SHA256SUMS, and return their number.
+    """Compare the checksum of every file with SHA256SUMS, and return the number of files.
 
-    A notebook may have changed: somebody has begun to work in it.
+    Notebooks may have changed, because learners work in them.
+
+    Raises:
+        NotInstalled: another file has changed or is missing, or there is a wheel that is not in the pack.
     """
-    again = "Unpack the zip file anew; if that does not help, copy it anew."
+    again = "Unpack the zip file again. If that does not help, copy the zip file again."
     lines = (folder / "SHA256SUMS").read_text("utf-8").splitlines()
     expected = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     for name, digest in expected.items():
@@ -98,7 +108,7 @@ def refuse_changed_files(folder: Path) -> int:
         except FileNotFoundError:
             raise NotInstalled(f"{name} is missing. {again}") from None
         if found.hexdigest() != digest and not name.startswith("notebooks/"):
-            raise NotInstalled(f"{name} is not as it was packed, its checksum differs. {again}")
+            raise NotInstalled(f"{name} has changed since it was packed: its checksum differs. {again}")
     for path in (folder / "wheels").glob("*"):
         if f"wheels/{path.name}" not in expected:
             raise NotInstalled(f"wheels/{path.name} does not belong to this pack. Delete it.")
@@ -106,11 +116,15 @@ def refuse_changed_files(folder: Path) -> int:
 
 
 def install(pack: dict[str, Any], folder: Path) -> Path:
-    """Make the folder `environment`, and return that of its programs."""
+    """Install the packages into the folder `environment`, and return the folder of its programs.
+
+    Raises:
+        NotInstalled: a step of the installation failed.
+    """
     programs = folder / "environment" / ("Scripts" if os.name == "nt" else "bin")
     options = ["--quiet", "--disable-pip-version-check", "--find-links", "wheels", "-r", "requirements.txt"]
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    if pack["wheels"]:  # nothing that pip is told on this machine may change what the pack says
+    if pack["wheels"]:  # the pip settings of this machine must not change what the pack installs
         options += ["--no-index", "--no-deps"]
         variables = {name: value for name, value in variables.items() if not name.startswith("PIP_")}
         variables["PIP_CONFIG_FILE"] = os.devnull
@@ -123,15 +137,17 @@ def install(pack: dict[str, Any], folder: Path) -> Path:
         if done.returncode:
             what = " ".join(arguments[:3])
             raise NotInstalled(
-                f"{what!r} failed; the reason stands above. Mend it and start again: nothing is lost."
+                f"{what!r} failed; the reason is above. Fix it and run install.py again: nothing is lost."
             )
     return programs
 
 
 def main() -> None:
-    """Check, install, and say how to begin."""
+    """Check the pack, install it, and print how to start the lessons."""
     parser = argparse.ArgumentParser(description="Install this class pack into the folder environment.")
-    parser.add_argument("--check", action="store_true", help="check machine, disk and files; install nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="check the machine, the disk and the files; install nothing"
+    )
     only_check = parser.parse_args().check
     folder = Path(__file__).resolve().parent
     try:
@@ -139,17 +155,17 @@ def main() -> None:
         if pack["wheels"]:
             refuse_another_machine(pack, this_machine())
         refuse_full_disk(pack, folder)
-        print(f"{refuse_changed_files(folder)} files are as they were packed.", flush=True)
+        print(f"Checked {refuse_changed_files(folder)} files: none has changed.", flush=True)
         if only_check:
             return
-        print(f"Installing {pack['packages']} packages: this takes some minutes.", flush=True)
+        print(f"Installing {pack['packages']} packages. This takes a few minutes.", flush=True)
         programs = install(pack, folder)
     except (OSError, ValueError, KeyError) as error:
-        sys.exit(f"Error: this pack cannot be read: {error!r}. Unpack the zip file anew.")
+        sys.exit(f"Error: this pack cannot be read: {error!r}. Unpack the zip file again.")
     except NotInstalled as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
-    print(f"Done. Begin with: {programs / 'jupyter'} lab {folder / 'notebooks'}")
+    print(f"Done. Start the lessons with: {programs / 'jupyter'} lab {folder / 'notebooks'}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The lessons: where they lie, and what each says of itself."""
+"""Find the lessons and read their titles and running times."""
 
 import re
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lesson:
-    """One notebook of the series.
+    """One lesson of the course: a notebook.
 
     Attributes:
-        path: its file, solved and executed, such as `notebooks/05_fine_tuning.ipynb`.
+        path: of the notebook, solved and executed, such as `notebooks/05_fine_tuning.ipynb`.
     """
 
     path: Path
 
     @property
     def number(self) -> str:
-        """Its place in the series, such as `"05"`."""
+        """The number of the lesson, such as `"05"`."""
         return self.path.name[:2]
 
     @property
     def topic(self) -> str:
-        """What it is about, such as `"fine tuning"`."""
+        """The topic of the lesson, such as `"fine tuning"`."""
         return self.path.stem[3:].replace("_", " ")
 
     @cached_property
@@ -41,7 +41,11 @@ class Lesson:
 
     @property
     def question(self) -> str:
-        """Its title, a question."""
+        """The question that the lesson answers, which is its title.
+
+        Raises:
+            DataError: the notebook does not begin with a title.
+        """
         found = re.match(r"# \d\d · (.+)", self.notebook.cells[0].source)
         if not found:
             raise DataError(
@@ -51,46 +55,51 @@ class Lesson:
 
     @property
     def seconds(self) -> float:
-        """How long its cells took when it was executed last, in seconds; 0 where nobody measured."""
+        """The running time of its cells in seconds when it was last executed; 0 if it was not measured."""
         return float(sum(cell.metadata.get("seconds", 0) for cell in self.notebook.cells))
 
 
-def folder() -> Path:
-    """Return the folder of the solved lessons: that of the project, or the one inside the installed package.
+def lessons_folder() -> Path:
+    """Return the folder of the solved lessons: in the project, or else in the installed package.
 
     Raises:
-        DataError: neither is there.
+        DataError: neither folder has lessons.
     """
     package = Path(__file__).parents[1]
-    for place in (package.parent / "notebooks", package / "notebooks"):
-        if any(place.glob("[0-9][0-9]_*.ipynb")):
-            return place
-    raise DataError("The lessons are not here. Install tlkit again, or name their folder.")
+    for folder in (package.parent / "notebooks", package / "notebooks"):
+        if any(folder.glob("[0-9][0-9]_*.ipynb")):
+            return folder
+    raise DataError(
+        "The lessons are not installed. Install tlkit again, or pass the folder of the notebooks."
+    )
 
 
-def lessons(place: Path | None = None) -> list[Lesson]:
-    """Return the lessons in their order, of a folder or of `folder()`.
+def lessons(notebooks: Path | None = None) -> list[Lesson]:
+    """Return the lessons of the course, in order.
+
+    Args:
+        notebooks: folder of the notebooks; None takes `lessons_folder()`.
+
+    Raises:
+        DataError: the folder has no lessons.
 
     >>> lessons()[0].number, lessons()[0].topic
     ('00', 'start here')
-
-    Raises:
-        DataError: the folder has none.
     """
-    place = folder() if place is None else Path(place)
-    found = sorted(place.glob("[0-9][0-9]_*.ipynb"))
+    folder = lessons_folder() if notebooks is None else Path(notebooks)
+    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not found:
         raise DataError(
-            f"{place} has no lesson such as 05_fine_tuning.ipynb. Name the folder of the notebooks."
+            f"{folder} has no lesson such as 05_fine_tuning.ipynb. Pass the folder of the notebooks."
         )
     return [Lesson(path) for path in found]
 
 
 def lesson(number: str) -> Lesson:
-    """Return one lesson by its number, such as `"05"`.
+    """Return the lesson with a number such as `"05"`.
 
     Raises:
-        UnknownNameError: there is none with this number.
+        UnknownNameError: there is no lesson with this number.
     """
     known = {each.number: each for each in lessons()}
     if number not in known:

@@ -1,4 +1,4 @@
-"""A class pack: what a laptop without network needs for the course, in one zip file."""
+"""Make a class pack: one zip file with everything that a laptop without network needs for the course."""
 
 import hashlib
 import json
@@ -21,17 +21,17 @@ from tlkit._internal.keras_import import import_keras
 from tlkit.course.build import solved_lessons
 from tlkit.course.copies import student
 from tlkit.course.install import this_machine
-from tlkit.course.solved import Solved
+from tlkit.course.solved import SolvedLesson
 from tlkit.course.wheels import COURSE, collect, installed, oldest_system, source
 from tlkit.errors import OutputError
 
-ROOM = 0.5  # of the size that is installed, while a pack is made; 0.32 was measured
+PACKING_FRACTION = 0.5  # disk space for making a pack, as a fraction of the installed size; measured: 0.32
 
 
 def pack(
     out: Path,
     numbers: Iterable[str] | None = None,
-    place: Path | None = None,
+    notebooks: Path | None = None,
     *,
     wheels: bool = True,
     overwrite: bool = False,
@@ -39,78 +39,93 @@ def pack(
 ) -> Path:
     """Write a class pack: students' notebooks, packages with the data, weights, checksums and an installer.
 
-    It holds the versions that are installed here, for laptops with this system and this version of Python.
-    It is written whole or not at all.
+    The pack holds the package versions of this machine, for laptops with the same system and version of
+    Python. If packing fails, no partial file remains.
 
     Args:
-        out: the zip file.
-        numbers: of the lessons, such as `["00", "05"]`; None takes all.
-        place: folder of the solved notebooks; None takes those of tlkit.
-        wheels: with packages and weights, about a gigabyte. Without, the laptop's pip takes the packages
-            from its index, and the pack is for any system.
+        out: the zip file to write.
+        numbers: of the lessons, such as `["00", "05"]`; None packs all lessons.
+        notebooks: folder of the solved notebooks; None packs those of tlkit.
+        wheels: include packages and weights, about a gigabyte. Without them, pip on the laptop downloads the
+            packages from its index, and the pack fits every system.
         overwrite: replace an earlier pack.
         progress: show progress bars.
 
     Returns:
-        the zip file.
+        The path of the zip file.
 
     Raises:
-        OutputError: the file exists, or the disk has no room for it.
-        TlkitError: a package is not installed here, or cannot be had from pip's index.
-        UnknownNameError, DataError: there is no such lesson, or it cannot be copied.
+        OutputError: the file exists already, or the disk has too little free space.
+        TlkitError: a package is not installed here, or pip's index does not have it.
+        UnknownNameError: there is no lesson with this number.
+        DataError: a notebook was edited so that it cannot be copied.
     """
     out = Path(out)
     if out.suffix != ".zip" or out.is_dir():
-        raise OutputError(f"{out} is no name of a zip file, expected one such as class.zip.")
+        raise OutputError(f"{out} is not the name of a zip file; expected a name such as class.zip.")
     if out.exists() and not overwrite:
-        raise OutputError(f"{out} exists. Pass --overwrite to replace it, or another --out.")
-    lessons, packages = solved_lessons(numbers, place), installed()
+        raise OutputError(f"{out} exists already. Pass --overwrite to replace it, or another --out.")
+    lessons, packages = solved_lessons(numbers, notebooks), installed()
     size = sum(file.size or 0 for each in packages.values() for file in each.files or ())
     versions = {name: each.version for name, each in packages.items()}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if wheels:
-            refuse_full_disk(out.parent, size * ROOM)
+            refuse_full_disk(out.parent, size * PACKING_FRACTION)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".packing-") as temporary:
             folder = Path(temporary)
-            about = fill(folder, lessons, versions, wheels=wheels, progress=progress)
-            about["installed_megabytes"] = round(1.2 * size / 1e6)  # 1.18 was measured
-            explain(folder, out.stem, about)
+            about = write_contents(folder, lessons, versions, wheels=wheels, progress=progress)
+            about["installed_megabytes"] = round(1.2 * size / 1e6)  # measured: 1.18
+            write_instructions(folder, out.stem, about)
             with atomic(out) as path:
                 compress(folder, path, out.stem, progress)
     except OSError as error:
         raise OutputError(
-            f"The pack could not be written to {out}: {error.strerror or error}. Nothing of it was left "
-            "there. Make room, or choose another --out."
+            f"The pack could not be written to {out}: {error.strerror or error}. No partial file remains. "
+            "Make room, or choose another --out."
         ) from error
     return out
 
 
 def refuse_full_disk(folder: Path, needed: float) -> None:
-    """Raise where `needed` bytes do not fit into a folder."""
+    """Check that the disk of a folder has enough free space.
+
+    Args:
+        folder: any folder on the disk.
+        needed: space in bytes.
+
+    Raises:
+        OutputError: it has not.
+    """
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OutputError(
-            f"A pack needs about {needed / 1e6:,.0f} MB while it is made; {free / 1e6:,.0f} MB are free in "
-            f"{folder}. Make room, choose another --out, or pass --without-wheels."
+            f"Making a pack needs about {needed / 1e6:,.0f} MB of disk space; {free / 1e6:,.0f} MB are free "
+            f"in {folder}. Make room, choose another --out, or pass --without-wheels."
         )
 
 
-def fill(
-    folder: Path, lessons: list[Solved], versions: dict[str, str], *, wheels: bool, progress: bool = False
+def write_contents(
+    folder: Path,
+    lessons: list[SolvedLesson],
+    versions: dict[str, str],
+    *,
+    wheels: bool,
+    progress: bool = False,
 ) -> dict[str, Any]:
-    """Write the content of a pack into a folder, and return what the installer has to know of it."""
+    """Write the contents of a pack into a folder, and return what the installer needs to know about them."""
     for name in ("notebooks", "wheels", "weights"):
         (folder / name).mkdir()
     for lesson in lessons:
-        write(folder / "notebooks" / lesson.path.name, nbformat.writes(student(lesson)) + "\n")
+        write_text(folder / "notebooks" / lesson.path.name, nbformat.writes(student(lesson)) + "\n")
     pins = [f"{name}=={version}" for name, version in versions.items()]
     if wheels:
-        write(folder / "requirements.txt", "\n".join(pins) + "\n")
+        write_text(folder / "requirements.txt", "\n".join(pins) + "\n")
         others = [pin for pin in pins if not pin.startswith("tlkit==")]
     else:
-        write(folder / "constraints.txt", "\n".join(pins) + "\n")
-        write(folder / "requirements.txt", f"--constraint constraints.txt\n{COURSE}=={tlkit.__version__}\n")
+        write_text(folder / "constraints.txt", "\n".join(pins) + "\n")
+        requirements = f"--constraint constraints.txt\n{COURSE}=={tlkit.__version__}\n"
+        write_text(folder / "requirements.txt", requirements)
         others = []
     collect([*others, source()], folder / "wheels", progress)
     return this_machine() | {
@@ -125,7 +140,7 @@ def fill(
 
 
 def convert(folder: Path, progress: bool = False) -> list[str]:
-    """Write the pretrained networks that are installed here as Keras models, and return the files' names."""
+    """Save the installed pretrained networks as Keras models, and return the names of the files."""
     import_keras()
     from tlkit.backbones import list_backbones, load_backbone
 
@@ -135,37 +150,37 @@ def convert(folder: Path, progress: bool = False) -> list[str]:
     return [f"{name}.keras" for name in names]
 
 
-def explain(folder: Path, name: str, about: dict[str, Any]) -> None:
-    """Write the installer, what it has to know, and the README."""
+def write_instructions(folder: Path, name: str, about: dict[str, Any]) -> None:
+    """Write the installer, its settings `pack.json`, and the README."""
     course = files("tlkit.course")
     template = (course / "install.md.jinja").read_text("utf-8")
     readme = jinja2.Environment(trim_blocks=True).from_string(template).render(name=name, **about)
-    write(folder / "install.py", (course / "install.py").read_text("utf-8"))
-    write(folder / "pack.json", json.dumps(about, indent=2) + "\n")
-    write(folder / "README.md", readme + "\n")
+    write_text(folder / "install.py", (course / "install.py").read_text("utf-8"))
+    write_text(folder / "pack.json", json.dumps(about, indent=2) + "\n")
+    write_text(folder / "README.md", readme + "\n")
 
 
-def write(path: Path, text: str) -> None:
-    """Write a text with the same bytes on every system."""
+def write_text(path: Path, text: str) -> None:
+    """Write a text file with the same bytes on every system."""
     path.write_text(text, "utf-8", newline="\n")
 
 
 def compress(folder: Path, path: Path, name: str, progress: bool = False) -> None:
-    """Zip a folder under a name, with the SHA-256 of every file; what is in the zip leaves the folder."""
+    """Zip a folder under a name, with a list of SHA-256 checksums; each file is deleted once it is zipped."""
     members = sorted(file for file in folder.rglob("*") if file.is_file())
     places = {file: file.relative_to(folder).as_posix() for file in members}
     sums = "".join(f"{digest(file)}  {places[file]}\n" for file in members)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"{name}/SHA256SUMS", sums)
         for file in tqdm(members, "zip", unit="file", disable=not progress):
-            packed = file.suffix in (".whl", ".keras")  # zip files themselves
+            compressed = file.suffix in (".whl", ".keras")  # these are zip files
             archive.write(
-                file, f"{name}/{places[file]}", zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
+                file, f"{name}/{places[file]}", zipfile.ZIP_STORED if compressed else zipfile.ZIP_DEFLATED
             )
-            file.unlink()  # so the disk holds everything once
+            file.unlink()  # so that no file takes disk space twice
 
 
 def digest(file: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits."""
+    """Return the SHA-256 checksum of a file as hexadecimal digits."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""What a learner answered, predicted and measured: kept on this machine, sent nowhere."""
+"""Record the learner's answers, predictions and results, on this machine only."""
 
 import base64
 import io
@@ -16,37 +16,49 @@ import platformdirs
 
 from tlkit.course.lessons import lesson
 from tlkit.errors import TlkitWarning
+from tlkit.reports.words import counted
 
 EVENTS = "events.jsonl"
 
 
-def folder() -> Path:
-    """Return where progress is kept: the user's data folder for tlkit, or what `TLKIT_PROGRESS` names."""
-    given = os.environ.get("TLKIT_PROGRESS")
-    return Path(given) if given else Path(platformdirs.user_data_dir("tlkit")) / "progress"
+def progress_folder() -> Path:
+    """Return the folder of the progress records: `TLKIT_PROGRESS`, or by default the user's data folder."""
+    configured = os.environ.get("TLKIT_PROGRESS")
+    return Path(configured) if configured else Path(platformdirs.user_data_dir("tlkit")) / "progress"
 
 
-def note(kind: str, **what: Any) -> None:
-    """Add an event; a line at a time, so that two lessons may write at once.
+def note(kind: str, **details: Any) -> None:
+    """Append an event to the progress records.
 
-    A disk that takes nothing costs only the progress, and says so.
+    An event is one line of the file, so two lessons can write at the same time.
+
+    Args:
+        kind: such as `"check"`, `"hint"`, `"solution"` or `"record"`.
+        **details: values that JSON can hold.
+
+    Warns:
+        TlkitWarning: the event could not be written. The lesson continues.
     """
-    event = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "kind": kind} | what
+    event = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "kind": kind} | details
     try:
-        folder().mkdir(parents=True, exist_ok=True)
-        with (folder() / EVENTS).open("a", encoding="utf-8") as file:
+        progress_folder().mkdir(parents=True, exist_ok=True)
+        with (progress_folder() / EVENTS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(event, ensure_ascii=False) + "\n")
     except OSError as error:
         warnings.warn(
-            f"Your progress is not kept: {error}. Set TLKIT_PROGRESS to a folder with room.",
+            f"Your progress was not saved: {error}. Set TLKIT_PROGRESS to a writable folder with free space.",
             TlkitWarning,
             stacklevel=3,
         )
 
 
 def events() -> list[dict[str, Any]]:
-    """Return what was noted, oldest first; lines that cannot be read are left out, with a warning."""
-    path = folder() / EVENTS
+    """Return the recorded events, oldest first.
+
+    Warns:
+        TlkitWarning: some lines of the file cannot be read; they are left out.
+    """
+    path = progress_folder() / EVENTS
     if not path.is_file():
         return []
     found, broken = [], 0
@@ -56,45 +68,50 @@ def events() -> list[dict[str, Any]]:
         except ValueError:
             broken += 1
     if broken:
-        warnings.warn(
-            f"{broken} lines of {path} cannot be read and are left out.", TlkitWarning, stacklevel=2
-        )
+        warnings.warn(f"Left out {counted(broken, 'unreadable line')} of {path}.", TlkitWarning, stacklevel=2)
     return found
 
 
 def record(number: str, predicted: Mapping[Any, Any], measured: Any, *, quantity: str = "accuracy") -> None:
-    """Keep what the learner predicted beside what came out, and the figure of the same cell.
+    """Record the learner's predictions, the measured values, and the current figure of matplotlib.
+
+    An arm is one of the alternatives that a lesson compares, such as a technique.
 
     Args:
         number: of the lesson, such as `"05"`.
-        predicted: numbers by the name of the arm, or by arm and setting.
-        measured: the same of what was measured, as a dictionary, a pandas series, or a table with a
-            column an arm; of several seeds the mean is kept. Arms that nobody predicted are left out.
-        quantity: what the numbers are; `"accuracy"` (0 to 1) of several lessons goes into one figure.
+        predicted: the predicted numbers, by the name of the arm, or by arm and setting.
+        measured: the measured numbers in the same form: a dictionary, a pandas series, or a table with one
+            column for each arm. The mean is recorded if there are several, such as one for each seed. Arms
+            without a prediction are left out.
+        quantity: what the numbers are. The progress report draws `"accuracy"` (0 to 1) of all lessons in one
+            figure.
 
     Raises:
-        UnknownNameError: there is no such lesson.
+        UnknownNameError: there is no lesson with this number.
+
+    Warns:
+        TlkitWarning: some predictions have no measured value, and are not recorded.
     """
     lesson(number)
-    guesses, values = flat(predicted), flat(measured)
-    rows = {name: [guess, values[name]] for name, guess in guesses.items() if name in values}
-    if missing := [name for name in guesses if name not in values]:
+    predictions, values = flat(predicted), flat(measured)
+    rows = {name: [value, values[name]] for name, value in predictions.items() if name in values}
+    if missing := [name for name in predictions if name not in values]:
         warnings.warn(
-            f"Nothing was measured for {', '.join(missing)}: these predictions are not kept. "
+            f"Nothing was measured for {', '.join(missing)}, so these predictions are not recorded. "
             f"Measured: {', '.join(values)}.",
             TlkitWarning,
             stacklevel=2,
         )
-    picture = ""
-    if plt.get_fignums():  # the current figure; none if the cell draws nothing
-        drawn = io.BytesIO()
-        plt.savefig(drawn, format="png", dpi=90)
-        picture = base64.b64encode(drawn.getvalue()).decode()
-    note("record", lesson=number, quantity=quantity, predicted=rows, figure=picture)
+    figure = ""
+    if plt.get_fignums():  # without an open figure, savefig would save an empty one
+        png = io.BytesIO()
+        plt.savefig(png, format="png", dpi=90)
+        figure = base64.b64encode(png.getvalue()).decode()
+    note("record", lesson=number, quantity=quantity, predicted=rows, figure=figure)
 
 
 def flat(numbers: Any) -> dict[str, float]:
-    """Return numbers by one name, those of arms and settings by both; of several their mean.
+    """Flatten numbers into one dictionary, by arm or by "arm, setting"; several values become their mean.
 
     >>> flat({"scratch": {1: 0.3, 30: 0.8}, "frozen": [0.5, 0.7]})
     {'scratch, 1': 0.3, 'scratch, 30': 0.8, 'frozen': 0.6}

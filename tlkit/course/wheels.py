@@ -1,4 +1,4 @@
-"""The wheels of a class pack: which, from where, and on which systems they run."""
+"""Collect the wheels of a class pack, and find out on which systems they run."""
 
 import importlib.util
 import re
@@ -16,61 +16,61 @@ import tlkit
 from tlkit.course.install import number
 from tlkit.errors import OutputError, TlkitError
 
-COURSE = "tlkit[tensorflow,lessons,lite]"  # what the lessons need
+COURSE = "tlkit[tensorflow,lessons,lite]"  # the requirement of the lessons
 
 
 def installed(requirement: str = COURSE) -> dict[str, Distribution]:
-    """Return a requirement and all that it requires, by name, as they are installed here.
+    """Return the installed packages that a requirement needs, including itself, by name.
 
     Raises:
-        TlkitError: something is not installed, so its version is not known.
+        TlkitError: a package is not installed, so its version is not known.
 
     >>> sorted(installed("nbval"))[:3]
     ['asttokens', 'attrs', 'comm']
     """
     found: dict[str, Distribution] = {}
-    todo, seen = [Requirement(requirement)], set()
+    todo, visited = [Requirement(requirement)], set()
     while todo:
-        wanted = todo.pop()
-        name, extras = canonicalize_name(wanted.name), ("", *sorted(wanted.extras))
-        if (name, extras) in seen:
+        current = todo.pop()
+        name, extras = canonicalize_name(current.name), ("", *sorted(current.extras))
+        if (name, extras) in visited:
             continue
-        seen.add((name, extras))
+        visited.add((name, extras))
         try:
             found[name] = distribution(name)
         except PackageNotFoundError as error:
             raise TlkitError(
-                f'{name} is not installed here, and a pack holds what is. First: pip install "{requirement}"'
+                f'{name} is not installed here, so it cannot be packed. Run: pip install "{requirement}"'
             ) from error
-        needs = map(Requirement, found[name].requires or ())
+        required = map(Requirement, found[name].requires or ())
         todo += [
             each
-            for each in needs
+            for each in required
             if not each.marker or any(each.marker.evaluate({"extra": extra}) for extra in extras)
         ]
     return dict(sorted(found.items()))
 
 
 def source() -> str:
-    """Return where pip finds tlkit itself: the project's folder, or the version in the index."""
+    """Return the requirement that installs tlkit: the folder of the project, or a version in the index."""
     project = Path(tlkit.__file__).parents[1]
     return str(project) if (project / "pyproject.toml").is_file() else f"tlkit=={tlkit.__version__}"
 
 
 def collect(requirements: list[str], folder: Path, progress: bool = False) -> None:
-    """Bring the wheel of each requirement into a folder; what has none is built.
+    """Collect the wheel of each requirement in a folder; pip builds a wheel if the index has none.
 
     Args:
-        requirements: such as `"numpy==2.4.6"`, or the folder of a project; pip knows the index.
+        requirements: such as `"numpy==2.4.6"`, or the folder of a project.
         folder: for the wheels.
         progress: show a progress bar.
 
     Raises:
-        TlkitError: one cannot be had, or pip is missing.
+        TlkitError: pip is missing, or cannot collect a package.
         OutputError: the disk is full.
     """
     if importlib.util.find_spec("pip") is None:
-        raise TlkitError("pip brings the wheels, and is not installed here. First: python -m ensurepip")
+        raise TlkitError("Packing needs pip, which is not installed here. Run: python -m ensurepip")
     pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--disable-pip-version-check", "--no-input"]
     process = subprocess.Popen(
         [*pip, "--progress-bar", "off", "--wheel-dir", str(folder), *requirements],
@@ -78,25 +78,28 @@ def collect(requirements: list[str], folder: Path, progress: bool = False) -> No
         stderr=subprocess.STDOUT,
         text=True,
     )
-    said = []
+    lines = []
     with process, tqdm(total=len(requirements), desc="packages", unit="package", disable=not progress) as bar:
         for line in process.stdout or ():
-            said.append(line.strip())
+            lines.append(line.strip())
             bar.update(line.startswith(("Collecting ", "Processing ")))
     if process.returncode == 0:
         return
-    if any("No space left on device" in line for line in said):
-        raise OutputError("The disk is full: packages do not fit. Make room, or choose another --out.")
-    errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")]
-    reason = (errors or said or ["it gave no reason"])[-1]
+    if any("No space left on device" in line for line in lines):
+        raise OutputError("The disk is full: the packages do not fit. Make room, or choose another --out.")
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    reason = (errors or lines or ["it gave no reason"])[-1]
     raise TlkitError(
-        f"pip could not bring every package: {reason}. Check the network and the index in pip's settings, "
+        f"pip could not collect every package: {reason}. Check the network and the index in pip's settings, "
         "or pass --without-wheels."
     )
 
 
 def oldest_system(wheels: Iterable[str]) -> str:
-    """Return the oldest glibc or macOS on which all wheels of these names run; `""` where all run on any.
+    """Return the oldest version of glibc or macOS on which all wheels run; `""` if they run on all versions.
+
+    Args:
+        wheels: file names of the wheels.
 
     >>> oldest_system(["a-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"])
     ''

@@ -1,4 +1,4 @@
-"""Images and labels from one door: `load(name or folder)`.
+"""Load images and labels: `load(name or folder)` returns a `Dataset`.
 
 >>> from tlkit import data
 >>> data.load("digits/optical", image_size=32).train.images.shape

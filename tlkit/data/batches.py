@@ -1,4 +1,4 @@
-"""A split as the batches that Keras trains on."""
+"""Batches of images and labels, in the form that Keras trains on."""
 
 import atexit
 import gc
@@ -17,14 +17,27 @@ from tlkit.errors import DataError
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of images, with labels unless they are None; see `Split.batches`.
+    """Batches of images, and of their labels if there are any; see `Split.batches`.
 
-    Batches of files that are asked for one after another are decoded ahead, one batch of them, in any other
-    order when they are asked for. Where a file cannot be read, `failure` is the error.
+    While batches of files are read in order, the next batch is decoded during the current step. In any other
+    order, a batch is decoded when it is requested.
 
-    The labels of several tasks are arrays by name, and so are those of a batch. Kept features do for images.
-    `whole` leaves the last batch out where it is not full. `classes` gives labels as rows of 0 and 1, one
-    column a class, which `mix` needs.
+    Args:
+        images: `(n, height, width, 3)`, an array or `ImageFiles`; or precomputed features `(n, ...)`.
+        labels: `(n,)` class indices; arrays `(n, ...)` by name for several tasks; or None.
+        batch_size: at least 1.
+        shuffle: draw a new order in each epoch.
+        seed: the order depends on the seed and the epoch alone.
+        augment: maps the images of a batch to new images.
+        whole: leave out the last batch if it is not full.
+        classes: number of classes; the labels of a batch are then one-hot, float32 `(batch, classes)`.
+        mix: maps the images and one-hot labels of a batch to mixed ones, as mixup does; needs `classes`.
+
+    Attributes:
+        failure: the error, if a file could not be read.
+
+    Raises:
+        DataError: `batch_size` is below 1, or `mix` lacks labels or `classes`.
     """
 
     def __init__(
@@ -44,8 +57,8 @@ class Batches(keras.utils.PyDataset):
             raise DataError(f"batch_size={batch_size} was given; expected at least 1, such as 32.")
         if mix is not None and (classes is None or labels is None):
             raise DataError(
-                "mix= was given without labels or without classes=; expected both, since a mixed label is "
-                "shares of two classes: batches(..., mix=mixup(), classes=len(data.class_names))."
+                "mix= was given without labels or without classes=; expected both, since a mixed label "
+                "combines two classes: batches(..., mix=mixup(), classes=len(data.class_names))."
             )
         super().__init__()
         self.images = images
@@ -58,9 +71,9 @@ class Batches(keras.utils.PyDataset):
         self.classes = classes
         self.mix = mix
         self.failure: DataError | None = None
-        self._lock = Lock()  # TensorFlow asks from a thread of its own
+        self._lock = Lock()  # TensorFlow requests batches from a thread of its own
         self._stream: Generator[np.ndarray] | None = None
-        self._next = 0  # the batch after the last one that was asked for
+        self._next = 0  # the batch after the one that was requested last
         self.start_epoch(0)
 
     def __len__(self) -> int:
@@ -80,20 +93,20 @@ class Batches(keras.utils.PyDataset):
         return (images, labels) if self.mix is None else self.mix(images, labels)
 
     def again(self, kind: "type[Batches] | None" = None, **changes: Any) -> "Batches":
-        """Return new batches of the same images, with other options where some are given."""
+        """Return new batches of the same images; `changes` replaces options, `kind` replaces the class."""
         names = ("images", "labels", "batch_size", "shuffle", "seed", "augment", "whole", "classes", "mix")
         options = {name: getattr(self, name) for name in names} | changes
         return (kind or type(self))(**options)
 
     def pick(self, chosen: np.ndarray) -> np.ndarray:
-        """Return the images, or what stands for them, of these rows."""
+        """Return the images of these indices; a subclass may return features in their place."""
         return self.images[chosen]
 
     def on_epoch_end(self) -> None:
         self.start_epoch(self.epoch + 1)
 
     def start_epoch(self, epoch: int) -> None:
-        """Take the order of this epoch, the first of which is 0."""
+        """Set the order of the examples for this epoch; epochs are numbered from 0."""
         n = len(self.images)
         order = np.random.default_rng((self.seed, epoch)).permutation(n) if self.shuffle else np.arange(n)
         with self._lock:
@@ -131,18 +144,19 @@ class Batches(keras.utils.PyDataset):
 
 
 @atexit.register
-def let_go() -> None:
-    """Free what an interrupted `fit` left: once Python has ended, TensorFlow would wait for it forever."""
+def _free_interrupted_fit() -> None:
+    """Free the objects of an interrupted `fit`; otherwise TensorFlow waits for them forever at exit."""
     sys.last_value = sys.last_traceback = None
     gc.collect()
 
 
 @contextmanager
 def plain_errors(*inputs: Any) -> Iterator[None]:
-    """Let what is wrong with these inputs end `fit` as the DataError that it is.
+    """Raise a DataError of one line where an unreadable file or a wrong label stops `fit`.
 
-    TensorFlow makes an error of its own of whatever a generator raises, such as for a file that cannot be
-    read. And of a label that is out of range it prints a page, where a batch but the first one has it.
+    TensorFlow replaces any error of a generator, such as that of an unreadable file, with its own. For a
+    label that is out of range it prints a page of text. The first batch is checked before `fit`; this
+    context covers the others.
     """
     try:
         yield

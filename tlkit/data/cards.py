@@ -1,4 +1,4 @@
-"""A data set's card: what it is, whose it is, and what it must look like when it is loaded."""
+"""Cards of data sets: description, licence, source and checksum."""
 
 import hashlib
 import tomllib
@@ -14,11 +14,20 @@ from tlkit.errors import TlkitWarning
 
 @dataclass(frozen=True)
 class Card:
-    """What there is to know about a data set before it is loaded.
+    """The description of a data set, which can be read without loading the images.
 
-    `counts` has the number of images by split; `image_size` is the default in pixels; `checksum` is the
-    BLAKE2b digest of the content, "" where the content is yours; `made_with` has the version of each
-    package that the counts and the checksum were taken from.
+    Attributes:
+        name: the name that `load` takes.
+        title: for headings.
+        description: what the images show.
+        licence: the terms of use.
+        source: where the images come from.
+        citation: the reference to cite.
+        classes: the class names, in the order of the labels.
+        counts: the number of images by split.
+        image_size: the default height and width in pixels.
+        checksum: the BLAKE2b digest of the content; "" for your own images.
+        made_with: the package versions that the counts and the checksum belong to.
     """
 
     name: str
@@ -35,10 +44,10 @@ class Card:
 
 
 @cache
-def read(name: str) -> Card:
-    """Return the card of a built-in data set, from its TOML file.
+def read_card(name: str) -> Card:
+    """Read the card of a built-in data set from its TOML file.
 
-    >>> read("emoji/twemoji").licence
+    >>> read_card("emoji/twemoji").licence
     'CC-BY 4.0'
     """
     installed = files("tlkit.data") / "cards"
@@ -48,7 +57,7 @@ def read(name: str) -> Card:
 
 
 def checksum(parts: Iterable[bytes]) -> str:
-    """Return the hex BLAKE2b digest of the parts one after another.
+    """Return the BLAKE2b digest of the concatenated parts, as hexadecimal digits.
 
     >>> checksum([b"a", b"b"]) == checksum([b"ab"])
     True
@@ -60,13 +69,13 @@ def checksum(parts: Iterable[bytes]) -> str:
 
 
 def verify(card: Card, found: str) -> None:
-    """Warn when the content that was loaded is not the content that the card describes."""
+    """Warn if the checksum of the loaded content differs from the card's."""
     if found != card.checksum:
         versions = ", ".join(f"{package} {version}" for package, version in card.made_with.items())
         warnings.warn(
             f"The content of {card.name!r} differs from its card (checksum {found}, expected "
-            f"{card.checksum}): figures may differ from the published ones. The card was made with "
-            f"{versions}; install these to repeat them.",
+            f"{card.checksum}): results may differ from the published ones. The card was made with "
+            f"{versions}; install these versions to reproduce them.",
             TlkitWarning,
             stacklevel=2,
         )

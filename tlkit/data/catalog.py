@@ -1,25 +1,38 @@
-"""One door to every data set: a name or a folder goes in, a Dataset comes out."""
+"""Load any data set by name or folder: built-in, from tensorflow-datasets, or your own images."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+from tlkit._internal.registry import Registry
 from tlkit.data import digits, emoji
-from tlkit.data.cards import Card, read
+from tlkit.data.cards import Card, read_card
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.folder import load_folder, load_unsorted
 from tlkit.data.online import load_tfds
 from tlkit.errors import DataError, UnknownNameError
 
-BUILT_IN: dict[str, Callable[[str, int | None], Dataset]] = {
-    "emoji/twemoji": emoji.load,
-    "emoji/openmoji": emoji.load,
-    "emoji/line": emoji.load,
-    "emoji/styles": emoji.load_styles,
-    "digits/mnist": digits.load,
-    "digits/optical": digits.load,
-    "digits/mnist-m": digits.load,
-    "digits/multi-mnist": digits.load_pairs,
-}
+
+class BuiltIn(NamedTuple):
+    """A data set that works offline: its name, and the function from name and image size to a `Dataset`."""
+
+    name: str
+    loader: Callable[[str, int | None], Dataset]
+
+
+DATASETS = Registry(
+    "data set",
+    (
+        BuiltIn("emoji/twemoji", emoji.load),
+        BuiltIn("emoji/openmoji", emoji.load),
+        BuiltIn("emoji/line", emoji.load),
+        BuiltIn("emoji/styles", emoji.load_styles),
+        BuiltIn("digits/mnist", digits.load),
+        BuiltIn("digits/optical", digits.load),
+        BuiltIn("digits/mnist-m", digits.load),
+        BuiltIn("digits/multi-mnist", digits.load_pairs),
+    ),
+)
 ALIASES = {"emoji": "emoji/twemoji"}
 DEFAULT_SIZE = 224
 
@@ -30,7 +43,7 @@ def list_datasets() -> list[Card]:
     >>> [card.name for card in list_datasets()][:2]
     ['emoji/twemoji', 'emoji/openmoji']
     """
-    return [read(name) for name in BUILT_IN]
+    return [read_card(name) for name in DATASETS.names]
 
 
 def load(
@@ -43,26 +56,26 @@ def load(
     in_memory: bool | None = None,
     progress: bool = False,
 ) -> Dataset:
-    """Return a data set by its name, or from a folder of images.
+    """Load a data set by name, or from a folder of images.
 
     Args:
-        name: a built-in data set ("emoji/twemoji", "digits/mnist"; see `list_datasets`), "tfds:NAME" of
-            tensorflow-datasets, or the path of a folder with one sub-folder a class. A built-in name wins;
-            for a folder of that name write "./emoji".
-        image_size: height and width in pixels; None means the card's size, and 224 for yours.
-        validation, test: fractions of each class that are split off where the source has no such split;
-            the splits of built-in data sets are fixed.
+        name: a built-in data set ("emoji/twemoji", "digits/mnist"; see `list_datasets`), "tfds:NAME" from
+            tensorflow-datasets, or the path of a folder with one sub-folder per class. A built-in name takes
+            precedence; for a folder of the same name write "./emoji".
+        image_size: height and width in pixels; None takes the card's size, or 224 for your own images.
+        validation, test: fractions of each class to split off if the source has no such split; the splits
+            of built-in data sets are fixed.
         seed: chooses the random split.
-        in_memory: for folders: keep the decoded images (True), decode them at each access (False), or
-            keep up to 0.5 GB (None). All other sources are in memory.
+        in_memory: for folders: keep the decoded images in memory (True), decode them at each access (False),
+            or keep up to 0.5 GB (None). All other sources are kept in memory.
         progress: show a progress bar while a folder is read.
 
     Returns:
-        Images of uint8 RGB, values 0 to 255, shape (n, image_size, image_size, 3), with int32 labels.
+        A data set of uint8 RGB images `(n, image_size, image_size, 3)`, values 0 to 255, and int32 labels.
 
     Raises:
         UnknownNameError: no data set has this name.
-        DataError: the folder, the network or a package is missing, or the images cannot be used.
+        DataError: a folder, the network connection or a package is missing, or the images cannot be used.
 
     >>> load("digits/optical").class_names[:3]
     ['0', '1', '2']
@@ -71,22 +84,21 @@ def load(
         raise DataError(
             f"image_size={image_size} was given; expected a number of pixels, such as 128 or 224."
         )
-    text = ALIASES.get(str(name), str(name))
-    if isinstance(name, str) and text in BUILT_IN:
-        return BUILT_IN[text](text, image_size)
+    if built_in := _built_in(name):
+        return built_in.loader(built_in.name, image_size)
     size = image_size or DEFAULT_SIZE
-    if isinstance(name, str) and text.startswith("tfds:"):
+    if isinstance(name, str) and name.startswith("tfds:"):
         return load_tfds(
-            text.removeprefix("tfds:"),
+            name.removeprefix("tfds:"),
             image_size=size,
             validation=validation,
             test=test,
             seed=seed,
-            offline=BUILT_IN,
+            offline=DATASETS.names,
         )
     path = Path(name).expanduser()
-    if isinstance(name, str) and not path.exists() and not _looks_like_a_path(name):
-        raise UnknownNameError("data set", name, [*BUILT_IN, *ALIASES])
+    if isinstance(name, str) and not path.exists() and not _is_path(name):
+        raise UnknownNameError(DATASETS.kind, name, [*DATASETS.names, *ALIASES])
     return load_folder(
         path,
         image_size=size,
@@ -99,15 +111,15 @@ def load(
 
 
 def load_unlabelled(name: str | Path, *, image_size: int | None = None, progress: bool = False) -> Split:
-    """Return images alone, to adapt to or to learn from without labels.
+    """Load images without labels, for domain adaptation or self-supervised learning.
 
     Args:
-        name: a data set, of which the train images are taken; or a folder of images, sorted by class or not.
-        image_size: height and width in pixels; as in `load`.
+        name: a data set, whose train images are loaded; or a folder of images, sorted by class or not.
+        image_size: height and width in pixels, as in `load`.
         progress: show a progress bar while a folder is read.
 
     Raises:
-        UnknownNameError, DataError: as `load`.
+        UnknownNameError, DataError: as in `load`.
 
     >>> load_unlabelled("digits/optical").labelled
     False
@@ -119,17 +131,22 @@ def load_unlabelled(name: str | Path, *, image_size: int | None = None, progress
 
 
 def is_folder(name: str | Path) -> bool:
-    """Tell whether a folder is meant by `name`, and not a data set.
+    """Return whether `name` is the path of an existing folder, and not the name of a data set.
 
     >>> is_folder("emoji"), is_folder(Path.cwd())
     (False, True)
     """
+    return Path(name).expanduser().is_dir() and _built_in(name) is None
+
+
+def _built_in(name: str | Path) -> BuiltIn | None:
+    """Return the built-in data set of this name or alias, if there is one."""
     text = ALIASES.get(str(name), str(name))
-    return Path(name).expanduser().is_dir() and not (isinstance(name, str) and text in BUILT_IN)
+    return DATASETS.find(text) if isinstance(name, str) and text in DATASETS else None
 
 
-def _looks_like_a_path(name: str) -> bool:
-    families = tuple({known.split("/")[0] + "/" for known in BUILT_IN})
+def _is_path(name: str) -> bool:
+    families = tuple({known.split("/")[0] + "/" for known in DATASETS.names})
     return name.startswith((".", "~")) or (
         ("/" in name or "\\" in name) and not name.lower().startswith(families)
     )

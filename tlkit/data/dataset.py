@@ -1,4 +1,4 @@
-"""Images with or without labels, and the splits of a data set."""
+"""`Split`: images with or without labels; `Dataset`: the splits of a data set and its class names."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Split:
-    """Images, and what is known about each of them.
+    """Images with names, and with class labels and further attributes if these are known.
 
     Args:
-        images: uint8 (n, height, width, 3), values 0 to 255, or `ImageFiles`.
-        labels: int (n,) class indices, or None where nobody knows them.
-        names: (n,) what each image is; by default its number.
-        attributes: further labels of each image by name, each (n,).
+        images: uint8 `(n, height, width, 3)`, values 0 to 255, or `ImageFiles`.
+        labels: integer `(n,)` class indices, or None if they are unknown.
+        names: `(n,)` one name per image; by default its index.
+        attributes: further labels by name, each `(n,)`.
 
     Raises:
-        DataError: the images are not uint8 RGB, or the lengths differ.
+        DataError: the images are not uint8 RGB, the labels are not integers, or the lengths differ.
 
     >>> split = Split(np.zeros((4, 8, 8, 3), "uint8"), [0, 1, 0, 1])
     >>> len(split), split.labels.tolist(), split.unlabelled().labelled
@@ -86,20 +86,21 @@ class Split:
 
     @property
     def labelled(self) -> bool:
+        """Whether the class labels are known."""
         return self._labels is not None
 
     @property
     def labels(self) -> np.ndarray:
-        """Class indices, int32 (n,). Raises NoLabelsError where the split has none."""
+        """The class indices, int32 `(n,)`; an unlabelled split raises NoLabelsError."""
         if self._labels is None:
             raise NoLabelsError(
-                "This split is unlabelled: there are no labels to read. A technique that needs them must be "
-                "given a labelled split, such as the source domain's."
+                "This split is unlabelled: there are no labels to read. Pass a labelled split, such as the "
+                "source domain's, to a technique that needs labels."
             )
         return self._labels
 
     def subset(self, indices: np.ndarray | Sequence[int] | slice) -> "Split":
-        """Return the chosen examples, in the order of `indices` (integers, a boolean mask or a slice)."""
+        """Return the examples at `indices` (integers, a boolean mask or a slice), in that order."""
         chosen = np.arange(len(self))[indices if isinstance(indices, slice | np.ndarray) else list(indices)]
         images = self.images
         return Split(
@@ -110,10 +111,12 @@ class Split:
         )
 
     def few(self, per_class: int, *, seed: int = 0) -> "Split":
-        """Return that many examples of each class, chosen at random; those of few(3) lie in few(10).
+        """Return a random subset with `per_class` examples of each class.
+
+        For the same seed, a smaller subset is part of every larger one: `few(10)` contains `few(3)`.
 
         Raises:
-            DataError: `per_class` is below 1, or a class has fewer examples.
+            DataError: `per_class` is below 1, or a class has too few examples.
             NoLabelsError: the split is unlabelled.
 
         >>> split = Split(np.zeros((6, 8, 8, 3), "uint8"), [0, 0, 0, 1, 1, 1])
@@ -121,22 +124,22 @@ class Split:
         [0, 0, 1, 1]
         """
         if per_class < 1:
-            raise DataError(f"{per_class} examples of each class were asked for; ask for at least 1.")
+            raise DataError(f"per_class={per_class} was given; expected at least 1, such as 10.")
         chosen: list[int] = []
         for label in np.unique(self.labels):
             members = np.flatnonzero(self.labels == label)
             if len(members) < per_class:
                 raise DataError(
-                    f"Class {label} has {len(members)} examples, {per_class} of each were asked for. Ask for "
-                    "fewer, or leave out the small classes: Dataset.only(names)."
+                    f"Class {label} has {len(members)} examples; expected at least per_class={per_class}. "
+                    "Choose a smaller per_class, or leave out the small classes: Dataset.only(names)."
                 )
             chosen += np.random.default_rng([seed, label]).permutation(members)[:per_class].tolist()
         return self.subset(sorted(chosen))
 
     def unlabelled(self) -> "Split":
-        """Return the same images alone: without labels, without attributes, and with numbers for names.
+        """Return the same images without labels, attributes and names.
 
-        The names go too, since "cat/001.jpg" or "1F408 cat" tells the label.
+        Indices replace the names, since a name such as "cat/001.jpg" reveals the label.
         """
         return Split(self.images)
 
@@ -151,26 +154,37 @@ class Split:
         classes: int | None = None,
         mix: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
     ) -> "keras.utils.PyDataset":
-        """Return the split as input for `fit`, `evaluate` and `predict` of any Keras model.
+        """Return the split as batches for `fit`, `evaluate` and `predict` of any Keras model.
 
-        Each batch is (images, labels), or only images when `labels` is false or the split has none: uint8
-        (batch, height, width, 3) and int32 (batch,). With `shuffle` every epoch has another order, the same
-        one for the same seed. Files are decoded when their batch is asked for. Keras's `fit` also changes the
-        order of the batches, from Python's `random`; `fit(shuffle=False)` leaves it, and then the next batch
-        of files is decoded while one is in use. `augment` maps the images of a batch to others of the same
-        shape and range, as the layers of keras_cv do. With `classes` the labels are float32 (batch, classes),
-        1 for the class; `mix` then maps images and labels of a batch to mixed ones, as mixup does.
+        A batch is (images, labels): uint8 `(batch, height, width, 3)` and int32 `(batch,)`. It is the images
+        alone if the split is unlabelled or `labels` is false. Files are decoded when their batch is
+        requested. Keras's `fit` shuffles the order of the batches by default. With `fit(shuffle=False)` it
+        keeps the order, and the next batch of files is decoded during the current step.
+
+        Args:
+            batch_size: images per batch, at least 1.
+            shuffle: draw a new order of the examples in each epoch.
+            seed: of the shuffling; the same seed gives the same orders.
+            labels: whether a batch has labels.
+            augment: maps the images of a batch to images of the same shape and range, as the layers of
+                keras_cv do.
+            classes: number of classes; labels are then one-hot, float32 `(batch, classes)`.
+            mix: maps the images and one-hot labels of a batch to mixed ones, as mixup does; needs `classes`.
 
         Raises:
-            DataError: the batch size is below 1, or there is nothing that `mix` could mix.
+            DataError: the batch size is below 1, or `mix` lacks labels or `classes`.
         """
-        from tlkit.data.batches import Batches  # imports Keras, which plain arrays can do without
+        from tlkit.data.batches import Batches  # imports Keras, which a split of arrays does not need
 
-        given = self._labels if labels else None
-        return Batches(self.images, given, batch_size, shuffle, seed, augment, classes=classes, mix=mix)
+        batch_labels = self._labels if labels else None
+        return Batches(
+            self.images, batch_labels, batch_size, shuffle, seed, augment, classes=classes, mix=mix
+        )
 
     def fingerprint(self) -> str:
-        """Return a hex digest of the pixels and their shape; the same for files and for arrays.
+        """Return a digest of the pixels and their shape, as hexadecimal digits.
+
+        Labels and names do not count; files and arrays of the same pixels have the same digest.
 
         >>> images = np.zeros((4, 8, 8, 3), "uint8")
         >>> Split(images, [0, 1, 0, 1]).fingerprint() == Split(images).fingerprint()
@@ -183,10 +197,16 @@ class Split:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Dataset:
-    """A data set's splits, the names of its classes, and its card.
+    """A data set: its splits, its class names and its card.
 
-    `skipped` has "path: reason" of each file (or row of a table) that took no part; `duplicates` has the
-    names of identical images that lie in two different splits.
+    Attributes:
+        train: the images to learn from.
+        validation: the images for model selection, or None.
+        test: the images for the final evaluation, or None.
+        class_names: the name of each class, in the order of the labels.
+        card: description, licence and source.
+        skipped: "path: reason" for each file, or table row, that was left out.
+        duplicates: pairs of names of identical images in two different splits.
     """
 
     train: Split
@@ -199,46 +219,48 @@ class Dataset:
 
     @property
     def image_size(self) -> int:
-        """Height and width of the images in pixels."""
+        """The height and width of the images in pixels."""
         return self.train.images.shape[1]
 
     @property
     def splits(self) -> dict[str, Split]:
-        """The splits that exist, by name."""
+        """The splits that exist, by name: "train", "validation", "test"."""
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in named.items() if split is not None}
 
     def only(self, class_names: Iterable[str]) -> "Dataset":
-        """Return the named classes alone, numbered in the given order; the card's checksum is the whole's.
+        """Return a data set of some classes only, numbered in the order of `class_names`.
+
+        The card keeps the checksum of the whole data set.
 
         Raises:
             UnknownNameError: there is no such class.
-            DataError: fewer than 2 classes, or one twice.
+            DataError: there are fewer than 2 names, or a name is repeated.
             NoLabelsError: a split is unlabelled.
         """
-        wanted = list(class_names)
-        for name in wanted:
+        selected = list(class_names)
+        for name in selected:
             if name not in self.class_names:
                 raise UnknownNameError(f"class of {self.card.name}", name, self.class_names)
-        if len(wanted) < 2 or len(set(wanted)) < len(wanted):
+        if len(selected) < 2 or len(set(selected)) < len(selected):
             raise DataError(
-                f"The classes {wanted} were asked for; expected at least 2, each once, of: "
+                f"The classes {selected} were given; expected at least 2, each once, of: "
                 f"{', '.join(self.class_names)}."
             )
-        place = np.full(len(self.class_names), -1)
-        place[[self.class_names.index(name) for name in wanted]] = range(len(wanted))
-        parts: dict[str, Any] = {}
+        new_index = np.full(len(self.class_names), -1)
+        new_index[[self.class_names.index(name) for name in selected]] = range(len(selected))
+        splits: dict[str, Any] = {}
         for name, split in self.splits.items():
-            kept = split.subset(place[split.labels] >= 0)
-            parts[name] = Split(kept.images, place[kept.labels], kept.names, kept.attributes)
-        counts = {name: len(split) for name, split in parts.items()}
-        here = {name for split in parts.values() for name in split.names.tolist()}
+            kept = split.subset(new_index[split.labels] >= 0)
+            splits[name] = Split(kept.images, new_index[kept.labels], kept.names, kept.attributes)
+        counts = {name: len(split) for name, split in splits.items()}
+        remaining = {name for split in splits.values() for name in split.names.tolist()}
         return replace(
             self,
-            **parts,
-            class_names=wanted,
-            card=replace(self.card, classes=wanted, counts=counts),
-            duplicates=[pair for pair in self.duplicates if here.issuperset(pair)],
+            **splits,
+            class_names=selected,
+            card=replace(self.card, classes=selected, counts=counts),
+            duplicates=[pair for pair in self.duplicates if remaining.issuperset(pair)],
         )
 
     def __repr__(self) -> str:
@@ -257,5 +279,5 @@ class Dataset:
         if self.skipped:
             lines.append(f"  skipped: {len(self.skipped)}")
         if self.duplicates:
-            lines.append(f"  duplicates, which lie in two splits: {len(self.duplicates)}")
+            lines.append(f"  duplicates across splits: {len(self.duplicates)}")
         return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""One image file becomes one square RGB array; every format of pixel is treated by one policy."""
+"""Decode image files of any pixel format into square RGB arrays."""
 
 import os
 from collections import deque
@@ -20,13 +20,13 @@ WINDOW = 4 * CORES
 
 
 def decode(path: str | Path, image_size: int) -> np.ndarray:
-    """Read an image file as uint8 RGB pixels of shape (image_size, image_size, 3), values 0 to 255.
+    """Read an image file as uint8 RGB pixels `(image_size, image_size, 3)`, values 0 to 255.
 
-    The image is turned as its EXIF orientation says; of an animation the first frame is taken;
-    transparent pixels lie on white; grey, palette and CMYK become RGB. Grey levels beyond 8 bits are
-    scaled, not clipped: integers from 0..65535, floats from the smallest of 0..1, 0..255 and 0..65535 that
-    holds them (a larger maximum is its own scale; below 0 is black). Then the shorter side is resized to
-    `image_size` (Lanczos) and the centre is cropped.
+    The EXIF orientation is applied, and an animation gives its first frame. Transparent pixels become white.
+    Grey, palette and CMYK images become RGB. Grey levels beyond 8 bits are scaled, not clipped: integers from
+    0..65535, floats from the smallest range of 0..1, 0..255 and 0..65535 that contains them. Values above all
+    of these ranges are divided by their maximum; values below 0 become black. The shorter side is then
+    resized to `image_size` (Lanczos), and the centre is cropped.
 
     Raises:
         DataError: the file is not an image, is truncated, or has more pixels than
@@ -37,9 +37,9 @@ def decode(path: str | Path, image_size: int) -> np.ndarray:
             limit = Image.MAX_IMAGE_PIXELS
             if limit and image.width * image.height > limit:
                 raise ValueError(f"{image.width} x {image.height} pixels are more than {limit}")
-            # A JPEG is decoded at 1/2 to 1/8 of its size where that still leaves twice what is wanted.
+            # Decode a JPEG at 1/2 to 1/8 of its size if the result has at least twice the final size.
             image.draft(None, (2 * image_size, 2 * image_size))
-            ImageOps.exif_transpose(image, in_place=True)  # not in place, it copies what needs no turning
+            ImageOps.exif_transpose(image, in_place=True)  # otherwise it copies images that need no change
             return square(image, image_size)
     except Exception as error:  # Pillow's plugins raise nearly every type on damaged files
         reason = " ".join(str(error).split()).replace(f" '{path}'", "").rstrip(":.") or type(error).__name__
@@ -47,7 +47,7 @@ def decode(path: str | Path, image_size: int) -> np.ndarray:
 
 
 def square(image: Image.Image, image_size: int) -> np.ndarray:
-    """Turn a Pillow image of any mode into uint8 RGB pixels of shape (image_size, image_size, 3).
+    """Convert a Pillow image of any mode to uint8 RGB pixels `(image_size, image_size, 3)`.
 
     >>> square(Image.new("L", (40, 20), 255), 8).shape
     (8, 8, 3)
@@ -57,7 +57,7 @@ def square(image: Image.Image, image_size: int) -> np.ndarray:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    if image.mode != "RGB":  # of an image in RGB `convert` would make a copy
+    if image.mode != "RGB":  # `convert` would copy an RGB image
         image = image.convert("RGB")
     return np.array(ImageOps.fit(image, (image_size, image_size), Image.Resampling.LANCZOS))
 
@@ -72,11 +72,11 @@ def _to_8_bit(levels: np.ndarray, floating: bool) -> np.ndarray:
 def ordered_map(
     function: Callable[[Item], Result], items: Iterable[Item], ahead: int = WINDOW
 ) -> Iterator[Result]:
-    """Apply `function` to each item on a thread for each core; yield the results in the order of the items.
+    """Apply `function` to the items on one thread per core; yield the results in the order of the items.
 
-    At most `ahead` results are waiting at any time, so memory stays flat however many items there are
-    (`ThreadPoolExecutor.map` would take all of them at once). The threads end with the iterator, also where
-    it is closed early or an error of `function` came through it.
+    At most `ahead` results wait at any time, so memory use does not grow with the number of items
+    (`ThreadPoolExecutor.map` would submit all items at once). The threads end with the iterator, even if it
+    is closed early or `function` raises an error.
 
     >>> list(ordered_map(abs, [3, -1, -2]))
     [3, 1, 2]

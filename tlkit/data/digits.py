@@ -1,4 +1,4 @@
-"""Handwritten digits in three domains: MNIST, scanned at another place, and over colour photographs."""
+"""Handwritten digits in three domains: MNIST, other scans, and MNIST blended with colour photographs."""
 
 import gzip
 from functools import cache
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlkit.data.cards import checksum, read, verify
+from tlkit.data.cards import checksum, read_card, verify
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.packaged import packaged
 from tlkit.data.splits import hash_order, stratified
@@ -23,12 +23,12 @@ PHOTOS = [
 
 
 def load(name: str, image_size: int | None = None) -> Dataset:
-    """Return "digits/mnist", "digits/optical" or "digits/mnist-m", uint8 (n, image_size, image_size, 3).
+    """Load "digits/mnist", "digits/optical" or "digits/mnist-m", uint8 `(n, image_size, image_size, 3)`.
 
     The splits are stratified by class and fixed by a hash of each digit's pixels. "digits/mnist-m" has
     the digits of "digits/mnist", in the same order and the same splits.
     """
-    card = read(name)
+    card = read_card(name)
     digits, labels = _optical() if name == "digits/optical" else _mnist()
     images = over_photos(digits) if name == "digits/mnist-m" else np.repeat(digits[..., None], 3, axis=-1)
     verify(card, checksum([images.tobytes(), labels.astype("uint8").tobytes()]))
@@ -47,17 +47,17 @@ def load(name: str, image_size: int | None = None) -> Dataset:
 
 
 def load_pairs(name: str, image_size: int | None = None) -> Dataset:
-    """Return "digits/multi-mnist": two overlapping digits a picture, uint8 (n, image_size, image_size, 3).
+    """Load "digits/multi-mnist": two overlapping digits per image, uint8 `(n, image_size, image_size, 3)`.
 
-    Attributes: "left" and "right", the digit whose frame lies to the upper left and the one to the lower
-    right, int 0 to 9; `labels` is the left one. The digits of a split are those of the same split of
-    "digits/mnist".
+    The attributes "left" and "right" are the digit at the upper left and the digit at the lower right,
+    integers 0 to 9. The labels equal "left". The two digits of an image differ, and come from the same split
+    of "digits/mnist".
 
-    References: Sabour, Frosst & Hinton (2017), Dynamic Routing Between Capsules (two digits of different
-    classes, one over the other); Sener & Koltun (2018), Multi-Task Learning as Multi-Objective Optimization
-    (the places, and which digit is asked for).
+    References: Sabour, Frosst & Hinton (2017), Dynamic Routing Between Capsules (overlapping digits of
+    different classes); Sener & Koltun (2018), Multi-Task Learning as Multi-Objective Optimization (the two
+    positions and the two tasks).
     """
-    card, single = read(name), load("digits/mnist")
+    card, single = read_card(name), load("digits/mnist")
     splits = {}
     for seed, (part, split) in enumerate(single.splits.items()):
         rng, count = np.random.default_rng(seed), card.counts[part]
@@ -66,7 +66,7 @@ def load_pairs(name: str, image_size: int | None = None) -> Dataset:
             right[same] = rng.integers(len(split), size=same.sum())
         digits = np.asarray(split.images)[..., 0]
         images = overlap(digits[left], digits[right], image_size or card.image_size)
-        names = [f"{one} over {two}" for one, two in zip(split.names[left], split.names[right], strict=True)]
+        names = [f"{a} over {b}" for a, b in zip(split.names[left], split.names[right], strict=True)]
         columns = {"left": split.labels[left], "right": split.labels[right]}
         splits[part] = Split(np.repeat(images[..., None], 3, axis=-1), columns["left"], names, columns)
     if splits["train"].images.shape[1] == card.image_size:
@@ -75,14 +75,16 @@ def load_pairs(name: str, image_size: int | None = None) -> Dataset:
 
 
 def overlap(left: np.ndarray, right: np.ndarray, image_size: int = 28) -> np.ndarray:
-    """Lay pairs of digits over each other, 8 pixels apart in both directions, and resize.
+    """Overlay pairs of digits, 8 pixels apart in both directions, and resize.
+
+    Where both digits have ink, the brighter pixel counts.
 
     Args:
-        left, right: uint8 (n, 28, 28), white on black.
-        image_size: of the result, in pixels; drawn on 36.
+        left, right: uint8 `(n, 28, 28)`, white on black.
+        image_size: height and width of the result in pixels; without resizing, 36.
 
     Returns:
-        uint8 (n, image_size, image_size).
+        uint8 `(n, image_size, image_size)`.
 
     >>> overlap(np.full((1, 28, 28), 9, "uint8"), np.zeros((1, 28, 28), "uint8"), 36)[0, 27:29, 0].tolist()
     [9, 0]
@@ -96,14 +98,14 @@ def overlap(left: np.ndarray, right: np.ndarray, image_size: int = 28) -> np.nda
 
 
 def over_photos(digits: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Blend each digit with a patch of a photograph, as MNIST-M: |patch - digit| for each colour channel.
+    """Blend each digit with a patch of a photograph, as in MNIST-M: |patch - digit| per colour channel.
 
     Args:
-        digits: uint8 (n, height, width), white on black.
-        seed: chooses photograph and place for each digit.
+        digits: uint8 `(n, height, width)`, white on black.
+        seed: chooses the photograph and the position of the patch for each digit.
 
     Returns:
-        uint8 (n, height, width, 3).
+        uint8 `(n, height, width, 3)`.
 
     Reference: Ganin, Ustinova, Ajakan, Germain, Larochelle, Laviolette, Marchand & Lempitsky (2016),
     Domain-Adversarial Training of Neural Networks, section 5.2.4.
@@ -123,9 +125,13 @@ def over_photos(digits: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def as_mnist(digit: np.ndarray) -> np.ndarray:
-    """Put a digit into MNIST's frame: longer side 20 pixels, centre of mass in the middle of 28 x 28.
+    """Resize and centre a digit as in MNIST: longer side 20 pixels, centre of mass at the centre of 28 x 28.
 
-    Takes and returns uint8, white on black: any (height, width) with some ink, to (28, 28).
+    Args:
+        digit: uint8 `(height, width)`, white on black, not empty.
+
+    Returns:
+        uint8 `(28, 28)`.
 
     Reference: LeCun, Bottou, Bengio & Haffner (1998), Gradient-based learning applied to document
     recognition.
@@ -158,7 +164,7 @@ def _optical() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _table(path: Path) -> np.ndarray:
-    """Read integers from a gzipped CSV file, about 30 times as fast as genfromtxt."""
+    """Read a gzipped CSV file of integers, about 30 times as fast as `numpy.genfromtxt`."""
     lines = gzip.decompress(path.read_bytes()).decode().strip().splitlines()
     return np.fromstring(",".join(lines), dtype="int64", sep=",").reshape(len(lines), -1)
 

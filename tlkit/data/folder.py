@@ -1,4 +1,4 @@
-"""A folder of images as a data set."""
+"""Load a folder of images as a data set."""
 
 import warnings
 from collections import Counter
@@ -28,25 +28,27 @@ def load_folder(
     in_memory: bool | None = None,
     progress: bool = False,
 ) -> Dataset:
-    """Read a folder of images with one sub-folder a class; the files may lie at any depth below these.
+    """Load a folder of images with one sub-folder per class; a class folder may contain folders itself.
 
-    The class folders lie in `path` itself, and each class is then split at random; or in its folders
-    train, validation (or val, valid) and test. Of these only train must be there: a missing validation
-    split is taken from train, a missing test split stays missing. Every file is decoded once, to find the
-    unreadable (left out, with a warning) and the identical (named when they lie in two splits).
+    Either `path` contains the class folders, and each class is split at random. Or `path` contains folders
+    named train, validation (or val, valid) and test, and these contain the class folders. Only train is
+    required: a missing validation split is split off from train, a missing test split stays missing.
+
+    Every file is decoded once. Unreadable files are left out with a warning. A warning also names identical
+    images in two splits.
 
     Args:
         path: the folder.
-        image_size: height and width in pixels; `decode` says how a file becomes a square.
-        validation, test: the fractions of each class to split off; 0 for no such split.
-        seed: another seed, another split. It depends on the names of the files alone.
-        in_memory: keep the decoded images (True), or decode them at each access (False); None keeps up
-            to 0.5 GB.
+        image_size: height and width in pixels; `tlkit.data.decode.decode` crops the images to squares.
+        validation, test: fractions of each class to split off; 0 for no such split.
+        seed: chooses the random split, which depends on the seed and the file names alone.
+        in_memory: keep the decoded images in memory (True), or decode them at each access (False); None
+            keeps up to 0.5 GB.
         progress: show a progress bar.
 
     Raises:
-        DataError: the folder is missing, empty or laid out otherwise; a class is unknown in train or has
-            too few images; more than 10 % of the files are unreadable.
+        DataError: the folder is missing, is empty or has another layout; a class is missing from train or
+            has too few images; more than 10 % of the files are unreadable.
     """
     root = Path(path).expanduser()
     found, class_names = find_images(root)
@@ -58,10 +60,10 @@ def load_folder(
     labels = np.array([class_names.index(each.class_name) for each in found])
     part = np.array([each.split for each in found], dtype="U10")
 
-    open_rows = np.isin(part, ["train", UNDECIDED])
-    part[open_rows] = stratified(
-        [f"{seed}/{name}" for name in names[open_rows]],
-        labels[open_rows],
+    to_split = np.isin(part, ["train", UNDECIDED])
+    part[to_split] = stratified(
+        [f"{seed}/{name}" for name in names[to_split]],
+        labels[to_split],
         class_names,
         validation=0 if "validation" in part else validation,
         test=test if UNDECIDED in part else 0,
@@ -70,7 +72,7 @@ def load_folder(
 
 
 def load_unsorted(path: str | Path, *, image_size: int = 224, progress: bool = False) -> Dataset:
-    """Read the images of a folder without labels: they may lie in it at any depth, sorted by class or not.
+    """Load all images in a folder and its sub-folders, without labels.
 
     Args:
         path: the folder.
@@ -78,10 +80,10 @@ def load_unsorted(path: str | Path, *, image_size: int = 224, progress: bool = F
         progress: show a progress bar.
 
     Returns:
-        A data set with a train split alone, and without classes.
+        A data set with an unlabelled train split, and without classes.
 
     Raises:
-        DataError: the folder is missing or holds no image; more than 10 % of the files are unreadable.
+        DataError: the folder is missing or contains no images; more than 10 % of the files are unreadable.
     """
     root = Path(path).expanduser()
     if not root.is_dir():
@@ -100,11 +102,11 @@ def load_unsorted(path: str | Path, *, image_size: int = 224, progress: bool = F
 def read_files(
     root: Path, files: list[Path], image_size: int, in_memory: bool | None, progress: bool
 ) -> tuple[np.ndarray | ImageFiles, list[bytes], list[int], list[str]]:
-    """Decode every file once; leave the unreadable out with a warning.
+    """Decode every file once, and leave out unreadable files with a warning.
 
     Returns:
-        The pixels, uint8 (n, image_size, image_size, 3), kept or lazy; of each image its digest and its row
-        in `files`; and "path: reason" of each file that could not be read.
+        The images, uint8 `(n, image_size, image_size, 3)`, as an array or as `ImageFiles`; the digest of each
+        image; the index of each image in `files`; and "path: reason" for each file that could not be read.
 
     Raises:
         DataError: more than 10 % of the files are unreadable.
@@ -116,7 +118,7 @@ def read_files(
     kept = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, bytes)]
     digests = [outcome for outcome in outcomes if isinstance(outcome, bytes)]
     if images is None:
-        # as text: a path object is four times as large, and there may be a million
+        # A path object takes four times the memory of a string, and there may be a million files.
         return ImageFiles([str(files[row]) for row in kept], image_size, digests), digests, kept, skipped
     return (images[kept] if skipped else images), digests, kept, skipped
 
@@ -132,7 +134,7 @@ def as_dataset(
     name: str,
     description: str = "A folder of images.",
 ) -> Dataset:
-    """Cut the images of a folder into the splits that `part` (n,) names, and write their card."""
+    """Return the data set of a folder, divided into the splits that `part` `(n,)` names, with a card."""
     splits = {
         split: whole.subset(part == split) for split in ("train", "validation", "test") if split in part
     }
@@ -167,15 +169,15 @@ def _report_skipped(root: Path, skipped: list[str], n: int) -> None:
     )
     if len(skipped) > UNREADABLE_LIMIT * n:
         raise DataError(
-            f"{message} That is more than {UNREADABLE_LIMIT:.0%}: copy the folder again from where it came, "
-            "or remove these files."
+            f"{message} That is more than {UNREADABLE_LIMIT:.0%}: copy the folder again from its source, or "
+            "remove these files."
         )
     warnings.warn(f"{message} They are left out.", TlkitWarning, stacklevel=2)
 
 
 def _duplicates(digests: list[bytes], names: list[str], part: list[str]) -> list[tuple[str, str]]:
     repeated = {digest for digest, count in Counter(digests).items() if count > 1}
-    first: dict[bytes, dict[str, str]] = {}  # of each content, one file a split is enough to name
+    first: dict[bytes, dict[str, str]] = {}  # the first file of each content in each split
     for digest, name, split in zip(digests, names, part, strict=True):
         if digest in repeated:
             first.setdefault(digest, {}).setdefault(split, name)
@@ -184,9 +186,9 @@ def _duplicates(digests: list[bytes], names: list[str], part: list[str]) -> list
         shown = "; ".join(f"{one} and {other}" for one, other in pairs[:3])
         count = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
         warnings.warn(
-            f"Identical images lie in two splits, {count}: {shown}"
-            f"{'; ...' if len(pairs) > 3 else ''}. What was seen in training is then tested again (a leak), "
-            "so accuracy looks better than it is. Remove one of each (see Dataset.duplicates).",
+            f"Identical images are in different splits, {count}: {shown}"
+            f"{'; ...' if len(pairs) > 3 else ''}. This is a leak: a model is evaluated on images that it "
+            "was trained on, so its accuracy is overestimated. Remove one of each (see Dataset.duplicates).",
             TlkitWarning,
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""Images that stay in their files until somebody looks at them."""
+"""Images that stay in their files until they are accessed."""
 
 import hashlib
 from collections.abc import Generator, Iterator, Sequence
@@ -14,7 +14,7 @@ from tlkit.errors import DataError
 
 
 def digest(pixels: np.ndarray) -> bytes:
-    """Return the BLAKE2b digest of one image's pixels, 16 bytes; equal digests mean equal pixels.
+    """Return the BLAKE2b digest of the pixels of one image, 16 bytes; equal pixels have equal digests.
 
     >>> digest(np.zeros((2, 2, 3), "uint8")) == digest(np.zeros((2, 2, 3), "uint8"))
     True
@@ -23,19 +23,19 @@ def digest(pixels: np.ndarray) -> bytes:
 
 
 class ImageFiles:
-    """Image files that behave as a uint8 array of shape (n, image_size, image_size, 3), decoded on access.
+    """Image files that act as a uint8 array `(n, image_size, image_size, 3)` and are decoded on access.
 
-    Indexing with an integer, a slice, a boolean mask or an array of integers reads just those files, on
-    all cores, and returns a numpy array. `take` selects files without reading them, `blocks` reads all of
-    them ahead of their use.
+    An index (an integer, a slice, a boolean mask or an array of integers) decodes the selected files on all
+    cores and returns a NumPy array. `take` selects files without reading them. `blocks` reads all files in
+    order, and decodes each block before it is needed.
 
     Args:
         paths: the files.
         image_size: height and width in pixels.
-        digests: digest of each decoded image where it is already known, else computed when asked for.
+        digests: the digest of each decoded image, if known; otherwise `digests` computes them.
 
     Raises:
-        DataError: on access, when a file has gone or cannot be read; the message names it.
+        DataError: on access, if a file is missing or cannot be read; the message names the file.
     """
 
     dtype = np.dtype("uint8")
@@ -53,6 +53,7 @@ class ImageFiles:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
+        """The shape of the decoded array."""
         return len(self), self.image_size, self.image_size, 3
 
     @property
@@ -63,7 +64,7 @@ class ImageFiles:
         return self._digests
 
     def take(self, indices: np.ndarray) -> "ImageFiles":
-        """Return the chosen files as another lazy array; nothing is read."""
+        """Return the files at `indices` as another `ImageFiles`, without reading them."""
         chosen = np.arange(len(self))[indices]
         digests = None if self._digests is None else [self._digests[i] for i in chosen]
         return ImageFiles([self.paths[i] for i in chosen], self.image_size, digests)
@@ -78,7 +79,7 @@ class ImageFiles:
         return images
 
     def blocks(self, size: int) -> Generator[np.ndarray]:
-        """Yield all images in order, `size` at a time; while one block is in use, the next is decoded."""
+        """Yield all images in order, `size` at a time; the next block is decoded while one is in use."""
         pixels = self._decoded(self.paths, max(size, WINDOW))
         while block := list(islice(pixels, size)):
             yield np.stack(block)
@@ -94,7 +95,7 @@ class ImageFiles:
 
 
 def blocks(images: np.ndarray | ImageFiles, size: int) -> Iterator[np.ndarray]:
-    """Yield the images in order, `size` at a time; those of files are decoded ahead.
+    """Yield the images in order, `size` at a time; the next block of files is decoded ahead.
 
     >>> [len(block) for block in blocks(np.zeros((5, 2, 2, 3), "uint8"), 2)]
     [2, 2, 1]
@@ -107,14 +108,20 @@ def blocks(images: np.ndarray | ImageFiles, size: int) -> Iterator[np.ndarray]:
 def scan(
     paths: Sequence[Path], image_size: int, keep: bool, progress: bool = False
 ) -> tuple[np.ndarray | None, list[bytes | DataError]]:
-    """Decode every file once.
+    """Decode every file once, to find the unreadable ones and the digests of the others.
+
+    Args:
+        paths: the files.
+        image_size: height and width in pixels.
+        keep: whether to return the pixels.
+        progress: show a progress bar.
 
     Returns:
-        The pixels, uint8 of shape (n, image_size, image_size, 3), when `keep` is true, else None; and for
-        each file its digest, or the error where it could not be read (its pixels are then undefined).
+        The pixels, uint8 `(n, image_size, image_size, 3)`, or None without `keep`; and for each file its
+        digest, or the error if it could not be read. The pixels of an unreadable file are undefined.
     """
 
-    def read(path: Path) -> tuple[np.ndarray | None, bytes | DataError]:
+    def decode_file(path: Path) -> tuple[np.ndarray | None, bytes | DataError]:
         try:
             pixels = decode(path, image_size)
         except DataError as error:
@@ -124,7 +131,7 @@ def scan(
     images = np.empty((len(paths), image_size, image_size, 3), "uint8") if keep else None
     outcomes = []
     for row, (pixels, outcome) in enumerate(
-        tqdm(ordered_map(read, paths), "reading images", len(paths), disable=not progress)
+        tqdm(ordered_map(decode_file, paths), "reading images", len(paths), disable=not progress)
     ):
         outcomes.append(outcome)
         if images is not None and pixels is not None:

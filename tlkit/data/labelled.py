@@ -1,4 +1,4 @@
-"""Whatever Keras's `fit` takes as images with labels, seen in one way."""
+"""One view of every kind of labelled images that Keras's `fit` takes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from tlkit.data.dataset import Split
 from tlkit.data.images import ImageFiles
 from tlkit.errors import DataError
 
-TAKEN = (
-    "a Split, arrays (images, labels), a batched tf.data.Dataset, a keras.utils.PyDataset or a PyTorch "
-    "DataLoader that gives (images, labels)"
+ACCEPTED = (
+    "a Split, arrays (images, labels), or batches of (images, labels): a batched tf.data.Dataset, a "
+    "keras.utils.PyDataset or a PyTorch DataLoader"
 )
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images and labels of one of the kinds that Keras takes.
+    """Images and labels, as arrays or as a data set of batches.
 
     Attributes:
-        name: what the caller calls these data, for errors.
-        images: an array or `ImageFiles`, `(n, height, width, channels)`; None where batches were given.
-        labels: class indices `(n,)`, or rows `(n, classes)`; of batches, those of the first one.
+        name: the name of the caller's argument, for error messages.
+        images: an array or `ImageFiles`, `(n, height, width, channels)`; None for batches.
+        labels: class indices `(n,)` or one-hot labels `(n, classes)`; for batches, those of the first batch.
         weights: sample weights `(n,)`, or None.
-        batches: the data set that was given; None where arrays were.
-        image_shape: of one image.
+        batches: the data set of batches; None for arrays.
+        image_shape: the shape of one image.
     """
 
     name: str
@@ -40,14 +40,14 @@ class Labelled:
 
     @property
     def all_labels(self) -> np.ndarray | None:
-        """The labels of all examples, or None where only the batches know them."""
+        """The labels of all examples; None if only the batches contain them."""
         if isinstance(self.batches, Batches):
             return self.batches.labels  # type: ignore[return-value]
         return None if self.batches is not None else self.labels
 
     @property
     def in_rows(self) -> bool:
-        """Whether a label is a row of classes, and not a class index."""
+        """Whether the labels are one-hot (or class probabilities), and not class indices."""
         return self.labels.ndim > 1 and self.labels.shape[-1] > 1
 
     def __len__(self) -> int:
@@ -55,7 +55,7 @@ class Labelled:
         return len(self.images)
 
     def steps(self, batch_size: int) -> int:
-        """Return the number of steps of an epoch; a tf.data.Dataset that does not know it is counted."""
+        """Return the number of steps per epoch; a tf.data.Dataset of unknown length is counted."""
         if self.batches is None:
             return -(-len(self) // batch_size)
         try:
@@ -64,33 +64,38 @@ class Labelled:
             return sum(1 for _ in self.batches)
 
     def each_batch(self) -> Iterator[tuple[np.ndarray, Any, Any]]:
-        """Yield images, labels and weights (or None) of each batch, as arrays."""
+        """Yield the images, labels and weights (or None) of each batch, as arrays."""
         for batch in in_order(self.batches):
             yield unpacked(batch)
 
     def check(self, model: keras.Model) -> None:
-        """Raise DataError where images or labels do not fit a classifier, before it is trained.
+        """Raise DataError if the images or labels do not fit a classifier; call it before training.
 
-        Of batches the first one is looked at.
+        For batches, only the first batch is checked.
         """
         expected = tuple(model.inputs[0].shape[1:])
         if not fits(self.image_shape, expected):
             raise DataError(
                 f"The images of {self.name} have shape {self.image_shape}, and {model.name!r} takes "
-                f"{expected}. Load them with image_size={expected[0]}, or build the model for theirs."
+                f"{expected}. Load them with image_size={expected[0]}, or build the model for their shape."
             )
         outputs = model.outputs[0].shape[-1]
         check_labels(self.labels, outputs, self.name)
-        known = self.all_labels
-        if known is not None and known is not self.labels:
-            check_labels(np.asarray(known), outputs, self.name)
+        all_labels = self.all_labels
+        if all_labels is not None and all_labels is not self.labels:
+            check_labels(np.asarray(all_labels), outputs, self.name)
 
 
 def labelled(data: Any, name: str = "train") -> Labelled:
-    """Look at images with labels, whichever of Keras's kinds they are.
+    """Wrap labelled images of any kind that Keras takes.
+
+    Args:
+        data: a `Split`, arrays (images, labels) or (images, labels, sample weights), or a data set of such
+            batches.
+        name: the name of the caller's argument, for error messages.
 
     Raises:
-        DataError: they are of another kind, have no labels, or cannot be gone through twice.
+        DataError: the data are of another kind, are empty, have no labels, or repeat for ever.
         NoLabelsError: the split is unlabelled.
 
     >>> data = labelled((np.zeros((6, 8, 8, 3)), np.zeros(6, int)))
@@ -103,16 +108,16 @@ def labelled(data: Any, name: str = "train") -> Labelled:
         return _of_arrays(data, name)
     if not is_batches(data):
         hint = " The labels go with the images: (images, labels)." if hasattr(data, "shape") else ""
-        raise DataError(f"{name} is of type {type(data).__name__}; expected {TAKEN}.{hint}")
+        raise DataError(f"{name} is of type {type(data).__name__}; expected {ACCEPTED}.{hint}")
     check_finite(data, name)
     batch = next(in_order(data), None)
     if batch is None:
         raise DataError(f"{name} has no batch. Give at least one image of each class.")
     if not isinstance(batch, tuple | list) or len(batch) < 2:
-        raise DataError(f"A batch of {name} has no labels; expected {TAKEN}.")
+        raise DataError(f"A batch of {name} has no labels; expected {ACCEPTED}.")
     images, labels, _ = unpacked(batch)
     if not hasattr(images, "shape"):
-        raise DataError(f"The images of {name} are a {type(images).__name__}; expected one array in a batch.")
+        raise DataError(f"The images of {name} are a {type(images).__name__}; expected one array per batch.")
     if not hasattr(labels, "shape") or labels.ndim == 0:
         raise DataError(
             f"An element of {name} has labels of type {type(labels).__name__} without a batch axis; expected "
@@ -122,12 +127,12 @@ def labelled(data: Any, name: str = "train") -> Labelled:
 
 
 def sizes_of(*data: Labelled | None) -> dict[str, int]:
-    """Return the numbers of examples by the names of the data; those of batches are not known."""
+    """Return the number of examples by the name of the data; batches, whose size is unknown, are left out."""
     return {each.name: len(each) for each in data if each is not None and each.batches is None}
 
 
 def both(model: keras.Model, train: Any, validation_data: Any = None) -> tuple[Labelled, Labelled | None]:
-    """Look at the data of a training and of its validation, and check that they fit the model.
+    """Wrap the training data and the validation data, and check that both fit the model.
 
     Raises:
         DataError: see `labelled` and `Labelled.check`.
@@ -142,13 +147,15 @@ def both(model: keras.Model, train: Any, validation_data: Any = None) -> tuple[L
 
 def _of_arrays(data: Any, name: str) -> Labelled:
     if len(data) not in (2, 3):
-        raise DataError(f"{name} is a {type(data).__name__} of {len(data)}; expected {TAKEN}.")
+        raise DataError(f"{name} is a {type(data).__name__} of {len(data)}; expected {ACCEPTED}.")
     first, *others = data
     images = first if isinstance(first, np.ndarray | ImageFiles) else keras.ops.convert_to_numpy(first)
     labels, *rest = (np.asarray(keras.ops.convert_to_numpy(each)) for each in others)
-    for what, each in (("labels", labels), *(("sample weights", each) for each in rest)):
+    for kind, each in (("labels", labels), *(("sample weights", each) for each in rest)):
         if len(each) != len(images):
-            raise DataError(f"{name} has {len(images)} images and {len(each)} {what}. Give one for each.")
+            raise DataError(
+                f"{name} has {len(images)} images and {len(each)} {kind}. Give one for each image."
+            )
     if not len(images):
         raise DataError(f"{name} has no images. Give at least one of each class.")
     weights = rest[0] if rest else None
@@ -156,18 +163,18 @@ def _of_arrays(data: Any, name: str) -> Labelled:
 
 
 def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
-    """Whether inputs of a shape fit a model; where it takes any size, None is expected.
+    """Return whether a model that expects one shape takes another; None in `expected` fits any size.
 
     >>> fits((32, 32, 3), (None, None, 3)), fits((32, 32, 3), (28, 28, 3)), fits((100,), (28, 28, 3))
     (True, False, False)
     """
     return len(shape) == len(expected) and all(
-        size in (None, given) for size, given in zip(expected, shape, strict=True)
+        size in (None, actual) for size, actual in zip(expected, shape, strict=True)
     )
 
 
 def is_batches(data: Any) -> bool:
-    """Whether these are batches that Keras takes and that can be gone through more than once."""
+    """Return whether `data` is a data set of batches that Keras takes and that can be iterated repeatedly."""
     if isinstance(data, keras.utils.PyDataset):
         return True
     kinds = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(data).__mro__}
@@ -175,11 +182,11 @@ def is_batches(data: Any) -> bool:
 
 
 def check_finite(data: Any, name: str) -> None:
-    """Raise DataError where a tf.data.Dataset repeats for ever."""
+    """Raise DataError if `data` is a tf.data.Dataset that repeats for ever."""
     if not isinstance(data, keras.utils.PyDataset) and hasattr(data, "cardinality") and _endless(data):
         raise DataError(
-            f"{name} repeats for ever, so an epoch has no end. Take repeat() away, or give "
-            "data.take(steps_of_an_epoch)."
+            f"{name} repeats for ever, so an epoch has no end. Remove repeat(), or pass "
+            "data.take(steps_per_epoch)."
         )
 
 
@@ -188,12 +195,12 @@ def _endless(data: Any) -> bool:
 
 
 def in_order(data: Any) -> Iterator[Any]:
-    """Yield the batches of one epoch."""
+    """Yield the batches of one epoch, in order."""
     return (data[i] for i in range(len(data))) if isinstance(data, keras.utils.PyDataset) else iter(data)
 
 
 def unpacked(batch: Any) -> tuple[np.ndarray, Any, Any]:
-    """Return images, labels and weights of a batch as arrays; what is missing is None."""
+    """Return the images, labels and sample weights of a batch as arrays; missing ones are None."""
     x, y, w = keras.utils.unpack_x_y_sample_weight(tuple(batch))
 
     def as_array(each: Any) -> Any:
@@ -203,19 +210,19 @@ def unpacked(batch: Any) -> tuple[np.ndarray, Any, Any]:
 
 
 def check_labels(labels: np.ndarray, outputs: int, name: str) -> None:
-    """Raise DataError where class indices, or rows of classes, do not fit the outputs of a model."""
+    """Raise DataError if class indices or one-hot labels do not fit the outputs of a model."""
     classes = max(outputs, 2)  # one output is the probability of the second of two classes
-    rows = labels.ndim > 1 and labels.shape[-1] > 1
-    if rows and labels.shape[-1] != outputs:
+    one_hot = labels.ndim > 1 and labels.shape[-1] > 1
+    if one_hot and labels.shape[-1] != outputs:
         raise DataError(
-            f"The labels of {name} are rows of {labels.shape[-1]} classes, and the model has {outputs} "
-            f"outputs. Build it with classes={labels.shape[-1]}."
+            f"The labels of {name} are one-hot labels of {labels.shape[-1]} classes, and the model has "
+            f"{outputs} outputs. Build the model with classes={labels.shape[-1]}."
         )
-    if rows or labels.dtype.kind not in "iu" or not labels.size:
+    if one_hot or labels.dtype.kind not in "iu" or not labels.size:
         return
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
-        advice = f"Build it with classes={high + 1}" if low >= 0 else "Number the classes from 0"
+        advice = f"Build the model with classes={high + 1}" if low >= 0 else "Number the classes from 0"
         raise DataError(
             f"The labels of {name} go from {low} to {high}, and the model has {outputs} outputs; expected 0 "
             f"to {classes - 1}. {advice}, or correct the labels."

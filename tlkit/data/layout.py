@@ -1,4 +1,4 @@
-"""How a folder of images is laid out: where the classes lie, and which split each file belongs to."""
+"""Find the images in a folder, and read class and split from the names of the folders."""
 
 import re
 import warnings
@@ -18,12 +18,15 @@ SPLIT_OF = {
     "valid": "validation",
     "test": "test",
 }
-UNDECIDED = ""  # the split of a file whose place in the tree does not say it
+UNDECIDED = ""  # the split of a file outside the folders train, validation and test
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An image file, its path relative to the data set's folder, its class, and its split or UNDECIDED."""
+    """An image file: its path, its path relative to the data set's folder, its class and its split.
+
+    The split is "train", "validation" or "test", or `UNDECIDED`.
+    """
 
     file: Path
     name: str
@@ -32,13 +35,13 @@ class Found:
 
 
 def find_images(root: Path) -> tuple[list[Found], list[str]]:
-    """Return the image files below a folder and the names of its classes, both in natural order.
+    """Return the image files in a folder and the class names, both in natural order.
 
-    Hidden files and folders, and files with another ending than an image's, are passed over.
+    Hidden files and folders are ignored, and so are files without the ending of an image format.
 
     Raises:
-        DataError: there is no such folder, it has no images or not one sub-folder a class, it has fewer
-            than two classes, or validation or test have a class that train lacks.
+        DataError: the folder is missing, has no images, has no sub-folder per class, or has fewer than two
+            classes; or validation or test has a class that train lacks.
     """
     if not root.exists():
         raise DataError(
@@ -46,7 +49,7 @@ def find_images(root: Path) -> tuple[list[Found], list[str]]:
         )
     if not root.is_dir():
         raise DataError(
-            f"{root} is a file; expected a folder with one sub-folder a class. Give the folder's path."
+            f"{root} is a file; expected a folder with one sub-folder per class. Give the folder's path."
         )
     folders = _split_folders(root)
     found = [
@@ -57,7 +60,7 @@ def find_images(root: Path) -> tuple[list[Found], list[str]]:
     ]
     if not found:
         raise DataError(
-            f"There are no images below {root}. Expected one sub-folder a class with files that end in "
+            f"There are no images below {root}. Expected one sub-folder per class with files that end in "
             f"{', '.join(ENDINGS)}."
         )
     class_names = [folder.name for folder in _class_folders(next(iter(folders.values())))]
@@ -66,19 +69,19 @@ def find_images(root: Path) -> tuple[list[Found], list[str]]:
     )
     if unknown:
         raise DataError(
-            f"{', '.join(unknown)}: not among the classes of train ({', '.join(class_names)}), so no model "
-            "could learn them. Rename or move these folders, or add the classes to train."
+            f"{', '.join(unknown)}: not among the classes of train ({', '.join(class_names)}), so a model "
+            "cannot learn them. Rename or move these folders, or add the classes to train."
         )
     if len(class_names) < 2:
         raise DataError(
-            f"There is one class only below {root}: {class_names[0]!r}. To tell classes apart, two or more "
-            "are needed: add a sub-folder for each."
+            f"There is only one class below {root}: {class_names[0]!r}. Classification needs at least two: "
+            "add a sub-folder for each class."
         )
     return found, class_names
 
 
 def natural_order(name: str) -> tuple:
-    """Sort key that counts: class2 comes before class10.
+    """Return a sort key that compares numbers by value: class2 comes before class10.
 
     >>> sorted(["class10", "class2", "Class1"], key=natural_order)
     ['Class1', 'class2', 'class10']
@@ -96,13 +99,13 @@ def _split_folders(root: Path) -> dict[str, Path]:
             named[split] = folder
         else:
             others.append(folder.name)
-    # A train can also be a class, beside bus and car: then no folders lie below it.
+    # "train" can also be a class, next to "bus" and "car"; a class folder has no folders in it.
     if "train" not in named or (others and not _folders(named["train"])):
         return {UNDECIDED: root}
     if others:
         warnings.warn(
-            f"{root} has a train folder, so of its other folders only one for validation (or val, valid) "
-            f"and one for test are read. Left out: {', '.join(others)}.",
+            f"{root} has a train folder, so only one other folder for validation (or val, valid) and one for "
+            f"test are read. Left out: {', '.join(others)}.",
             TlkitWarning,
             stacklevel=2,
         )
@@ -113,8 +116,8 @@ def _class_folders(folder: Path) -> list[Path]:
     folders = _folders(folder)
     if not folders and any(_is_image(each) for each in folder.iterdir()):
         raise DataError(
-            f"The images lie directly in {folder}, so nothing says what they show. Sort them into one "
-            f"sub-folder a class, such as {folder / 'cat'} and {folder / 'dog'}."
+            f"The images lie directly in {folder}, so their classes are unknown. Sort them into one "
+            f"sub-folder per class, such as {folder / 'cat'} and {folder / 'dog'}."
         )
     return folders
 
@@ -125,10 +128,10 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Return the image files in a folder and its sub-folders, in natural order, without hidden ones."""
-    here = [each for each in folder.iterdir() if _is_image(each)]
-    here.sort(key=lambda each: natural_order(each.name))
-    return here + [file for below in _folders(folder) for file in images_below(below)]
+    """Return the image files in a folder and its sub-folders, in natural order, without hidden files."""
+    images = [each for each in folder.iterdir() if _is_image(each)]
+    images.sort(key=lambda each: natural_order(each.name))
+    return images + [file for inner in _folders(folder) for file in images_below(inner)]
 
 
 def _is_image(file: Path) -> bool:

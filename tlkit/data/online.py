@@ -1,4 +1,4 @@
-"""Data sets of tensorflow-datasets: the one source that needs a network."""
+"""Load data sets of tensorflow-datasets, the only source that needs a network connection."""
 
 import os
 from collections.abc import Iterable
@@ -23,20 +23,28 @@ def load_tfds(
     seed: int = 0,
     offline: Iterable[str] = (),
 ) -> Dataset:
-    """Return an image classification data set of tensorflow-datasets, held in memory.
+    """Load an image classification data set of tensorflow-datasets into memory.
 
-    Its own train, validation and test splits are kept; one that it lacks is split off from train,
-    stratified by class. `offline` are the names to offer where the network is missing.
+    Its train, validation and test splits are kept. A missing split is split off from train, stratified by
+    class.
+
+    Args:
+        name: the name of the data set in tensorflow-datasets, such as "cats_vs_dogs".
+        image_size: height and width in pixels.
+        validation, test: fractions of each class to split off for a missing split.
+        seed: chooses the random split.
+        offline: names of data sets that the error suggests if the network connection is missing.
 
     Raises:
-        DataError: the package or the network is missing, or it has no images with one label each.
+        DataError: the package or the network connection is missing; the data set has no train split, or no
+            images with one label each.
     """
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise DataError(
             f"'tfds:{name}' needs tensorflow-datasets, which is not installed: pip install 'tlkit[online]'. "
-            f"Without it these work: {', '.join(offline)}, or the path of a folder."
+            f"Without it, use {', '.join(offline)}, or the path of a folder."
         ) from error
     try:
         splits, info = tfds.load(name, as_supervised=True, with_info=True)
@@ -45,9 +53,9 @@ def load_tfds(
     except Exception as error:  # of the network, the file system, TensorFlow or tfds
         folder = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
         raise DataError(
-            f"'tfds:{name}' could not be loaded as images with one label each: {error}. It would lie in "
+            f"'tfds:{name}' could not be loaded as images with one label each: {error}. It is expected in "
             f"{folder}: load it once while online, or copy that folder from another machine. "
-            f"Offline these work: {', '.join(offline)}, or the path of a folder."
+            f"Offline, use {', '.join(offline)}, or the path of a folder."
         ) from error
     if "train" not in arrays:
         raise DataError(f"'tfds:{name}' has the splits {', '.join(arrays)}; expected one named train.")
@@ -60,8 +68,8 @@ def load_tfds(
         validation=0 if "validation" in arrays else validation,
         test=0 if "test" in arrays else test,
     )
-    made = {split: Split(images[part == split], labels[part == split]) for split in np.unique(part).tolist()}
-    made |= {split: Split(*arrays[split]) for split in ("validation", "test") if split in arrays}
+    parts = {name: Split(images[part == name], labels[part == name]) for name in np.unique(part).tolist()}
+    parts |= {split: Split(*arrays[split]) for split in ("validation", "test") if split in arrays}
     card = Card(
         name=f"tfds:{name}",
         title=name,
@@ -70,10 +78,10 @@ def load_tfds(
         source=info.homepage,
         citation=info.citation,
         classes=class_names,
-        counts={split: len(each) for split, each in made.items()},
+        counts={split: len(each) for split, each in parts.items()},
         image_size=image_size,
     )
-    return Dataset(made["train"], made.get("validation"), made.get("test"), class_names, card)
+    return Dataset(parts["train"], parts.get("validation"), parts.get("test"), class_names, card)
 
 
 def _arrays(examples: Iterable[Any], image_size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Files that lie inside installed packages, found without importing these."""
+"""Find data files inside installed packages without importing the packages."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,12 +7,17 @@ from tlkit.errors import DataError
 
 
 def packaged(package: str, path: str, distribution: str) -> Path:
-    """Return the file or folder at `path` inside an installed top-level package.
+    """Return the path of a file or folder inside an installed package.
 
-    Importing some of these packages takes seconds; their data files can be had for nothing.
+    The package is not imported, since importing some packages takes seconds.
+
+    Args:
+        package: the name of a top-level package, such as "sklearn".
+        path: relative to the package's folder.
+        distribution: the name to install, such as "scikit-learn".
 
     Raises:
-        DataError: the package is missing, or has no such file; `distribution` is what to install.
+        DataError: the package is missing, or has no such file.
 
     >>> packaged("sklearn", "datasets/data/digits.csv.gz", "scikit-learn").name
     'digits.csv.gz'

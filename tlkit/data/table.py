@@ -1,4 +1,4 @@
-"""A folder of images and a table of their labels: a row for each image, a column for each task."""
+"""Load a folder of images with a table of labels: one row per image, one column per task."""
 
 import unicodedata
 import warnings
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SPLIT_COLUMN = "split"
 SEPARATORS = (",", ";", "\t")
-UNMATCHED_LIMIT = 0.5  # share of the rows without a file beyond which the table is of other images
+UNMATCHED_LIMIT = 0.5  # if a larger fraction of rows has no file, the table belongs to other images
 
 
 def load_table(
@@ -32,75 +32,77 @@ def load_table(
     in_memory: bool | None = None,
     progress: bool = False,
 ) -> Dataset:
-    """Read a folder of images, and what a CSV file says about them.
+    """Load a folder of images with the labels of one or more tasks from a CSV file.
 
-    The first column has the file names, relative to the folder; a name without its folders will do where
-    only one file has it. Each further column is a task: its values are kept as text in `Split.attributes`,
-    "" where one is missing. A column "split" with train, validation (val, valid) and test decides the splits
-    as folders of these names do; else they are drawn at random. What the table and the folder do not both
-    have is left out, named by a warning and in `Dataset.skipped`.
+    The first column contains the file names, relative to the folder; a bare file name is enough if it is
+    unique. Each further column is a task. Its values are kept as text in `Split.attributes`, with "" for a
+    missing label. A column "split" with the values train, validation (or val, valid) and test decides the
+    splits, as folders of these names do; without it, the splits are random. Rows without an image and images
+    without a row are left out; a warning and `Dataset.skipped` name them.
 
     Args:
-        path: the folder; the images may lie at any depth. The table may lie in it too.
-        labels: the table: UTF-8 with a header, by commas, semicolons or tabs; its path from here or
-            from the folder.
+        path: the folder; its sub-folders are searched too. The table may be in the folder.
+        labels: the table, UTF-8 with a header, separated by commas, semicolons or tabs. Its path is relative
+            to the working folder or to `path`.
         image_size: height and width in pixels.
         validation, test: fractions to split off; 0 for no such split.
-        seed: another seed, another split. It depends on the names of the files alone.
-        in_memory: keep the decoded images (True), or decode them at each access (False); None keeps up
-            to 0.5 GB.
+        seed: chooses the random split, which depends on the seed and the file names alone.
+        in_memory: keep the decoded images in memory (True), or decode them at each access (False); None
+            keeps up to 0.5 GB.
         progress: show a progress bar.
 
     Returns:
-        A data set without classes: its splits have attributes and no labels.
+        A data set without classes: its splits have attributes, but no labels.
 
     Raises:
-        DataError: folder or table is missing or cannot be read; a column has no name, one with a slash, or
-            one twice; a file has two rows or a name fits two files; more than half of the rows have no file;
-            more than 10 % of the images are unreadable.
+        DataError: the folder or the table is missing or cannot be read; a column name is empty, contains a
+            slash, or is repeated; a file has two rows; a name fits two files; more than half of the rows have
+            no file; more than 10 % of the images are unreadable.
     """
     root, table = Path(path).expanduser(), Path(labels).expanduser()
     if not root.is_dir():
         raise DataError(
             f"There is no folder at {root}. Check the spelling; the working folder is {Path.cwd()}."
         )
-    beside = root / table  # written as seen from the folder
-    rows = _read(beside if beside.is_file() and not table.is_file() else table)
+    in_folder = root / table
+    rows = _read_table(in_folder if in_folder.is_file() and not table.is_file() else table)
     by_name = {_normal(file.relative_to(root).as_posix()): file for file in images_below(root)}
     if not by_name:
         raise DataError(f"There are no images below {root}. Expected files such as .jpg or .png.")
-    row_of, lost = _matched(rows.iloc[:, 0].to_dict(), list(by_name), table.name, root)
-    unlabelled = [name for name in by_name if name not in row_of]
-    _say(lost, "row", f"of {table.name} named no image below {root}")
-    _say(unlabelled, "image", f"below {root} had no row in {table.name}")
+    line_of, unmatched = _match(rows.iloc[:, 0].to_dict(), list(by_name), table.name, root)
+    unlabelled = [name for name in by_name if name not in line_of]
+    _warn_left_out(unmatched, "row", f"of {table.name} named no image below {root}")
+    _warn_left_out(unlabelled, "image", f"below {root} had no row in {table.name}")
 
-    found = [(name, file) for name, file in by_name.items() if name in row_of]
+    found = [(name, file) for name, file in by_name.items() if name in line_of]
     pixels, digests, kept, skipped = read_files(
         root, [file for _, file in found], image_size, in_memory, progress
     )
     names = np.array([found[row][0] for row in kept])
-    values = rows.loc[[row_of[name] for name in names]]
+    values = rows.loc[[line_of[name] for name in names]]
     attributes = {column: values[column].to_numpy(str) for column in rows.columns[1:]}
-    part = _parts(attributes.pop(SPLIT_COLUMN, None), names, validation, test, seed)
-    skipped += [f"{name}: in {table.name}, but there is no such image" for name in lost]
+    part = _assign_splits(attributes.pop(SPLIT_COLUMN, None), names, validation, test, seed)
+    skipped += [f"{name}: in {table.name}, but there is no such image" for name in unmatched]
     skipped += [f"{name}: no row in {table.name}" for name in unlabelled]
     whole = Split(pixels, None, names, attributes)
-    described = f"A folder of images with the labels in {table.name}."
-    return as_dataset(root, whole, part, [], digests, skipped, name=str(path), description=described)
+    description = f"A folder of images with the labels in {table.name}."
+    return as_dataset(root, whole, part, [], digests, skipped, name=str(path), description=description)
 
 
-def _read(table: Path) -> "pd.DataFrame":
+def _read_table(table: Path) -> "pd.DataFrame":
+    """Return the rows as text, by the number of their line in the file, with the header as columns."""
     import pandas as pd
 
     if not table.is_file():
         raise DataError(
-            f"There is no table at {table}. Give the path of a CSV file: file name, then a column a task."
+            f"There is no table at {table}. Give the path of a CSV file: the file name, then one column per "
+            "task."
         )
     try:
         with table.open(encoding="utf-8-sig") as lines:
             header = lines.readline()
         separator = max(SEPARATORS, key=header.count)
-        # no header for pandas, which would rename columns that are there twice
+        # Read the header as a row, since pandas would rename repeated columns.
         cells = pd.read_csv(
             table,
             sep=separator,
@@ -110,109 +112,122 @@ def _read(table: Path) -> "pd.DataFrame":
             skip_blank_lines=False,
             encoding="utf-8-sig",
         )
-    except (UnicodeDecodeError, ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+    except (UnicodeDecodeError, ValueError, OSError) as error:  # the errors of pandas are ValueErrors
         raise DataError(
             f"{table} cannot be read as a table: {error}. Save it as CSV in UTF-8 with as many fields in "
             "every row as in the header."
         ) from error
-    cells = cells.fillna("").map(str.strip).set_axis(range(1, len(cells) + 1))  # lines of the file
+    cells = cells.fillna("").map(str.strip).set_axis(range(1, len(cells) + 1))  # numbers of the lines
     filled = cells != ""
     cells = cells.loc[filled.any(axis=1) | (cells.index == 1), filled.any(axis=0)]
-    rows = cells.iloc[1:].set_axis(_columns(cells.iloc[0].tolist(), table), axis=1)
+    rows = cells.iloc[1:].set_axis(_column_names(cells.iloc[0].tolist(), table), axis=1)
     if separator == ";":  # then a comma may be the decimal point
-        rows = rows.apply(_with_points)
+        rows = rows.apply(_with_decimal_points)
     if rows.empty:
-        raise DataError(f"{table} has a header and no rows. Write a row for each image.")
+        raise DataError(f"{table} has a header and no rows. Write one row per image.")
     return rows
 
 
-def _columns(names: list[str], table: Path) -> list[str]:
+def _column_names(names: list[str], table: Path) -> list[str]:
     names = [SPLIT_COLUMN if name.lower() == SPLIT_COLUMN else name for name in names]
     tasks = [name for name in names[1:] if name != SPLIT_COLUMN]
     if not tasks:
         raise DataError(
-            f"{table} has the columns {', '.join(names)}; expected the file name first, then a column a task."
+            f"{table} has the columns {', '.join(names)}; expected the file name first, then one column per "
+            "task."
         )
     for name in names[1:]:
         if not name or "/" in name or names.count(name) > 1:
-            wrong = "has no name" if not name else "has a slash" if "/" in name else "is there twice"
+            fault = "has no name" if not name else "has a slash" if "/" in name else "is repeated"
             raise DataError(
-                f"Column {names.index(name, 1) + 1} of {table}, {name!r}, {wrong}. Rename it in the header: "
+                f"Column {names.index(name, 1) + 1} of {table}, {name!r}, {fault}. Rename it in the header: "
                 "the columns name the tasks."
             )
     return names
 
 
-def _with_points(column: "pd.Series") -> "pd.Series":
-    given = column[column != ""]
-    numeric = len(given) and given.str.fullmatch(r"[+-]?\d+(,\d+)?").all()
+def _with_decimal_points(column: "pd.Series") -> "pd.Series":
+    values = column[column != ""]
+    numeric = len(values) and values.str.fullmatch(r"[+-]?\d+(,\d+)?").all()
     return column.str.replace(",", ".") if numeric else column
 
 
-def _matched(
-    given: dict[int, str], names: list[str], table: str, root: Path
+def _match(
+    entries: dict[int, str], names: list[str], table: str, root: Path
 ) -> tuple[dict[str, int], list[str]]:
-    """Return the line of each image that has one, and what the rows without an image say."""
-    by_bare: dict[str, list[str]] = {}
+    """Match the file names in the table with the images.
+
+    Args:
+        entries: the file name in each line of the table.
+        names: the paths of the images relative to `root`.
+        table: the name of the table, for error messages.
+        root: the folder, for error messages.
+
+    Returns:
+        The line of each image that has one; and the entries that match no image.
+    """
+    by_bare_name: dict[str, list[str]] = {}
     for name in names:
-        by_bare.setdefault(name.rsplit("/", 1)[-1], []).append(name)
-    known = set(names)
-    row_of: dict[str, int] = {}
-    lost = []
-    for line, text in given.items():
-        wanted = _normal(text.replace("\\", "/").removeprefix("./"))
-        fitting = [wanted] if wanted in known else by_bare.get(wanted, [])
-        if len(fitting) > 1:
+        by_bare_name.setdefault(name.rsplit("/", 1)[-1], []).append(name)
+    all_names = set(names)
+    line_of: dict[str, int] = {}
+    unmatched = []
+    for line, entry in entries.items():
+        path = _normal(entry.replace("\\", "/").removeprefix("./"))
+        matches = [path] if path in all_names else by_bare_name.get(path, [])
+        if len(matches) > 1:
             raise DataError(
-                f"{text!r} in {table} fits {fitting[0]} and {fitting[1]}. Write the path from {root}."
+                f"{entry!r} in {table} fits {matches[0]} and {matches[1]}. Write the path from {root}."
             )
-        if not fitting:
-            lost.append(text or f"line {line} without a file name")
-        elif fitting[0] in row_of:
+        if not matches:
+            unmatched.append(entry or f"line {line} without a file name")
+        elif matches[0] in line_of:
             raise DataError(
-                f"{table} has two rows for {fitting[0]}: lines {row_of[fitting[0]]} and {line}. Remove one."
+                f"{table} has two rows for {matches[0]}: lines {line_of[matches[0]]} and {line}. Remove one."
             )
         else:
-            row_of[fitting[0]] = line
-    if len(lost) > UNMATCHED_LIMIT * len(given):
-        spare = next((name for name in names if name not in row_of), names[0])
+            line_of[matches[0]] = line
+    if len(unmatched) > UNMATCHED_LIMIT * len(entries):
+        image = next((name for name in names if name not in line_of), names[0])
         raise DataError(
-            f"{len(lost)} of {len(given)} rows of {table} name no image below {root}. A row says "
-            f"{lost[0]!r}, an image is {spare!r}. The first column must be the file's path from that folder."
+            f"{len(unmatched)} of {len(entries)} rows of {table} name no image below {root}. For example, a "
+            f"row names {unmatched[0]!r}, and an image is {image!r}. The first column must contain the path "
+            "of each file from that folder."
         )
-    return row_of, lost
+    return line_of, unmatched
 
 
-def _parts(
-    given: np.ndarray | None, names: np.ndarray, validation: float, test: float, seed: int
+def _assign_splits(
+    column: np.ndarray | None, names: np.ndarray, validation: float, test: float, seed: int
 ) -> np.ndarray:
+    """Return the split of each image: that of the table's split column if there is one, or a random one."""
     part = np.full(len(names), "train", "U10")
-    if given is not None:
-        for row, (name, value) in enumerate(zip(names, given, strict=True)):
+    if column is not None:
+        for row, (name, value) in enumerate(zip(names, column, strict=True)):
             if value.lower() not in SPLIT_OF:
                 raise DataError(
-                    f"Column {SPLIT_COLUMN!r} says {str(value)!r} for {name}; expected {', '.join(SPLIT_OF)}."
+                    f"Column {SPLIT_COLUMN!r} has {str(value)!r} for {name}; expected {', '.join(SPLIT_OF)}."
                 )
             part[row] = SPLIT_OF[value.lower()]
         if "train" not in part:
-            raise DataError(f"Column {SPLIT_COLUMN!r} has no train. Mark the images to learn from with it.")
-    is_open = part == "train"
-    part[is_open] = stratified(
-        [f"{seed}/{name}" for name in names[is_open]],
-        np.zeros(is_open.sum(), int),
+            raise DataError(f"Column {SPLIT_COLUMN!r} has no train. Mark the training images with it.")
+    to_split = part == "train"
+    part[to_split] = stratified(
+        [f"{seed}/{name}" for name in names[to_split]],
+        np.zeros(to_split.sum(), int),
         ["all images"],
         validation=0 if "validation" in part else validation,
-        test=test if given is None else 0,
+        test=test if column is None else 0,
     )
     return part
 
 
-def _say(names: list[str], what: str, why: str) -> None:
+def _warn_left_out(names: list[str], kind: str, reason: str) -> None:
     if names:
-        count = f"1 {what}" if len(names) == 1 else f"{len(names)} {what}s"
+        count, verb = (f"1 {kind}", "was") if len(names) == 1 else (f"{len(names)} {kind}s", "were")
         shown = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-        warnings.warn(f"{count} {why}, left out: {shown}.", TlkitWarning, stacklevel=3)
+        warnings.warn(f"{count} {reason} and {verb} left out: {shown}.", TlkitWarning, stacklevel=3)
 
 
 def _normal(name: str) -> str:
-    return unicodedata.normalize("NFC", name)  # macOS writes an umlaut as two characters
+    return unicodedata.normalize("NFC", name)  # macOS stores an umlaut as two characters

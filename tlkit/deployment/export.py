@@ -3,13 +3,10 @@
 import contextlib
 import io
 import json
-import os
-import sys
 import tempfile
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,87 +14,17 @@ import keras
 import numpy as np
 
 from tlkit._internal.outputs import prepare, written_whole
-from tlkit._internal.registry import Registry
 from tlkit.backbones.engines import openvino_module
 from tlkit.data import Dataset, load
 from tlkit.data.decode import decode
 from tlkit.data.layout import images_below
+from tlkit.deployment.formats import FORMATS, Format
 from tlkit.deployment.saved_run import SavedRun, open_run
 from tlkit.errors import DataError, TlkitError
 from tlkit.models import without_augmentation
 
 LARGEST_DIFFERENCE = 1e-3  # of a probability
 COMPARED = 64  # images
-
-
-@dataclass(frozen=True)
-class Format:
-    """A format that models are exported to.
-
-    Attributes:
-        name: as Keras knows it.
-        file: its name; a format may write more files beside it.
-        summary: who reads it, in a line.
-        run: runs a file on float32 `(n, size, size, 3)` and returns probabilities `(n, classes)`.
-    """
-
-    name: str
-    file: str
-    summary: str
-    run: Callable[[Path, np.ndarray], np.ndarray]
-
-
-def _run_litert(path: Path, images: np.ndarray) -> np.ndarray:
-    interpreter = _interpreter()(str(path))
-    entry, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    interpreter.resize_tensor_input(entry["index"], images.shape)
-    with _silence():
-        interpreter.allocate_tensors()
-    interpreter.set_tensor(entry["index"], images)
-    interpreter.invoke()
-    return interpreter.get_tensor(answer["index"])
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep what C++ writes to standard error, such as which delegate it took, from the screen."""
-    sys.stderr.flush()
-    screen, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(screen, 2)
-        os.close(screen)
-        os.close(nowhere)
-
-
-def _interpreter() -> Any:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:  # TensorFlow brings the same one, under its older name
-        import tensorflow as tf
-
-        def Interpreter(path: str) -> Any:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # that it will move to ai_edge_litert
-                return tf.lite.Interpreter(path)
-
-    return Interpreter
-
-
-def _run_openvino(path: Path, images: np.ndarray) -> np.ndarray:
-    network = openvino_module().Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.asarray(network(images)[0])
-
-
-FORMATS = Registry(
-    "export format",
-    (
-        Format("litert", "model.tflite", "phones and small boards, by LiteRT (TensorFlow Lite)", _run_litert),
-        Format("openvino", "model.xml", "Intel and ARM processors, by OpenVINO", _run_openvino),
-    ),
-)
 
 
 def export(

@@ -4,5 +4,5 @@
     result.metrics()                              # every number, as plain Python values
     tlkit.write_report(result, "runs/mine")       # the model, metrics.json and report.html
 
-Every result is a dataclass with `metrics()` and `report()`; see `tlkit.experiments.result.Result`.
+Every result is a dataclass with `metrics()` and `report()`; see `tlkit.reports.result.Result`.
 """

@@ -1,13 +1,11 @@
 """Adapt a classifier to a target domain without labels, and measure what it gained."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 
 from tlkit._internal.seeds import set_seed
 from tlkit.callbacks import Interruptible
@@ -15,11 +13,8 @@ from tlkit.data import Dataset, Split
 from tlkit.errors import DataError
 from tlkit.experiments import phases
 from tlkit.models import build_classifier, frozen_table, unfreeze
-from tlkit.reports import adaptation, classifier
-from tlkit.reports.data import INTERRUPTED, class_terms, data_metrics, data_section, problem_sections
-from tlkit.reports.document import Document
-from tlkit.reports.result import Result
-from tlkit.reports.words import interval, percent
+from tlkit.reports.adaptation import Adaptation
+from tlkit.reports.classifier import accuracy
 from tlkit.techniques.domain_adaptation import (
     METHODS,
     VALIDATORS,
@@ -37,142 +32,6 @@ EPOCHS, FEATURE_EPOCHS = 10, 40
 LEARNING_RATE, BATCH_SIZE = 1e-3, 32
 SAMPLE = 500  # examples of a domain whose features are compared and drawn
 COMPILE: dict[str, Any] = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
-
-
-@dataclass
-class Adaptation(Result):
-    """An adapted classifier, and what adaptation changed.
-
-    Attributes:
-        model: raw images to class probabilities.
-        source: the labelled data set.
-        target: the target images that are evaluated, with labels where they are known.
-        target_name: what the target is called.
-        method: a name of `tlkit.techniques.domain_adaptation.METHODS`.
-        validator: the score that chose the epoch, or None for the last epoch.
-        backbone: its name.
-        seed: of the weights and the order of the images.
-        history: Keras's history of each phase, by name.
-        probabilities: float32 `(n, classes)` of the source's `train` and `validation`, and of the `target`.
-        before: probabilities of the network that learned the source alone, on the target `(n, classes)`.
-        accuracies: on the labelled target, 0 to 1, or None where there are no labels: `source_only`, `last`,
-            `selected`, `oracle` (the best epoch, which needs target labels), `ceiling` (trained on target
-            labels).
-        target_accuracy: the accuracy after each epoch, where there are labels.
-        a_distance: proxy A-distance of the features, 0 to 2, `before` and `after`.
-        features: `before` and `after`: features of some source and some target examples, float32 `(n, d)`.
-        source_labels: int `(n,)` of these source examples.
-        seconds: how long the parts took: features, training, total.
-        frozen: what was frozen; see `tlkit.frozen_table`.
-        interrupted: Ctrl-C stopped the training.
-    """
-
-    model: keras.Model
-    source: Dataset
-    target: Split
-    target_name: str
-    method: str
-    validator: str | None
-    backbone: str
-    seed: int
-    history: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    probabilities: dict[str, np.ndarray] = field(default_factory=dict)
-    before: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), "float32"))
-    accuracies: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(adaptation.ARMS))
-    target_accuracy: list[float] = field(default_factory=list)
-    a_distance: dict[str, float] = field(default_factory=dict)
-    features: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    source_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
-    seconds: dict[str, float] = field(default_factory=dict)
-    frozen: pd.DataFrame = field(default_factory=pd.DataFrame)
-    interrupted: bool = False
-
-    @property
-    def accuracy(self) -> float | None:
-        """The fraction of right answers on the labelled target, 0 to 1; None without labels."""
-        if not self.target.labelled:
-            return None
-        return phases.accuracy_of(self.probabilities["target"], self.target.labels)
-
-    def metrics(self) -> dict[str, Any]:
-        """Return the accuracies on the target with the 95 % interval, and the settings."""
-        names, accuracy = self.source.class_names, self.accuracy
-        splits = {name: len(each) for name, each in self.source.splits.items() if name != "test"}
-        by_split = {
-            name: phases.accuracy_of(self.probabilities[name], self.source.splits[name].labels)
-            for name in splits
-        }
-        return {
-            "technique": f"domain adaptation by {self.method}",
-            "method": self.method,
-            "validator": self.validator,
-            "backbone": self.backbone,
-            "seed": self.seed,
-            **data_metrics(self.source),
-            "target": self.target_name,
-            "splits": {"train": None, "validation": None} | splits | {"test": len(self.target)},
-            "classes": len(names),
-            "class_names": list(names),
-            "accuracy": self.accuracies,
-            "accuracy_by_split": {"train": None, "validation": None} | by_split | {"test": accuracy},
-            "interval": self._interval(),
-            "target_accuracy": self.target_accuracy,
-            "a_distance": self.a_distance,
-            "per_class": []
-            if accuracy is None
-            else classifier.class_metrics(self.target.labels, self.probabilities["target"], names),
-            "interrupted": self.interrupted,
-        }
-
-    def _interval(self) -> dict[str, Any] | None:
-        if self.accuracy is None:
-            return None
-        return classifier.accuracy_interval(self.accuracy, "test", len(self.target))
-
-    def report(self, folder: Path = Path()) -> Document:
-        """Return the report: what adaptation gained, the features, the data, and the target answers."""
-        names, labels = self.source.class_names, self.target.labels if self.target.labelled else None
-        found = self.probabilities["target"]
-        bounds = self._interval()
-        answer = "Trained; there are no labelled target images to evaluate it on."
-        if self.accuracy is not None:
-            answer = (
-                f"{percent(self.accuracy)} % of {len(self.target):,} target images right, 95 % interval "
-                f"{interval(bounds)}"
-            )
-        gains = adaptation.gain_section(
-            self.source.card.name,
-            self.target_name,
-            self.validator,
-            self.accuracies,
-            labels,
-            self.before,
-            found,
-            names,
-        )
-        features = adaptation.feature_section(
-            self.features, self.source_labels, self.a_distance, self.history.get("adaptation", {})
-        )
-        document = Document(
-            f"{self.source.card.title}: domain adaptation by {self.method} with {self.backbone}",
-            answer,
-            f"{len(names)} classes; chance is about {percent(1 / len(names))} %.",
-            [INTERRUPTED] if self.interrupted else [],
-        )
-        samples = classifier.samples(self.source.train, names)
-        document.sections = [gains, features, data_section(self.source, class_terms(names), samples)]
-        if self.history:
-            document.sections.append(classifier.training_section(self.history))
-        if labels is not None:
-            document.sections += classifier.answer_sections(self.target, "target", found, names, self.model)
-        if not self.frozen.empty:
-            document.sections.append(classifier.frozen_section(self.frozen))
-        document.sections += problem_sections(self.source)
-        return document
-
-    def files(self) -> Mapping[str, Callable[[Path], object]]:
-        """Return the writer of the model, which Keras opens without tlkit."""
-        return {"model.keras": self.model.save}
 
 
 def adapt(
@@ -289,10 +148,10 @@ def _train(
     found.a_distance = {when: proxy_a_distance(*each) for when, each in found.features.items()}
     found.source_labels = source.train.labels[_sample(pairs.source)]
     if labels is not None:
-        by_epoch = oracle.accuracy or [phases.accuracy_of(found.probabilities["target"], labels)]
+        by_epoch = oracle.accuracy or [accuracy(found.probabilities["target"], labels)]
         found.target_accuracy = oracle.accuracy
         found.accuracies |= {
-            "source_only": phases.accuracy_of(found.before, labels),
+            "source_only": accuracy(found.before, labels),
             "last": by_epoch[-1],
             "selected": found.accuracy if found.validator else None,
             "oracle": max(by_epoch),
@@ -307,7 +166,7 @@ def _ceiling(
     _, network = arms.build()
     examples = arms.inputs(train), train.labels
     arms.fit(network, examples, pairs.batch_size, callbacks=[watch], verbose=0)
-    return phases.accuracy_of(network.predict(inputs[:], verbose=0), test.labels)
+    return accuracy(network.predict(inputs[:], verbose=0), test.labels)
 
 
 def check_classes(source: Dataset, evaluate: Dataset | None) -> None:
@@ -336,7 +195,7 @@ class TargetAccuracy(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self.labels is not None:
             found = self.adapter.target_outputs(self.inputs).probabilities
-            self.accuracy.append(phases.accuracy_of(found, self.labels))
+            self.accuracy.append(accuracy(found, self.labels))
 
 
 @dataclass

@@ -1,91 +1,13 @@
 """Compare arms over seeds and settings: the same experiment, run again and again, that can be resumed."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from tlkit.experiments.cells import run_cells
-from tlkit.experiments.statistics import paired, summary
 from tlkit.experiments.worker import Arm
-from tlkit.reports import comparison
-from tlkit.reports.document import Document
-from tlkit.reports.result import Result
-from tlkit.reports.words import counted, listed
-
-
-@dataclass
-class Comparison(Result):
-    """The results of arms over seeds and settings.
-
-    Attributes:
-        table: one row for each arm, setting and seed: `arm`, the settings, `seed`, the results, `seconds`.
-        settings: the columns that were varied, beside arm and seed.
-        control: the arm that the report compares the others with: the first one, unless another is chosen.
-        value: the column that the report is about: the first result, unless another is chosen.
-        seconds: how long it took: total.
-    """
-
-    table: pd.DataFrame
-    settings: list[str] = field(default_factory=list)
-    control: str = ""
-    value: str = ""
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.control = self.control or str(self.table["arm"].iloc[0])
-        known = {"arm", "seed", "seconds", *self.settings}
-        self.value = self.value or next((name for name in self.table if name not in known), "seconds")
-
-    def summary(self, by: str | Sequence[str] = ("arm",)) -> pd.DataFrame:
-        """Return mean and spread of `value` in each group; see `tlkit.summary`."""
-        return summary(self.table, self.value, by)
-
-    def paired(self, **options: Any) -> pd.DataFrame:
-        """Return the difference of each arm from the control, seed by seed; see `tlkit.paired`."""
-        return paired(self.table, self.control, self.value, **options)
-
-    def metrics(self) -> dict[str, Any]:
-        """Return every row of the table, the means, and the differences from the control."""
-        return {
-            "results": self.table,
-            "value": self.value,
-            "control": self.control,
-            "summary": self.summary(self._groups()).reset_index(),
-            "differences": None if self._alone() else self.paired(by=self.settings).reset_index(),
-        }
-
-    def report(self, folder: Path = Path()) -> Document:
-        """Return the report: the value of each arm, and the difference from the control with its interval."""
-        arms, seeds = list(dict.fromkeys(self.table["arm"])), self.table["seed"].nunique()
-        means = self.table.groupby("arm", sort=False)[self.value].mean()
-        cautions = [] if seeds > 1 else ["One seed: the spread is unknown. Run at least three seeds."]
-        found = [comparison.value_section(self.table, self.summary(self._groups()), self.value)]
-        answer = f"{arms[0]}: mean {self.value} {means.iloc[0]:.3g}"
-        if not self._alone():
-            differences = self.paired(by=self.settings)
-            decided = int(((differences["low"] > 0) | (differences["high"] < 0)).sum())
-            answer = (
-                f"{decided} of {counted(len(differences), 'difference')} from {self.control} "
-                f"{'excludes' if decided == 1 else 'exclude'} zero; for the rest we cannot tell"
-            )
-            found.append(comparison.difference_section(differences, self.control))
-        title = f"{self.value} of {listed(arms)}"
-        return Document(title, answer, f"{counted(seeds, 'seed')}.", cautions, found)
-
-    def files(self) -> Mapping[str, Callable[[Path], object]]:
-        """Return the writer of the table."""
-        return {"results.csv": partial(self.table.to_csv, index=False)}
-
-    def _groups(self) -> list[str]:
-        return [*self.settings, "arm"]
-
-    def _alone(self) -> bool:
-        return self.table["arm"].nunique() < 2
+from tlkit.reports.comparison import Comparison
 
 
 def compare(

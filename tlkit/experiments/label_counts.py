@@ -2,27 +2,22 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from tlkit.backbones.registry import BACKBONES
-from tlkit.challenges.dataset_size import PowerLaw, fit_power_law, forecast_check, nested_subsets
+from tlkit.challenges.dataset_size import nested_subsets
 from tlkit.data import Dataset
 from tlkit.errors import DataError, TlkitError
-from tlkit.experiments import phases
 from tlkit.experiments.cells import run_cells
 from tlkit.experiments.fitting import fit_classifier
-from tlkit.experiments.statistics import paired, summary
-from tlkit.reports import label_counts as sections
-from tlkit.reports.document import Document
-from tlkit.reports.result import Result
-from tlkit.reports.words import counted
+from tlkit.reports.classifier import accuracy
+from tlkit.reports.label_counts import LabelCounts
 from tlkit.techniques import TECHNIQUES
 
 BATCH = 32  # images in a step
@@ -32,102 +27,6 @@ EPOCHS = 8  # at least
 HEAD_STEPS, HEAD_EPOCHS = 200, 50  # of a head, at least
 SIZES = 6
 CONTROL = "scratch"
-
-
-@dataclass
-class LabelCounts(Result):
-    """Accuracy against the number of labels.
-
-    Attributes:
-        data: the data set.
-        table: one row for each technique (`arm`), size (`labels`) and seed: `accuracy` on the test split, 0
-            to 1, and `seconds`.
-        backbone: its name.
-        target_accuracy: the accuracy whose number of labels is forecast, above 0 and below 1.
-        held_out: how many of the largest sizes the check of the forecast does not use.
-        seconds: how long it took: total.
-    """
-
-    data: Dataset
-    table: pd.DataFrame
-    backbone: str
-    target_accuracy: float = 0.9
-    held_out: int = 2
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def best(self) -> str:
-        """The technique that is the most accurate with all labels."""
-        largest = self.table[self.table["labels"] == self.table["labels"].max()]
-        return str(largest.groupby("arm")["accuracy"].mean().idxmax())
-
-    @property
-    def best_rows(self) -> pd.DataFrame:
-        """The rows of the best technique."""
-        return self.table[self.table["arm"] == self.best]
-
-    @property
-    def forecast(self) -> PowerLaw | None:
-        """The power law through the accuracies of the best technique; None with fewer than four sizes."""
-        rows = self.best_rows
-        enough = rows["labels"].nunique() >= 4
-        return fit_power_law(rows["labels"], rows["accuracy"]) if enough else None
-
-    @property
-    def check(self) -> pd.DataFrame | None:
-        """The forecast from the smaller sizes beside what the largest reached; None with too few sizes."""
-        rows = self.best_rows
-        try:
-            return forecast_check(rows["labels"], rows["accuracy"], held_out=self.held_out)
-        except DataError:
-            return None
-
-    @property
-    def answer(self) -> str:
-        """The accuracy of the best technique and the forecast, in a sentence."""
-        return sections.answer(self.best, self.best_rows, self.forecast, self.target_accuracy)
-
-    def metrics(self) -> dict[str, Any]:
-        """Return the table, the forecast and its check."""
-        law = self.forecast
-        numbers: dict[str, Any] | None = None
-        if law is not None:
-            needed = law.needed(self.target_accuracy)
-            numbers = {"scale": law.scale, "exponent": law.exponent, "limit": law.limit}
-            numbers |= {"labels_needed": needed.labels, "low": needed.low, "high": needed.high}
-        return {
-            "data": self.data.card.name,
-            "backbone": self.backbone,
-            "target_accuracy": self.target_accuracy,
-            "best": self.best,
-            "results": self.table,
-            "forecast": numbers,
-            "check": self.check,
-        }
-
-    def report(self, folder: Path = Path()) -> Document:
-        """Return the report: curves, differences from scratch, and the forecast with its check."""
-        seeds, law, check = self.table["seed"].nunique(), self.forecast, self.check
-        found = [sections.curve_section(self.table, summary(self.table, by=("labels", "arm")))]
-        arms = set(self.table["arm"])
-        if seeds > 1 and CONTROL in arms and len(arms) > 1:
-            found.append(sections.gain_section(paired(self.table, control=CONTROL, by="labels")))
-        if law is not None:
-            found.append(
-                sections.forecast_section(self.best, self.best_rows, law, self.target_accuracy, check)
-            )
-        return Document(
-            f"{self.data.card.title}: accuracy against the number of labels with {self.backbone}",
-            self.answer,
-            f"{counted(seeds, 'seed')}, {counted(len(self.data.test or ()), 'test image')}, no validation "
-            "split.",
-            sections.cautions(seeds, check),
-            found,
-        )
-
-    def files(self) -> Mapping[str, Callable[[Path], object]]:
-        """Return the writer of the table."""
-        return {"results.csv": partial(self.table.to_csv, index=False)}
 
 
 def label_counts(
@@ -207,7 +106,7 @@ def trained(
         **options,
     )
     assert data.test is not None  # checked by `label_counts`
-    return {"accuracy": phases.accuracy_of(fitted.probabilities["test"], data.test.labels)}
+    return {"accuracy": accuracy(fitted.probabilities["test"], data.test.labels)}
 
 
 def default_sizes(data: Dataset) -> list[int]:

@@ -93,14 +93,3 @@ def predict_splits(model: keras.Model, splits: dict[str, Split]) -> dict[str, An
         )
         for name, split in splits.items()
     }
-
-
-def accuracy_of(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the fraction of right answers, 0 to 1."""
-    return float(np.mean(probabilities.argmax(axis=1) == labels))
-
-
-def last_split(data: Dataset) -> str | None:
-    """Return the split that is reported: test, else validation, else train; None without labels."""
-    names = [name for name, split in data.splits.items() if split.labelled and len(split)]
-    return names[-1] if names else None

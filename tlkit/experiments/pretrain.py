@@ -1,9 +1,8 @@
 """Pretrain a backbone on images without labels, and measure its features before and after."""
 
-import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,7 @@ from tlkit.errors import DataError
 from tlkit.experiments import phases
 from tlkit.models import normalizations
 from tlkit.optimizers import warmup_cosine
-from tlkit.reports import classifier, pretraining
-from tlkit.reports.data import INTERRUPTED, SHOWN, data_metrics, data_section, problem_sections, tiles
-from tlkit.reports.document import Code, Document, Section, Text
-from tlkit.reports.result import Result
-from tlkit.reports.words import interval, percent
+from tlkit.reports.pretraining import Pretraining
 from tlkit.techniques.self_supervised import (
     METHODS,
     CollapseWarning,
@@ -35,161 +30,12 @@ from tlkit.techniques.self_supervised import (
     random_views,
 )
 from tlkit.techniques.self_supervised.pretext import TURNS
-from tlkit.techniques.self_supervised.quality import evaluation_split, feature_quality
+from tlkit.techniques.self_supervised.quality import feature_quality
 
 EPOCHS, TRANSFER_EPOCHS = 50, 20
 LEARNING_RATE, TRANSFER_LEARNING_RATE = 1e-3, 1e-4
 SAMPLE = 500  # images whose features are measured
 VIEWED = 6  # images whose views are shown
-
-
-@dataclass
-class Pretraining(Result):
-    """A backbone that learned without labels, its pretext task, and what became of its features.
-
-    Attributes:
-        model: the backbone: raw images to features, without the method's own layers.
-        data: what it learned from is the train split.
-        evaluation: labelled images that its features are evaluated on, or None.
-        method: a name of `tlkit.techniques.self_supervised.METHODS`.
-        backbone: its name.
-        seed: of the weights, the order of the images and the random views.
-        batch_size: images in a step.
-        history: Keras's history: the loss, `spread` and `effective_rank` by epoch, and what a method adds.
-        before, after: measures of the features. `effective_rank` and `spread` (of the embeddings); with two
-            views `alignment` and `uniformity`; with labels `knn_accuracy`, 0 to 1.
-        sampled: indices of the images of the train split that were measured, at most 500.
-        features: of these images, float32 `(n, d)`, `before` and `after`.
-        shown: what the method makes of some images, uint8 `(n, height, width, 3)` by name.
-        seconds: how long the parts took: training, total.
-        interrupted: Ctrl-C stopped the training.
-    """
-
-    model: keras.Model
-    data: Dataset
-    evaluation: Dataset | None
-    method: str
-    backbone: str
-    seed: int
-    batch_size: int
-    history: dict[str, list[float]] = field(default_factory=dict)
-    before: dict[str, float] = field(default_factory=dict)
-    after: dict[str, float] = field(default_factory=dict)
-    sampled: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
-    features: dict[str, np.ndarray] = field(default_factory=dict)
-    shown: dict[str, np.ndarray] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    interrupted: bool = False
-
-    def metrics(self) -> dict[str, Any]:
-        """Return the measures of the features before and after pretraining, the last loss, and the settings.
-
-        `interval` is the 95 % interval of `knn_accuracy` after pretraining.
-        """
-        losses = self.history.get("loss")
-        return {
-            "technique": f"pretraining by {self.method}",
-            "method": self.method,
-            "backbone": self.backbone,
-            "seed": self.seed,
-            **data_metrics(self.data),
-            "evaluate": None if self.evaluation is None else self.evaluation.card.name,
-            "batch_size": self.batch_size,
-            "epochs": len(losses or ()),
-            "loss": losses[-1] if losses else None,
-            **{name: self.after.get(name) for name in pretraining.MEASURES},
-            "before": {name: self.before.get(name) for name in pretraining.MEASURES},
-            "interval": self._interval(),
-            "history": self.history,
-            "interrupted": self.interrupted,
-        }
-
-    def _interval(self) -> dict[str, Any] | None:
-        split = evaluation_split(self.evaluation)
-        if split is None or self.evaluation is None:
-            return None
-        images = len(self.evaluation.splits[split])
-        return classifier.accuracy_interval(self.after["knn_accuracy"], split, images)
-
-    def report(self, folder: Path = Path()) -> Document:
-        """Return the report: neighbours before and after, the pretext task, and how to continue."""
-        bounds, row = self._interval(), METHODS.find(self.method)
-        document = Document(
-            f"{self.data.card.title}: pretraining by {self.method} with {self.backbone}",
-            *self._answer(bounds),
-            cautions=self._cautions(bounds),
-        )
-        accuracies = None
-        if bounds is not None:
-            accuracies = {"before": self.before["knn_accuracy"], "after": self.after["knn_accuracy"]}
-        document.sections = [
-            pretraining.neighbour_section(
-                self.data.train.subset(self.sampled),
-                self.features,
-                accuracies,
-                "" if bounds is None else bounds["split"],
-                0 if bounds is None else bounds["images"],
-            ),
-            pretraining.task_section(row, self.shown, issubclass(row.target, TwoViews)),
-            pretraining.training_section(self.history, self.before, self.after),
-            data_section(self.data, {}, self._tiles()),
-            Section(
-                "Train a classifier on it",
-                [
-                    Code(self.next_command(folder)),
-                    Text(
-                        "Compare with the same command without --weights, or with the earlier weights: only "
-                        "then you know what pretraining was worth.",
-                        "soft",
-                    ),
-                ],
-            ),
-            *problem_sections(self.data),
-        ]
-        return document
-
-    def _tiles(self) -> list[Any]:
-        rows = np.linspace(0, len(self.data.train) - 1, min(SHOWN, len(self.data.train))).astype(int)
-        return tiles(self.data.train, np.unique(rows), lambda place: [], "A training image, {name}")
-
-    def _answer(self, bounds: Mapping[str, Any] | None) -> tuple[str, str]:
-        images = f"{len(self.data.train):,} images"
-        if bounds is None or self.evaluation is None:
-            return (
-                f"Learned from {images} without labels",
-                "There are no labels to evaluate it on: compare the neighbours below, or label some dozens "
-                "of images and pass them with --evaluate.",
-            )
-        return (
-            f"{percent(self.after['knn_accuracy'])} % right by nearest neighbours; "
-            f"{percent(self.before['knn_accuracy'])} % before",
-            f"{bounds['images']:,} {bounds['split']} images of {self.evaluation.card.name}, 95 % interval "
-            f"{interval(bounds)}. It learned from {images} and no label.",
-        )
-
-    def _cautions(self, bounds: Mapping[str, Any] | None) -> list[str]:
-        found = [INTERRUPTED] if self.interrupted else []
-        if bounds is None:
-            return found
-        if self.after["knn_accuracy"] <= self.before["knn_accuracy"]:
-            found.append(
-                "Pretraining gained nothing here. Start from the earlier weights, or try another method, "
-                "more epochs or more images."
-            )
-        elif self.before["knn_accuracy"] >= bounds["low"]:
-            found.append("The gain lies within the interval: with so few images we cannot tell.")
-        return found
-
-    def next_command(self, folder: Path) -> str:
-        """Return the command that trains a classifier on the backbone in a folder."""
-        labelled = "path/of/labelled" if self.evaluation is None else self.evaluation.card.name
-        words = ["tlkit", "train", labelled, "--weights", str(folder / "backbone.keras")]
-        words += ["--backbone", self.backbone, "--image-size", str(self.data.image_size)]
-        return shlex.join([*words, "--technique", "fine-tuning", "--out", str(folder / "classifier")])
-
-    def files(self) -> Mapping[str, Callable[[Path], object]]:
-        """Return the writer of the backbone, which Keras opens without tlkit."""
-        return {"backbone.keras": self.model.save}
 
 
 def pretrain(
@@ -250,10 +96,12 @@ def pretrain(
     data = images if isinstance(images, Dataset) else _unnamed(images)
     if len(data.train) < 2:
         raise DataError(f"{len(data.train)} images are too few to learn from. Give hundreds or more.")
+    if isinstance(method, str):
+        METHODS.find(method)  # an unknown name fails before anything is loaded
     clock, watch = phases.Clock(), Interruptible()
-    objective = objective_for(data, method) if isinstance(method, str) else method
     set_seed(seed)
     network, pretrained = phases.loaded(backbone, weights, data.image_size)
+    objective = objective_for(data, method) if isinstance(method, str) else method
     if not pretrained:
         phases.prepare_from_scratch(network)
     epochs = epochs or (TRANSFER_EPOCHS if pretrained else EPOCHS)
@@ -362,11 +210,20 @@ def _measure_before(found: Pretraining, learner: SelfSupervised, progress: bool)
     rows = np.random.default_rng(found.seed).permutation(len(found.data.train))[:SAMPLE]
     found.sampled = np.sort(rows)
     sample = found.data.train.images[found.sampled]
+    _seed_layers(learner, found.seed)
     views = _views(learner.objective, sample)
     found.shown = {"image": sample[:VIEWED]} | {name: each[:VIEWED] for name, each in views.items()}
     measure = _Measure(learner, sample, views, found.evaluation, progress)
     found.features["before"], found.before = measure()
     return measure
+
+
+def _seed_layers(learner: SelfSupervised, seed: int) -> None:
+    """Seed the random layers of a learner, whose objective may have been built before the seed was set."""
+    states = [each for each in learner.variables if each.name == "seed_generator_state"]
+    drawn = np.random.SeedSequence(seed).generate_state(len(states))
+    for state, value in zip(states, drawn, strict=True):
+        state.assign(np.array([value, 0], "uint32"))
 
 
 def _views(objective: Objective, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -3,8 +3,6 @@
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -29,82 +27,11 @@ from tlkit.challenges.model_selection.table import FEATURES
 from tlkit.data import Dataset, Split
 from tlkit.errors import DataError, TlkitError, TlkitWarning, WeightsError
 from tlkit.models import pooled
-from tlkit.reports import selection
-from tlkit.reports.document import Document
-from tlkit.reports.result import Result
+from tlkit.reports.selection import Selection
 from tlkit.techniques.feature_extraction import extract
 
 REPEATS, FEW, LONG_ENOUGH = 5, 8, 0.5  # of a timing: runs, different images, and seconds of a run
 MAX_TIMED = 8192  # images
-
-
-@dataclass
-class Selection(Result):
-    """The candidates with their scores, and the backbone that is recommended.
-
-    Attributes:
-        data: what they were measured on.
-        table: one row for each candidate, the best first: `backbone`, `parameters`, `megabytes` of its
-            float32 weights, `images per second` on this machine, `optimal` (no other is both faster and
-            better), `random` (its weights), and a column for each score.
-        score_seconds: what each score took, one row for each candidate.
-        recommended: a backbone of the table, by the rule of `tlkit.challenges.model_selection.recommend`.
-        standard_error: of the best accuracy of the linear probe.
-        images: how many labelled images were scored.
-        left_out: the reason for each candidate that was not measured.
-        notes: warnings of the scores, and what is missing.
-        seconds: how long it took: total.
-    """
-
-    data: Dataset
-    table: pd.DataFrame
-    score_seconds: pd.DataFrame
-    recommended: str
-    standard_error: float
-    images: int
-    left_out: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def answer(self) -> str:
-        """The recommendation in a sentence."""
-        return selection.answer(self.table, self.recommended, self.standard_error, self.images)
-
-    @property
-    def cautions(self) -> list[str]:
-        """Why the recommendation may be worth little."""
-        rule = self.table, self.recommended, self.standard_error
-        return [*selection.cautions(*rule, self.left_out), *self.notes]
-
-    def metrics(self) -> dict[str, Any]:
-        """Return the table, the recommendation, and what was left out."""
-        return {
-            "data": self.data.card.name,
-            "image_size": self.data.image_size,
-            "images": self.images,
-            "recommended": self.recommended,
-            "ranked_by": PROBE,
-            "standard_error": self.standard_error,
-            "backbones": self.table,
-            "score_seconds": self.score_seconds,
-            "left_out": self.left_out,
-        }
-
-    def report(self, folder: Path = Path()) -> Document:
-        """Return the report: accuracy against cost, every score, and what was left out."""
-        names = [score.name for score in SCORES if score.name in self.table]
-        return Document(
-            f"{self.data.card.title}: which backbone to use",
-            self.answer,
-            f"Measured on {self.images:,} train images of {self.data.image_size} pixels; the test images "
-            "were not used. Rule: the fastest pretrained backbone within one standard error "
-            f"({self.standard_error:.3f}) of the best linear probe.",
-            self.cautions,
-            selection.sections(
-                self.table, self.score_seconds, names, self.recommended, self.standard_error, self.left_out
-            ),
-        )
 
 
 def select(

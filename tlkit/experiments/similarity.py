@@ -4,9 +4,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,114 +19,13 @@ from tlkit.data.catalog import ALIASES
 from tlkit.data.folder import read_files
 from tlkit.data.layout import UNDECIDED, find_images, images_below
 from tlkit.errors import DataError, TlkitError, TlkitWarning
-from tlkit.reports import similarity as sections
-from tlkit.reports.document import Document
-from tlkit.reports.result import Result
-from tlkit.reports.words import listed
+from tlkit.reports.similarity import Sample, Similarity
 from tlkit.techniques import few_shot
 from tlkit.techniques.feature_extraction import extract
 
 LEAST = 10  # images of a data set: five in each half, one for each fold of the domain classifier
 FOLDS = 5
 PROBE = "logistic regression"
-
-
-@dataclass
-class Sample:
-    """Some images of a data set.
-
-    Attributes:
-        images: uint8 `(n, size, size, 3)`, chosen at random.
-        labels: the name of each image's class `(n,)`; None where they are unknown.
-        class_names: of the whole data set.
-        of: how many images the data set has.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray | None
-    class_names: list[str]
-    of: int
-
-
-@dataclass
-class Similarity(Result):
-    """How far apart some data sets are.
-
-    Attributes:
-        samples: the images that were compared, by the name of the data set.
-        tables: of `tlkit.challenges.task_similarity.distances`, by the name of the measure.
-        transfer: accuracy, 0 to 1, of a probe trained on labels of the row's data set and tested on the
-            column's; cross-validated on the diagonal. NaN where the classes differ; None where no two data
-            sets have the same classes.
-        measure: the measure of the answer and the figures.
-        backbone, weights: the network of the features.
-        seed: of the samples, their halves, the folds, and of random weights.
-        notes: warnings of each measure.
-        seconds: how long it took: total.
-    """
-
-    samples: dict[str, Sample]
-    tables: dict[str, pd.DataFrame]
-    transfer: pd.DataFrame | None
-    measure: str
-    backbone: str
-    weights: str | None
-    seed: int
-    notes: dict[str, list[str]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def answer(self) -> str:
-        """The most similar data sets, in a sentence."""
-        return sections.answer(self.tables[self.measure])
-
-    @property
-    def image_size(self) -> int:
-        """Height and width of the images in pixels."""
-        return next(iter(self.samples.values())).images.shape[1]
-
-    @property
-    def cautions(self) -> list[str]:
-        """Why the answer may be wrong."""
-        measure, notes = MEASURES.find(self.measure), self.notes.get(self.measure, ())
-        return sections.cautions(self.tables[self.measure], measure, notes, self.weights is None)
-
-    def metrics(self) -> dict[str, Any]:
-        """Return every distance, and the settings."""
-        return {
-            "measure": self.measure,
-            "backbone": self.backbone,
-            "weights": self.weights,
-            "image_size": self.image_size,
-            "seed": self.seed,
-            "examples": self.tables[self.measure].attrs["examples"],
-            "data": [
-                {"name": name, "images": len(each.images), "of": each.of, "classes": each.class_names}
-                for name, each in self.samples.items()
-            ],
-            "distances": {name: each.to_dict() for name, each in self.tables.items()},
-            "notes": self.notes,
-            "transfer": None if self.transfer is None else self.transfer.T.to_dict(),
-        }
-
-    def report(self, folder: Path = Path()) -> Document:
-        """Return the report: the distances, every measure, and images of each data set."""
-        measure, table = MEASURES.find(self.measure), self.tables[self.measure]
-        network = f"{self.backbone} ({self.weights or 'random weights'})"
-        return Document(
-            f"How far apart are {listed(list(table.index))}?",
-            self.answer,
-            f"Measure: {measure.name}, {measure.summary} ({measure.paper}). Features of {network} at "
-            f"{self.image_size} pixels; {table.attrs['examples']} images on each side of a comparison.",
-            self.cautions,
-            sections.sections(
-                self.tables,
-                self.measure,
-                {name: each.images for name, each in self.samples.items()},
-                {name: each.of for name, each in self.samples.items()},
-                self.transfer,
-            ),
-        )
 
 
 def similarity(

@@ -1,13 +1,13 @@
-"""Figures on axes: each function draws onto the axes it is given, or makes some, and returns them."""
+"""Figures: each function draws on the axes that you pass, or on new axes, and returns the axes."""
 
 from tlkit.plots.adaptation import class_gains, discriminator, domains
 from tlkit.plots.curves import curves, trade_off
 from tlkit.plots.explorer import explorer
+from tlkit.plots.images import heatmap, images, overlay
 from tlkit.plots.multi_task import gradient_cosines, task_weights
 from tlkit.plots.networks import frozen
 from tlkit.plots.overfitting import distance_from_start, gaps, reliability
-from tlkit.plots.pictures import heatmap, images, overlay
-from tlkit.plots.results import compare, confusion, learning_curves
+from tlkit.plots.results import compare_arms, confusion, learning_curves
 from tlkit.plots.selection import pareto
 from tlkit.plots.self_supervised import image_rows, neighbours, pretraining_curves, views
 from tlkit.plots.similarity import similarity_embedding, similarity_map
@@ -18,7 +18,7 @@ from tlkit.plots.task_results import task_curves, task_gains, true_and_predicted
 __all__ = [
     "PALETTE",
     "class_gains",
-    "compare",
+    "compare_arms",
     "confusion",
     "curves",
     "differences",

@@ -1,4 +1,4 @@
-"""Two domains in one figure: where their features lie, who tells them apart, and which classes gained."""
+"""Figures of domain adaptation: features of both domains, discriminator accuracy, and gain per class."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from tlkit.plots.style import PALETTE, axes_or_new, lighten, shortened
 
-ITERATIONS = 500  # measured on 1,000 digits: as many neighbours stay neighbours as with twice as many
+ITERATIONS = 500  # on 1,000 digits, twice as many preserve no more neighbours
 DOMAINS = {"source": (PALETTE["blue"], "o"), "target": (PALETTE["vermillion"], "^")}
 
 
@@ -25,16 +25,17 @@ def domains(
     *,
     seed: int = 0,
 ) -> np.ndarray:
-    """Draw the features of two domains on a plane by t-SNE, coloured by domain and, given labels, by class.
+    """Draw the features of two domains in two dimensions by t-SNE, coloured by domain and by class.
 
-    Neighbours stay neighbours; sizes of groups and distances between them mean nothing.
+    t-SNE preserves neighbours. The sizes of clusters and the distances between them have no meaning.
     Van der Maaten & Hinton 2008, "Visualizing Data using t-SNE".
 
     Args:
-        source, target: `(n, d)` and `(m, d)`; some hundreds of each are enough.
-        source_labels, target_labels: int class indices; examples without are grey.
-        axes: one or two axes, for domain and class.
-        seed: of t-SNE.
+        source, target: features `(n, d)` and `(m, d)`; a few hundred of each are enough.
+        source_labels, target_labels: int class indices `(n,)` and `(m,)`; examples without labels are grey.
+            Without any labels there is no plot by class.
+        axes: one or two axes, for the plots by domain and by class.
+        seed: random seed for t-SNE.
 
     Returns:
         The axes, as an array.
@@ -45,10 +46,10 @@ def domains(
     """
     both = np.concatenate([source, target])
     perplexity = min(30.0, (len(both) - 1) / 3)
-    with threadpool_limits(1):  # on so few points threads only wait for each other
+    with threadpool_limits(1):  # with few points, threads only add overhead
         embedding = TSNE(perplexity=perplexity, init="pca", random_state=seed, max_iter=ITERATIONS)
-        places = embedding.fit_transform(both)
-    of = {"source": places[: len(source)], "target": places[len(source) :]}
+        points = embedding.fit_transform(both)
+    points_of = {"source": points[: len(source)], "target": points[len(source) :]}
     labels = {"source": source_labels, "target": target_labels}
     by_class = any(each is not None for each in labels.values())
     if axes is None:
@@ -57,13 +58,13 @@ def domains(
     axes = np.atleast_1d(axes)
     for name, (color, marker) in DOMAINS.items():
         style = {"marker": marker, "s": 14, "linewidths": 0}
-        axes[0].scatter(*of[name].T, color=color, alpha=0.6, label=name, **style)
+        axes[0].scatter(*points_of[name].T, color=color, alpha=0.6, label=name, **style)
         if len(axes) > 1:
-            given = labels[name]
-            if given is None:
-                axes[1].scatter(*of[name].T, color=PALETTE["light"], **style)
+            classes = labels[name]
+            if classes is None:
+                axes[1].scatter(*points_of[name].T, color=PALETTE["light"], **style)
             else:
-                axes[1].scatter(*of[name].T, c=given, cmap="tab20", vmin=0, vmax=19, **style)
+                axes[1].scatter(*points_of[name].T, c=classes, cmap="tab20", vmin=0, vmax=19, **style)
     axes[0].legend(frameon=False, fontsize=9, markerscale=1.6)
     for ax, title in zip(axes, ("by domain", "by class"), strict=False):
         ax.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
@@ -73,10 +74,11 @@ def domains(
 
 
 def discriminator(history: Any, ax: Axes | None = None) -> Axes:
-    """Draw the accuracy of the domain discriminator by epoch, and chance.
+    """Draw the accuracy of the domain discriminator per epoch, with a line at chance.
 
     Args:
-        history: Keras's `History` of an adversarial method, or its dictionary.
+        history: Keras's `History` from training with an adversarial method, or its `history` dictionary.
+        ax: axes to draw on; new ones by default.
 
     >>> discriminator({"discriminator_accuracy": [0.9, 0.7, 0.6]}).get_ylabel()
     'discriminator accuracy'
@@ -101,15 +103,16 @@ def class_gains(
     class_names: Sequence[str],
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw what each class's recall gained or lost, sorted: negative transfer shows to the left of zero.
+    """Draw the change in recall of each class, sorted; bars left of zero are negative transfer.
 
     Args:
-        labels: int `(n,)` true classes of the target.
+        labels: int `(n,)` true classes of the target images.
         before, after: int `(n,)` predicted classes, without and with adaptation.
-        class_names: the names, by index.
+        class_names: names of the classes, by index.
+        ax: axes to draw on; new ones by default.
 
     >>> class_gains(np.array([0, 1]), np.array([1, 1]), np.array([0, 0]), ["cat", "dog"]).get_xlabel()
-    'change of recall'
+    'change in recall'
     """
     present = np.unique(labels)
     change = np.array(
@@ -123,6 +126,6 @@ def class_gains(
     ax.set_yticks(range(len(present)), names, fontsize=8, parse_math=False)
     ax.axvline(0, color=PALETTE["grey"], linewidth=1)
     ax.invert_yaxis()
-    ax.set(xlabel="change of recall")
+    ax.set(xlabel="change in recall")
     lighten(ax)
     return ax

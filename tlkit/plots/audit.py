@@ -1,4 +1,4 @@
-"""What an audit found: pairs of pictures beside each other, and how many images a class has."""
+"""Figures of a data audit: pairs of images side by side, and the number of images per class."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,18 +10,18 @@ from matplotlib.axes import Axes
 
 from tlkit.plots.style import PALETTE, axes_or_new, legend, lighten, shortened
 
-ABREAST = 3  # pairs in a row
+PAIRS_PER_ROW = 3
 
 
 def image_pairs(
-    pictures: np.ndarray, titles: Sequence[tuple[str, str]] | None = None, axes: Any = None
+    pairs: np.ndarray, titles: Sequence[tuple[str, str]] | None = None, axes: Any = None
 ) -> np.ndarray:
-    """Show pairs of pictures, three in a row, each of a pair touching the other.
+    """Show pairs of images side by side, three pairs per row.
 
     Args:
-        pictures: uint8 `(n, 2, height, width, 3)`, values 0 to 255.
-        titles: what stands above both of each pair.
-        axes: an array of at least `n` axes.
+        pairs: uint8 RGB `(n, 2, height, width, 3)`, values 0 to 255.
+        titles: titles of the two images of each pair.
+        axes: an array of at least `n` axes; new ones by default.
 
     Returns:
         The axes, as an array.
@@ -30,29 +30,30 @@ def image_pairs(
     (2, 3)
     """
     if axes is None:
-        columns = max(1, min(ABREAST, len(pictures)))
-        rows = max(1, -(-len(pictures) // ABREAST))
+        columns = max(1, min(PAIRS_PER_ROW, len(pairs)))
+        rows = max(1, -(-len(pairs) // PAIRS_PER_ROW))
         size = (3.1 * columns, 1.95 * rows)
         axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")[1]
     axes = np.asarray(axes)
     for position, ax in enumerate(axes.flat):
         ax.set_axis_off()
-        if position >= len(pictures):
+        if position >= len(pairs):
             continue
-        one, other = pictures[position]
+        one, other = pairs[position]
         gap = np.full((len(one), max(1, len(one) // 16), 3), 255, "uint8")
         ax.imshow(np.concatenate([one, gap, other], axis=1))
         if titles is not None:
-            above = " | ".join(shortened(name, 20) for name in titles[position])
-            ax.set_title(above, fontsize=8, parse_math=False)
+            title = " | ".join(shortened(name, 20) for name in titles[position])
+            ax.set_title(title, fontsize=8, parse_math=False)
     return axes
 
 
 def class_counts(classes: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw how many images each class has, and in which split they are.
+    """Draw the number of images of each class, divided by split.
 
     Args:
-        classes: one row a class, a column a split; a column `images` is left out.
+        classes: one row per class, one column per split; a column `images` is ignored.
+        ax: axes to draw on; new ones by default.
 
     >>> class_counts(pd.DataFrame({"train": [9, 6], "test": [3, 2]}, index=["cat", "dog"])).get_xlabel()
     'images'

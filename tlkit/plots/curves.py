@@ -1,4 +1,4 @@
-"""A result against what was varied, such as the number of labels, or against another result."""
+"""A result against a setting, such as the number of labels, or against another result."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from matplotlib.ticker import NullLocator
 
 from tlkit.plots.style import PALETTE, axes_or_new, legend, lighten, shortened
 
-MARKERS = "os^vPX"  # a diamond is a prediction
+MARKERS = "os^vPX"  # the diamond is reserved for predictions
 
 
 def curves(
@@ -22,20 +22,23 @@ def curves(
     quantity: str | None = None,
     setting: str | None = None,
 ) -> Axes:
-    """Draw one line an arm: the mean over the seeds, a band of one standard deviation, a point each seed.
+    """Draw a result against a setting, with one line per arm of an experiment.
 
-    The x axis is logarithmic where all values are above 0, and its ticks are the values.
+    The line is the mean over the seeds, the band is one standard deviation, and each point is one seed. The x
+    axis is logarithmic if all values are above 0, and its ticks are the values.
 
     Args:
-        table: of `tlkit.compare` with settings, or any with `arm` and the two columns below.
-        x: the column of what was varied, numbers.
-        value: the column of what was measured.
-        predicted: what the learner expected: arm to value by x, drawn as a diamond.
-        quantity, setting: the labels of the axes; the columns' names by default.
+        table: the `table` of a `tlkit.compare` result with settings, or any table with the column `arm` and
+            the two columns below.
+        x: column of the setting, numeric.
+        value: column of the result.
+        ax: axes to draw on; new ones by default.
+        predicted: values that you predicted: arm to setting to value, drawn as diamonds.
+        quantity, setting: labels of the y and x axes; the names of the columns by default.
 
     >>> table = pd.DataFrame({"arm": ["a", "a"], "labels": [1, 10], "accuracy": [0.5, 0.8]})
-    >>> curves(table, "labels", setting="labels a class").get_xlabel()
-    'labels a class'
+    >>> curves(table, "labels", setting="labels per class").get_xlabel()
+    'labels per class'
     """
     ax = axes_or_new(ax, (7, 3.6))
     colors = list(PALETTE.values())
@@ -48,8 +51,8 @@ def curves(
         ax.fill_between(at, low, high, color=color, alpha=0.15, linewidth=0)
         ax.plot(at, mean, color=color, linewidth=2, marker=marker, label=shortened(str(arm), 40))
         ax.plot(rows[x], rows[value], linestyle="", marker=marker, color=color, markersize=3, alpha=0.5)
-        if guess := (predicted or {}).get(str(arm)):
-            ax.plot(list(guess), list(guess.values()), "D", color=color, markeredgecolor="black")
+        if prediction := (predicted or {}).get(str(arm)):
+            ax.plot(list(prediction), list(prediction.values()), "D", color=color, markeredgecolor="black")
     if predicted:
         ax.plot([], [], "D", color="white", markeredgecolor="black", label="your prediction")
     values = np.unique(table[x].dropna().to_numpy(float))
@@ -66,11 +69,13 @@ def curves(
 
 
 def trade_off(table: pd.DataFrame, x: str, y: str, ax: Axes | None = None) -> Axes:
-    """Draw two results against each other: a point for each arm and seed, from 0 to 1 on both axes.
+    """Draw two results against each other, with one point per arm and seed; both axes go from 0 to 1.
 
     Args:
-        table: of `tlkit.compare`, or any with `arm` and the two columns.
-        x, y: the columns of the results.
+        table: the `table` of a `tlkit.compare` result, or any table with the column `arm` and the two columns
+            below.
+        x, y: columns of the two results.
+        ax: axes to draw on; new ones by default.
 
     >>> table = pd.DataFrame({"arm": ["a", "b"], "old": [0.9, 0.1], "new": [0.5, 0.9]})
     >>> trade_off(table, "old", "new").get_ylabel()

@@ -1,4 +1,4 @@
-"""Several tasks over training: how much each one counts, and whether their gradients agree."""
+"""Multi-task training per epoch: the weight of each task, and the similarity of the gradients."""
 
 from typing import Any
 
@@ -10,13 +10,14 @@ from tlkit.plots.style import PALETTE, axes_or_new, legend, lighten
 
 
 def task_weights(history: Any, ax: Axes | None = None) -> Axes:
-    """Draw the weight of each task by epoch.
+    """Draw the loss weight of each task per epoch.
 
     Args:
-        history: Keras's `History` of a `MultiTask` learner, or its dictionary.
+        history: Keras's `History` of a `MultiTask` learner, or its `history` dictionary.
+        ax: axes to draw on; new ones by default.
 
     >>> task_weights({"left_weight": [1.0, 0.8], "right_weight": [1.0, 1.2]}).get_ylabel()
-    'weight of the task'
+    'task weight'
     """
     weights = {
         name.removesuffix("_weight"): values
@@ -25,18 +26,20 @@ def task_weights(history: Any, ax: Axes | None = None) -> Axes:
     }
     ax = _lines(weights, ax)
     ax.axhline(1, color=PALETTE["grey"], linestyle="--", linewidth=1, zorder=0)
-    ax.set(ylabel="weight of the task", ylim=(0, None))
+    ax.set(ylabel="task weight", ylim=(0, None))
     return ax
 
 
 def gradient_cosines(history: Any, ax: Axes | None = None) -> Axes:
-    """Draw the cosine between the gradients of each two tasks by epoch; below 0 they are in conflict.
+    """Draw the cosine similarity of the gradients of each pair of tasks per epoch; below 0 they conflict.
 
     Args:
-        history: Keras's `History` of a `MultiTask` learner that watches gradients, or its dictionary.
+        history: Keras's `History` of a `MultiTask` learner that records gradients, or its `history`
+            dictionary.
+        ax: axes to draw on; new ones by default.
 
     >>> gradient_cosines({"cosine_left_right": [0.1, -0.2]}).get_ylabel()
-    'cosine of the gradients'
+    'cosine similarity of gradients'
     """
     cosines = {
         name.removeprefix("cosine_").replace("_", " and "): values
@@ -45,7 +48,7 @@ def gradient_cosines(history: Any, ax: Axes | None = None) -> Axes:
     }
     ax = _lines(cosines, ax)
     ax.axhline(0, color=PALETTE["grey"], linestyle="--", linewidth=1, zorder=0)
-    ax.set(ylabel="cosine of the gradients", ylim=(-1, 1))
+    ax.set(ylabel="cosine similarity of gradients", ylim=(-1, 1))
     return ax
 
 

@@ -1,4 +1,4 @@
-"""How it learned, what it confuses, and which arm of an experiment is ahead."""
+"""Results of training: learning curves, the confusion matrix, and the arms of an experiment."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ MAX_NAMED_CLASSES = 40
 
 
 def learning_curves(history: Any, axes: Any = None) -> np.ndarray:
-    """Draw accuracy and loss by epoch: training dashed, validation solid.
+    """Draw accuracy and loss per epoch, for training (dashed) and validation (solid).
 
     Args:
-        history: Keras's `History` or its `history` dictionary, or several of them by the name of their
-            phase, such as `{"head": ..., "fine-tuning": ...}`; these are drawn one after the other.
-        axes: two axes, for accuracy and loss.
+        history: Keras's `History` or its `history` dictionary, or several of them by name of the phase, such
+            as `{"head": ..., "fine-tuning": ...}`, which are drawn one after the other.
+        axes: two axes, for accuracy and loss; new ones by default.
 
     Returns:
         The two axes, as an array.
@@ -64,23 +64,24 @@ def learning_curves(history: Any, axes: Any = None) -> np.ndarray:
 def confusion(
     labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str], ax: Axes | None = None
 ) -> Axes:
-    """Draw the confusion matrix: true classes in rows, predicted ones in columns.
+    """Draw the confusion matrix, with true classes in rows and predicted classes in columns.
 
-    Colour is the share of the true class. The counts are written for up to 20 classes; of more
-    than 40 classes every second, third, ... one is named.
+    The colour of a cell is its fraction of the true class. With up to 20 classes, the cells show the counts.
+    With more than 40 classes, only every second, third, ... class is named.
 
     Args:
         labels, predicted: int `(n,)` class indices.
-        class_names: the names, by index.
+        class_names: names of the classes, by index.
+        ax: axes to draw on; new ones by default.
 
     >>> confusion(np.array([0, 1, 1]), np.array([0, 1, 0]), ["cat", "dog"]).get_xlabel()
     'predicted'
     """
     classes = len(class_names)
     counts = confusion_matrix(labels, predicted, labels=range(classes))
-    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    fractions = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     ax = axes_or_new(ax, (min(10, 3 + 0.35 * classes),) * 2)
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ax.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     ticks = range(0, classes, math.ceil(classes / MAX_NAMED_CLASSES))
     names = [shortened(class_names[tick], 18) for tick in ticks]
     ax.set_xticks(ticks, names, rotation=90 if max(map(len, names)) > 2 else 0, fontsize=8, parse_math=False)
@@ -88,13 +89,13 @@ def confusion(
     ax.set(xlabel="predicted", ylabel="true")
     if classes <= MAX_NUMBERED_CLASSES:
         for row, column in zip(*np.nonzero(counts), strict=True):
-            color = "white" if shares[row, column] > 0.5 else "black"
+            color = "white" if fractions[row, column] > 0.5 else "black"
             ax.text(column, row, counts[row, column], ha="center", va="center", color=color, fontsize=8)
     lighten(ax)
     return ax
 
 
-def compare(
+def compare_arms(
     arms: Mapping[str, Sequence[float]] | pd.DataFrame,
     ax: Axes | None = None,
     *,
@@ -103,23 +104,24 @@ def compare(
     value: str = "accuracy",
     quantity: str | None = None,
 ) -> Axes:
-    """Draw the arms of an experiment below each other: a point for each seed, a tick for the mean.
+    """Draw the values of each arm of an experiment in a row: one point per seed, and a tick for the mean.
 
     Args:
-        arms: the table of `tlkit.compare`, or values over seeds by the name of the arm.
-        intervals: (low, high) of each arm, drawn as a bar; the standard deviation by default.
-        predicted: what the learner expected of each arm, drawn as a diamond.
-        value: the column of the table.
-        quantity: what the values are, for the axis; the column's name by default.
+        arms: the `table` of a `tlkit.compare` result, or the values over seeds by name of the arm.
+        ax: axes to draw on; new ones by default.
+        intervals: interval (low, high) of each arm, drawn as a bar; one standard deviation by default.
+        predicted: value that you predicted for each arm, drawn as a diamond.
+        value: column of the table.
+        quantity: label of the axis; the name of the column by default.
 
-    >>> compare({"scratch": [0.5, 0.6], "frozen": [0.8, 0.9]}).get_xlabel()
+    >>> compare_arms({"scratch": [0.5, 0.6], "frozen": [0.8, 0.9]}).get_xlabel()
     'accuracy'
     """
     if isinstance(arms, pd.DataFrame):
         arms = {str(name): rows[value].to_list() for name, rows in arms.groupby("arm", sort=False)}
     ax = axes_or_new(ax, (7, 0.8 + 0.55 * max(1, len(arms))))
-    for row, (name, given) in enumerate(arms.items()):
-        values = np.asarray(given, float)
+    for row, (name, results) in enumerate(arms.items()):
+        values = np.asarray(results, float)
         values = values[np.isfinite(values)]
         if not len(values):
             continue

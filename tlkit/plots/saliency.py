@@ -1,4 +1,4 @@
-"""Where a network looked: the places of an image that raised a class's score."""
+"""Saliency maps: the regions of an image that increase the score of a class."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,38 +16,38 @@ _BATCH_SIZE = 16
 def grad_cam(
     model: keras.Model, images: np.ndarray, classes: np.ndarray | Sequence[int] | None = None
 ) -> np.ndarray:
-    """Return Grad-CAM heat maps: which places spoke for a class.
+    """Return Grad-CAM heat maps: the regions of each image that increase the score of a class.
 
-    The channels A_k of the last feature map are weighted by how much the class's logit grows with
-    their mean, a_k = mean over places of d logit / d A_k, and what speaks for the class is kept:
-    ReLU(sum_k a_k A_k). The map is as coarse as the feature map and then enlarged; it shows where
-    evidence was found, not what the network concluded from it.
+    The map is ReLU(sum_k a_k A_k). A_k are the channels of the last feature map, and their weights are the
+    gradients of the class's logit, a_k = mean over positions of d logit / d A_k. The ReLU keeps only positive
+    evidence for the class. The map has the resolution of the feature map and is enlarged to the size of the
+    image. It shows where there is evidence, but not how the network uses it.
 
     Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
     Localization".
 
     Args:
-        model: a classifier made by `build_classifier` or `join`.
+        model: a classifier made by `build_classifier` or `attach_head`.
         images: RGB `(n, height, width, 3)`, values 0 to 255.
-        classes: int `(n,)` class to explain for each image; the predicted one by default.
+        classes: int `(n,)`, the class to explain for each image; the predicted class by default.
 
     Returns:
-        float32 `(n, height, width)`, values 0 to 1; each map's largest value is 1, and where nothing
-        spoke for the class the map is 0.
+        float32 `(n, height, width)`, values 0 to 1. The largest value of each map is 1, except that a map
+        without evidence for the class is all 0.
 
     Raises:
-        TlkitError: no layer of the backbone has an output `(n, h, w, channels)`.
+        TlkitError: no layer of the backbone has an output of shape `(n, height, width, channels)`.
 
     >>> from tlkit import build_classifier
     >>> model = build_classifier("LeNet", classes=10, weights=None)
     >>> grad_cam(model, np.zeros((2, 28, 28, 3), "uint8")).shape
     (2, 28, 28)
     """
-    eyes, logits = _halves(model)
+    feature_map, logits = _halves(model)
     maps = []
     for start in range(0, len(images), _BATCH_SIZE):
         batch = slice(start, start + _BATCH_SIZE)
-        channels = ops.cast(eyes(images[batch], training=False), "float32")
+        channels = ops.cast(feature_map(images[batch], training=False), "float32")
         chosen = ops.argmax(logits(channels), axis=-1) if classes is None else np.asarray(classes)[batch]
         maps.append(_class_map(logits, channels, chosen))
     coarse = np.concatenate(maps)[..., None]
@@ -60,7 +60,18 @@ def grad_cam(
 
 
 def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
-    """Return the gradient of a scalar function of one tensor, by the backend that Keras runs on."""
+    """Return the gradient of a scalar function of one tensor, on any Keras backend.
+
+    Args:
+        function: takes a tensor and returns a scalar tensor.
+        inputs: the tensor at which the gradient is computed.
+
+    Raises:
+        TlkitError: the Keras backend has no gradients.
+
+    >>> float(gradient(lambda x: x * x, ops.convert_to_tensor(3.0)))
+    6.0
+    """
     match keras.backend.backend():
         case "tensorflow":
             import tensorflow as tf
@@ -76,8 +87,8 @@ def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
         case "torch":
             import torch
 
-            leaf = inputs.detach().requires_grad_()
-            return torch.autograd.grad(function(leaf), leaf)[0]
+            tensor = inputs.detach().requires_grad_()
+            return torch.autograd.grad(function(tensor), tensor)[0]
         case other:
             raise TlkitError(f"The Keras backend {other!r} has no gradients. Use tensorflow, jax or torch.")
 
@@ -91,7 +102,7 @@ def _class_map(logits: Callable[[Any], Any], channels: Any, classes: Any) -> np.
 
 
 def _halves(model: keras.Model) -> tuple[keras.Model, Callable[[Any], Any]]:
-    """Cut the classifier at the last feature map: images to channels, and channels to logits."""
+    """Split a classifier at its last feature map: a model up to the map, and a function to the logits."""
     backbone = backbone_of(model)
     head = head_of(model)
     spatial = _last_feature_map(backbone)
@@ -105,7 +116,7 @@ def _halves(model: keras.Model) -> tuple[keras.Model, Callable[[Any], Any]]:
         if len(features.shape) == 4:
             features = ops.mean(features, axis=(1, 2))
         features = before_last(features, training=False)
-        # the softmax is left out: a class's probability also moves with the other classes' scores
+        # no softmax: the probability of a class also depends on the logits of the other classes
         if isinstance(last, keras.layers.Softmax | keras.layers.Activation):
             return features
         if not isinstance(last, keras.layers.Dense):
@@ -121,6 +132,6 @@ def _last_feature_map(backbone: keras.Model) -> keras.KerasTensor:
         if isinstance(tensor, keras.KerasTensor) and len(tensor.shape) == 4:
             return tensor
     raise TlkitError(
-        f"Backbone {backbone.name!r} has no feature map (n, h, w, channels) to explain. Grad-CAM needs a "
-        "convolutional backbone."
+        f"Backbone {backbone.name!r} has no feature map, an output of shape (n, height, width, channels). "
+        "Use Grad-CAM with a convolutional backbone."
     )

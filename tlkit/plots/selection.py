@@ -1,4 +1,4 @@
-"""Which backbone to choose: what each is worth against what it costs."""
+"""Model selection: accuracy of each backbone against its speed."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,17 +17,19 @@ def pareto(
     recommended: str | None = None,
     quantity: str | None = None,
 ) -> Axes:
-    """Draw what each candidate is worth against its speed, and join those that no other beats in both.
+    """Draw the accuracy of each candidate against its speed, and connect the Pareto-optimal candidates.
 
-    Filled marks are joined; open ones are beaten; a cross has random weights. The x axis is logarithmic.
+    Filled markers are Pareto-optimal, and open markers are not. A cross has random weights. The x axis is
+    logarithmic.
 
     Args:
-        table: of `tlkit.experiments.select`, or any with `backbone`, bool `optimal` and `random`, and the two
-            columns.
-        x, y: columns of numbers, higher is better.
-        standard_error: of the best value, drawn as a band below it.
-        recommended: a name, which gets a ring.
-        quantity: the label of the y axis; the column's name by default.
+        table: the `table` of a `tlkit.select` result, or any table with the columns `backbone`, `optimal` and
+            `random` (both bool), and the two columns below.
+        x, y: numeric columns; higher is better.
+        ax: axes to draw on; new ones by default.
+        standard_error: standard error of the best value of y, drawn as a band below that value.
+        recommended: name of the recommended backbone, which is marked with a ring.
+        quantity: label of the y axis; the name of the column by default.
 
     >>> rows = {"backbone": ["a", "b"], "images per second": [10, 20], "linear-probe": [0.8, 0.7]}
     >>> pareto(pd.DataFrame(rows | {"optimal": True, "random": False})).get_xscale()
@@ -36,21 +38,21 @@ def pareto(
     ax = axes_or_new(ax, (7, 3.8))
     if standard_error is not None:
         best = table[y].max()
-        said = "within one standard error of the best"
-        ax.axhspan(best - standard_error, best, color=PALETTE["green"], alpha=0.12, linewidth=0, label=said)
+        label = "within one standard error of the best"
+        ax.axhspan(best - standard_error, best, color=PALETTE["green"], alpha=0.12, linewidth=0, label=label)
     front = table[table["optimal"]].sort_values(x)
     ax.step(front[x], front[y], where="pre", color=PALETTE["blue"], linewidth=1.5, label="Pareto-optimal")
-    trained = 0
-    for own in table.sort_values(x).to_dict("records"):
-        trained += not own["random"]
-        color = PALETTE["grey" if own["random"] else "blue"]
-        face = color if own["optimal"] else "white"
-        marker = "X" if own["random"] else "o"
-        ax.plot(own[x], own[y], marker, color=color, markerfacecolor=face, markersize=9, zorder=3)
-        above = not own["random"] and trained % 2 == 1  # neighbours take turns
+    pretrained = 0
+    for row in table.sort_values(x).to_dict("records"):
+        pretrained += not row["random"]
+        color = PALETTE["grey" if row["random"] else "blue"]
+        face = color if row["optimal"] else "white"
+        marker = "X" if row["random"] else "o"
+        ax.plot(row[x], row[y], marker, color=color, markerfacecolor=face, markersize=9, zorder=3)
+        above = not row["random"] and pretrained % 2 == 1  # alternate, so that names do not overlap
         ax.annotate(
-            shortened(str(own["backbone"]), 30),
-            (own[x], own[y]),
+            shortened(str(row["backbone"]), 30),
+            (row[x], row[y]),
             (0, 9 if above else -9),
             textcoords="offset points",
             ha="center",
@@ -58,9 +60,9 @@ def pareto(
             fontsize=9,
             parse_math=False,
         )
-        if own["backbone"] == recommended:
+        if row["backbone"] == recommended:
             color = PALETTE["vermillion"]
-            ax.scatter(own[x], own[y], 260, "none", edgecolors=color, linewidths=2, label="recommended")
+            ax.scatter(row[x], row[y], 260, "none", edgecolors=color, linewidths=2, label="recommended")
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
     ax.xaxis.set_major_formatter(ScalarFormatter())

@@ -1,4 +1,4 @@
-"""What a network without labels is shown, and what it then takes for alike."""
+"""Self-supervised learning: the views used for training, nearest neighbours, and pretraining curves."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.preprocessing import normalize
 
 from tlkit.data import ImageFiles, Split
-from tlkit.plots.pictures import images as grid
+from tlkit.plots.images import images as image_grid
 from tlkit.plots.style import PALETTE, lighten
 
 CURVES = {
@@ -20,11 +20,12 @@ CURVES = {
 
 
 def image_rows(rows: Mapping[str, np.ndarray], axes: Any = None) -> np.ndarray:
-    """Show rows of pictures one below the other, each row with its name at the left.
+    """Show rows of images, each row with its name at the left.
 
     Args:
-        rows: name to RGB images `(n, height, width, 3)`, values 0 to 255, of every row as many.
-        axes: axes `(rows, n)`.
+        rows: name of each row to its RGB images `(n, height, width, 3)`, values 0 to 255; n is the same for
+            all rows.
+        axes: an array of axes `(rows, n)`; new ones by default.
 
     Returns:
         The axes, as an array `(rows, n)`.
@@ -33,31 +34,31 @@ def image_rows(rows: Mapping[str, np.ndarray], axes: Any = None) -> np.ndarray:
     >>> image_rows({"before": black, "after": black}).shape
     (2, 3)
     """
-    pictures = np.concatenate([np.asarray(row) for row in rows.values()])
-    columns = len(pictures) // len(rows)
+    images = np.concatenate([np.asarray(row) for row in rows.values()])
+    columns = len(images) // len(rows)
     if axes is None:
         size = (1.1 * columns + 0.7, 1.15 * len(rows))
         _, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout="constrained")
     axes = np.asarray(axes).reshape(len(rows), columns)
-    grid(pictures, count=len(pictures), axes=axes)
+    image_grid(images, count=len(images), axes=axes)
     for name, ax in zip(rows, axes[:, 0], strict=True):
-        # an axis that is off shows no label
-        place = {"xy": (-0.08, 0.5), "xycoords": "axes fraction", "ha": "right", "va": "center"}
-        ax.annotate(name, fontsize=9, annotation_clip=False, parse_math=False, **place)
+        # an annotation, because axes that are switched off show no label
+        position = {"xy": (-0.08, 0.5), "xycoords": "axes fraction", "ha": "right", "va": "center"}
+        ax.annotate(name, fontsize=9, annotation_clip=False, parse_math=False, **position)
     return axes
 
 
 def views(
     images: Split | np.ndarray | ImageFiles, layer: Callable[..., Any], *, count: int = 6, axes: Any = None
 ) -> np.ndarray:
-    """Show the first images and two random views of each, which a network shall learn to match.
+    """Show images and two random views of each, which a network learns to match.
 
     Args:
-        images: `(n, height, width, 3)`, values 0 to 255, or a split; of files only those shown are read.
-        layer: what changes images at random in training, such as
+        images: RGB `(n, height, width, 3)`, values 0 to 255, or a split; only the shown images are read.
+        layer: random augmentation that is active during training, such as
             `tlkit.techniques.self_supervised.random_views()`.
-        count: number of images, at most.
-        axes: axes `(3, count)`.
+        count: maximum number of images; the first ones are shown.
+        axes: an array of axes `(3, count)`; new ones by default.
 
     Returns:
         The axes, as an array: images in the first row, their views below.
@@ -66,7 +67,7 @@ def views(
     >>> views(np.zeros((4, 8, 8, 3), "uint8"), keras.layers.RandomBrightness(0.2), count=2).shape
     (3, 2)
     """
-    import keras  # other figures do without
+    import keras  # imported here because no other figure of this package needs it
 
     chosen = (images.images if isinstance(images, Split) else images)[:count]
     pixels = np.asarray(chosen, "float32")
@@ -82,16 +83,16 @@ def neighbours(
     count: int = 6,
     axes: Any = None,
 ) -> np.ndarray:
-    """Show images and, to the right of each, those with the nearest features, by their cosine.
+    """Show query images and, to the right of each, the images with the most similar features.
 
-    No labels are needed to see what a network takes for alike. The image itself is left out.
+    The similarity is the cosine of the features, so no labels are needed. A query is not its own neighbour.
 
     Args:
-        images: `(n, height, width, 3)`, values 0 to 255, or a split; of files only those shown are read.
-        features: `(n, d)`, row by row of these images.
-        queries: indices of the images whose neighbours are shown, one row each.
-        count: number of neighbours, at most.
-        axes: axes `(queries, count + 1)`.
+        images: RGB `(n, height, width, 3)`, values 0 to 255, or a split; only the shown images are read.
+        features: `(n, d)`, row i for image i.
+        queries: indices of the query images, one per row of the figure.
+        count: maximum number of neighbours.
+        axes: an array of axes `(queries, count + 1)`; new ones by default.
 
     Returns:
         The axes, as an array: the queries in the first column.
@@ -99,7 +100,7 @@ def neighbours(
     >>> neighbours(np.zeros((4, 8, 8, 3), "uint8"), np.eye(4), [0, 3], count=2).shape
     (2, 3)
     """
-    pictures = images.images if isinstance(images, Split) else images
+    pixels = images.images if isinstance(images, Split) else images
     queries = np.asarray(queries)
     unit = normalize(np.asarray(features, "float32"))
     cosines = unit[queries] @ unit.T
@@ -111,22 +112,22 @@ def neighbours(
         size = (1.1 * columns, 1.1 * rows + 0.3)
         _, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     axes = np.asarray(axes).reshape(rows, columns)
-    grid(pictures[shown.ravel()], count=shown.size, axes=axes)
+    image_grid(pixels[shown.ravel()], count=shown.size, axes=axes)
     for ax, title in zip(axes[0], ("image", "nearest"), strict=False):
         ax.set_title(title, fontsize=9, loc="left")
     frame: dict[str, Any] = {"fill": False, "linewidth": 3, "edgecolor": PALETTE["blue"], "clip_on": False}
-    for ax in axes[:, 0]:  # an axis that is off has no frame
+    for ax in axes[:, 0]:  # a rectangle, because axes that are switched off have no frame
         ax.add_patch(plt.Rectangle((0, 0), 1, 1, transform=ax.transAxes, **frame))
     return axes
 
 
 def pretraining_curves(history: Any, axes: Any = None) -> np.ndarray:
-    """Draw how a network learned without labels: the loss, and two signs of collapse, by epoch.
+    """Draw self-supervised pretraining per epoch: the loss, and two measures that detect collapse.
 
     Args:
-        history: Keras's `History`, or its dictionary, with `spread` and `effective_rank`; see
-            `tlkit.techniques.self_supervised.CollapseWarning`.
-        axes: three axes.
+        history: Keras's `History` or its `history` dictionary, with `loss`, `spread` and `effective_rank`;
+            see `tlkit.techniques.self_supervised.CollapseWarning`.
+        axes: three axes; new ones by default.
 
     Returns:
         The axes, as an array.

@@ -1,4 +1,4 @@
-"""What a study found: differences with their intervals, and a learning curve with its forecast."""
+"""Results of experiments: differences with their intervals, and a learning curve with its forecast."""
 
 from typing import Any
 
@@ -7,17 +7,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
+from tlkit.plots.curves import MARKERS
 from tlkit.plots.style import PALETTE, axes_or_new, legend, lighten, shortened
 
-BEYOND = 8  # the forecast goes on to this many times the largest size
+EXTRAPOLATION = 8  # the forecast extends to this multiple of the largest size
 
 
 def differences(table: pd.DataFrame, ax: Axes | None = None, *, quantity: str | None = None) -> Axes:
-    """Draw each arm's difference from the control with its interval; filled where that leaves zero out.
+    """Draw each arm's difference from the control with its interval; a filled marker excludes zero.
 
     Args:
-        table: of `tlkit.paired`; with one further column of groups these have a colour each.
-        quantity: what differs, for the axis.
+        table: result of `tlkit.paired`; further levels of its index are groups, each with its own colour.
+        ax: axes to draw on; new ones by default.
+        quantity: label of the axis.
 
     >>> table = pd.DataFrame({"arm": ["a"], "difference": [0.1], "low": [0.05], "high": [0.15]})
     >>> differences(table.set_index("arm"), quantity="accuracy").get_xlabel()
@@ -31,19 +33,18 @@ def differences(table: pd.DataFrame, ax: Axes | None = None, *, quantity: str | 
     )
     ax = axes_or_new(ax, (7, 0.9 + 0.38 * max(1, len(arms))))
     shift = np.linspace(-0.3, 0.3, len(parts)) if len(parts) > 1 else [0.0]
-    for place, (name, part) in enumerate(parts):
-        color = list(PALETTE.values())[place % 6]
+    for index, (name, part) in enumerate(parts):
+        color, marker = list(PALETTE.values())[index % 6], MARKERS[index % 6]
         for row in part.itertuples():
-            at = arms.index(row.arm) + shift[place]
-            sure = row.low > 0 or row.high < 0
+            at = arms.index(row.arm) + shift[index]
+            excludes_zero = row.low > 0 or row.high < 0
             ax.plot([row.low, row.high], [at, at], color=color, linewidth=2, alpha=0.7)
-            ax.plot(
-                [row.difference], [at], "os^vPX"[place % 6], color=color, fillstyle="full" if sure else "none"
-            )
+            fill = "full" if excludes_zero else "none"
+            ax.plot([row.difference], [at], marker, color=color, fillstyle=fill)
         if groups:
             named = zip(groups, name, strict=True)
             label = ", ".join(each if isinstance(each, str) else f"{by}: {each}" for by, each in named)
-            ax.plot([], [], "os^vPX"[place % 6], color=color, label=label)
+            ax.plot([], [], marker, color=color, label=label)
     ax.axvline(0, color=PALETTE["grey"], linewidth=1)
     ax.set_yticks(range(len(arms)), [shortened(str(arm), 40) for arm in arms], parse_math=False)
     ax.set(xlabel=quantity or "difference from the control", ylim=(len(arms) - 0.5, -0.5))
@@ -62,19 +63,20 @@ def forecast(
     *,
     x: str = "labels",
     value: str = "accuracy",
-    aim: float | None = None,
-    seen: float | None = None,
+    target_accuracy: float | None = None,
+    known: float | None = None,
     setting: str | None = None,
 ) -> Axes:
-    """Draw a learning curve, the power law through it, and how sure that is, beyond the largest size too.
+    """Draw a learning curve, the power law fitted to it, and the forecast beyond the largest size.
 
     Args:
-        table: of `tlkit.compare`, of one arm: a row for each size and seed.
-        law: of `tlkit.challenges.dataset_size.fit_power_law`.
-        x, value: the columns of sizes and of what was measured, 0 to 1.
-        aim: an accuracy that is wished for; where the curve gets there is marked.
-        seen: the largest size that the fit knows, where the others are held out to check it.
-        setting: the label of the x axis.
+        table: one row per size and seed, such as the `table` of a `tlkit.compare` result for one arm.
+        law: result of `tlkit.challenges.dataset_size.fit_power_law`.
+        ax: axes to draw on; new ones by default.
+        x, value: columns of the sizes and of the accuracy, 0 to 1.
+        target_accuracy: accuracy, 0 to 1, whose number of labels is marked on the curve.
+        known: largest size that was used for the fit, if larger sizes were held out to check it.
+        setting: label of the x axis; the name of the column by default.
 
     >>> from tlkit.challenges.dataset_size import fit_power_law
     >>> labels, accuracy = [5, 5, 9, 9, 20, 20, 40, 40], [0.5, 0.4, 0.6, 0.6, 0.7, 0.7, 0.8, 0.8]
@@ -84,35 +86,27 @@ def forecast(
     """
     ax = axes_or_new(ax, (7, 3.8))
     sizes = np.unique(table[x].to_numpy(float))
-    end = sizes[-1] * (BEYOND if seen is None else 1.2)
+    end = sizes[-1] * (EXTRAPOLATION if known is None else 1.2)
     at = np.geomspace(sizes[0], end, 200)
     low, high = law.interval(at)
     ax.fill_between(at, low, high, color=PALETTE["blue"], alpha=0.15, linewidth=0, label="95 % interval")
-    known = sizes[-1] if seen is None else seen
-    for part, style in ((at <= known, "-"), (at >= known, "--")):
+    fit_end = sizes[-1] if known is None else known
+    for part, style in ((at <= fit_end, "-"), (at >= fit_end, "--")):
         label = "power law" if style == "-" else "forecast"
         ax.plot(at[part], law.accuracy(at[part]), style, color=PALETTE["blue"], linewidth=2, label=label)
-    fitted = table[x] <= known
+    fitted = table[x] <= fit_end
     ax.plot(table[x][fitted], table[value][fitted], "o", color=PALETTE["blue"], markersize=4, alpha=0.6)
     if not fitted.all():
-        label = "held out: not seen by the fit"
-        ax.plot(
-            table[x][~fitted],
-            table[value][~fitted],
-            "s",
-            color=PALETTE["vermillion"],
-            markersize=5,
-            label=label,
-        )
-    if aim is not None:
-        needed = law.needed(aim)
-        ax.axhline(aim, color=PALETTE["grey"], linewidth=1, linestyle=":")
+        held_out = table[x][~fitted], table[value][~fitted]
+        ax.plot(*held_out, "s", color=PALETTE["vermillion"], markersize=5, label="held out from the fit")
+    if target_accuracy is not None:
+        needed = law.needed(target_accuracy)
+        ax.axhline(target_accuracy, color=PALETTE["grey"], linewidth=1, linestyle=":")
         if needed.labels <= end:
-            ax.plot(
-                [needed.labels], [aim], "D", color=PALETTE["green"], label=f"{aim:.0%} at {needed.labels:.0f}"
-            )
+            label = f"{target_accuracy:.0%} at {needed.labels:.0f}"
+            ax.plot([needed.labels], [target_accuracy], "D", color=PALETTE["green"], label=label)
     ax.set_xscale("log")
-    ticks = [*sizes, *([] if seen is not None else [sizes[-1] * BEYOND / 2, end])]
+    ticks = [*sizes, *([] if known is not None else [sizes[-1] * EXTRAPOLATION / 2, end])]
     ax.set_xticks(ticks, [f"{each:.0f}" for each in ticks])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set(xlabel=setting or x, ylabel=value, ylim=(None, min(1.02, ax.get_ylim()[1])))

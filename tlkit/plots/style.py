@@ -1,6 +1,6 @@
-"""What all figures share: colours, light axes, short names.
+"""The common style of all figures: colours, axes, legends and shortened names.
 
-The colours are from Okabe & Ito 2008, "Color Universal Design": they differ for colour-blind readers too.
+The colours are from Okabe & Ito 2008, "Color Universal Design"; colour-blind readers can distinguish them.
 """
 
 import matplotlib.pyplot as plt
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 PALETTE = {
     "blue": "#0072B2",
     "vermillion": "#D55E00",
-    "green": "#007A5A",  # darker than the original, to be read as text
+    "green": "#007A5A",  # darker than the original, so that text in this colour is readable
     "orange": "#E69F00",
     "sky": "#56B4E9",
     "purple": "#CC79A7",
@@ -19,23 +19,27 @@ PALETTE = {
 
 
 def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """Return the axes, or those of a new figure of this size in inches."""
+    """Return `ax`, or the axes of a new figure of this size (width, height) in inches."""
     return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
 
 
 def lighten(ax: Axes) -> None:
-    """Take the frame back, so that the data stand out."""
+    """Hide the top and right spines and grey the others, so that the data stand out."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(PALETTE["light"])
     ax.tick_params(color=PALETTE["light"])
 
 
 def legend(ax: Axes) -> None:
-    """Add a legend in which a dollar sign is one: the names may be anybody's."""
+    """Add a legend that does not treat dollar signs as mathematics, because names come from the user."""
     for text in ax.legend(frameon=False, fontsize=9).get_texts():
         text.set_parse_math(False)
 
 
 def shortened(name: str, length: int) -> str:
-    """Cut a name that is longer than this, and show that it was cut."""
+    """Shorten a name to at most `length` characters, with an ellipsis.
+
+    >>> shortened("EfficientNetLite0", 10)
+    'Efficient…'
+    """
     return name if len(name) <= length else name[: length - 1] + "…"

@@ -1,4 +1,4 @@
-"""What several tasks learned: curves, gain over a constant answer, numbers against the truth."""
+"""Results of several tasks: loss curves, gain over a constant prediction, and predictions of a regression."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,12 +14,16 @@ from tlkit.plots.style import PALETTE, axes_or_new, lighten, shortened
 def task_curves(
     phases: Mapping[str, Mapping[str, Sequence[float]]], tasks: Sequence[str], axes: Any = None
 ) -> np.ndarray:
-    """Draw the loss of each task by epoch: training dashed, validation solid.
+    """Draw the loss of each task per epoch, for training (dashed) and validation (solid).
 
     Args:
-        phases: Keras's history of a `MultiTask` learner by the name of the phase, one after the other.
-        tasks: their names.
-        axes: one for each task; those beyond are switched off.
+        phases: name of each phase to the `history` dictionary of a `MultiTask` learner; the phases are drawn
+            one after the other.
+        tasks: names of the tasks.
+        axes: one per task; further axes are switched off. New ones by default.
+
+    Returns:
+        The axes, as an array.
 
     >>> task_curves({"head": {"left_loss": [2.0, 1.0]}}, ["left"]).shape
     (1,)
@@ -51,14 +55,16 @@ def task_curves(
 
 
 def task_gains(gains: Mapping[str, float], texts: Mapping[str, str], ax: Axes | None = None) -> Axes:
-    """Draw how far each task is from the best constant answer (0) on the way to perfection (1).
+    """Draw the gain of each task, from the best constant prediction (0) to perfect predictions (1).
 
     Args:
-        gains: by task, up to 1; below 0 the network is worse than saying the same of every image.
-        texts: what is written beside each bar.
+        gains: name of a task to its gain, at most 1; below 0 the network is worse than predicting the same
+            for every image.
+        texts: name of a task to the text next to its bar.
+        ax: axes to draw on; new ones by default.
 
     >>> task_gains({"kind": 0.8}, {"kind": "90 %"}).get_xlabel()
-    '0: the best constant answer, 1: perfect'
+    'gain (0: best constant prediction, 1: perfect)'
     """
     ax = axes_or_new(ax, (7, 0.9 + 0.5 * len(gains)))
     for row, (name, gain) in enumerate(gains.items()):
@@ -78,16 +84,17 @@ def task_gains(gains: Mapping[str, float], texts: Mapping[str, str], ax: Axes | 
     ax.set_yticks(range(len(gains)), [shortened(name, 30) for name in gains], parse_math=False)
     low = min(0.0, *gains.values()) if gains else 0.0
     ax.set(xlim=(max(low, -1.0), 1), ylim=(len(gains) - 0.5, -0.5))
-    ax.set_xlabel("0: the best constant answer, 1: perfect")
+    ax.set_xlabel("gain (0: best constant prediction, 1: perfect)")
     lighten(ax)
     return ax
 
 
 def true_and_predicted(labels: np.ndarray, predicted: np.ndarray, ax: Axes | None = None) -> Axes:
-    """Draw predicted numbers against the true ones; on the diagonal they agree.
+    """Draw the predicted values of a regression against the true values; perfect ones lie on the diagonal.
 
     Args:
         labels, predicted: float `(n,)`.
+        ax: axes to draw on; new ones by default.
 
     >>> true_and_predicted(np.array([1.0, 2.0]), np.array([1.5, 1.5])).get_ylabel()
     'predicted'

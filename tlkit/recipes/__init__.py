@@ -1,6 +1,6 @@
-"""Recipes for projects: stand-alone scripts of plain Keras, to be copied and edited.
+"""Recipes: stand-alone scripts of plain Keras, to copy into a project and edit.
 
-No script imports tlkit, and nothing here imports a script: each is a text until somebody runs it.
+The scripts do not import tlkit. This module reads them as text and never imports them.
 """
 
 import ast
@@ -13,11 +13,14 @@ from tlkit.errors import OutputError
 
 @dataclass(frozen=True)
 class Recipe:
-    """A script of this folder.
+    """One of the scripts in this folder.
 
     Attributes:
-        name: on the command line.
-        lessons: the numbers of the lessons that end with it; the first one explains it.
+        name: of the recipe on the command line, such as `"fine-tuning"`.
+        lessons: numbers of the lessons that end with the recipe; the first of them explains it.
+
+    >>> RECIPES.find("dann").path.name
+    'dann.py'
     """
 
     name: str
@@ -25,30 +28,34 @@ class Recipe:
 
     @property
     def path(self) -> Path:
-        """Where the script lies."""
+        """The path of the script."""
         return Path(__file__).with_name(f"{self.name.replace('-', '_')}.py")
 
     @property
     def text(self) -> str:
-        """The script."""
+        """The text of the script."""
         return self.path.read_text("utf-8")
 
     @property
     def summary(self) -> str:
-        """What it does: of the first line of its docstring what follows the title."""
+        """What the script does: the first line of its docstring, without the title."""
         first = (ast.get_docstring(ast.parse(self.text)) or "").split("\n", 1)[0]
         return first.partition(": ")[2]
 
     def write(self, out: Path, overwrite: bool = False) -> Path:
-        """Write the script to a file, whole or not at all, and return where it is.
+        """Write the script to a file atomically, and return the path of the file.
+
+        Args:
+            out: the file to write.
+            overwrite: replace the file if it exists.
 
         Raises:
-            OutputError: `out` is a folder, or exists already, or cannot be written.
+            OutputError: `out` is a folder, exists already, or cannot be written.
         """
-        from tlkit._internal.cache import atomic  # imports numpy, which a list of recipes can do without
+        from tlkit._internal.cache import atomic  # imports numpy, which listing the recipes does not need
 
         if out.is_dir():
-            raise OutputError(f"{out} is a folder, expected a file such as {out / self.path.name}.")
+            raise OutputError(f"{out} is a folder; expected a file such as {out / self.path.name}.")
         if out.exists() and not overwrite:
             raise OutputError(f"{out} exists already. Pass --overwrite to replace it, or another --out.")
         try:

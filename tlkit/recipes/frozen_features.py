@@ -1,7 +1,7 @@
-"""Frozen features: run a pretrained network once, and train a head on what it saw.
+"""Frozen features: extract features once, and train a head on them.
 
-The network does not change, so an image has the same features in every epoch: computed once, they turn
-the epochs of the head into seconds. The first thing to try, and the floor for all others.
+The pretrained network does not change, so an image has the same features in every epoch. Extracting them once
+reduces the training of the head to seconds. Try this first, and use it as the baseline for other techniques.
 
 Donahue et al. 2014, "DeCAF: A Deep Convolutional Activation Feature for Generic Visual Recognition".
 """
@@ -11,11 +11,11 @@ from typing import Any
 import keras
 import numpy as np
 
-DATA = "path/of/folder"  # one sub-folder a class
+DATA = "path/of/folder"  # one sub-folder for each class
 OUT = "model.keras"
 BACKBONE = keras.applications.EfficientNetV2B0  # another network needs its own preprocessing:
 PREPROCESS = keras.applications.efficientnet_v2.preprocess_input
-WEIGHTS = "imagenet"  # downloaded once; or the path of a weights file of BACKBONE; or None: random
+WEIGHTS = "imagenet"  # downloaded once; or the path of a weights file of BACKBONE; or None for random weights
 IMAGE_SIZE = 224
 BATCH_SIZE = 32
 EPOCHS = 50
@@ -24,7 +24,7 @@ SEED = 0
 
 
 def build_extractor() -> keras.Model:
-    """Raw pixels, 0 to 255, to features: the preprocessing is saved with the model."""
+    """Return the model from raw pixels (0 to 255) to features; it includes the preprocessing."""
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")
     backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
     backbone.trainable = False
@@ -32,14 +32,14 @@ def build_extractor() -> keras.Model:
 
 
 def extract(extractor: keras.Model, dataset: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Features `(n, d)` and labels `(n,)`, in one pass: the next one would be shuffled anew."""
+    """Return features `(n, d)` and labels `(n,)` from one pass: the next pass has another random order."""
     batches = [(extractor.predict_on_batch(x), y) for x, y in dataset.as_numpy_iterator()]
     features, labels = zip(*batches, strict=True)
     return np.concatenate(features), np.concatenate(labels)
 
 
 def main() -> None:
-    """Run the network once, train the head, and keep both as one model."""
+    """Extract the features, train the head, and save both as one model."""
     keras.utils.set_random_seed(SEED)
     train, validation = keras.utils.image_dataset_from_directory(
         DATA,

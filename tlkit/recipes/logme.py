@@ -1,7 +1,7 @@
-"""LogME: rank pretrained networks for your images without any training.
+"""LogME: rank pretrained networks for your images without training.
 
-One pass of each network over the images, then the evidence of the labels given its features. Values can be
-compared only for the same images. Then train the best two or three: a score is a forecast.
+Each network extracts the features of the images once. Its score is the log evidence of the labels given
+these features. Compare scores only on the same images. A score is a forecast, so train the best two or three.
 
 You, Liu, Wang & Long 2021, "LogME: Practical Assessment of Pre-trained Models for Transfer Learning".
 """
@@ -12,9 +12,9 @@ import keras
 import numpy as np
 from keras import applications
 
-DATA = "path/of/folder"  # one sub-folder a class
+DATA = "path/of/folder"  # one sub-folder for each class
 CANDIDATES: dict[str, tuple[Any, Any, str | None]] = {
-    # name: (network, its preprocessing, "imagenet" or the path of a weights file or None for random)
+    # name: (network, its preprocessing, weights: "imagenet", the path of a weights file, or None for random)
     "EfficientNetV2B0": (
         applications.EfficientNetV2B0,
         applications.efficientnet_v2.preprocess_input,
@@ -23,29 +23,29 @@ CANDIDATES: dict[str, tuple[Any, Any, str | None]] = {
     "MobileNetV2": (applications.MobileNetV2, applications.mobilenet_v2.preprocess_input, "imagenet"),
     "ResNet50V2": (applications.ResNet50V2, applications.resnet_v2.preprocess_input, "imagenet"),
     "DenseNet121": (applications.DenseNet121, applications.densenet.preprocess_input, "imagenet"),
-    "random": (applications.MobileNetV2, applications.mobilenet_v2.preprocess_input, None),  # the floor
+    "random": (applications.MobileNetV2, applications.mobilenet_v2.preprocess_input, None),  # the baseline
 }
 IMAGE_SIZE = 224
 BATCH_SIZE = 32
-IMAGES = 1000  # at most; they are held in memory, 0.6 MB each
+IMAGES = 1000  # at most; each takes 0.6 MB of memory
 SEED = 0
 
 
 def logme(features: np.ndarray, labels: np.ndarray) -> float:
-    """Log maximum evidence of `labels` `(n,)` given `features` `(n, d)`, mean over examples and classes.
+    """Return the log maximum evidence of labels `(n,)` given features `(n, d)`, per example and class.
 
-    Each class's one-hot labels are `y = F w + noise` with `w ~ N(0, 1 / alpha)` and noise `N(0, 1 / beta)`.
-    The weights are integrated out, so more dimensions do not win by fitting more; alpha and beta are those
-    that make the labels likeliest, found as the fixed point of the two lines that assign them.
+    The one-hot labels of each class are modelled as `y = F w + noise`, with `w ~ N(0, 1 / alpha)` and noise
+    `N(0, 1 / beta)`. The weights are integrated out, so more dimensions alone do not raise the evidence. The
+    loop finds the alpha and beta that maximise the evidence, by fixed-point iteration.
     """
     n, d = features.shape
     u, s, _ = np.linalg.svd(features.astype("float64") / np.abs(features).max(), full_matrices=False)
-    s = np.maximum(s**2, 1e-12 * s[0] ** 2)  # eigenvalues of F'F, of which d - len(s) more are 0
+    s = np.maximum(s**2, 1e-12 * s[0] ** 2)  # eigenvalues of F'F; the other d - len(s) are 0
     evidences = []
     for class_index in np.unique(labels):
         y = (labels == class_index).astype("float64")
         along = (u.T @ y) ** 2
-        outside = max(y @ y - along.sum(), 0.0)  # what no weights can explain
+        outside = max(y @ y - along.sum(), 0.0)  # the part that no weights can explain
         alpha = beta = 1.0
         for _ in range(200):
             ratio = alpha / beta
@@ -62,12 +62,12 @@ def logme(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def main() -> None:
-    """Score every candidate on the same images, and print the best first."""
+    """Score every candidate on the same images, and print the scores, the best first."""
     keras.utils.set_random_seed(SEED)
     dataset = keras.utils.image_dataset_from_directory(
         DATA, image_size=(IMAGE_SIZE, IMAGE_SIZE), batch_size=BATCH_SIZE, seed=SEED
     )
-    batches = dataset.take(-(-IMAGES // BATCH_SIZE)).as_numpy_iterator()  # shuffled by files before
+    batches = dataset.take(-(-IMAGES // BATCH_SIZE)).as_numpy_iterator()  # the files were shuffled first
     images, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
 
     scores = {}
@@ -76,8 +76,8 @@ def main() -> None:
         backbone = network(include_top=False, weights=weights, input_shape=pixels.shape[1:], pooling="avg")
         extractor = keras.Model(pixels, backbone(preprocess(pixels)))
         scores[name] = logme(extractor.predict(images, BATCH_SIZE, verbose=0), labels)
-        keras.backend.clear_session()  # the next network needs the memory
-    print(f"LogME on {len(images)} images, higher is better")
+        keras.backend.clear_session()  # frees memory for the next network
+    print(f"LogME on {len(images)} images (higher is better)")
     for name in sorted(scores, key=scores.__getitem__, reverse=True):
         print(f"{scores[name]:8.3f}  {name}")
 

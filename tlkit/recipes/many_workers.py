@@ -1,11 +1,11 @@
-"""Many workers: train one network on several machines.
+"""Many workers: train one network on several machines with TensorFlow.
 
-They average their gradients in every step. Start it on each machine with the machine's number, the first of
-which is 0: `python many_workers.py 0`. Every machine holds the whole folder and takes its share of each
-batch. All end with the same weights, and but for dropout and rounding with those that one machine would
-reach. The first one keeps the model. TensorFlow only.
+Start the script on every machine with the number of the machine, from 0: `python many_workers.py 0`. Every
+machine needs the whole folder and processes a part of each batch. The machines average their gradients in
+every step, so all end with the same weights: those of a training on one machine, except for dropout and
+rounding. The first machine saves the model.
 
-Goyal et al. 2017, "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour": the step size for
+Goyal et al. 2017, "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour": the learning rate for
 large batches.
 """
 
@@ -19,51 +19,51 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-DATA = "path/of/folder"  # one sub-folder a class
+DATA = "path/of/folder"  # one sub-folder for each class
 OUT = "model.keras"
-MACHINES = ["localhost:12301", "localhost:12302"]  # a free port of each; unused where TF_CONFIG is set
+MACHINES = ["localhost:12301", "localhost:12302"]  # addresses with a free port; ignored if TF_CONFIG is set
 BACKBONE = keras.applications.EfficientNetV2B0  # another network needs its own preprocessing:
 PREPROCESS = keras.applications.efficientnet_v2.preprocess_input
-WEIGHTS = "imagenet"  # downloaded once; or the path of a weights file of BACKBONE; or None: random
+WEIGHTS = "imagenet"  # downloaded once; or the path of a weights file of BACKBONE; or None for random weights
 IMAGE_SIZE = 224
 BATCH_SIZE = 64  # of all machines together
 EPOCHS, LEARNING_RATE = 20, 1e-4
-SEED = 0  # the same on all: each takes its share of the same order of the images
+SEED = 0  # the same on all machines, so that they shuffle the images in the same order
 
 
 class Workers(tf.distribute.MultiWorkerMirroredStrategy):
-    """The strategy as `fit` of Keras 3 needs it: without this, fit fails with more than one worker.
+    """A strategy with which `fit` of Keras 3 works on more than one worker.
 
-    Keras averages its first batch over the workers, only to see its shape, and then the loss and the metrics
-    of each step along an axis that numbers do not have. See issue 20585 of Keras.
+    Keras averages its first batch over the workers, only to find its shape. It also averages the loss and the
+    metrics of each step along an axis that scalars do not have. See issue 20585 of Keras.
     """
 
     def reduce(self, reduce_op: Any, value: Any, axis: int | None) -> Any:
-        """Average over the workers; of a whole batch return what is here."""
+        """Average a value over the workers; return the local part of a batch."""
         if tf.nest.is_nested(value):
             return tf.nest.map_structure(lambda part: self.experimental_local_results(part)[0], value)
-        number = self.experimental_local_results(value)[0].shape.rank == 0
-        return super().reduce(reduce_op, value, None if number else axis)
+        scalar = self.experimental_local_results(value)[0].shape.rank == 0
+        return super().reduce(reduce_op, value, None if scalar else axis)
 
 
 def build(classes: int) -> keras.Model:
-    """The classifier, from raw pixels, 0 to 255, to probabilities."""
+    """Return the classifier, from raw pixels (0 to 255) to probabilities."""
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")
     backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False  # else each machine would normalise by its own share of a batch
+            layer.trainable = False  # else each machine would normalise its own part of a batch
     features = keras.layers.Dropout(0.2)(backbone(PREPROCESS(images)))
     outputs = keras.layers.Dense(classes, activation="softmax", name="head")(features)
     return keras.Model(images, outputs)
 
 
 def main() -> None:
-    """Train on all machines, and keep the model on the first."""
+    """Train on all machines, and save the model on the first one."""
     if "TF_CONFIG" not in os.environ:
         task = {"type": "worker", "index": int(sys.argv[1])}
         os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": MACHINES}, "task": task})
-    strategy = Workers()  # before all else of TensorFlow; waits for the other machines
+    strategy = Workers()  # before any other use of TensorFlow; waits for the other machines
     keras.utils.set_random_seed(SEED)
     train, validation = keras.utils.image_dataset_from_directory(
         DATA,
@@ -82,7 +82,7 @@ def main() -> None:
     options = {"epochs": EPOCHS, "callbacks": [stop], "verbose": 2 if first else 0}
     model.fit(train, validation_data=validation, **options)
 
-    _, accuracy = model.evaluate(validation, verbose=0)  # this and saving needs every machine
+    _, accuracy = model.evaluate(validation, verbose=0)  # evaluating and saving need every machine
     with tempfile.TemporaryDirectory() as folder:
         model.save(OUT if first else Path(folder) / "model.keras")
     if first:

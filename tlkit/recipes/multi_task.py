@@ -1,7 +1,7 @@
-"""Multi-task learning: answer several questions by one network, some labels missing.
+"""Multi-task learning: train one network for several tasks, with some labels missing.
 
-An image without a label for a task says nothing about that task, and still teaches the others. The loss
-of a task is the mean over the labels that are there.
+The loss of a task is the mean over the images that have a label for it. An image without a label for one task
+still contributes to the other tasks.
 
 Caruana 1997, "Multitask Learning".
 """
@@ -15,11 +15,11 @@ import numpy as np
 import tensorflow as tf  # reads the images; Keras may train on any backend
 
 DATA = "path/of/folder"  # images at any depth
-LABELS = "labels.csv"  # a column "file" of paths below DATA, then a column a task; empty: no label
+LABELS = "labels.csv"  # column "file" with paths below DATA, then one column per task; empty cells: no label
 OUT = "model.keras"
 BACKBONE = keras.applications.EfficientNetV2B0  # another network needs its own preprocessing:
 PREPROCESS = keras.applications.efficientnet_v2.preprocess_input
-WEIGHTS = "imagenet"  # downloaded once; or the path of a weights file of BACKBONE; or None: random
+WEIGHTS = "imagenet"  # downloaded once; or the path of a weights file of BACKBONE; or None for random weights
 IMAGE_SIZE = 224
 BATCH_SIZE = 32
 EPOCHS = 20
@@ -28,7 +28,7 @@ SEED = 0
 
 
 def read_labels(files: list[str]) -> tuple[dict[str, list[str]], dict[str, np.ndarray]]:
-    """For each task its class names, and a label `(n,)` for every file, -1 where there is none."""
+    """Return, for each task, its class names, and the labels `(n,)` of the files; -1 is a missing label."""
     with Path(LABELS).open(encoding="utf-8", newline="") as table:
         rows = {row.pop("file"): row for row in csv.DictReader(table)}
     class_names: dict[str, list[str]] = {}
@@ -40,19 +40,22 @@ def read_labels(files: list[str]) -> tuple[dict[str, list[str]], dict[str, np.nd
     return class_names, labels
 
 
-def read() -> tuple[Any, Any, dict[str, list[str]]]:
-    """Train and validation batches `(images, {task: labels}, {task: 1 or 0})`, and the class names."""
+def load_data() -> tuple[Any, Any, dict[str, list[str]]]:
+    """Return training and validation batches `(images, {task: labels}, {task: weights})` and class names.
+
+    The weight of a label is 1, or 0 if the label is missing.
+    """
     options: dict[str, Any] = {"image_size": (IMAGE_SIZE, IMAGE_SIZE), "verbose": False}
     paths = keras.utils.image_dataset_from_directory(DATA, labels=None, shuffle=False, **options).file_paths
     class_names, labels = read_labels([Path(path).relative_to(DATA).as_posix() for path in paths])
     print(f"{len(paths)} images; labelled:", {task: int((y >= 0).sum()) for task, y in labels.items()})
 
-    def look_up(images: Any, rows: Any) -> tuple[Any, dict, dict]:
+    def with_labels(images: Any, rows: Any) -> tuple[Any, dict, dict]:
         found = {task: tf.gather(values, rows) for task, values in labels.items()}
         known = {task: tf.cast(values >= 0, "float32") for task, values in found.items()}
         return images, {task: tf.maximum(values, 0) for task, values in found.items()}, known
 
-    # Keras carries one number with an image: the row of its labels
+    # Keras passes one integer with each image: here, the row of its labels
     split = keras.utils.image_dataset_from_directory(
         DATA,
         labels=list(range(len(paths))),
@@ -62,26 +65,26 @@ def read() -> tuple[Any, Any, dict[str, list[str]]]:
         seed=SEED,
         **options,
     )
-    train, validation = (each.map(look_up).prefetch(2) for each in split)
+    train, validation = (each.map(with_labels).prefetch(2) for each in split)
     return train, validation, class_names
 
 
 def main() -> None:
-    """Train all heads on one network, and keep it."""
+    """Train one network with a head for each task, and save it."""
     keras.utils.set_random_seed(SEED)
-    train, validation, class_names = read()
+    train, validation, class_names = load_data()
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")  # raw pixels, 0 to 255
     backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False  # goes on with the statistics of the many images of before
+            layer.trainable = False  # keeps the statistics of the many pretraining images
     features = keras.layers.Dropout(0.2)(backbone(PREPROCESS(images)))
     heads = {
         task: keras.layers.Dense(len(names), activation="softmax", name=f"head_{i}")(features)
         for i, (task, names) in enumerate(class_names.items())
     }
     model = keras.Model(images, heads)
-    # the mean over the labels that are there; the default would divide by all images of the batch
+    # the mean over the existing labels; the default would divide by all images of the batch
     loss = keras.losses.SparseCategoricalCrossentropy
     model.compile(
         keras.optimizers.Adam(LEARNING_RATE),

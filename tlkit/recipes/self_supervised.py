@@ -1,7 +1,7 @@
-"""SimCLR: pretrain without labels, on finding the other view of an image.
+"""SimCLR: pretrain without labels, by matching two random views of each image.
 
-What the random views change, the network learns to ignore; so change what does not matter in your images.
-The weights then start the other recipes: WEIGHTS = "backbone.weights.h5", with the same BACKBONE.
+The network learns to ignore what the random views change, so let them change what does not matter in your
+images. Use the weights in the other recipes: WEIGHTS = "backbone.weights.h5", with the same BACKBONE.
 
 Chen, Kornblith, Norouzi & Hinton 2020, "A Simple Framework for Contrastive Learning of Visual
 Representations".
@@ -17,9 +17,9 @@ DATA = "path/of/folder"  # images at any depth, no labels
 OUT = "backbone.weights.h5"
 BACKBONE = keras.applications.EfficientNetV2B0  # another network needs its own preprocessing:
 PREPROCESS = keras.applications.efficientnet_v2.preprocess_input
-WEIGHTS = None  # random; or "imagenet", downloaded once; or the path of a weights file of BACKBONE
+WEIGHTS = None  # random weights; or "imagenet", downloaded once; or the path of a weights file of BACKBONE
 IMAGE_SIZE = 128
-BATCH_SIZE = 128  # the more wrong views, the better
+BATCH_SIZE = 128  # a larger batch has more negative views, which helps
 EPOCHS = 100
 LEARNING_RATE = 1e-3
 TEMPERATURE = 0.2
@@ -28,16 +28,18 @@ SEED = 0
 
 
 def nt_xent(embeddings: Any, temperature: float) -> Any:
-    """Cross-entropy of finding the other view by its cosine, among the 2n - 1 others ("NT-Xent").
+    """Return the NT-Xent loss: the cross-entropy of finding the other view of an image among 2n - 1.
+
+    The logits are cosine similarities divided by the temperature.
 
     Args:
-        embeddings: `(2n, d)`, the first views of n images and then, in the same order, the second ones.
-        temperature: above 0; small values look at the nearest wrong views alone.
+        embeddings: `(2n, d)`, the first views of n images, then the second views in the same order.
+        temperature: above 0; small values give most weight to the most similar negative views.
     """
     n = ops.shape(embeddings)[0] // 2
     unit = ops.normalize(embeddings, axis=-1)
     cosines = ops.matmul(unit, ops.transpose(unit)) / temperature
-    others = cosines - 1e9 * ops.eye(2 * n, dtype=cosines.dtype)  # no view is its own partner
+    others = cosines - 1e9 * ops.eye(2 * n, dtype=cosines.dtype)  # a view is not compared with itself
     partner = ops.concatenate([ops.arange(n) + n, ops.arange(n)])
     return ops.mean(ops.sparse_categorical_crossentropy(partner, others, from_logits=True))
 
@@ -51,7 +53,7 @@ class NTXent(keras.layers.Layer):
 
 
 def random_views() -> keras.Sequential:
-    """Crops, colours, greys: without changes of colour, colour alone would do to find the partner."""
+    """Return random changes of an image. Without changes of colour, colour alone would identify the image."""
     pixels: dict[str, Any] = {"value_range": (0, 255)}
     return keras.Sequential(
         [
@@ -68,7 +70,7 @@ def random_views() -> keras.Sequential:
 
 
 def main() -> None:
-    """Pretrain, and keep the weights of the backbone."""
+    """Pretrain, and save the weights of the backbone."""
     keras.utils.set_random_seed(SEED)
     dataset = keras.utils.image_dataset_from_directory(
         DATA, labels=None, image_size=(IMAGE_SIZE, IMAGE_SIZE), batch_size=BATCH_SIZE, seed=SEED
@@ -76,13 +78,13 @@ def main() -> None:
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")  # raw pixels, 0 to 255
     views = random_views()
     backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
-    # thrown away in the end: what the loss takes from its output, the features below it may keep
+    # discarded after pretraining: its output loses information that the features below it retain
     projector = keras.Sequential([keras.layers.Dense(256, activation="relu"), keras.layers.Dense(128)])
     features = backbone(PREPROCESS(ops.concatenate([views(images), views(images)])))
     model = keras.Model(images, NTXent()(projector(features)))
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, EPOCHS * len(dataset))
     model.compile(keras.optimizers.Adam(rate))
-    print(f"A loss of {math.log(2 * BATCH_SIZE - 1):.2f} is guessing, in full batches")
+    print(f"A network that guesses has a loss of {math.log(2 * BATCH_SIZE - 1):.2f} on full batches")
     model.fit(dataset, epochs=EPOCHS, verbose=2)
     backbone.save_weights(OUT)
     print(f"{OUT}: weights of {backbone.name}")

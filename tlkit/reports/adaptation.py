@@ -1,13 +1,22 @@
-"""Sections about a domain adaptation: what it gained, and where the features are."""
+"""The result of a domain adaptation: what it gained, the features, and the answers on the target."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
+import pandas as pd
 
 from tlkit import plots
-from tlkit.reports.document import Block, Section, Text
+from tlkit.data import Dataset, Split
+from tlkit.reports import classifier
+from tlkit.reports.data import INTERRUPTED, class_terms, data_metrics, data_section, problem_sections
+from tlkit.reports.document import Block, Document, Section, Text
 from tlkit.reports.figures import accuracies, figure
+from tlkit.reports.result import Result
 
 ARMS = {
     "source_only": "source only",
@@ -16,103 +25,186 @@ ARMS = {
     "oracle": "adapted, best epoch (needs target labels)",
     "ceiling": "trained on target labels",
 }
+CAPTIONS = {
+    "before": "Before: a linear classifier separates the domains with a proxy A-distance of {:.2f} (0: not "
+    "at all, 2: without error). On the right the classes of the source; the target is grey, because its "
+    "labels are unknown in training.",
+    "after": "After: a proxy A-distance of {:.2f}. Alignment should mix the domains and keep the classes "
+    "apart.",
+}
 
 
-def gain_section(
-    source: str,
-    target: str,
-    validator: str | None,
-    reached: Mapping[str, float | None],
-    labels: np.ndarray | None,
-    before: np.ndarray,
-    after: np.ndarray,
-    class_names: Sequence[str],
-) -> Section:
-    """Return the section on what adaptation gained.
+@dataclass
+class Adaptation(Result):
+    """An adapted classifier, and what adaptation changed.
 
-    Args:
-        source, target: the names of the domains.
+    Attributes:
+        model: raw images to class probabilities.
+        source: the labelled data set.
+        target: the target images that are evaluated, with labels where they are known.
+        target_name: what the target is called.
+        method: a name of `tlkit.techniques.domain_adaptation.METHODS`.
         validator: the score that chose the epoch, or None for the last epoch.
-        reached: accuracy on the target, 0 to 1, of each arm of `ARMS`; None where it was not measured.
-        labels: int `(n,)` of the target images that are evaluated, or None.
-        before, after: probabilities `(n, classes)` of the network trained on the source alone, and adapted.
-        class_names: in the order of the probabilities.
-    """
-    chosen = (
-        f"The epoch was chosen by the validator {validator}, which needs no target labels."
-        if validator
-        else "The last epoch was kept."
-    )
-    found: list[Block] = [Text(f"The labels are those of {source}; {target} has none in training. {chosen}")]
-    values = {name: reached[key] for key, name in ARMS.items()}
-    measured = {name: value for name, value in values.items() if value is not None}
-    if labels is None or not measured:
-        advice = (
-            "There are no labelled target images, so nothing here says how good the network is on the "
-            "target. Label some dozens and pass them with --evaluate."
-        )
-        return Section("What adaptation gained", [*found, Text(advice, "caution")])
-    found += [
-        accuracies(
-            measured,
-            "Accuracy on the target",
-            "All on the same labelled target images, which training never used. The best epoch is found with "
-            "their labels, which nobody has in practice: it shows what choosing without labels costs. "
-            "Training on target labels is the upper bound.",
-            quantity="accuracy on the target",
-        ),
-        figure(
-            lambda ax: plots.class_gains(
-                labels, before.argmax(axis=1), after.argmax(axis=1), class_names, ax
-            ),
-            (6.4, 1.0 + 0.26 * len(class_names)),
-            "The gain or loss of each class by adaptation.",
-            "Compared with the network that learned the source alone. A class left of zero lost: negative "
-            "transfer.",
-        ),
-    ]
-    return Section("What adaptation gained", found)
-
-
-def feature_section(
-    features: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    source_labels: np.ndarray,
-    a_distance: Mapping[str, float],
-    history: Mapping[str, Sequence[float]],
-) -> Section:
-    """Return the section on the features of both domains before and after adaptation.
-
-    Args:
-        features: `before` and `after`: features of source and target examples, `(n, d)` each.
+        backbone: its name.
+        seed: of the weights and the order of the images.
+        history: Keras's history of each phase, by name.
+        probabilities: float32 `(n, classes)` of the source's `train` and `validation`, and of the `target`.
+        before: probabilities of the network that learned the source alone, on the target `(n, classes)`.
+        accuracies: on the labelled target, 0 to 1, or None where there are no labels: `source_only`, `last`,
+            `selected`, `oracle` (the best epoch, which needs target labels), `ceiling` (trained on target
+            labels).
+        target_accuracy: the accuracy after each epoch, where there are labels.
+        a_distance: proxy A-distance of the features, 0 to 2, `before` and `after`.
+        features: `before` and `after`: features of some source and some target examples, float32 `(n, d)`.
         source_labels: int `(n,)` of these source examples.
-        a_distance: the proxy A-distance of the features, 0 to 2, `before` and `after`.
-        history: Keras's history of the adaptation.
+        seconds: how long the parts took: features, training, total.
+        frozen: what was frozen; see `tlkit.frozen_table`.
+        interrupted: Ctrl-C stopped the training.
     """
-    captions = {
-        "before": "Before: a linear classifier separates the domains with a proxy A-distance of {:.2f} (0: "
-        "not at all, 2: without error). On the right the classes of the source; the target is grey, because "
-        "its labels are unknown in training.",
-        "after": "After: a proxy A-distance of {:.2f}. Alignment should mix the domains and keep the classes "
-        "apart.",
-    }
-    found = [
-        figure(
-            partial(plots.domains, *each, source_labels, None),
-            (8, 3.6),
-            f"Features of both domains {when} adaptation, by t-SNE.",
-            captions[when].format(a_distance[when]),
-            columns=2,
+
+    model: keras.Model
+    source: Dataset
+    target: Split
+    target_name: str
+    method: str
+    validator: str | None
+    backbone: str
+    seed: int
+    history: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    probabilities: dict[str, np.ndarray] = field(default_factory=dict)
+    before: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), "float32"))
+    accuracies: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(ARMS))
+    target_accuracy: list[float] = field(default_factory=list)
+    a_distance: dict[str, float] = field(default_factory=dict)
+    features: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    source_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    seconds: dict[str, float] = field(default_factory=dict)
+    frozen: pd.DataFrame = field(default_factory=pd.DataFrame)
+    interrupted: bool = False
+
+    @property
+    def accuracy(self) -> float | None:
+        """The fraction of right answers on the labelled target, 0 to 1; None without labels."""
+        if not self.target.labelled:
+            return None
+        return classifier.accuracy(self.probabilities["target"], self.target.labels)
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the accuracies on the target with the 95 % interval, and the settings."""
+        names, accuracy = self.source.class_names, self.accuracy
+        parts = {name: each for name, each in self.source.splits.items() if name != "test"}
+        by_split = {
+            name: classifier.accuracy(self.probabilities[name], each.labels) for name, each in parts.items()
+        }
+        missing = {"train": None, "validation": None}
+        return {
+            "technique": f"domain adaptation by {self.method}",
+            "method": self.method,
+            "validator": self.validator,
+            "backbone": self.backbone,
+            "seed": self.seed,
+            **data_metrics(self.source),
+            "target": self.target_name,
+            "splits": missing
+            | {name: len(each) for name, each in parts.items()}
+            | {"test": len(self.target)},
+            "classes": len(names),
+            "class_names": list(names),
+            "accuracy": self.accuracies,
+            "accuracy_by_split": missing | by_split | {"test": accuracy},
+            "interval": None
+            if accuracy is None
+            else classifier.accuracy_interval(accuracy, "test", len(self.target)),
+            "target_accuracy": self.target_accuracy,
+            "a_distance": self.a_distance,
+            "per_class": []
+            if accuracy is None
+            else classifier.class_metrics(self.target.labels, self.probabilities["target"], names),
+            "interrupted": self.interrupted,
+        }
+
+    def report(self, folder: Path = Path()) -> Document:
+        """Return the report: what adaptation gained, the features, the data, and the target answers."""
+        names = self.source.class_names
+        samples = classifier.samples(self.source.train, names)
+        found = [self._gains(), self._features(), data_section(self.source, class_terms(names), samples)]
+        if self.history:
+            found.append(classifier.training_section(self.history))
+        answer = "Trained; there are no labelled target images to evaluate it on."
+        if self.accuracy is not None:
+            answer = classifier.answer(self.accuracy, "target", len(self.target))
+            target = self.probabilities["target"]
+            found += classifier.answer_sections(self.target, "target", target, names, self.model)
+        if not self.frozen.empty:
+            found.append(classifier.frozen_section(self.frozen))
+        return Document(
+            f"{self.source.card.title}: domain adaptation by {self.method} with {self.backbone}",
+            answer,
+            classifier.chance(names),
+            [INTERRUPTED] if self.interrupted else [],
+            found + problem_sections(self.source),
         )
-        for when, each in features.items()
-    ]
-    if history.get("discriminator_accuracy"):
-        found.append(
-            figure(
-                lambda ax: plots.discriminator(history, ax),
-                (5, 3),
-                "Discriminator accuracy.",
-                "Near 0.5 the discriminator is at chance. Near 1 it separates the domains: the features did "
-                "not align.",
+
+    def files(self) -> Mapping[str, Callable[[Path], object]]:
+        """Return the writer of the model, which Keras opens without tlkit."""
+        return {"model.keras": self.model.save}
+
+    def _gains(self) -> Section:
+        chosen = (
+            f"The epoch was chosen by the validator {self.validator}, which needs no target labels."
+            if self.validator
+            else "The last epoch was kept."
+        )
+        source, names = self.source.card.name, self.source.class_names
+        said = f"The labels are those of {source}; {self.target_name} has none in training. {chosen}"
+        found: list[Block] = [Text(said)]
+        measured = {ARMS[arm]: value for arm, value in self.accuracies.items() if value is not None}
+        if not measured:
+            advice = (
+                "There are no labelled target images, so nothing here says how good the network is on the "
+                "target. Label some dozens and pass them with --evaluate."
             )
-        )
-    return Section("The features", found)
+            return Section("What adaptation gained", [*found, Text(advice, "caution")])
+        before, after = self.before.argmax(axis=1), self.probabilities["target"].argmax(axis=1)
+        found += [
+            accuracies(
+                measured,
+                "Accuracy on the target",
+                "All on the same labelled target images, which training never used. The best epoch is found "
+                "with their labels, which nobody has in practice: it shows what choosing without labels "
+                "costs. Training on target labels is the upper bound.",
+                quantity="accuracy on the target",
+            ),
+            figure(
+                lambda ax: plots.class_gains(self.target.labels, before, after, names, ax),
+                (6.4, 1.0 + 0.26 * len(names)),
+                "The gain or loss of each class by adaptation.",
+                "Compared with the network that learned the source alone. A class left of zero lost: "
+                "negative transfer.",
+            ),
+        ]
+        return Section("What adaptation gained", found)
+
+    def _features(self) -> Section:
+        found = [
+            figure(
+                partial(plots.domains, *each, self.source_labels, None),
+                (8, 3.6),
+                f"Features of both domains {when} adaptation, by t-SNE.",
+                CAPTIONS[when].format(self.a_distance[when]),
+                columns=2,
+            )
+            for when, each in self.features.items()
+        ]
+        history = self.history.get("adaptation", {})
+        if history.get("discriminator_accuracy"):
+            found.append(
+                figure(
+                    lambda ax: plots.discriminator(history, ax),
+                    (5, 3),
+                    "Discriminator accuracy.",
+                    "Near 0.5 the discriminator is at chance. Near 1 it separates the domains: the features "
+                    "did not align.",
+                )
+            )
+        return Section("The features", found)

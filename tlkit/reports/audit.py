@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tlkit.plots.audit import ABREAST, class_counts, image_pairs
+from tlkit.plots.audit import PAIRS_PER_ROW, class_counts, image_pairs
 from tlkit.reports.document import Block, Figure, Section, Table, Text
 from tlkit.reports.figures import figure
 from tlkit.reports.words import counted
@@ -42,13 +42,13 @@ def pair_figure(
         name: of the problem.
         more: there are more pairs than these.
     """
-    rows = -(-len(first) // ABREAST)
+    rows = -(-len(first) // PAIRS_PER_ROW)
     return figure(
         lambda axes: image_pairs(np.stack([first, second], axis=1), titles, axes),
         (9, 1.9 * rows),
         f"{counted(len(first), 'pair')} of images: {name}.",
         "Class and split are above each image. " + ("The most similar pairs come first." if more else ""),
-        columns=ABREAST,
+        columns=PAIRS_PER_ROW,
         rows=rows,
     )
 

@@ -51,7 +51,7 @@ def accuracies(
 ) -> Figure:
     """Draw accuracies, 0 to 1, as one row of a dot plot each."""
     return figure(
-        lambda ax: plots.compare(
+        lambda ax: plots.compare_arms(
             {name: [value] for name, value in values.items()}, ax, intervals=intervals, quantity=quantity
         ),
         (6.4, 0.8 + 0.55 * len(values)),

@@ -1,14 +1,25 @@
-"""The report of accuracy against the number of labels: curves, a forecast, and a check of the forecast."""
+"""The result of measuring accuracy against the number of labels: curves, and a forecast with its check."""
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from tlkit import plots
-from tlkit.challenges.dataset_size import Needed, PowerLaw, fit_power_law
-from tlkit.reports.document import Block, Section, Table, Text
+from tlkit.challenges.dataset_size import Needed, PowerLaw, fit_power_law, forecast_check
+from tlkit.data import Dataset
+from tlkit.errors import DataError
+from tlkit.reports.document import Block, Document, Section, Table, Text
 from tlkit.reports.figures import figure
+from tlkit.reports.result import Result
+from tlkit.reports.statistics import paired, summary
+from tlkit.reports.words import counted
 
+CONTROL = "scratch"
 TECHNIQUES = {
     "scratch": "Training from scratch",
     "feature-extraction": "Feature extraction",
@@ -16,27 +27,179 @@ TECHNIQUES = {
 }
 
 
-def answer(best: str, rows: pd.DataFrame, law: PowerLaw | None, target_accuracy: float) -> str:
-    """Return how accurate the best technique is, and how many labels the target accuracy would need.
+@dataclass
+class LabelCounts(Result):
+    """Accuracy against the number of labels.
 
-    Args:
-        best: the technique.
-        rows: its rows, with the columns `labels` and `accuracy`.
-        law: fitted to these rows; None with too few sizes.
-        target_accuracy: above 0 and below 1.
+    Attributes:
+        data: the data set.
+        table: one row for each technique (`arm`), size (`labels`) and seed: `accuracy` on the test split, 0
+            to 1, and `seconds`.
+        backbone: its name.
+        target_accuracy: the accuracy whose number of labels is forecast, above 0 and below 1.
+        held_out: how many of the largest sizes the check of the forecast does not use.
+        seconds: how long it took: total.
     """
-    most = int(rows["labels"].max())
-    reached = rows[rows["labels"] == most]["accuracy"].mean()
-    said = f"{TECHNIQUES.get(best, best)} reaches {reached:.0%} with {most} labels"
-    if law is None:
-        return f"{said}. For a forecast measure at least four sizes."
-    needed = law.needed(target_accuracy)
-    if needed.labels <= most:
-        return f"{said}; for {target_accuracy:.0%} about {rounded(needed.labels)} are enough."
-    if math.isinf(needed.labels):
-        return f"{said}; the curve levels off below {target_accuracy:.0%}: more labels alone are not enough."
-    more = rounded(needed.labels - most)
-    return f"{said}; for {target_accuracy:.0%} about {more} more are needed ({_bounds(needed)})."
+
+    data: Dataset
+    table: pd.DataFrame
+    backbone: str
+    target_accuracy: float = 0.9
+    held_out: int = 2
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def best(self) -> str:
+        """The technique that is the most accurate with all labels."""
+        largest = self.table[self.table["labels"] == self.table["labels"].max()]
+        return str(largest.groupby("arm")["accuracy"].mean().idxmax())
+
+    @property
+    def best_rows(self) -> pd.DataFrame:
+        """The rows of the best technique."""
+        return self.table[self.table["arm"] == self.best]
+
+    @property
+    def forecast(self) -> PowerLaw | None:
+        """The power law through the accuracies of the best technique; None with fewer than four sizes."""
+        rows = self.best_rows
+        enough = rows["labels"].nunique() >= 4
+        return fit_power_law(rows["labels"], rows["accuracy"]) if enough else None
+
+    @property
+    def check(self) -> pd.DataFrame | None:
+        """The forecast from the smaller sizes beside what the largest reached; None with too few sizes."""
+        rows = self.best_rows
+        try:
+            return forecast_check(rows["labels"], rows["accuracy"], held_out=self.held_out)
+        except DataError:
+            return None
+
+    @property
+    def answer(self) -> str:
+        """The accuracy of the best technique, and the labels that the target needs, in a sentence."""
+        rows, law, target = self.best_rows, self.forecast, self.target_accuracy
+        most = int(rows["labels"].max())
+        reached = rows[rows["labels"] == most]["accuracy"].mean()
+        said = f"{TECHNIQUES.get(self.best, self.best)} reaches {reached:.0%} with {most} labels"
+        if law is None:
+            return f"{said}. For a forecast measure at least four sizes."
+        needed = law.needed(target)
+        if needed.labels <= most:
+            return f"{said}; for {target:.0%} about {rounded(needed.labels)} are enough."
+        if math.isinf(needed.labels):
+            return f"{said}; the curve levels off below {target:.0%}: more labels alone are not enough."
+        more = rounded(needed.labels - most)
+        return f"{said}; for {target:.0%} about {more} more are needed ({_bounds(needed)})."
+
+    @property
+    def cautions(self) -> list[str]:
+        """Why the curves or the forecast may be wrong."""
+        found, check = [], self.check
+        if self.table["seed"].nunique() == 1:
+            found.append(
+                "One seed: the spread is unknown. Run at least three before you believe a difference."
+            )
+        if check is not None and not check["measured"].between(check["low"], check["high"]).all():
+            found.append(
+                "The forecast failed where it could be checked: the accuracy at the largest sizes is outside "
+                "the interval that the smaller sizes predicted. Do not rely on it further out."
+            )
+        return found
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the table, the forecast and its check."""
+        law = self.forecast
+        numbers: dict[str, Any] | None = None
+        if law is not None:
+            needed = law.needed(self.target_accuracy)
+            numbers = {"scale": law.scale, "exponent": law.exponent, "limit": law.limit}
+            numbers |= {"labels_needed": needed.labels, "low": needed.low, "high": needed.high}
+        return {
+            "data": self.data.card.name,
+            "backbone": self.backbone,
+            "target_accuracy": self.target_accuracy,
+            "best": self.best,
+            "results": self.table,
+            "forecast": numbers,
+            "check": self.check,
+        }
+
+    def report(self, folder: Path = Path()) -> Document:
+        """Return the report: curves, differences from scratch, and the forecast with its check."""
+        seeds, arms = self.table["seed"].nunique(), set(self.table["arm"])
+        found = [self._curves()]
+        if seeds > 1 and CONTROL in arms and len(arms) > 1:
+            found.append(self._gains())
+        if (law := self.forecast) is not None:
+            found.append(self._forecast(law))
+        return Document(
+            f"{self.data.card.title}: accuracy against the number of labels with {self.backbone}",
+            self.answer,
+            f"{counted(seeds, 'seed')}, {counted(len(self.data.test or ()), 'test image')}, no validation "
+            "split.",
+            self.cautions,
+            found,
+        )
+
+    def files(self) -> Mapping[str, Callable[[Path], object]]:
+        """Return the writer of the table."""
+        return {"results.csv": partial(self.table.to_csv, index=False)}
+
+    def _curves(self) -> Section:
+        written = summary(self.table, by=("labels", "arm")).apply(
+            lambda row: f"{row['mean']:.3f}" + (f" ± {row['std']:.3f}" if row["seeds"] > 1 else ""), axis=1
+        )
+        arms, sizes = list(dict.fromkeys(self.table["arm"])), self.table["labels"]
+        drawn = figure(
+            lambda ax: plots.curves(self.table, "labels", ax=ax, quantity="test accuracy"),
+            (8, 4),
+            f"Test accuracy from {sizes.min()} to {sizes.max()} labels for each technique.",
+            "A point is one seed, the line the mean, the band one standard deviation. Each smaller set is "
+            "part of the larger sets, so that the curve shows the effect of labels and not of luck.",
+        )
+        by_size = written.unstack("arm").reindex(columns=arms).reset_index()
+        return Section("Accuracy by number of labels", [drawn, Table(by_size)])
+
+    def _gains(self) -> Section:
+        compared = paired(self.table, control=CONTROL, by="labels")
+        drawn = figure(
+            lambda ax: plots.differences(compared, ax, quantity="difference in test accuracy from scratch"),
+            (8, 3.5),
+            "Difference from scratch for each technique and number of labels.",
+            "Bars are 95 % intervals over the seeds. A mark is filled where the interval excludes zero; "
+            "elsewhere these seeds cannot tell.",
+        )
+        said = (
+            "The difference in accuracy between pretrained and random weights, for the same seed and labels."
+        )
+        return Section("The value of transfer", [Text(said), drawn])
+
+    def _forecast(self, law: PowerLaw) -> Section:
+        rows, check, target = self.best_rows, self.check, self.target_accuracy
+        found: list[Block] = [
+            figure(
+                lambda ax: plots.forecast(rows, law, ax, target_accuracy=target, setting="labels"),
+                (8, 4),
+                f"The power law through all sizes of {self.best}, and its forecast.",
+                f"Fitted to all sizes: the error is {law.limit:.3f} + {law.scale:.3g} n^-{law.exponent:.2f}. "
+                "The forecast assumes that the curve continues like this.",
+            )
+        ]
+        if check is not None:
+            known = rows["labels"][rows["labels"] < check["labels"].min()]
+            part = fit_power_law(known, rows["accuracy"][known.index])
+            found += [
+                figure(
+                    lambda ax: plots.forecast(rows, part, ax, known=known.max(), setting="labels"),
+                    (8, 4),
+                    "The same with the largest sizes held out.",
+                    "The check: a forecast from the smaller sizes alone, and what was measured then. Trust "
+                    "the figure above as far as this one is right.",
+                ),
+                Table(check),
+            ]
+        return Section("How many labels are needed", found)
 
 
 def _bounds(needed: Needed) -> str:
@@ -51,87 +214,3 @@ def rounded(labels: float) -> str:
     ('1,200', '57')
     """
     return f"{float(f'{labels:.2g}'):,.0f}"
-
-
-def cautions(seeds: int, check: pd.DataFrame | None) -> list[str]:
-    """Return why the curves or the forecast may be wrong."""
-    found = []
-    if seeds == 1:
-        found.append("One seed: the spread is unknown. Run at least three before you believe a difference.")
-    if check is not None and not check["measured"].between(check["low"], check["high"]).all():
-        found.append(
-            "The forecast failed where it could be checked: the accuracy at the largest sizes is outside the "
-            "interval that the smaller sizes predicted. Do not rely on it further out."
-        )
-    return found
-
-
-def curve_section(table: pd.DataFrame, means: pd.DataFrame) -> Section:
-    """Return the section with the curves.
-
-    Args:
-        table: of `LabelCounts`.
-        means: of `tlkit.summary` by labels and arm.
-    """
-    written = means.apply(
-        lambda row: f"{row['mean']:.3f}" + (f" ± {row['std']:.3f}" if row["seeds"] > 1 else ""), axis=1
-    )
-    by_size = written.unstack("arm").reindex(columns=list(dict.fromkeys(table["arm"]))).reset_index()
-    drawn = figure(
-        lambda ax: plots.curves(table, "labels", ax=ax, quantity="test accuracy"),
-        (8, 4),
-        f"Test accuracy from {table['labels'].min()} to {table['labels'].max()} labels for each technique.",
-        "A point is one seed, the line the mean, the band one standard deviation. Each smaller set is part "
-        "of the larger sets, so that the curve shows the effect of labels and not of luck.",
-    )
-    return Section("Accuracy by number of labels", [drawn, Table(by_size)])
-
-
-def gain_section(compared: pd.DataFrame) -> Section:
-    """Return the section on the gain over training from scratch.
-
-    Args:
-        compared: of `tlkit.paired` with training from scratch as the control, by labels.
-    """
-    drawn = figure(
-        lambda ax: plots.differences(compared, ax, quantity="difference in test accuracy from scratch"),
-        (8, 3.5),
-        "Difference from scratch for each technique and number of labels.",
-        "Bars are 95 % intervals over the seeds. A mark is filled where the interval excludes zero; "
-        "elsewhere these seeds cannot tell.",
-    )
-    said = "The difference in accuracy between pretrained and random weights, for the same seed and labels."
-    return Section("The value of transfer", [Text(said), drawn])
-
-
-def forecast_section(
-    best: str, rows: pd.DataFrame, law: PowerLaw, target_accuracy: float, check: pd.DataFrame | None
-) -> Section:
-    """Return the section with the forecast and its check; for the arguments see `answer`.
-
-    Args:
-        check: of `tlkit.challenges.dataset_size.forecast_check`, or None.
-    """
-    found: list[Block] = [
-        figure(
-            lambda ax: plots.forecast(rows, law, ax, aim=target_accuracy, setting="labels"),
-            (8, 4),
-            f"The power law through all sizes of {best}, and its forecast.",
-            f"Fitted to all sizes: the error is {law.limit:.3f} + {law.scale:.3g} n^-{law.exponent:.2f}. The "
-            "forecast assumes that the curve continues like this.",
-        )
-    ]
-    if check is not None:
-        known = rows["labels"][rows["labels"] < check["labels"].min()]
-        part = fit_power_law(known, rows["accuracy"][known.index])
-        found += [
-            figure(
-                lambda ax: plots.forecast(rows, part, ax, seen=known.max(), setting="labels"),
-                (8, 4),
-                "The same with the largest sizes held out.",
-                "The check: a forecast from the smaller sizes alone, and what was measured then. Trust the "
-                "figure above as far as this one is right.",
-            ),
-            Table(check),
-        ]
-    return Section("How many labels are needed", found)

@@ -39,7 +39,7 @@ class Result(ABC):
         """Return the report.
 
         Args:
-            folder: where `write` puts the files, for the commands that the report suggests.
+            folder: where `write_report` puts the files, for the commands that the report suggests.
         """
 
     def files(self) -> Mapping[str, Callable[[Path], object]]:

@@ -1,11 +1,12 @@
-"""Features of a folder of any size: shards on disk, made by this process or by a Ray cluster.
+"""Extract the features of an image folder of any size into files, in this process or on a Ray cluster.
 
-A run that was stopped or killed goes on where it was: `extract` once more makes what is missing.
+The features are written into Parquet files, called shards. After an interruption, call `extract` again: it
+computes only the missing shards.
 """
 
 import lazy_loader
 
-# lazy, since a worker on Ray must choose its cores before anything here counts them
+# lazy, because a Ray worker must choose its cores before any of these modules counts them
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={

@@ -1,6 +1,7 @@
-"""A worker in a process of Ray's.
+"""A Ray actor: one worker process that makes shards.
 
-Nothing of tlkit is imported with this file: what counts the cores at import would count those of others.
+This file imports nothing of tlkit at its top. Some modules count the available cores when they are imported,
+and the actor must first restrict its process to its own cores.
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ if TYPE_CHECKING:
 
 
 class Actor:
-    """Takes its cores, loads the network with the first shard, and makes one shard after the other.
+    """A worker process that binds itself to some cores, loads the network once, and makes shards.
+
+    Only Linux can bind a process to cores. The image decoder, OpenVINO and TensorFlow then start one thread
+    for each of these cores.
 
     Args:
-        first, cores: the place of its cores among those of the machine, and how many they are. Linux alone
-            can bind a process to them; the decoder, OpenVINO and TensorFlow then start as many threads.
-        backend: Keras's.
+        first: index of its first core on the machine.
+        cores: number of its cores.
+        backend: name of the Keras backend.
     """
 
     def __init__(self, first: int, cores: int, backend: str) -> None:
         if hasattr(os, "sched_setaffinity"):
-            here = sorted(os.sched_getaffinity(0))
-            os.sched_setaffinity(0, {here[place % len(here)] for place in range(first, first + cores)})
+            available = sorted(os.sched_getaffinity(0))
+            own = {available[index % len(available)] for index in range(first, first + cores)}
+            os.sched_setaffinity(0, own)
         os.environ["KERAS_BACKEND"] = backend
         from tlkit._internal.keras_import import import_keras
 
@@ -33,7 +38,7 @@ class Actor:
         self.worker: Worker | None = None
 
     def make(self, loaded: list[Any], job: Job) -> Outcome:
-        """Make a shard; `loaded` holds where Ray has put the `Worker`."""
+        """Make one shard; `loaded` holds a Ray reference to the `Worker`, which the first call fetches."""
         if self.worker is None:
             import ray
 

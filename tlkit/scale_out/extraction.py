@@ -1,4 +1,4 @@
-"""The features of a folder into shards: one call, which begins a run or goes on with it."""
+"""Extract the features of a folder into shards: one function that starts a run or continues it."""
 
 import shutil
 import time
@@ -29,17 +29,17 @@ UNREADABLE_LIMIT = 0.1
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run left behind.
+    """The result of an extraction.
 
     Attributes:
         out: folder of the shards.
-        images: with features.
-        width: number of features of each.
-        class_names: in the order of the labels; empty where the folder has no classes.
-        shards: how many there are.
-        made: how many of them by this run.
+        images: number of images with features.
+        width: number of features of each image.
+        class_names: in the order of the labels; empty if the folder has no classes.
+        shards: number of shards.
+        made: number of shards that this run computed.
         unreadable: "name: reason" of each image that was left out; also in `_unreadable.txt`.
-        seconds: of this run.
+        seconds: duration of this run.
     """
 
     out: Path
@@ -64,45 +64,46 @@ def extract(
     overwrite: bool = False,
     progress: bool = False,
 ) -> Summary:
-    """Write the features of all images of a folder into Parquet files, `shard_size` images in each.
+    """Write the features of all images of a folder into Parquet files, with `shard_size` images in each.
 
-    Only one shard is in memory at a time, in each worker. After a stop, a kill or a failure the same call
-    makes the shards that are missing or damaged, and leaves the others as they are. One run at a time may
-    write into a folder.
+    Each worker holds only one shard in memory. If a run is interrupted or fails, the same call computes the
+    shards that are missing or damaged, and keeps the others. Only one run at a time may write into a folder.
 
     Args:
-        folder: one sub-folder a class, as for `tlkit.load`; or images that lie in it as they like, which
-            then have no classes.
+        folder: one sub-folder for each class, as for `tlkit.load`; or images in any arrangement, which then
+            have no classes.
         out: folder of the shards.
-        backbone: raw images `(n, size, size, 3)` to a feature map or features, such as `tlkit.load_backbone`
-            makes.
-        engine: `"local"`, this process; or `"ray"`, see `tlkit.scale_out.on_ray`.
-        shard_size: images in a shard, at least 1.
-        workers, address: of the engine `"ray"`.
-        overwrite: begin anew, whatever lies in `out`.
+        backbone: maps raw images `(n, size, size, 3)`, values 0 to 255, to a feature map or to features
+            `(n, d)`, such as a model from `tlkit.load_backbone`.
+        engine: `"local"` uses this process; `"ray"` uses a Ray cluster, see `tlkit.scale_out.on_ray`.
+        shard_size: number of images in a shard, at least 1.
+        workers: for the engine `"ray"`, see `tlkit.scale_out.on_ray.on_ray`.
+        address: for the engine `"ray"`, see `tlkit.scale_out.on_ray.on_ray`.
+        overwrite: start again, whatever `out` holds.
         progress: show a progress bar.
 
     Returns:
-        What lies in `out` now. Read it with `tlkit.scale_out.read`.
+        A summary of what `out` now holds. Read the features with `tlkit.scale_out.read`.
 
     Warns:
-        TlkitWarning: images were left out, since they are unreadable or outside the classes' folders; or
-            there are no classes.
+        TlkitWarning: images were left out, because they are unreadable or outside the class folders; or there
+            are no classes.
 
     Raises:
         DataError: there are no images, or more than 10 % of them are unreadable.
-        OutputError: `out` holds something else, or features of other images or of other settings; or it
-            cannot be written to.
-        TlkitError: the network takes no square images of one size; Ray or pyarrow is missing or failed.
+        OutputError: `out` cannot be written to, or holds other files, or holds features of other images or
+            with other settings.
+        TlkitError: the backbone does not take square RGB images of a fixed size, or Ray or pyarrow is missing
+            or failed.
 
     >>> import tempfile, tlkit
     >>> from PIL import Image
-    >>> room = Path(tempfile.mkdtemp())
+    >>> folder = Path(tempfile.mkdtemp())
     >>> for name in ("cat", "dog"):
-    ...     (room / "photos" / name).mkdir(parents=True)
-    ...     Image.new("RGB", (40, 30), "teal").save(room / "photos" / name / "1.png")
-    >>> done = extract(room / "photos", room / "features", tlkit.load_backbone("LeNet", weights=None))
-    >>> done.images, done.width, done.shards, done.class_names
+    ...     (folder / "photos" / name).mkdir(parents=True)
+    ...     Image.new("RGB", (40, 30), "teal").save(folder / "photos" / name / "1.png")
+    >>> summary = extract(folder / "photos", folder / "features", tlkit.load_backbone("LeNet", weights=None))
+    >>> summary.images, summary.width, summary.shards, summary.class_names
     (2, 100, 1, ['cat', 'dog'])
     """
     start = time.perf_counter()
@@ -112,12 +113,12 @@ def extract(
     if shard_size < 1:
         raise TlkitError(f"shard_size={shard_size} was given; expected at least 1, such as 1000.")
     if out.resolve().is_relative_to(folder.resolve()):
-        raise OutputError(f"{out} lies within the images of {folder}. Choose a folder beside them.")
-    known = None if overwrite else plan.load(out)
-    if known is None:
+        raise OutputError(f"{out} is inside the folder of images, {folder}. Choose a folder outside it.")
+    earlier = None if overwrite else plan.read_plan(out)
+    if earlier is None:
         outputs.prepare(out, overwrite)
-    images, network = plan.listing(folder), pooled(backbone)
-    wanted = Plan(
+    images, network = plan.list_images(folder), pooled(backbone)
+    current = Plan(
         backbone=backbone.name,
         weights=engines.fingerprint(network),
         image_size=size,
@@ -129,24 +130,24 @@ def extract(
         class_names=images.class_names,
     )
     with outputs.written_whole(out):
-        plan.adopt(out, wanted, known)
-        for old in [*shards.files(out), out / UNREADABLE] if known is None else ():
+        plan.write_or_compare(out, current, earlier)
+        for old in [*shards.shard_paths(out), out / UNREADABLE] if earlier is None else ():
             old.unlink(missing_ok=True)
-    outcomes = _finished(out, wanted, images.names, progress)
-    jobs = [_job(wanted, images, shard) for shard in range(wanted.shards) if shard not in outcomes]
-    worker = Worker(network, folder.resolve(), out.resolve(), wanted)
+    outcomes = _finished(out, current, images.names, progress)
+    jobs = [_job(current, images, shard) for shard in range(current.shards) if shard not in outcomes]
+    worker = Worker(network, folder.resolve(), out.resolve(), current)
     with closing(make(worker, jobs)) as made:
-        _gather(made, outcomes, wanted, progress)
+        _gather(made, outcomes, current, progress)
     unreadable = [str(each) for shard in sorted(outcomes) for each in outcomes[shard].unreadable]
-    _report(out, unreadable, wanted.images)
-    for left in out.glob(".writing-*"):  # of runs that were killed
-        shutil.rmtree(left, ignore_errors=True)
+    _report(out, unreadable, current.images)
+    for leftover in out.glob(".writing-*"):  # of killed runs
+        shutil.rmtree(leftover, ignore_errors=True)
     return Summary(
         out,
-        wanted.images - len(unreadable),
-        wanted.width,
-        wanted.class_names,
-        wanted.shards,
+        current.images - len(unreadable),
+        current.width,
+        current.class_names,
+        current.shards,
         len(jobs),
         unreadable,
         time.perf_counter() - start,
@@ -156,7 +157,7 @@ def extract(
 def _engine(
     name: str, workers: int | None, address: str | None
 ) -> Callable[[Worker, list[Job]], Generator[Outcome, None, None]]:
-    """Return the engine, and refuse before any work where something that it needs is missing."""
+    """Return the engine, and raise before any work starts if it lacks something that it needs."""
     if name not in ENGINES:
         raise UnknownNameError("engine", name, ENGINES)
     shards.parquet()
@@ -164,7 +165,7 @@ def _engine(
         on_ray.ray_module()
         return partial(on_ray.on_ray, workers=workers, address=address)
     if workers is not None or address is not None:
-        raise TlkitError("workers and address are of the engine 'ray'; 'local' is this process alone.")
+        raise TlkitError("workers and address need engine='ray'; the engine 'local' uses this process only.")
     return in_this_process
 
 
@@ -172,32 +173,32 @@ def _image_size(backbone: keras.Model) -> int:
     height, width, channels = backbone.input_shape[1:]
     if height is None or height != width or channels != 3:
         raise TlkitError(
-            f"{backbone.name!r} takes images {(height, width, channels)}; expected squares of one size in "
-            "RGB, such as tlkit.load_backbone(name, image_size=224) takes."
+            f"{backbone.name!r} takes images of shape {(height, width, channels)}; expected square RGB "
+            "images of a fixed size, as with tlkit.load_backbone(name, image_size=224)."
         )
     return height
 
 
-def _finished(out: Path, wanted: Plan, names: list[str], progress: bool) -> dict[int, Outcome]:
-    there = [shard for shard in range(wanted.shards) if shards.file(out, shard).exists()]
-    bar = tqdm(there, desc="checking what is there", unit=" shards", disable=not progress or not there)
-    found = (shards.finished(out, wanted, shard, names[wanted.rows(shard)]) for shard in bar)
+def _finished(out: Path, current: Plan, names: list[str], progress: bool) -> dict[int, Outcome]:
+    existing = [shard for shard in range(current.shards) if shards.shard_path(out, shard).exists()]
+    bar = tqdm(existing, desc="checking shards", unit=" shards", disable=not progress or not existing)
+    found = (shards.finished(out, current, shard, names[current.rows(shard)]) for shard in bar)
     return {outcome.shard: outcome for outcome in found if outcome is not None}
 
 
-def _job(wanted: Plan, images: Listing, shard: int) -> Job:
-    rows = wanted.rows(shard)
+def _job(current: Plan, images: Listing, shard: int) -> Job:
+    rows = current.rows(shard)
     return Job(shard, images.names[rows], None if images.classes is None else images.classes[rows])
 
 
-def _gather(made: Iterator[Outcome], outcomes: dict[int, Outcome], wanted: Plan, progress: bool) -> None:
-    """Add to the outcomes what is made, until all is or too many images are unreadable."""
-    seen = sum(map(len, outcomes.values()))
+def _gather(made: Iterator[Outcome], outcomes: dict[int, Outcome], current: Plan, progress: bool) -> None:
+    """Add each new outcome to `outcomes`, until every shard is made or too many images are unreadable."""
+    finished = sum(map(len, outcomes.values()))
     unreadable = sum(len(outcome.unreadable) for outcome in outcomes.values())
     with tqdm(
-        total=wanted.images, initial=seen, desc="features", unit=" images", disable=not progress
+        total=current.images, initial=finished, desc="features", unit=" images", disable=not progress
     ) as bar:
-        while len(outcomes) < wanted.shards and unreadable <= UNREADABLE_LIMIT * wanted.images:
+        while len(outcomes) < current.shards and unreadable <= UNREADABLE_LIMIT * current.images:
             outcome = next(made)
             outcomes[outcome.shard] = outcome
             unreadable += len(outcome.unreadable)
@@ -205,7 +206,7 @@ def _gather(made: Iterator[Outcome], outcomes: dict[int, Outcome], wanted: Plan,
 
 
 def _report(out: Path, unreadable: list[str], images: int) -> None:
-    """List the images that were left out in a file, and refuse where they are many."""
+    """Write the list of unreadable images into a file, and warn; raise if there are too many."""
     if not unreadable:
         return
     with outputs.written_whole(out), atomic(out / UNREADABLE) as path:
@@ -216,7 +217,7 @@ def _report(out: Path, unreadable: list[str], images: int) -> None:
     )
     if len(unreadable) > UNREADABLE_LIMIT * images:
         raise DataError(
-            f"{message} That is more than {UNREADABLE_LIMIT:.0%}: copy the folder again from where it came, "
-            "or remove these files; then begin with --overwrite."
+            f"{message} That is more than {UNREADABLE_LIMIT:.0%}. Copy the folder again from its source, or "
+            "remove these files; then start again with --overwrite."
         )
     warnings.warn(f"{message} They are left out.", TlkitWarning, stacklevel=3)

@@ -1,9 +1,9 @@
-"""Workers on the machines of a Ray cluster, or on the cores of this one.
+"""Make shards with several workers, on the machines of a Ray cluster or on the cores of this machine.
 
-Plain actors, not Ray Data: a worker reads images and writes shards by itself, so nothing that is worth
-streaming travels through Ray; and an actor can be told which cores are its own. An actor loads the network
-once. Where one is killed, Ray starts it again and repeats the shard that it was at; what it had written of
-that nobody has seen, since a shard appears whole.
+The workers are plain Ray actors; Ray Data is not used. Each worker reads images and writes shards itself, so
+only small messages pass through Ray, and each worker can be bound to its own cores. A worker loads the
+network once. If a worker is killed, Ray restarts it and repeats its current shard. A shard is written
+atomically, so an unfinished one never appears in the folder.
 """
 
 import os
@@ -18,30 +18,33 @@ from tlkit.scale_out.actor import Actor
 from tlkit.scale_out.shards import Outcome
 from tlkit.scale_out.worker import Job, Worker
 
-CORES = 4  # of a worker, where the number of workers is not given
-RETRIES = 3  # of a shard whose worker died
+CORES = 4  # for each worker, if the number of workers is not specified
+RETRIES = 3  # for a shard whose worker died
 
 
 def on_ray(
     worker: Worker, jobs: Iterable[Job], *, workers: int | None = None, address: str | None = None
 ) -> Generator[Outcome, None, None]:
-    """Make shards by several processes at once, in any order.
+    """Make shards in several processes at once, in any order.
 
-    Images and shards must lie under the same paths on all machines. A worker computes on the processor. The
-    cores of a machine are divided among its workers, and on Linux each starts as many threads as it has
-    cores; elsewhere one worker a machine is best.
+    Images and shards need the same paths on all machines. Workers compute on the CPU. The cores of a machine
+    are divided among its workers. On Linux, each worker starts as many threads as it has cores; on other
+    systems, one worker per machine is best.
 
     Args:
-        worker: whose network, folders and plan the others get.
-        jobs: the shards to be made.
-        workers: how many; by default one for four cores, and at least one on each machine.
-        address: of a running cluster, `"auto"` for the one that this machine is a part of; by default Ray is
-            started here, for this run and this machine alone. A Ray that this process is connected to
-            already is used as it is.
+        worker: its network, folders and plan are copied to every actor.
+        jobs: the shards to make.
+        workers: number of workers; by default one for every four cores, and at least one on each machine.
+        address: of a running cluster; `"auto"` finds the cluster of this machine. By default, Ray is started
+            on this machine for this run. If this process is connected to Ray already, that connection is
+            used.
+
+    Yields:
+        The outcome of each shard, as soon as it is made.
 
     Raises:
-        TlkitError: Ray is missing, the cluster does not answer or has fewer cores than workers are wanted,
-            or a worker died time and again.
+        TlkitError: Ray is missing, the cluster does not answer, it has fewer cores than `workers`, or a
+            worker died repeatedly.
     """
     ray = ray_module()
     started = not ray.is_initialized()
@@ -49,14 +52,16 @@ def on_ray(
         _connect(ray, address)
     actors: list[Any] = []
     try:
-        loaded = [ray.put(worker)]  # in a list it is fetched by the actor, once, and not with every job
+        loaded = [
+            ray.put(worker)
+        ]  # inside a list, Ray does not fetch it for every job: the actor does so once
         remote = ray.remote(max_restarts=-1, max_task_retries=RETRIES)(Actor)
         machines = [
             (node["NodeID"], int(node["Resources"].get("CPU", 0))) for node in ray.nodes() if node["Alive"]
         ]
-        for machine, first, cores in shared_out(machines, workers):
-            here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(machine, soft=True)
-            options = remote.options(num_cpus=cores, scheduling_strategy=here)
+        for machine, first, cores in divide_cores(machines, workers):
+            placement = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(machine, soft=True)
+            options = remote.options(num_cpus=cores, scheduling_strategy=placement)
             actors.append(options.remote(first, cores, keras.backend.backend()))
         pool = ray.util.ActorPool(actors)
         yield from pool.map_unordered(lambda actor, job: actor.make.remote(loaded, job), list(jobs))
@@ -64,9 +69,9 @@ def on_ray(
         raise error.cause from error
     except ray.exceptions.RayActorError as error:
         raise TlkitError(
-            f"A worker on Ray died and could not be replaced: {' '.join(str(error).split())} Where memory is "
-            "short, give fewer --workers or a smaller --shard-size. Finished shards stay; the same command "
-            "goes on."
+            f"A worker on Ray died and could not be replaced: {' '.join(str(error).split())} If memory is "
+            "short, use fewer --workers or a smaller --shard-size. Finished shards are kept; the same "
+            "command continues."
         ) from error
     finally:
         if started:
@@ -76,22 +81,24 @@ def on_ray(
                 ray.kill(actor)
 
 
-def shared_out(machines: Sequence[tuple[str, int]], workers: int | None = None) -> list[tuple[str, int, int]]:
+def divide_cores(
+    machines: Sequence[tuple[str, int]], workers: int | None = None
+) -> list[tuple[str, int, int]]:
     """Divide the cores of machines among workers.
 
     Args:
-        machines: name and number of cores of each.
-        workers: how many; None for one for four cores, and at least one a machine.
+        machines: name and number of cores of each machine.
+        workers: number of workers; None takes one for every four cores, and at least one on each machine.
 
     Returns:
-        Of each worker its machine, the first of its cores, and how many it has.
+        For each worker: its machine, the index of its first core, and its number of cores.
 
     Raises:
         TlkitError: there are fewer cores than workers.
 
-    >>> shared_out([("large", 8), ("small", 2)])
+    >>> divide_cores([("large", 8), ("small", 2)])
     [('large', 0, 4), ('large', 4, 4), ('small', 0, 2)]
-    >>> shared_out([("here", 2)], workers=2)
+    >>> divide_cores([("here", 2)], workers=2)
     [('here', 0, 1), ('here', 1, 1)]
     """
     cores = {machine: n for machine, n in machines if n > 0}
@@ -99,7 +106,7 @@ def shared_out(machines: Sequence[tuple[str, int]], workers: int | None = None) 
         counts = {machine: max(1, n // CORES) for machine, n in cores.items()}
     elif workers > sum(cores.values()):
         raise TlkitError(
-            f"{workers} workers were asked for, and Ray has {sum(cores.values())} cores. Give --workers "
+            f"{workers} workers were requested, but Ray has {sum(cores.values())} cores. Use --workers "
             f"{sum(cores.values())} or fewer."
         )
     else:
@@ -114,10 +121,10 @@ def shared_out(machines: Sequence[tuple[str, int]], workers: int | None = None) 
 
 
 def ray_module() -> Any:
-    """Import Ray so that it reports nothing about its use, and return it.
+    """Import Ray with its usage statistics switched off, and return it.
 
     Raises:
-        TlkitError: it is not installed.
+        TlkitError: Ray is not installed.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
@@ -129,17 +136,18 @@ def ray_module() -> Any:
 
 
 def _connect(ray: Any, address: str | None) -> None:
-    quiet = {"logging_level": "error"}
+    logging = {"logging_level": "error"}
     if address is None:
-        ray.init("local", include_dashboard=False, **quiet)
+        ray.init("local", include_dashboard=False, **logging)
         return
     try:
         host, _, port = address.rpartition(":")
-        if port.isdecimal() and "/" not in host:  # Ray itself would try for minutes
+        if port.isdecimal() and "/" not in host:  # Ray itself would retry for minutes
             socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(address, **quiet)
+        ray.init(address, **logging)
     except (OSError, RuntimeError, ValueError) as error:
         raise TlkitError(
-            f"No Ray cluster answers at {address!r}: {str(error).rstrip('.')}. Start one: ray start --head; "
-            "then on each other machine what it prints. Without --address, Ray runs on this machine alone."
+            f"No Ray cluster answers at {address!r}: {str(error).rstrip('.')}. Start one with ray start "
+            "--head, and run the command that it prints on every other machine. Without --address, Ray runs "
+            "on this machine only."
         ) from error

@@ -1,4 +1,4 @@
-"""Which image goes into which shard: fixed before the first one is read, and the same in every later run."""
+"""Plan which image belongs to which shard, before any image is read; later runs use the same plan."""
 
 import hashlib
 import json
@@ -11,19 +11,19 @@ from tlkit._internal.cache import atomic
 from tlkit.data.layout import find_images, images_below
 from tlkit.errors import DataError, OutputError, TlkitWarning
 
-FILE = "_plan.json"  # readers of a folder of Parquet files pass over names with an underscore
+FILE = "_plan.json"  # other readers of Parquet folders ignore names that begin with an underscore
 SETTINGS = ("backbone", "weights", "image_size", "width", "shard_size")
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The image files of a folder in natural order, and the class of each where the layout has classes.
+    """The image files of a folder in natural order, and their classes if the folder has classes.
 
     Attributes:
         names: paths relative to the folder, with `/`.
-        classes: the class of each, or None.
-        class_names: in the order of the labels; empty without classes.
-        size: of all files together, in bytes.
+        classes: the class of each image, or None.
+        class_names: in the order of the labels; empty if there are no classes.
+        size: total size of the files in bytes.
     """
 
     names: list[str]
@@ -34,18 +34,18 @@ class Listing:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is the same in every shard and every run; kept as `_plan.json` in the folder of the shards.
+    """The settings that all shards and all runs share; saved as `_plan.json` in the folder of the shards.
 
     Attributes:
         backbone: name of the network.
-        weights: its fingerprint, see `tlkit.backbones.engines.fingerprint`.
+        weights: fingerprint of the network, see `tlkit.backbones.engines.fingerprint`.
         image_size: height and width in pixels.
-        width: number of features of an image.
-        shard_size: images in a shard; fewer in the last.
-        images: number of files.
-        size: of all files together, in bytes.
-        checksum: of the files' names, in order.
-        class_names: in the order of the labels; empty where there are no classes.
+        width: number of features of each image.
+        shard_size: number of images in a shard; the last shard may have fewer.
+        images: number of image files.
+        size: total size of the files in bytes.
+        checksum: of the file names, in order.
+        class_names: in the order of the labels; empty if there are no classes.
     """
 
     backbone: str
@@ -65,16 +65,16 @@ class Plan:
 
     @property
     def key(self) -> str:
-        """A digest of the plan: every shard carries it, so that none of another plan passes for one of it."""
+        """A digest of the plan, which every shard stores, so that shards of another plan are recognised."""
         return hashlib.blake2b(json.dumps(asdict(self)).encode(), digest_size=16).hexdigest()
 
     def rows(self, shard: int) -> slice:
-        """Return where the images of a shard stand in the listing."""
+        """Return the rows of the listing that belong to a shard."""
         return slice(shard * self.shard_size, min((shard + 1) * self.shard_size, self.images))
 
 
 def checksum(names: Iterable[str]) -> str:
-    """Return a digest of names in their order.
+    """Return a digest of names, which depends on their order.
 
     >>> checksum(["cat/1.jpg", "cat/2.jpg"]) == checksum(["cat/2.jpg", "cat/1.jpg"])
     False
@@ -85,14 +85,14 @@ def checksum(names: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def listing(folder: Path) -> Listing:
-    """List the images of a folder: those that `tlkit train` reads where it has classes, else all below it.
+def list_images(folder: Path) -> Listing:
+    """List the images of a folder: the images in its class folders, or all images if it has no classes.
 
     Warns:
-        TlkitWarning: there are no classes, and why; or images lie outside the folders of the classes.
+        TlkitWarning: the folder has no classes, or some images are outside the class folders.
 
     Raises:
-        DataError: the folder is missing or without images, or a name is not valid Unicode.
+        DataError: the folder is missing, has no images, or has a file name that is not valid Unicode.
     """
     if not folder.is_dir():
         raise DataError(
@@ -106,7 +106,7 @@ def listing(folder: Path) -> Listing:
         found, class_names = find_images(folder)
     except DataError as error:
         warnings.warn(
-            f"The features have no classes, since {folder} is not one sub-folder a class: {error}",
+            f"The features have no classes, because {folder} lacks a sub-folder for each class: {error}",
             TlkitWarning,
             stacklevel=3,
         )
@@ -114,8 +114,8 @@ def listing(folder: Path) -> Listing:
         files, classes = [each.file for each in found], [each.class_name for each in found]
         if outside := sorted(set(everything) - set(files)):
             warnings.warn(
-                f"{len(outside)} of {len(everything)} images lie outside the folders of the classes and are "
-                f"left out, such as {outside[0]}.",
+                f"{len(outside)} of {len(everything)} images are outside the class folders and are left out, "
+                f"such as {outside[0]}.",
                 TlkitWarning,
                 stacklevel=3,
             )
@@ -128,11 +128,11 @@ def listing(folder: Path) -> Listing:
     return Listing(names, classes, class_names, sum(file.stat().st_size for file in files))
 
 
-def load(out: Path) -> Plan | None:
-    """Return the plan of a folder of shards; None where there is none.
+def read_plan(out: Path) -> Plan | None:
+    """Read the plan of a folder of shards; return None if there is none.
 
     Raises:
-        OutputError: it is damaged, or of another version of tlkit.
+        OutputError: the plan is damaged, or belongs to another version of tlkit.
     """
     try:
         return Plan(**json.loads((out / FILE).read_text("utf-8")))
@@ -140,37 +140,45 @@ def load(out: Path) -> Plan | None:
         return None
     except (OSError, ValueError, TypeError) as error:
         raise OutputError(
-            f"{out / FILE} cannot be read: {error}. Pass --overwrite to start anew, or another --out."
+            f"{out / FILE} cannot be read: {error}. Pass --overwrite to start again, or another --out."
         ) from error
 
 
-def adopt(out: Path, plan: Plan, known: Plan | None) -> None:
-    """Write the plan into the folder of the shards, or compare it with the one that is known there.
+def write_or_compare(out: Path, plan: Plan, earlier: Plan | None) -> None:
+    """Write the plan into the folder of the shards; if an earlier run wrote one, check that both are equal.
+
+    Args:
+        out: folder of the shards.
+        plan: of this run.
+        earlier: the plan in the folder; None if there is none.
 
     Raises:
-        OutputError: what lies there was made from other images or with other settings.
+        OutputError: the earlier run used other images or other settings.
     """
-    if known is None:
+    if earlier is None:
         with atomic(out / FILE) as path:
             path.write_text(json.dumps(asdict(plan), indent=2), "utf-8")
         return
-    then, now = asdict(known), asdict(plan)
-    if names := [name for name in SETTINGS if then[name] != now[name]]:
-        said = "; ".join(f"{name} {then[name]} then and {now[name]} now" for name in names)
+    before, now = asdict(earlier), asdict(plan)
+    if names := [name for name in SETTINGS if before[name] != now[name]]:
+        change = "; ".join(f"{name} was {before[name]} and is now {now[name]}" for name in names)
         raise OutputError(
-            f"{out} holds features of other settings: {said}. Give those of then to go on, --overwrite to "
-            "start anew, or another --out."
+            f"{out} holds features with other settings: {change}. Pass the earlier settings to continue, "
+            "--overwrite to start again, or another --out."
         )
-    if then != now:
-        if plan.images != known.images:
-            said = f"{known.images:,} images then and {plan.images:,} now"
-        elif plan.checksum != known.checksum:
-            said = "as many images as then, of other names"
-        elif plan.size != known.size:
-            said = f"files of the same names, {known.size:,} bytes then and {plan.size:,} now"
+    if before != now:
+        if plan.images != earlier.images:
+            change = f"there were {earlier.images:,} images and are now {plan.images:,}"
+        elif plan.checksum != earlier.checksum:
+            change = "the number of images is the same, but some names differ"
+        elif plan.size != earlier.size:
+            change = (
+                f"the names are the same, but the files had {earlier.size:,} bytes and now have {plan.size:,}"
+            )
         else:
-            said = f"the classes {', '.join(known.class_names)} then and {', '.join(plan.class_names)} now"
+            classes = (", ".join(each.class_names) for each in (earlier, plan))
+            change = "the classes were {} and are now {}".format(*classes)
         raise OutputError(
-            f"The folder of images has changed since {out} was begun: {said}. Put it back as it was to go "
-            "on, pass --overwrite to start anew, or another --out."
+            f"The folder of images has changed since {out} was started: {change}. Restore the images to "
+            "continue, pass --overwrite to start again, or another --out."
         )

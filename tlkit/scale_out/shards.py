@@ -1,4 +1,4 @@
-"""A shard: the features of a few hundred images in one Parquet file, whole or not at all."""
+"""Write and read shards: Parquet files with the features of some images each."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ from tlkit.scale_out.plan import Plan
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEY = b"tlkit"  # in the metadata of the file
+KEY = b"tlkit"  # of the entry in the metadata of the file
 
 
 class Unreadable(NamedTuple):
-    """A file that was left out: its row among the planned ones of the shard, its name, and why.
+    """An image file that was left out because it cannot be read.
+
+    Attributes:
+        row: its row among the planned images of the shard.
+        name: its path relative to the folder of images.
+        reason: why it cannot be read.
 
     >>> print(Unreadable(3, "cat/4.jpg", "image file is truncated"))
     cat/4.jpg: image file is truncated
@@ -39,7 +44,10 @@ class Unreadable(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the images of a shard: how many it holds, and which were left out."""
+    """The outcome of making a shard: the number of images with features, and the unreadable images.
+
+    Its length is the number of all its planned images.
+    """
 
     shard: int
     images: int
@@ -54,32 +62,30 @@ def parquet() -> Any:
     """Import pyarrow.parquet and return it.
 
     Raises:
-        TlkitError: it is not installed.
+        TlkitError: pyarrow is not installed.
     """
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise TlkitError(
-            'Shards are Parquet files, which needs pyarrow: pip install "tlkit[scale]"'
-        ) from error
+        raise TlkitError('Writing Parquet files needs pyarrow: pip install "tlkit[scale]"') from error
     return pyarrow.parquet
 
 
-def file(out: Path, shard: int) -> Path:
-    """Return where a shard lies.
+def shard_path(out: Path, shard: int) -> Path:
+    """Return the path of a shard.
 
-    >>> file(Path("features"), 12).name
+    >>> shard_path(Path("features"), 12).name
     'features-00012.parquet'
     """
     return out / f"features-{shard:05d}.parquet"
 
 
-def files(out: Path) -> list[Path]:
-    """Return the shards that are there, in their order."""
+def shard_paths(out: Path) -> list[Path]:
+    """Return the paths of the existing shards, in order."""
     return sorted(out.glob("features-*.parquet"), key=lambda path: (len(path.name), path.name))
 
 
-def write(
+def write_shard(
     out: Path,
     plan: Plan,
     shard: int,
@@ -89,18 +95,20 @@ def write(
     features: np.ndarray,
     unreadable: list[Unreadable],
 ) -> Outcome:
-    """Write a shard.
+    """Write a shard atomically.
 
     Args:
         out: folder of the shards.
-        plan: theirs.
-        shard: its number.
-        names, classes, digests: of each image that was read; the digest is of its pixels.
-        features: float32 (n, d).
-        unreadable: the planned files that were not read.
+        plan: of the run.
+        shard: number of the shard.
+        names: of the images that were read, relative to the folder of images.
+        classes: of these images; None if there are no classes.
+        digests: of the pixels of these images, 16 bytes each.
+        features: of these images, float32 `(n, d)`.
+        unreadable: the planned images that cannot be read.
 
     Raises:
-        OutputError: the disk is full, or another error of the system.
+        OutputError: the disk is full, or the system reports another error.
     """
     import pyarrow as pa
 
@@ -110,61 +118,65 @@ def write(
     columns["digest"] = pa.array(digests, pa.binary(16))
     values = pa.array(np.ascontiguousarray(features, "float32").ravel())
     columns["features"] = pa.FixedSizeListArray.from_arrays(values, plan.width)
-    told = {"plan": plan.key, "shard": shard, "unreadable": unreadable}
-    table = pa.table(columns).replace_schema_metadata({KEY: json.dumps(told)})
-    # neither compressed nor encoded, since features gain nothing: reading is then little more than copying
+    metadata = {"plan": plan.key, "shard": shard, "unreadable": unreadable}
+    table = pa.table(columns).replace_schema_metadata({KEY: json.dumps(metadata)})
+    # compression and encoding would not make features smaller, but would make reading slower
     options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
-    with written_whole(out), atomic(file(out, shard)) as path:
+    with written_whole(out), atomic(shard_path(out, shard)) as path:
         parquet().write_table(table, path, write_page_checksum=True, **options)
     return Outcome(shard, len(names), unreadable)
 
 
-def read(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a shard; its pages' checksums are verified.
+def read_shard(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a shard, and verify the checksums of its pages.
+
+    Args:
+        path: of the shard.
+        columns: names of the columns to read; None reads all columns.
 
     Raises:
-        DataError: it is missing, damaged, or not a shard of tlkit.
+        DataError: the file is missing, damaged, or not a shard of tlkit.
     """
     try:
         table = parquet().read_table(path, columns=columns, memory_map=True, page_checksum_verification=True)
         json.loads(table.schema.metadata[KEY])
-    except (OSError, ValueError, TypeError, KeyError) as error:  # pyarrow's own errors are among these
+    except (OSError, ValueError, TypeError, KeyError) as error:  # the errors of pyarrow derive from these
         raise DataError(
-            f"{path} is missing or damaged: {error}. The same tlkit features command makes it again."
+            f"{path} is missing or damaged: {error}. Run the same tlkit features command to replace it."
         ) from error
     return table
 
 
 def origin(table: pa.Table) -> tuple[str, int]:
-    """Return the key of the plan of a shard that was read, and the shard's number."""
-    told = json.loads(table.schema.metadata[KEY])
-    return told["plan"], told["shard"]
+    """Return the key of the plan that a shard belongs to, and the number of the shard."""
+    metadata = json.loads(table.schema.metadata[KEY])
+    return metadata["plan"], metadata["shard"]
 
 
 def unreadable(table: pa.Table) -> list[Unreadable]:
-    """Return the files that were left out of a shard that was read."""
+    """Return the unreadable images of a shard."""
     return [Unreadable(*each) for each in json.loads(table.schema.metadata[KEY])["unreadable"]]
 
 
 def planned(table: pa.Table) -> list[str]:
-    """Return the names of all files that were planned for a shard that was read, in the plan's order."""
+    """Return the names of all planned images of a shard, readable or not, in the order of the plan."""
     names = table["name"].to_pylist()
-    for each in unreadable(table):  # by rising row
+    for each in unreadable(table):  # rows ascend
         names.insert(each.row, each.name)
     return names
 
 
 def finished(out: Path, plan: Plan, shard: int, names: Sequence[str]) -> Outcome | None:
-    """Return what became of a shard's images; None where it is missing or damaged, or has other ones.
+    """Return the outcome of a finished shard; None if it is missing, damaged, or holds other images.
 
     Args:
         out: folder of the shards.
-        plan: theirs.
-        shard: its number.
-        names: of the images that are planned for it.
+        plan: of the run.
+        shard: number of the shard.
+        names: of its planned images.
     """
     try:
-        table = read(file(out, shard))
+        table = read_shard(shard_path(out, shard))
     except DataError:
         return None
     if origin(table) != (plan.key, shard) or planned(table) != list(names):

@@ -1,4 +1,4 @@
-"""What is done for one shard, wherever it is done: decode, run the network, write."""
+"""Make one shard: decode its images, run the network, and write the features."""
 
 import platform
 from collections.abc import Generator, Iterable, Sequence
@@ -18,7 +18,7 @@ from tlkit.scale_out.shards import Outcome, Unreadable
 
 @dataclass(frozen=True)
 class Job:
-    """A shard to be made: its number, the names of its images, and their classes where there are any."""
+    """A shard to make: its number, the names of its images, and their classes (None if there are none)."""
 
     shard: int
     names: Sequence[str]
@@ -27,13 +27,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Worker:
-    """A network in memory, and from where to where it works.
+    """Makes shards with a network that is in memory.
 
     Attributes:
-        network: raw images `(n, size, size, 3)` to features `(n, d)`.
-        folder: of the images.
+        network: maps raw images `(n, size, size, 3)`, values 0 to 255, to features `(n, d)`.
+        folder: folder of the images.
         out: folder of the shards.
-        plan: theirs.
+        plan: of the run.
     """
 
     network: keras.Model
@@ -42,10 +42,10 @@ class Worker:
     plan: Plan
 
     def make(self, job: Job) -> Outcome:
-        """Make one shard; its pixels are the most that is in memory at a time.
+        """Make one shard, with the pixels of its images in memory.
 
         Raises:
-            DataError: images have gone.
+            DataError: image files of the plan are missing.
             OutputError: the shard cannot be written.
         """
         paths = [self.folder / name for name in job.names]
@@ -56,16 +56,17 @@ class Worker:
             for row, outcome in enumerate(outcomes)
             if isinstance(outcome, DataError)
         ]
-        # a file that was listed and is not there would be unreadable for ever, and may be a disk that is away
-        if gone := [paths[each.row] for each in unreadable if not paths[each.row].is_file()]:
+        # a missing file is not recorded as unreadable, because the disk may only be disconnected
+        if missing := [paths[each.row] for each in unreadable if not paths[each.row].is_file()]:
             raise DataError(
-                f"{len(gone)} of the images are not there on {platform.node()}, such as {gone[0]}. Look "
-                "after the disk (on Ray, every machine needs the folder under this path) and run again."
+                f"{len(missing)} of the images are missing on {platform.node()}, such as {missing[0]}. Check "
+                "the disk, then run the command again. On Ray, every machine needs the images under this "
+                "path."
             )
         features = np.empty((0, self.plan.width), "float32")
         if kept and pixels is not None:
             features = engines.infer(self.network, pixels[kept] if unreadable else pixels)
-        return shards.write(
+        return shards.write_shard(
             self.out,
             self.plan,
             job.shard,
@@ -78,6 +79,6 @@ class Worker:
 
 
 def in_this_process(worker: Worker, jobs: Iterable[Job]) -> Generator[Outcome, None, None]:
-    """Make one shard after the other, each on all cores or on the accelerator of this machine."""
+    """Make one shard after the other in this process, on all cores or on the accelerator of this machine."""
     for job in jobs:
         yield worker.make(job)

@@ -1,4 +1,4 @@
-"""The techniques of transfer learning, one module each."""
+"""The techniques of transfer learning: one module or package per technique."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ class Technique:
     """A way to train a classifier on a backbone.
 
     Attributes:
-        name: on the command line.
-        summary: what it does, in one line.
-        paper: the source.
+        name: the name on the command line, such as `"fine-tuning"`.
+        summary: what the technique does, in one line.
+        paper: the reference, such as `"Donahue et al. 2014"`.
     """
 
     name: str
@@ -28,7 +28,9 @@ TECHNIQUES = Registry(
             "freeze the backbone and train a head on its features",
             "Donahue et al. 2014",
         ),
-        Technique("fine-tuning", "train the head, then the upper layers as well", "Yosinski et al. 2014"),
+        Technique(
+            "fine-tuning", "train the head, then the upper layers of the backbone too", "Yosinski et al. 2014"
+        ),
         Technique("scratch", "train the same network from random weights: the control", "He et al. 2019"),
     ],
 )

@@ -1,7 +1,7 @@
 """Feature extraction: run the frozen backbone once, and train the head on its features.
 
-A frozen backbone gives the same features for the same image in every epoch. Computing them once and keeping
-them turns the epochs of the head from minutes into seconds.
+A frozen backbone computes the same features for an image in every epoch. Computing the features once and
+storing them shortens the epochs of the head from minutes to seconds.
 """
 
 import hashlib
@@ -22,20 +22,20 @@ from tlkit.errors import TlkitError
 from tlkit.models import feature_network, freeze, head_of, pooled
 from tlkit.techniques.training import (
     Settings,
-    check_learns,
-    check_shares,
+    check_divisible,
+    check_trainable,
     class_weights,
+    compile_and_fit_options,
     compile_state_kept,
-    divided,
     early_stopping,
     make_state,
-    replica_share,
-    rows_of_classes,
+    one_hot,
+    replica_fraction,
     shows_progress,
     steps_of,
 )
 
-SMALLEST_BATCH, MOST_STEPS = 32, 100  # images in a step, steps in an epoch of the head
+SMALLEST_BATCH, MOST_STEPS = 32, 100  # images per step, steps per epoch of the head
 
 
 def extract(
@@ -47,18 +47,21 @@ def extract(
     keep: bool = True,
     progress: bool = False,
 ) -> np.ndarray:
-    """Return the features of all images: the backbone's output, pooled to one vector per image.
+    """Compute the features of images: the output of a backbone, pooled to one vector per image.
 
     Args:
-        backbone: raw images to a feature map `(n, h, w, c)`, tokens `(n, t, d)` or features `(n, d)`.
+        backbone: a model from raw images to a feature map `(n, h, w, c)`, tokens `(n, t, d)` or features
+            `(n, d)`.
         images: a split; RGB images `(n, height, width, 3)`, values 0 to 255, in memory or in files; or
-            batches of them (`tf.data.Dataset`, `PyDataset`, PyTorch `DataLoader`), whose labels are not used.
-        pooling: `"avg"`, or the class token: see `tlkit.build_classifier`.
-        engine: `"auto"`, `"openvino"` or `"predict"`; see `tlkit.backbones.engines.infer`. Batches take
+            batches of images (`tf.data.Dataset`, `PyDataset`, PyTorch `DataLoader`), whose labels are
+            ignored.
+        pooling: `"avg"` for the mean over the positions, or `"token"` for the class token; see
+            `tlkit.build_classifier`.
+        engine: `"auto"`, `"openvino"` or `"predict"`; see `tlkit.backbones.engines.infer`. Batches always use
             `"predict"`.
-        keep: read the features from the disk cache if they are there, otherwise compute and store them. The
-            key is made of the backbone's graph and weights and of the pixels. Features of batches are not
-            stored.
+        keep: read the features from the disk cache, or compute and store them if they are missing. The cache
+            key depends on the graph and weights of the backbone and on the pixels. Features of batches are
+            never stored.
         progress: show a progress bar.
 
     Returns:
@@ -79,11 +82,14 @@ def extract(
 def extract_splits(
     backbone: keras.Model, splits: Mapping[str, Split], *, progress: bool = False
 ) -> dict[str, np.ndarray]:
-    """Return the features of several splits, by their names; the weights are fingerprinted once.
+    """Compute the features of several splits; the weights of the backbone are hashed only once.
 
     Args:
         backbone, progress: as for `extract`.
-        splits: by name, such as `data.splits`.
+        splits: the splits by name, such as `data.splits`.
+
+    Returns:
+        float32 `(n, d)` per split, by the names of `splits`.
     """
     network = pooled(backbone)
     key = _key(network)
@@ -94,12 +100,12 @@ def extract_splits(
 
 
 def _run(network: keras.Model, images: Any) -> np.ndarray:
-    found = network.predict_on_batch(keras.ops.convert_to_numpy(images))
-    return np.asarray(found, "float32")
+    features = network.predict_on_batch(keras.ops.convert_to_numpy(images))
+    return np.asarray(features, "float32")
 
 
 def _key(network: keras.Model) -> str | None:
-    """Return the key of a network in the disk cache; None if a layer does not say what it computes."""
+    """Return the disk cache key of a network; None if the configuration of a layer cannot be hashed."""
     try:
         return engines.fingerprint(network)
     except (NotImplementedError, OSError, TypeError, TlkitError):
@@ -135,35 +141,36 @@ def train_head(
 ) -> keras.callbacks.History:
     """Train the head of a classifier on the features of its frozen backbone.
 
-    The head is a part of `model`, so `model` itself has learned when this returns. Augmentation has
-    no effect here: there is one feature vector for each image. Optimizer, loss and metrics are those that
-    the model was compiled with, unless others are given. Afterwards it is compiled as it was before.
+    The head belongs to `model`, so this trains `model` in place. Augmentation has no effect: each image has
+    a single feature vector. Optimizer, loss and metrics default to those that the model was compiled with.
+    Afterwards, the model has the compile state that it had before.
 
     Args:
-        model: a classifier of `build_classifier`, or any functional or `Sequential` one, that gives class
-            probabilities or logits. Its backbone is frozen; its weights do not change.
+        model: a classifier of `build_classifier`, or any functional or `Sequential` classifier that outputs
+            class probabilities or logits. Its backbone is frozen, so the weights of the backbone do not
+            change.
         train: labelled images: a split, arrays `(images, labels)` or `(images, labels, sample_weights)`, or
             batches of these (`tf.data.Dataset`, `PyDataset`, PyTorch `DataLoader`).
-        validation_data: labelled images of the same kinds; they decide when training stops and which epoch is
-            kept.
-        epochs: passes over the features, at most.
-        learning_rate: of the default optimizer, Adam: it falls from this value to zero along a cosine.
-            3e-3 by default.
+        validation_data: labelled images of the same kinds, for early stopping.
+        epochs: maximum number of epochs.
+        learning_rate: initial learning rate of the default optimizer, Adam, which decays to zero along a
+            cosine. 3e-3 by default.
         optimizer: as for `compile`.
-        loss: as for `compile`; by default the cross-entropy that fits labels and activation.
-        callbacks: as for `fit`; they see the whole model. With `validation_data` and no `EarlyStopping` among
-            them, training stops after 10 epochs without a lower validation loss, and the best epoch is kept.
+        loss: as for `compile`; by default the cross-entropy that fits the labels and the output activation.
+        callbacks: as for `fit`; they receive the whole model. With `validation_data` and no `EarlyStopping`
+            callback, training stops after 10 epochs without a lower validation loss, and the weights of the
+            best epoch are restored.
         engine: see `extract`.
         options: further arguments of `compile` and `fit`: `metrics`, `class_weight` (also `"balanced"`),
-            `verbose` (0 by default). `batch_size` is 32 by default, and more where an epoch would have over
+            `verbose` (0 by default). `batch_size` is 32 by default, or larger so that an epoch has at most
             100 steps.
 
     Returns:
-        Keras's history: the loss and metrics of every epoch.
+        Keras's history: the loss and metrics of each epoch.
 
     Raises:
-        DataError: images or labels do not fit the model, or are of a kind that Keras does not take.
-        TlkitError: no backbone is found in the model, or a callback or option does not fit.
+        DataError: the images or labels do not fit the model, or Keras does not accept data of their type.
+        TlkitError: the model contains no backbone, or a callback or option does not fit.
 
     >>> from tlkit.models import build_classifier
     >>> model = build_classifier("LeNet", classes=2, weights=None, activation=None)  # logits
@@ -173,14 +180,15 @@ def train_head(
     """
     data, held_out = both(model, train, validation_data)
     batch_size = options.get("batch_size") or SMALLEST_BATCH
-    check_shares(batch_size, **sizes_of(data, held_out))
+    check_divisible(batch_size, **sizes_of(data, held_out))
     freeze(model)
-    running = {"engine": engine, "progress": shows_progress(divided(options)[1])}
+    _, fitting = compile_and_fit_options(options)
+    inference = {"engine": engine, "progress": shows_progress(fitting)}
     network = feature_network(model)
     return fit_head(
         model,
-        _all_features(network, data, **running),
-        None if held_out is None else _all_features(network, held_out, **running),
+        _all_features(network, data, **inference),
+        None if held_out is None else _all_features(network, held_out, **inference),
         epochs=epochs,
         learning_rate=learning_rate,
         optimizer=optimizer,
@@ -195,7 +203,7 @@ class Features(NamedTuple):
 
     Attributes:
         values: float32 `(n, d)`, the input of the head.
-        labels: class indices `(n,)`, or rows `(n, classes)`.
+        labels: class indices `(n,)`, or one-hot or soft labels `(n, classes)`.
         weights: sample weights `(n,)`, or None.
     """
 
@@ -216,26 +224,28 @@ def fit_head(
     callbacks: Any = (),
     **options: Any,
 ) -> keras.callbacks.History:
-    """Train the head of a classifier on features that were extracted before; see `train_head`.
+    """Train the head of a classifier on features that are already extracted; see `train_head`.
 
     Args:
         model: the classifier; its backbone is frozen.
-        train, validation_data: what `extract(feature_network(model), images)` returned, and the labels.
+        train, validation_data: the features, as `extract(feature_network(model), images)` returns them, with
+            their labels.
         epochs, learning_rate, optimizer, loss, callbacks, options: as for `train_head`.
 
     Returns:
-        Keras's history: the loss and metrics of every epoch.
+        Keras's history: the loss and metrics of each epoch.
     """
-    compiling, fitting = divided(options)
+    compiling, fitting = compile_and_fit_options(options)
     freeze(model)
     head = functional(head_of(model))
-    # around the head: within the model, a head that is compiled itself would be saved with its optimizer
+    # a new model around the head: if the head itself were compiled, it would be saved with its optimizer
     learner = keras.Model(head.inputs[0], head.output)
     classes = model.outputs[0].shape[-1]
     check_labels(train.labels, classes, "train")
     n = len(train.labels)
     batch_size = fitting.pop("batch_size", None) or max(SMALLEST_BATCH, math.ceil(n / MOST_STEPS))
-    check_shares(batch_size, train=n, validation=0 if validation_data is None else len(validation_data[1]))
+    held_out = 0 if validation_data is None else len(validation_data.labels)
+    check_divisible(batch_size, train=n, validation=held_out)
     steps = steps_of(fitting, epochs, n, batch_size)
     settings = Settings(
         model,
@@ -249,19 +259,19 @@ def fit_head(
         options=compiling,
     )
     labels, validation = train.labels, validation_data
-    if settings.rows:
-        labels = rows_of_classes(labels, classes)
+    if settings.one_hot:
+        labels = one_hot(labels, classes)
         if validation is not None:
-            validation = validation._replace(labels=rows_of_classes(validation.labels, classes))
+            validation = validation._replace(labels=one_hot(validation.labels, classes))
     fitting |= {
         "sample_weight": fitting.get("sample_weight", train.weights),
         "validation_data": validation and tuple(validation),
     }
-    check_learns(learner)
+    check_trainable(learner)
     with compile_state_kept(model):
-        at_once = _steps_at_once(math.ceil(n / batch_size), callbacks)
-        settings.compile(learner, **{"steps_per_execution": at_once, **compiling})
-        settings.compile(model)  # so that a checkpoint is the whole model, compiled as it is trained
+        steps_per_execution = _steps_per_execution(math.ceil(n / batch_size), callbacks)
+        settings.compile(learner, **{"steps_per_execution": steps_per_execution, **compiling})
+        settings.compile(model)  # a checkpoint saves the whole model, with the compile state of the training
         for each in (learner, model):
             make_state(each, labels, model.outputs[0].shape)
         return learner.fit(
@@ -275,26 +285,26 @@ def fit_head(
         )
 
 
-def _steps_at_once(steps: int, callbacks: Any) -> int:
-    """Return the steps in one call of the backend: one of a small layer takes less time than starting it."""
-    # PyTorch starts each by itself, and TensorFlow cannot loop over the batches of several devices
-    alone = keras.backend.backend() == "torch" or float(replica_share()) < 1 or watch_steps(callbacks)
-    return 1 if alone else min(steps, MOST_STEPS)
+def _steps_per_execution(steps: int, callbacks: Any) -> int:
+    """Return the number of steps per call of the backend; a step of a head is shorter than the call."""
+    # PyTorch runs each step separately, and TensorFlow cannot loop over the batches of several devices
+    single = keras.backend.backend() == "torch" or float(replica_fraction()) < 1 or watch_steps(callbacks)
+    return 1 if single else min(steps, MOST_STEPS)
 
 
-def _all_features(network: keras.Model, data: Labelled, **running: Any) -> Features:
+def _all_features(network: keras.Model, data: Labelled, **inference: Any) -> Features:
     """Return features, labels and sample weights (or None) in the same order."""
     if data.images is not None:
-        return Features(_features(network, data.images, **running), data.labels, data.weights)
+        return Features(_features(network, data.images, **inference), data.labels, data.weights)
     parts = [(_run(network, x), y, w) for x, y, w in data.each_batch()]
     features, labels, weights = zip(*parts, strict=True)
-    known = None if weights[0] is None else np.concatenate(weights)
-    return Features(np.concatenate(features), np.concatenate(labels), known)
+    all_weights = None if weights[0] is None else np.concatenate(weights)
+    return Features(np.concatenate(features), np.concatenate(labels), all_weights)
 
 
 def _fingerprint(images: np.ndarray | ImageFiles) -> str:
     if images.dtype == np.uint8 and images.shape[-1] == 3:
-        return Split(images).fingerprint()  # the same for files and for arrays
+        return Split(images).fingerprint()  # equal for files and for arrays of the same pixels
     digest = hashlib.blake2b(f"{images.shape} {images.dtype}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(images).data)  # no copy: images may fill the memory
+    digest.update(np.ascontiguousarray(images).data)  # without a copy, since the images may fill the memory
     return digest.hexdigest()

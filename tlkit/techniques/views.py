@@ -1,4 +1,4 @@
-"""Random views of images: made ahead of training, and taken in turn."""
+"""Random views of images: computed before training, and used in turn by its epochs."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -11,18 +11,20 @@ from tlkit.backbones.structure import parts_of
 from tlkit.data.batches import Batches
 from tlkit.data.images import ImageFiles
 
-BLOCK = 64  # pictures that are changed together
+BLOCK = 64  # views that are augmented in one call
 
 
 class Views:
-    """Random views of images, made when they are read: an array `(n * views, height, width, 3)` for `infer`.
+    """Augmented images, computed when they are read: an array-like for `infer`.
 
-    The views of one image stand side by side, so a file is decoded once for all of them.
+    Its shape is `(n * views, height, width, 3)`. The views of an image are adjacent rows, so each file is
+    decoded only once.
 
     Args:
         images: uint8 RGB `(n, height, width, 3)`, in memory or in files.
         views: number of views of each image, at least 1.
-        augment: maps float32 images `(m, height, width, 3)`, values 0 to 255, to changed ones.
+        augment: maps float32 images `(m, height, width, 3)`, values 0 to 255, to augmented images of the same
+            shape.
     """
 
     dtype = np.dtype("float32")
@@ -49,16 +51,17 @@ class Views:
         return np.concatenate(parts) if parts else self._block[:0]
 
     def _make(self, row: int) -> None:
-        at_once = max(1, BLOCK // self.views)
-        first = row // self.views // at_once * at_once
-        pictures = np.asarray(self.images[first : first + at_once], "float32")
-        self._start, self._block = first * self.views, self.augment(np.repeat(pictures, self.views, axis=0))
+        """Compute the block of views that contains this row."""
+        count = max(1, BLOCK // self.views)
+        first = row // self.views // count * count
+        images = np.asarray(self.images[first : first + count], "float32")
+        self._start, self._block = first * self.views, self.augment(np.repeat(images, self.views, axis=0))
 
 
 class ViewBatches(Batches):
-    """Batches of kept activations `(n, views, ...)`: in each epoch another view of each image.
+    """Batches of stored activations `(n, views, ...)`: each epoch uses the next view of each image.
 
-    Where an image starts in its round of views is drawn, so that the views of an epoch are mixed.
+    The first view of each image is random, so an epoch contains a mixture of all views.
     """
 
     @cached_property
@@ -67,34 +70,43 @@ class ViewBatches(Batches):
         return np.random.default_rng(self.seed).integers(self.images.shape[1], size=len(self.images))
 
     def pick(self, chosen: np.ndarray) -> np.ndarray:
-        """Return the activations of these images, each of its view of this epoch: float32 `(m, ...)`."""
+        """Return the activations of these images, for their views of this epoch: float32 `(m, ...)`."""
         view = (self.first[chosen] + self.epoch) % self.images.shape[1]
-        kept: Any = self.images
-        return kept[chosen, view].astype("float32")
+        activations: Any = self.images
+        return activations[chosen, view].astype("float32")
 
 
-def random_views(
+def training_augmentation(
     model: keras.Model, augment: Callable[[np.ndarray], Any] | None
 ) -> Callable[[np.ndarray], np.ndarray] | None:
-    """Return what changes training images, `augment` and then the model's own augmentation; or None."""
-    own = parts_of(model).augmentation
-    if not own and augment is None:
+    """Return a function that augments images as the training of a model does.
+
+    Args:
+        model: a classifier, which may contain augmentation layers.
+        augment: further augmentation, applied before that of the model; or None.
+
+    Returns:
+        A function from images `(m, height, width, 3)` to float32 images of the same shape, values 0 to 255;
+        None if there is no augmentation.
+    """
+    layers = parts_of(model).augmentation
+    if not layers and augment is None:
         return None
     pixels = x = keras.Input(model.inputs[0].shape[1:])
-    for layer in own:
-        x = _InTraining(layer)(x)
-    inside = keras.Model(pixels, x) if own else None
+    for layer in layers:
+        x = _AlwaysTraining(layer)(x)
+    inside = keras.Model(pixels, x) if layers else None
 
-    def changed(images: np.ndarray) -> np.ndarray:
+    def augmented(images: np.ndarray) -> np.ndarray:
         if augment is not None:
             images = keras.ops.convert_to_numpy(augment(images))
         return np.asarray(images if inside is None else inside.predict_on_batch(images), "float32")
 
-    return changed
+    return augmented
 
 
-class _InTraining(keras.layers.Layer):
-    """A layer as it acts in training, whoever calls it."""
+class _AlwaysTraining(keras.layers.Layer):
+    """Call a layer with `training=True`, also in inference."""
 
     def __init__(self, layer: keras.Layer) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from peers.adaptation import BATCH, Loop
+from peers.sides import BATCH, Loop
 
 
 class JaxLoop(Loop):
@@ -48,7 +48,7 @@ class JaxLoop(Loop):
 
     def loss(self, learned: Any, fixed: Any, source: Any, labels: Any, target: Any, strength: Any) -> Any:
         n = len(self.encoder.trainable_variables)
-        encoder, last, judge = learned[:n], learned[n : n + 2], learned[n + 2 :]
+        encoder, last, discriminator = learned[:n], learned[n : n + 2], learned[n + 2 :]
         if self.norm:  # each domain by itself, and the statistics are the target's
             one, _ = self.encoder.stateless_call(encoder, fixed, source, training=True)
             other, fixed = self.encoder.stateless_call(encoder, fixed, target, training=True)
@@ -59,12 +59,12 @@ class JaxLoop(Loop):
         probabilities, _ = self.last.stateless_call(last, [], features[:BATCH])
         right = probabilities[jnp.arange(BATCH), labels]
         loss = -jnp.mean(jnp.log(jnp.clip(right, 1e-7, 1 - 1e-7)))
-        return loss + self.alignment(judge, features, strength), fixed
+        return loss + self.alignment(discriminator, features, strength), fixed
 
-    def alignment(self, judge: Any, features: Any, strength: Any) -> Any:
+    def alignment(self, discriminator: Any, features: Any, strength: Any) -> Any:
         if self.method == "dann":
-            turned = jax.lax.stop_gradient((1 + strength) * features) - strength * features
-            answers = self.judge.stateless_call(judge, [], turned)[0][:, 0]
+            reversed_features = jax.lax.stop_gradient((1 + strength) * features) - strength * features
+            answers = self.discriminator.stateless_call(discriminator, [], reversed_features)[0][:, 0]
             errors = jax.nn.softplus(-answers[:BATCH]), jax.nn.softplus(answers[BATCH:])
             return (jnp.mean(errors[0]) + jnp.mean(errors[1])) / 2
         covariances = []

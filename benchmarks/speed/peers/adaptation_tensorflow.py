@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from peers.adaptation import BATCH, Loop
+from peers.sides import BATCH, Loop
 
 
 class TensorFlowLoop(Loop):
@@ -40,8 +40,8 @@ class TensorFlowLoop(Loop):
 
     def alignment(self, features: Any, strength: Any) -> Any:
         if self.method == "dann":
-            turned = tf.stop_gradient((1 + strength) * features) - strength * features
-            answers = self.judge(turned)[:, 0]
+            reversed_features = tf.stop_gradient((1 + strength) * features) - strength * features
+            answers = self.discriminator(reversed_features)[:, 0]
             errors = tf.nn.softplus(-answers[:BATCH]), tf.nn.softplus(answers[BATCH:])
             return (tf.reduce_mean(errors[0]) + tf.reduce_mean(errors[1])) / 2
         covariances = []

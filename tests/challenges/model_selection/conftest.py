@@ -1,4 +1,4 @@
-"""Examples of which one knows how well they tell the classes apart."""
+"""Labelled features with a known separation of the classes."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def labelled():
-    """Draw features `(n, d)` around class means at a distance, with noise 1, and their labels."""
+    """A function that draws features `(n, d)` around class means at a given distance, and their labels."""
 
     def draw(distance=3.0, n=240, d=12, classes=4, seed=0):
         rng = np.random.default_rng(seed)
@@ -19,5 +19,5 @@ def labelled():
 
 @pytest.fixture(scope="session")
 def rotation():
-    """Return a rotation of the space of 12 features."""
+    """A rotation of the space of 12 features."""
     return np.linalg.qr(np.random.default_rng(9).normal(size=(12, 12)))[0]

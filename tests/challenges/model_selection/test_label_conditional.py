@@ -1,4 +1,4 @@
-"""NCE, LEEP and NLEEP against loops over their definitions."""
+"""NCE, LEEP and NLEEP against their definitions, written as loops."""
 
 import numpy as np
 import pytest
@@ -41,50 +41,50 @@ def test_nce_is_minus_the_conditional_entropy():
     assert nce(sources, LABELS) == pytest.approx(slow_nce(sources, LABELS))
 
 
-def test_leep_is_the_mean_log_expectation():
+def test_leep_is_the_mean_log_expected_prediction():
     assert leep(THETA, LABELS) == pytest.approx(slow_leep(THETA, LABELS))
 
 
-def test_source_classes_that_never_appear_change_nothing():
+def test_source_classes_that_are_never_predicted_have_no_effect():
     wider = np.insert(THETA, 2, 0.0, axis=1)
     assert leep(wider, LABELS) == pytest.approx(leep(THETA, LABELS))
 
 
-def test_leep_of_sure_predictions_is_nce():
+def test_leep_of_one_hot_predictions_is_nce():
     sources = THETA.argmax(axis=1)
     assert leep(np.eye(6)[sources], LABELS) == pytest.approx(nce(sources, LABELS))
 
 
-def test_both_lie_between_the_entropy_of_the_labels_and_zero():
-    least = -entropy(np.bincount(LABELS))
+def test_both_lie_between_minus_the_entropy_of_the_labels_and_zero():
+    minimum = -entropy(np.bincount(LABELS))
     same = np.tile(THETA[:1], (50, 1))
-    assert leep(same, LABELS) == pytest.approx(least)
-    assert nce(np.full(50, 4), LABELS) == pytest.approx(least)
-    assert least < leep(THETA, LABELS) < 0
+    assert leep(same, LABELS) == pytest.approx(minimum)
+    assert nce(np.full(50, 4), LABELS) == pytest.approx(minimum)
+    assert minimum < leep(THETA, LABELS) < 0
     assert leep(np.eye(3)[LABELS], LABELS) == 0
     assert nce(LABELS + 7, LABELS) == 0
 
 
-def test_names_of_classes_do_not_matter():
-    turned = np.array([20, -3, 11])[LABELS]
-    assert leep(THETA[:, ::-1], turned) == pytest.approx(leep(THETA, LABELS))
-    assert nce(THETA.argmax(axis=1) * 3, turned) == pytest.approx(nce(THETA.argmax(axis=1), LABELS))
+def test_the_numbering_of_the_classes_has_no_effect():
+    renumbered = np.array([20, -3, 11])[LABELS]
+    assert leep(THETA[:, ::-1], renumbered) == pytest.approx(leep(THETA, LABELS))
+    assert nce(THETA.argmax(axis=1) * 3, renumbered) == pytest.approx(nce(THETA.argmax(axis=1), LABELS))
 
 
-def test_a_class_with_one_example_is_no_problem():
+def test_a_class_with_one_example_is_allowed():
     labels = np.r_[LABELS[:-1], 99]
     assert leep(THETA, labels) == pytest.approx(slow_leep(THETA, labels))
     assert nce(THETA.argmax(axis=1), labels) == pytest.approx(slow_nce(THETA.argmax(axis=1), labels))
 
 
-def test_nce_wants_source_labels_not_probabilities():
+def test_nce_refuses_probabilities_in_place_of_source_labels():
     with pytest.raises(DataError, match="argmax"):
         nce(THETA, LABELS)
     with pytest.raises(DataError, match=r"expected \(40,\)"):
         nce(np.zeros(40, int), LABELS)
 
 
-def test_nleep_is_leep_of_a_mixture_on_the_main_components(labelled):
+def test_nleep_is_leep_of_a_mixture_on_the_principal_components(labelled):
     features, labels = labelled(n=200)
     reduced = PCA(0.8).fit_transform(features)
     assert 1 < reduced.shape[1] < 12
@@ -93,15 +93,15 @@ def test_nleep_is_leep_of_a_mixture_on_the_main_components(labelled):
     assert nleep(features, labels, seed=3) == pytest.approx(expected, rel=1e-6)
 
 
-def test_nleep_is_the_same_for_the_same_seed_and_heeds_its_options(labelled):
+def test_nleep_is_reproducible_and_depends_on_its_options(labelled):
     features, labels = labelled(1.5, n=200)
-    once = nleep(features, labels)
-    assert nleep(features, labels) == once
+    default = nleep(features, labels)
+    assert nleep(features, labels) == default
     for option in ({"seed": 1}, {"components": 4}, {"energy": 0.4}, {"covariance": "full"}):
-        assert nleep(features, labels, **option) != once
+        assert nleep(features, labels, **option) != default
 
 
-def test_nleep_warns_where_clusters_are_single_examples(labelled):
+def test_nleep_warns_if_clusters_hold_single_examples(labelled):
     features, labels = labelled(n=30)
     with pytest.warns(TlkitWarning, match="30 examples and 20 clusters"):
         nleep(features, labels)

@@ -1,4 +1,4 @@
-"""The plain scores: accuracy on examples that the head has not seen."""
+"""The baseline scores: cross-validated accuracy of a simple head."""
 
 import warnings
 
@@ -14,25 +14,25 @@ PROBES = {"linear": (linear_probe, "logistic regression"), "knn": (knn, "nearest
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_it_is_the_mean_accuracy_of_a_head_on_what_it_has_not_seen(name, labelled):
+def test_the_score_is_the_mean_accuracy_of_a_head_on_held_out_folds(name, labelled):
     probe, kind = PROBES[name]
     features, labels = labelled(1.5, n=100)
-    right = []
+    accuracies = []
     for train, test in StratifiedKFold(5, shuffle=True, random_state=2).split(features, labels):
         fitted = head(kind).fit(features[train], labels[train])
-        right.append(np.mean(fitted.predict(features[test]) == labels[test]))
-    assert probe(features, labels, seed=2) == pytest.approx(np.mean(right))
+        accuracies.append(np.mean(fitted.predict(features[test]) == labels[test]))
+    assert probe(features, labels, seed=2) == pytest.approx(np.mean(accuracies))
 
 
 @pytest.mark.parametrize("probe", [linear_probe, knn])
-def test_meaningless_labels_are_not_learned_by_heart(probe):
+def test_random_labels_have_an_accuracy_near_chance(probe):
     rng = np.random.default_rng(0)
     features, labels = rng.normal(size=(200, 60)), np.arange(200) % 4
     assert probe(features, labels) < 0.4
 
 
 @pytest.mark.parametrize("probe", [linear_probe, knn])
-def test_two_examples_a_class_will_do_and_one_is_refused(probe, labelled):
+def test_two_examples_per_class_are_enough_and_one_is_refused(probe, labelled):
     features, labels = labelled(n=60)
     rare = np.r_[labels[:-2], 9, 9]
     with warnings.catch_warnings():
@@ -43,6 +43,6 @@ def test_two_examples_a_class_will_do_and_one_is_refused(probe, labelled):
         probe(features[:-1], rare[:-1])
 
 
-def test_one_part_is_no_validation(labelled):
+def test_one_fold_is_refused(labelled):
     with pytest.raises(DataError, match="folds=1"):
         linear_probe(*labelled(n=60), folds=1)

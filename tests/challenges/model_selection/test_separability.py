@@ -30,13 +30,13 @@ def slow_gbc(x, labels):
     return -total
 
 
-def test_gbc_sums_the_coefficients_of_all_pairs(labelled):
+def test_gbc_sums_the_coefficients_of_all_class_pairs(labelled):
     features, labels = labelled(2.0)
     features[labels == 1] *= 1.7  # classes of different width
     assert gbc(features, labels) == pytest.approx(slow_gbc(features, labels))
 
 
-def test_its_coefficient_is_the_overlap_of_two_densities():
+def test_the_coefficient_of_gbc_is_the_overlap_of_two_densities():
     rng = np.random.default_rng(0)
     features = np.r_[rng.normal(0, 1, 400), rng.normal(2, 0.5, 400)][:, None]
     labels = np.repeat([0, 1], 400)
@@ -58,25 +58,25 @@ def test_gbc_reduces_many_dimensions_by_pca(labelled):
     assert gbc(features, labels, dimensions=5) == pytest.approx(few)
 
 
-def test_gbc_heeds_neither_rotation_nor_scale(labelled, rotation):
+def test_gbc_is_invariant_to_rotation_and_scale(labelled, rotation):
     features, labels = labelled(1.0)
     assert gbc(1e-3 * features @ rotation + 4, labels) == pytest.approx(gbc(features, labels))
 
 
-def test_gbc_goes_from_all_pairs_to_zero(labelled):
+def test_gbc_ranges_from_minus_the_number_of_pairs_to_zero(labelled):
     features, _ = labelled(n=50)
     assert gbc(np.vstack([features] * 3), np.repeat([0, 1, 2], 50)) == pytest.approx(-6)
     assert gbc(np.eye(3)[np.arange(9) % 3], np.arange(9) % 3) == pytest.approx(0, abs=1e-12)
 
 
-def test_gbc_has_no_variance_of_one_example(labelled):
+def test_gbc_refuses_a_class_with_one_example(labelled):
     features, labels = labelled()
     with pytest.raises(DataError, match="fewer than 2 examples, such as label 9"):
         gbc(features, np.r_[labels[:-1], 9])
 
 
 def fisher(x, labels, shrinkage):
-    """Return class probabilities by the paper's projections: eigenvectors of between against within."""
+    """Return class probabilities by the projections of the paper: eigenvectors of S_b relative to S_w."""
     classes = np.unique(labels)
     priors = np.array([np.mean(labels == c) for c in classes])
     means = np.stack([x[labels == c].mean(axis=0) for c in classes])
@@ -113,13 +113,13 @@ def test_sfda_follows_the_three_steps_of_the_paper(labelled, scale):
     assert sfda(scale * features, labels) == pytest.approx(slow_sfda(scale * features, labels))
 
 
-def test_its_discriminant_analysis_is_that_of_scikit_learn(labelled):
+def test_the_discriminant_analysis_agrees_with_scikit_learn(labelled):
     features, labels = labelled(1.0)
     lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(features, labels)
     np.testing.assert_allclose(fisher(features, labels, 0.1)[0], lda.predict_proba(features), rtol=1e-6)
 
 
-def test_sfda_heeds_the_scale_but_no_rotation_and_leaves_its_input(labelled, rotation):
+def test_sfda_depends_on_scale_but_not_on_rotation_and_does_not_change_its_input(labelled, rotation):
     features, labels = labelled(1.0)
     before = features.copy()
     expected = sfda(features, labels)
@@ -128,14 +128,14 @@ def test_sfda_heeds_the_scale_but_no_rotation_and_leaves_its_input(labelled, rot
     np.testing.assert_array_equal(features, before)
 
 
-def test_sfda_of_chance_is_one_over_the_classes_and_of_single_points_one(labelled):
+def test_sfda_of_random_labels_is_one_over_the_classes_and_of_single_points_one(labelled):
     features, labels = labelled(n=4000, d=12)
     chance = sfda(features, np.random.default_rng(0).permutation(labels))
     assert chance == pytest.approx(1 / 4, abs=0.02)
     assert sfda(np.eye(4)[labels], labels) == pytest.approx(1)
 
 
-def test_sfda_says_where_it_knows_every_example(labelled):
+def test_sfda_warns_if_it_fits_every_example(labelled):
     features, labels = labelled(n=30, d=40)
     chance = np.random.default_rng(0).permutation(labels)
     with pytest.warns(TlkitWarning, match="30 examples with 40 features.*Divide the features"):

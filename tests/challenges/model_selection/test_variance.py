@@ -11,8 +11,8 @@ from tlkit.challenges.model_selection import h_score, regularized_h_score, trans
 from tlkit.errors import TlkitWarning
 
 
-def means_in_place(features, labels):
-    """Return E[f | y] of every example, one at a time."""
+def class_mean_of_each(features, labels):
+    """Return E[f | y] for every example."""
     return np.stack([features[labels == y].mean(axis=0) for y in labels])
 
 
@@ -21,10 +21,10 @@ def covariance(x):
     return sum(np.outer(row - centre, row - centre) for row in x) / len(x)
 
 
-def test_the_h_score_is_the_trace_of_its_definition(labelled):
+def test_the_h_score_is_the_trace_in_its_definition(labelled):
     features, labels = labelled(n=60, d=5, classes=3)
     labels[:20] = 0  # classes of different sizes
-    between = covariance(means_in_place(features, labels))
+    between = covariance(class_mean_of_each(features, labels))
     expected = np.trace(np.linalg.inv(covariance(features)) @ between)
     assert h_score(features, labels) == pytest.approx(expected)
 
@@ -36,7 +36,7 @@ def test_the_h_score_is_the_sum_of_squared_canonical_correlations(labelled):
     assert h_score(features, labels) == pytest.approx(expected, rel=1e-4)
 
 
-def test_no_invertible_map_and_no_constant_or_repeated_column_changes_the_h_score(labelled):
+def test_the_h_score_is_invariant_to_invertible_maps_and_to_constant_or_repeated_columns(labelled):
     features, labels = labelled()
     expected = h_score(features, labels)
     mapped = features @ np.random.default_rng(3).normal(size=(12, 12)) + 5
@@ -45,20 +45,20 @@ def test_no_invertible_map_and_no_constant_or_repeated_column_changes_the_h_scor
     assert h_score(redundant, labels) == pytest.approx(expected)
 
 
-def test_the_h_score_goes_from_zero_to_classes_less_one():
+def test_the_h_score_ranges_from_zero_to_the_number_of_classes_minus_one():
     labels = np.arange(40) % 4
     assert h_score(np.eye(4)[labels], labels) == pytest.approx(3)
     assert h_score(np.repeat([1.0, -1.0], 20)[:, None], labels) == pytest.approx(0, abs=1e-12)
 
 
-def test_meaningless_labels_have_the_h_score_that_the_docstring_says(labelled):
+def test_random_labels_have_the_h_score_of_the_docstring(labelled):
     features, labels = labelled(n=100)
     rng = np.random.default_rng(0)
     found = np.mean([h_score(features, rng.permutation(labels)) for _ in range(200)])
     assert found == pytest.approx(3 * 12 / 99, rel=0.05)
 
 
-def test_more_features_than_examples_are_said_to_make_the_h_score_useless(labelled):
+def test_the_h_score_warns_if_there_are_more_features_than_examples(labelled):
     features, labels = labelled(n=30, d=40)
     for permuted in (labels, np.random.default_rng(0).permutation(labels)):
         with pytest.warns(TlkitWarning, match=r"30 examples with 40 features is near 3.*shrinkage-h-score"):
@@ -71,20 +71,20 @@ def test_the_regularized_h_score_shrinks_the_covariance(labelled, n, d):
     features, labels = labelled(n=n, d=d, classes=3)
     fitted = LedoitWolf().fit(features)
     assert 0 < fitted.shrinkage_ < 1
-    between = covariance(means_in_place(features, labels))
+    between = covariance(class_mean_of_each(features, labels))
     expected = (1 - fitted.shrinkage_) * np.trace(np.linalg.inv(fitted.covariance_) @ between)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert regularized_h_score(features, labels) == pytest.approx(expected)
 
 
-def test_shrinkage_tells_meaning_from_chance_where_the_plain_score_cannot(labelled):
+def test_with_few_examples_the_regularized_h_score_separates_true_from_random_labels(labelled):
     features, labels = labelled(6.0, n=40, d=60)
     chance = regularized_h_score(features, np.random.default_rng(0).permutation(labels))
     assert regularized_h_score(features, labels) > chance + 0.5
 
 
-def test_the_shrunk_score_heeds_neither_rotation_nor_scale(labelled, rotation):
+def test_the_regularized_h_score_is_invariant_to_rotation_and_scale(labelled, rotation):
     features, labels = labelled()
     expected = regularized_h_score(features, labels)
     assert regularized_h_score(7 * features @ rotation - 2, labels) == pytest.approx(expected)
@@ -96,7 +96,7 @@ def rate(z, epsilon):
 
 
 @pytest.mark.parametrize(("n", "d"), [(120, 4), (12, 16)])
-def test_transrate_is_the_code_length_that_knowing_the_class_saves(labelled, n, d):
+def test_transrate_is_the_reduction_of_the_code_length_by_the_classes(labelled, n, d):
     features, labels = labelled(n=n, d=d, classes=3)
     labels[: n // 4] = 0  # classes of different sizes
     z = features - features.mean(axis=0)
@@ -110,7 +110,7 @@ def test_transrate_is_the_code_length_that_knowing_the_class_saves(labelled, n, 
     assert transrate(features, labels, epsilon=0.1) != pytest.approx(plain, rel=1e-3)
 
 
-def test_transrate_heeds_neither_rotation_nor_scale_nor_shift(labelled, rotation):
+def test_transrate_is_invariant_to_rotation_scale_and_shift(labelled, rotation):
     features, labels = labelled()
     expected = transrate(features, labels)
     assert transrate(7 * features @ rotation - 2, labels) == pytest.approx(expected)
@@ -118,6 +118,6 @@ def test_transrate_heeds_neither_rotation_nor_scale_nor_shift(labelled, rotation
     assert plain != pytest.approx(larger, rel=1e-2)
 
 
-def test_transrate_of_classes_that_are_the_same_is_zero():
+def test_transrate_of_identical_classes_is_zero():
     features = np.random.default_rng(0).normal(size=(20, 3))
     assert transrate(np.vstack([features, features]), np.repeat([0, 1], 20)) == pytest.approx(0, abs=1e-9)

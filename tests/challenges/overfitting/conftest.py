@@ -10,9 +10,9 @@ from tlkit.models import build_classifier
 
 @pytest.fixture(autouse=True)
 def eager(request):
-    """Let TensorFlow run its steps as they are: tracing one takes longer than all that these tests run.
+    """Run TensorFlow eagerly, because tracing a graph takes longer than the few steps of these tests.
 
-    A test that asks for `traced` trains through the graph, as users do.
+    A test with the fixture `traced` trains with a graph, as users do.
     """
     if keras.backend.backend() != "tensorflow" or "traced" in request.fixturenames:
         yield
@@ -28,12 +28,12 @@ def eager(request):
 
 @pytest.fixture
 def traced():
-    """Ask for graphs, see `eager`."""
+    """Train with graphs; see `eager`."""
 
 
 @pytest.fixture
 def tiny():
-    """A classifier of 8-pixel images with all that a regulariser may look for: quick to trace."""
+    """A small classifier of 8-pixel images with every kind of layer that a regulariser needs."""
     keras.utils.set_random_seed(0)
     pixels = keras.Input((8, 8, 3), name="pixels")
     x = keras.layers.Rescaling(1 / 255, name="scale")(pixels)
@@ -50,14 +50,14 @@ def tiny():
 
 @pytest.fixture
 def split():
-    """Twelve images of noise, four of each of three classes."""
+    """Twelve noise images, four of each of three classes."""
     images = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3)).astype("uint8")
     return Split(images, np.arange(12) % 3)
 
 
 @pytest.fixture
 def one_step():
-    """Train one step of plain gradient descent on all images with stock `compile` and `fit`."""
+    """A function that trains one step of gradient descent on all images with stock `compile` and `fit`."""
 
     def train(learner, split, learning_rate=0.1):
         learner.compile(keras.optimizers.SGD(learning_rate), loss="sparse_categorical_crossentropy")
@@ -68,7 +68,7 @@ def one_step():
 
 @pytest.fixture
 def features_of():
-    """Return what the head is given."""
+    """A function that returns the features before the head."""
     from tlkit.models import backbone_of, pooled
 
     return lambda model, images: keras.ops.convert_to_numpy(pooled(backbone_of(model))(images))

@@ -16,7 +16,7 @@ def slope(features, k):
 
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("features", [FEATURES, FEATURES.T], ids=["wide", "tall"])
-def test_it_is_the_sum_of_the_smallest_squares_of_numpy(features, k):
+def test_the_penalty_is_the_sum_of_the_smallest_squared_singular_values(features, k):
     values = np.linalg.svd(features, compute_uv=False)
     expected = np.sum(values[-k:] ** 2)
     assert float(smallest_singular_values(ops.convert_to_tensor(features), k)) == pytest.approx(
@@ -26,14 +26,14 @@ def test_it_is_the_sum_of_the_smallest_squares_of_numpy(features, k):
 
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("features", [FEATURES, FEATURES.T], ids=["wide", "tall"])
-def test_its_gradient_lies_in_the_span_of_the_smallest_singular_vectors(features, k):
+def test_the_gradient_lies_in_the_span_of_the_smallest_singular_vectors(features, k):
     left, values, right = np.linalg.svd(features, full_matrices=False)
     expected = 2 * (left[:, -k:] * values[-k:]) @ right[-k:]
     np.testing.assert_allclose(slope(features, k), expected, atol=1e-4)
 
 
-def test_its_gradient_agrees_with_differences():
-    """The singular vectors are constants in the graph; the slope is the whole one all the same."""
+def test_the_gradient_agrees_with_finite_differences():
+    """The singular vectors are constants in the graph, but the gradient is complete."""
     change = np.random.default_rng(1).normal(size=FEATURES.shape)
 
     def value(step):
@@ -47,7 +47,7 @@ def test_its_gradient_agrees_with_differences():
 @pytest.mark.parametrize(
     "features", [np.eye(4), np.ones((4, 4)), np.zeros((4, 4))], ids=["equal", "rank 1", "zero"]
 )
-def test_its_gradient_is_finite_where_singular_values_are_equal(features):
+def test_the_gradient_is_finite_if_singular_values_are_equal(features):
     found = slope(features.astype("float32"), 2)
     assert np.isfinite(found).all()
     assert np.linalg.matrix_rank(found, tol=1e-4) <= 2
@@ -74,7 +74,7 @@ def test_validation_has_no_penalty(tiny, split):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_wrong_options_are_told(tiny):
+def test_options_out_of_range_are_refused(tiny):
     with pytest.raises(TlkitError, match="k=0 was given; expected"):
         BSS(tiny, k=0)
     with pytest.raises(TlkitError, match="strength=-1"):

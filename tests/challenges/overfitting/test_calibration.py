@@ -12,11 +12,11 @@ from tlkit.errors import DataError, TlkitError
 RNG = np.random.default_rng(0)
 
 
-def answers(n=4000, sharpened=1.0):
-    """Labels drawn from the probabilities, which are then sharpened."""
+def predictions(n=4000, sharpening=1.0):
+    """Return probabilities and labels drawn from them; a sharpening above 1 makes them overconfident."""
     p = RNG.dirichlet(np.ones(4), size=n)
     labels = np.array([RNG.choice(4, p=row) for row in p])
-    p = p**sharpened
+    p = p**sharpening
     return p / p.sum(axis=1, keepdims=True), labels
 
 
@@ -36,12 +36,12 @@ def textbook(probabilities, labels, bins):
 
 
 @pytest.mark.parametrize("bins", [1, 7, 15])
-def test_it_is_the_textbook_sum(bins):
-    p, labels = answers(300, 2.0)
+def test_the_error_is_the_sum_of_its_definition(bins):
+    p, labels = predictions(300, 2.0)
     assert expected_calibration_error(p, labels, bins) == pytest.approx(textbook(p, labels, bins), abs=1e-9)
 
 
-def test_constructed_cases():
+def test_the_error_of_constructed_cases():
     sure = np.tile([[1.0, 0.0]], (10, 1))
     half = np.arange(10) % 2
     assert expected_calibration_error(sure, np.zeros(10, int)) == 0
@@ -51,11 +51,11 @@ def test_constructed_cases():
 
 
 def test_labels_drawn_from_the_probabilities_are_calibrated_and_sharpened_ones_are_not():
-    assert expected_calibration_error(*answers()) < 0.03
-    assert expected_calibration_error(*answers(sharpened=3.0)) > 0.15
+    assert expected_calibration_error(*predictions()) < 0.03
+    assert expected_calibration_error(*predictions(sharpening=3.0)) > 0.15
 
 
-def test_the_table_has_a_row_for_each_bin_with_examples():
+def test_the_table_has_one_row_per_bin_with_examples():
     p = np.array([[0.55, 0.45], [0.58, 0.42], [0.95, 0.05]])
     table = reliability_table(p, np.array([0, 1, 0]), bins=10)
     assert table["count"].tolist() == [2, 1]
@@ -64,19 +64,19 @@ def test_the_table_has_a_row_for_each_bin_with_examples():
     np.testing.assert_allclose(table["confidence"], [0.565, 0.95])
 
 
-def test_the_temperature_undoes_the_sharpening():
-    p, labels = answers(sharpened=2.5)
+def test_the_temperature_reverses_the_sharpening():
+    p, labels = predictions(sharpening=2.5)
     found = temperature(p, labels)
     assert found == pytest.approx(2.5, rel=0.1)
-    mended = tempered(p, found)
-    np.testing.assert_array_equal(mended.argmax(axis=1), p.argmax(axis=1))
-    assert expected_calibration_error(mended, labels) < 0.03
-    assert temperature(*answers()) == pytest.approx(1.0, rel=0.1)
+    calibrated = tempered(p, found)
+    np.testing.assert_array_equal(calibrated.argmax(axis=1), p.argmax(axis=1))
+    assert expected_calibration_error(calibrated, labels) < 0.03
+    assert temperature(*predictions()) == pytest.approx(1.0, rel=0.1)
     np.testing.assert_allclose(tempered(p, 1.0), p, atol=1e-9)
 
 
-def test_what_cannot_be_measured_is_told():
-    p, labels = answers(10)
+def test_invalid_probabilities_and_labels_are_refused():
+    p, labels = predictions(10)
     for wrong, message in [
         ((p, labels[:3]), "expected"),
         ((np.log(p), labels), "expected probabilities"),

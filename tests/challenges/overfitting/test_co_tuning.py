@@ -19,37 +19,39 @@ def source_head():
     return keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, activation="softmax")], name="source")
 
 
-def textbook(relationship, answers, labels):
+def textbook(relationship, predictions, labels):
     total = 0.0
     for i, target in enumerate(labels):
-        for s in range(answers.shape[1]):
-            total -= relationship[target, s] * np.log(answers[i, s])
+        for s in range(predictions.shape[1]):
+            total -= relationship[target, s] * np.log(predictions[i, s])
     return total / len(labels)
 
 
-def test_the_relationship_is_the_mean_answer_to_each_class():
+def test_the_relationship_is_the_mean_prediction_for_each_class():
     found = class_relationship(P, LABELS, 3)
     for target in range(3):
         for source in range(4):
-            answers = [p[source] for p, label in zip(P, LABELS, strict=True) if label == target]
-            assert found[target, source] == pytest.approx(sum(answers) / len(answers), rel=1e-5)
+            values = [p[source] for p, label in zip(P, LABELS, strict=True) if label == target]
+            assert found[target, source] == pytest.approx(sum(values) / len(values), rel=1e-5)
 
 
-def test_the_other_way_round_follows_the_rule_of_bayes():
-    """Source classes of which two are one target class each, and two say nothing."""
-    sure = np.eye(4)[[0, 0, 0, 1, 1, 2, 3, 2, 3, 3]]
+def test_the_inverse_relationship_follows_bayes_rule():
+    """Two source classes determine the target class, and two are uninformative."""
+    one_hot = np.eye(4)[[0, 0, 0, 1, 1, 2, 3, 2, 3, 3]]
     labels = np.array([0, 0, 0, 1, 1, 0, 0, 1, 1, 1])
-    held_out = (sure, labels)
-    found = class_relationship_by_bayes(sure, labels, held_out, 2)
+    held_out = (one_hot, labels)
+    found = class_relationship_by_bayes(one_hot, labels, held_out, 2)
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
-    counts = np.array([[np.sum((sure.argmax(1) == s) & (labels == t)) for s in range(4)] for t in range(2)])
+    counts = np.array(
+        [[np.sum((one_hot.argmax(1) == s) & (labels == t)) for s in range(4)] for t in range(2)]
+    )
     assert found[0, 0] == pytest.approx(counts[0, 0] / counts[0].sum(), abs=0.12)
     assert found[0, 1] < 0.05
     assert found[1, 0] < 0.05
     assert found[1, 1] > found[0, 1]
 
 
-def test_the_other_way_round_is_the_textbook_with_one_strength(monkeypatch):
+def test_the_inverse_relationship_agrees_with_its_definition_for_one_strength(monkeypatch):
     monkeypatch.setattr("tlkit.challenges.overfitting.co_tuning.STRENGTHS", [1.0])
     fit = LogisticRegression(C=1.0, fit_intercept=False, max_iter=1000).fit(P, LABELS)
     scores = P @ fit.coef_.T
@@ -67,37 +69,39 @@ def test_the_other_way_round_is_the_textbook_with_one_strength(monkeypatch):
     np.testing.assert_allclose(found, expected, rtol=0.02)
 
 
-def test_the_loss_is_the_textbook_sum():
+def test_the_loss_is_the_sum_of_its_definition():
     rows = RELATIONSHIP[LABELS].astype("float32")
     found = float(co_tuning_loss(ops.convert_to_tensor(rows), ops.convert_to_tensor(P, "float32")))
     assert found == pytest.approx(textbook(RELATIONSHIP, P, LABELS), rel=1e-5)
 
 
-@pytest.mark.parametrize("one_hot", [False, True], ids=["indices", "shares"])
-def test_stock_fit_adds_it_to_the_loss(tiny, split, one_hot, features_of):
+@pytest.mark.parametrize("one_hot", [False, True], ids=["indices", "one-hot"])
+def test_stock_fit_adds_the_source_loss(tiny, split, one_hot, features_of):
     head = source_head()
     labels = np.eye(3, dtype="float32")[split.labels] if one_hot else split.labels
     kind = "categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy"
-    still(tiny)
-    answers = np.array(head(features_of(tiny, split.images)))
+    freeze_statistics(tiny)
+    predictions = np.array(head(features_of(tiny, split.images)))
     losses = []
     for strength in (0.0, 2.0):
         learner = CoTuning(tiny, head, RELATIONSHIP, strength)
         learner.compile(keras.optimizers.SGD(0.0), loss=kind)
         losses.append(learner.fit(split.images, labels, batch_size=12, verbose=0).history["loss"][0])
-    assert losses[1] - losses[0] == pytest.approx(2 * textbook(RELATIONSHIP, answers, split.labels), rel=1e-4)
+    assert losses[1] - losses[0] == pytest.approx(
+        2 * textbook(RELATIONSHIP, predictions, split.labels), rel=1e-4
+    )
 
 
-def still(model):
+def freeze_statistics(model):
     from tlkit.models import normalizations
 
     for layer in normalizations(model):
         layer.trainable = False
 
 
-def test_a_step_brings_the_source_head_nearer_to_the_relationship(tiny, split, one_step, features_of):
+def test_a_step_moves_the_source_head_towards_the_relationship(tiny, split, one_step, features_of):
     start = tiny.get_weights()
-    still(tiny)
+    freeze_statistics(tiny)
 
     def after(strength):
         tiny.set_weights(start)
@@ -105,15 +109,15 @@ def test_a_step_brings_the_source_head_nearer_to_the_relationship(tiny, split, o
         before = head.get_weights()
         one_step(CoTuning(tiny, head, RELATIONSHIP, strength), split)
         assert np.array_equal(before[0], head.get_weights()[0]) == (strength == 0)
-        answers = np.array(head(features_of(tiny, split.images)))
-        return textbook(RELATIONSHIP, answers, split.labels), tiny.get_weights()
+        predictions = np.array(head(features_of(tiny, split.images)))
+        return textbook(RELATIONSHIP, predictions, split.labels), tiny.get_weights()
 
     (plain, weights), (tuned, others) = after(0.0), after(1.0)
     assert tuned < plain - 0.01
-    assert not np.array_equal(weights[0], others[0])  # it reaches the backbone
+    assert not np.array_equal(weights[0], others[0])  # the gradient reaches the backbone
 
 
-def test_validation_has_the_classifiers_loss_alone(tiny, split):
+def test_validation_uses_only_the_loss_of_the_classifier(tiny, split):
     learner = CoTuning(tiny, source_head(), RELATIONSHIP, 100.0)
     for model in (learner, tiny):
         model.compile("sgd", loss="sparse_categorical_crossentropy")
@@ -121,7 +125,7 @@ def test_validation_has_the_classifiers_loss_alone(tiny, split):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_what_does_not_fit_is_told(tiny):
+def test_invalid_arguments_are_refused(tiny):
     with pytest.raises(TlkitError, match=r"shape \(2, 4\) was given; expected \(3, 4\)"):
         CoTuning(tiny, source_head(), RELATIONSHIP[:2])
     with pytest.raises(TlkitError, match="at least 0"):

@@ -36,7 +36,7 @@ def test_the_distance_is_the_weighted_sum_over_channels():
     assert float(feature_distance(now, now)) == 0
 
 
-def test_at_the_start_it_changes_no_step(tiny, split, one_step):
+def test_the_penalty_does_not_change_the_first_step(tiny, split, one_step):
     start, ends = tiny.get_weights(), []
     for strength in (0.0, 100.0):
         tiny.set_weights(start)
@@ -54,7 +54,7 @@ def with_frozen_statistics(kind, model, *options):
     return kind(model, *options)
 
 
-def test_feature_maps_stay_nearer_to_the_start(tiny, split):
+def test_the_penalty_keeps_feature_maps_nearer_to_the_start(tiny, split):
     start, names = tiny.get_weights(), ["conv2_add", "dense1"]
     maps = with_outputs(backbone_of(tiny), names)
     before = [np.array(each) for each in maps(split.images)]
@@ -71,7 +71,7 @@ def test_feature_maps_stay_nearer_to_the_start(tiny, split):
     assert all(near > 0 for near in held)
 
 
-def test_only_the_chosen_stages_are_held_and_the_copy_does_not_learn(tiny, split, one_step):
+def test_only_the_chosen_stages_are_kept_and_the_copy_is_not_trained(tiny, split, one_step):
     learner = DELTA(tiny, 1.0, stages=["conv2"])
     assert learner.stages == ["conv2"]
     copy = learner.get_layer("near_features").start
@@ -85,7 +85,7 @@ def test_only_the_chosen_stages_are_held_and_the_copy_does_not_learn(tiny, split
         DELTA(tiny, -1.0)
 
 
-def test_it_fine_tunes_from_a_stage_after_the_head(tiny, split, weights_of):
+def test_it_fine_tunes_from_a_stage(tiny, split, weights_of):
     freeze(tiny)
     before = weights_of(tiny)
     fine_tune(DELTA(tiny), split, from_stage="dense", epochs=1)
@@ -95,7 +95,7 @@ def test_it_fine_tunes_from_a_stage_after_the_head(tiny, split, weights_of):
 
 
 def test_attention_is_the_loss_without_each_channel(tiny, split):
-    """Against the plain loop: set a channel of the stage's output to 0, and ask the whole network."""
+    """Compared with a loop that sets one channel to 0 and runs the rest of the network."""
     found = channel_attention(tiny, split, stages=["conv2", "dense"])
     body, head = backbone_of(tiny), tiny.get_layer("head")
     for stage, weights in found.items():
@@ -112,7 +112,7 @@ def test_attention_is_the_loss_without_each_channel(tiny, split):
         np.testing.assert_allclose(weights, np.exp(rise) / np.exp(rise).sum(), rtol=1e-3)
 
 
-def test_the_channel_that_the_head_reads_gets_the_most_attention(tiny, split):
+def test_the_channel_that_the_head_uses_has_the_largest_attention(tiny, split):
     kernel = tiny.get_layer("head").get_layer("predictions").kernel
     kernel.assign(np.where(np.arange(6)[:, None] == 1, 30 * np.array(kernel), 0))
     own = Split(split.images, np.array(tiny(split.images)).argmax(axis=1))
@@ -122,19 +122,21 @@ def test_the_channel_that_the_head_reads_gets_the_most_attention(tiny, split):
     assert weights.sum() == pytest.approx(1)
 
 
-def test_attention_needs_a_place_where_the_network_can_be_cut(split):
+def test_attention_refuses_a_stage_that_later_layers_bypass(split):
     pixels = keras.Input((8, 8, 3), name="pixels")
     x = skipped = keras.layers.Conv2D(3, 1, name="conv1")(pixels)
     x = keras.layers.Conv2D(3, 1, name="conv2")(x)
     x = keras.layers.Concatenate(name="dense1")([x, skipped])
     model = build_classifier(keras.Model(pixels, x, name="LeNet"), classes=3)
-    with pytest.raises(TlkitError, match="above stage 'conv2' of LeNet needs more than its output"):
+    with pytest.raises(
+        TlkitError, match=r"above stage 'conv2' of LeNet needs more than its output.*Choose other stages"
+    ):
         channel_attention(model, split, stages=["conv2"])
     with pytest.raises(UnknownNameError):
         channel_attention(model, split, stages=["top"])
 
 
-def test_it_holds_the_maps_of_a_network_that_another_regulariser_changed(tiny, split, one_step):
+def test_it_combines_with_other_regularisers(tiny, split, one_step):
     start = tiny.get_weights()
     one_step(DELTA(stochastic_depth(stoch_norm(tiny))), split)
     assert any(not np.array_equal(a, b) for a, b in zip(start, tiny.get_weights(), strict=True))

@@ -8,7 +8,7 @@ from tlkit.models import backbone_of, build_classifier, freeze, unfreeze
 from tlkit.techniques.fine_tuning import fine_tune
 
 
-def test_at_the_start_no_prediction_changes(tiny, split):
+def test_enabling_lora_does_not_change_the_predictions(tiny, split):
     expected = np.array(tiny(split.images))
     table = enable_lora(tiny, rank=2)
     np.testing.assert_array_equal(np.array(tiny(split.images)), expected)
@@ -17,13 +17,13 @@ def test_at_the_start_no_prediction_changes(tiny, split):
 
 
 @pytest.mark.parametrize("by", ["fine_tune", "fit"])
-def test_only_the_small_matrices_and_the_head_learn(tiny, split, one_step, by):
+def test_only_the_small_matrices_and_the_head_are_trained(tiny, split, one_step, by):
     freeze(tiny)
     enable_lora(tiny, rank=2)
     before = {weight.path: np.array(weight) for weight in tiny.weights}
     if by == "fit":
         one_step(tiny, split)
-        one_step(tiny, split)  # in the first step A has no gradient, since B is 0
+        one_step(tiny, split)  # in the first step A has no gradient, because B is 0
     else:
         fine_tune(tiny, split, epochs=3)
     moved = {path for path, value in before.items() if not np.array_equal(value, weight(tiny, path))}
@@ -35,16 +35,16 @@ def weight(model, path):
     return next(np.array(each) for each in model.weights if each.path == path)
 
 
-def test_unfreezing_again_leaves_the_kernels_alone(tiny, split):
+def test_unfreezing_leaves_the_pretrained_kernels_frozen(tiny, split):
     enable_lora(tiny)
     freeze(tiny)
     unfreeze(tiny, from_stage="dense")
-    learning = [each.path for each in tiny.trainable_variables if "predictions" not in each.path]
-    assert len(learning) == 2
-    assert all("dense1/lora_kernel" in path for path in learning)
+    trainable = [each.path for each in tiny.trainable_variables if "predictions" not in each.path]
+    assert len(trainable) == 2
+    assert all("dense1/lora_kernel" in path for path in trainable)
 
 
-def test_merged_it_predicts_the_same_and_is_plain(tiny, split, tmp_path):
+def test_the_merged_model_has_the_same_predictions_and_is_plain_keras(tiny, split, tmp_path):
     kernel = np.array(backbone_of(tiny).get_layer("dense1").kernel)
     enable_lora(tiny, rank=2, alpha=3.0)
     fine_tune(tiny, split, epochs=5, learning_rate=0.05)
@@ -72,7 +72,7 @@ def test_the_change_has_the_given_rank(tiny, split):
     assert np.linalg.matrix_rank(change, tol=1e-4) == 2
 
 
-def test_what_cannot_be_done_is_told(tiny):
+def test_invalid_uses_are_refused(tiny):
     with pytest.raises(TlkitError, match="rank=0 was given; expected at least 1"):
         enable_lora(tiny, rank=0)
     enable_lora(tiny)

@@ -5,13 +5,13 @@ from tlkit.challenges.overfitting import cutmix, mixup
 from tlkit.data import Split
 from tlkit.techniques.fine_tuning import fine_tune
 
-# the k-th image has the value 10 k everywhere, and a class of its own
+# all pixels of image k have the value 10 k, and each image has its own class
 IMAGES = np.broadcast_to(10 * np.arange(6, dtype="uint8")[:, None, None, None], (6, 8, 8, 3)).copy()
 ONE_HOT = np.eye(6, dtype="float32")
 
 
 @pytest.mark.parametrize("mixing", [mixup(0.8, seed=0), cutmix(1.0, seed=0)], ids=["mixup", "cutmix"])
-def test_labels_are_mixed_as_the_images_are(mixing):
+def test_labels_are_mixed_in_the_same_proportion_as_the_images(mixing):
     mixed = 0
     for _ in range(5):
         images, labels = mixing(IMAGES, ONE_HOT)
@@ -38,31 +38,31 @@ def test_mixup_blends_the_whole_image_and_cutmix_pastes_a_rectangle():
     assert several > 0
 
 
-def test_each_batch_of_a_training_is_mixed_and_validation_is_not(tiny, split):
-    seen = []
+def test_training_batches_are_mixed_and_validation_batches_are_not(tiny, split):
+    batches = []
 
-    def watched(images, labels):
-        seen.append((images, labels))
+    def recording(images, labels):
+        batches.append((images, labels))
         return mixup(0.8, seed=2)(images, labels)
 
-    mixed = split.batches(8, shuffle=True, mix=watched, classes=3)
+    mixed = split.batches(8, shuffle=True, mix=recording, classes=3)
     history = fine_tune(tiny, mixed, split, epochs=2)
-    assert {len(images) for images, _ in seen} == {8, 4}
-    assert len(seen) >= 4
-    assert {labels.shape[1] for _, labels in seen} == {3}
+    assert {len(images) for images, _ in batches} == {8, 4}
+    assert len(batches) >= 4
+    assert {labels.shape[1] for _, labels in batches} == {3}
     # the validation loss is that of plain images and labels
     tiny.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     loss, _ = tiny.evaluate(split.images, split.labels, verbose=0)
     assert loss == pytest.approx(min(history.history["val_loss"]), rel=1e-4)
 
 
-def test_a_batch_of_one_stays_as_it_is():
+def test_a_batch_of_one_image_is_not_changed():
     images, labels = mixup()(IMAGES[:1], ONE_HOT[:1])
     np.testing.assert_allclose(images, IMAGES[:1], atol=1e-4)
     np.testing.assert_allclose(labels, ONE_HOT[:1], atol=1e-6)
 
 
-def test_mixed_batches_of_a_split():
+def test_a_split_returns_mixed_batches():
     images, labels = Split(IMAGES, np.arange(6)).batches(4, classes=6, mix=cutmix(seed=0))[0]
     assert images.shape == (4, 8, 8, 3)
     assert labels.shape == (4, 6)

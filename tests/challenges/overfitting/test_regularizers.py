@@ -1,4 +1,4 @@
-"""Each regulariser trains through `fine_tune` and through stock `fit`, and leaves plain Keras."""
+"""Each regulariser trains with `fine_tune` and with stock `fit`, and the result is plain Keras."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from tlkit.challenges.overfitting import REGULARIZERS, with_dropout
 from tlkit.errors import TlkitError, UnknownNameError
 from tlkit.models import flat_layers, normalizations
 
-# how each one is tried on a network of 8 pixels: its head of source classes is not ImageNet's
+# options for a network of 8-pixel images, which has no ImageNet head
 OPTIONS = {
     "co-tuning": lambda: {"source_head": source_head()},
     "delta": lambda: {"stages": ["conv2"]},
@@ -21,13 +21,15 @@ def source_head():
 
 
 def options_of(regularizer):
-    return {"put_on": OPTIONS.get(regularizer.name, dict)()}
+    return OPTIONS.get(regularizer.name, dict)()
 
 
 @pytest.mark.parametrize("regularizer", REGULARIZERS, ids=lambda each: each.name)
-def test_it_fine_tunes_and_the_model_opens_without_tlkit(regularizer, tiny, split, tmp_path):
+def test_it_fine_tunes_and_the_saved_model_loads_without_tlkit(regularizer, tiny, split, tmp_path):
     before = tiny.get_weights()
-    trained, history = regularizer.fine_tune(tiny, split, epochs=2, **options_of(regularizer))
+    trained, history = regularizer.fine_tune(
+        tiny, split, epochs=2, regularizer_options=options_of(regularizer)
+    )
     assert np.isfinite(history.history["loss"]).all()
     assert len(history.history["accuracy"]) == 2
     if regularizer.name == "lora":
@@ -41,14 +43,12 @@ def test_it_fine_tunes_and_the_model_opens_without_tlkit(regularizer, tiny, spli
     np.testing.assert_array_equal(np.array(again(split.images)), np.array(trained(split.images)))
 
 
-PUT_ON = [each for each in REGULARIZERS if each.name not in ("lp-ft", "none") and not each.training()]
+LEARNERS = [each for each in REGULARIZERS if each.name not in ("lp-ft", "none") and not each.training()]
 
 
-@pytest.mark.parametrize("regularizer", PUT_ON, ids=lambda each: each.name)
-def test_it_trains_by_stock_fit_and_the_given_model_learns_with_it(
-    regularizer, tiny, split, one_step, traced
-):
-    learner = regularizer.put_on(tiny, split, None, **options_of(regularizer)["put_on"])
+@pytest.mark.parametrize("regularizer", LEARNERS, ids=lambda each: each.name)
+def test_stock_fit_trains_the_learner_and_with_it_the_model(regularizer, tiny, split, one_step, traced):
+    learner = regularizer.apply(tiny, split, None, **options_of(regularizer))
     before = tiny.get_weights()
     history = one_step(learner, split)
     assert np.isfinite(history.history["loss"][0])
@@ -57,7 +57,7 @@ def test_it_trains_by_stock_fit_and_the_given_model_learns_with_it(
     np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_dropout_acts_on_the_features_in_training_alone(tiny, split):
+def test_dropout_acts_on_the_features_only_during_training(tiny, split):
     last = tiny.get_layer("head").get_layer("predictions")
     last.activation = keras.activations.linear
     last.set_weights([np.eye(6, 3), np.zeros(3)])  # the outputs are the first three features
@@ -67,30 +67,30 @@ def test_dropout_acts_on_the_features_in_training_alone(tiny, split):
     for layer in normalizations(tiny):
         layer.trainable = False
     found = np.array([np.array(learner(split.images, training=True)) for _ in range(20)])
-    left_out = found == 0
-    assert 0.34 < left_out.mean() < 0.46  # 720 draws: three standard deviations are 0.055
-    np.testing.assert_allclose(found, np.where(left_out, 0, expected / 0.6), rtol=1e-4)
+    dropped = found == 0
+    assert 0.34 < dropped.mean() < 0.46  # 720 draws: three standard deviations are 0.055
+    np.testing.assert_allclose(found, np.where(dropped, 0, expected / 0.6), rtol=1e-4)
     with pytest.raises(TlkitError, match="rate=1 was given"):
         with_dropout(tiny, 1)
 
 
-def test_names_are_found_and_missed_with_advice():
+def test_regularisers_are_found_by_name():
     assert REGULARIZERS.find("L2-SP").name == "l2-sp"
     assert len({each.name for each in REGULARIZERS}) == len(REGULARIZERS)
     with pytest.raises(UnknownNameError, match="Did you mean 'mixup'"):
         REGULARIZERS.find("mixupp")
 
 
-def test_given_options_come_before_those_of_the_table(tiny, split, monkeypatch):
-    given = {}
+def test_options_of_the_call_override_those_of_the_table(tiny, split, monkeypatch):
+    passed = {}
     monkeypatch.setattr(
-        "tlkit.challenges.overfitting.regularizers.fine_tune", lambda *_, **options: given.update(options)
+        "tlkit.challenges.overfitting.regularizers.fine_tune", lambda *_, **options: passed.update(options)
     )
     REGULARIZERS.find("weight-decay").fine_tune(tiny, split, epochs=3, learning_rate=0.02)
-    made = given.pop("optimizer")(10)
-    assert (made.weight_decay, given) == (0.05, {"epochs": 3})
+    made = passed.pop("optimizer")(10)
+    assert (made.weight_decay, passed) == (0.05, {"epochs": 3})
     assert float(
         np.max([made.learning_rate, *map(float, map(made._learning_rate, range(10)))])
     ) == pytest.approx(0.02)
     REGULARIZERS.find("weight-decay").fine_tune(tiny, split, optimizer="sgd")
-    assert given["optimizer"] == "sgd"
+    assert passed["optimizer"] == "sgd"

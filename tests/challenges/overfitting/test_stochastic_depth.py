@@ -9,19 +9,19 @@ from tlkit.models import backbone_of
 
 
 def block(tiny):
-    """Images to the input, the branch and the output of the residual block."""
+    """Return a model from images to the shortcut, the branch and the output of the residual block."""
     return with_outputs(backbone_of(tiny), ["conv1_relu", "conv2_bn", "conv2_add"])
 
 
-def test_in_prediction_nothing_changes(tiny, split):
+def test_predictions_do_not_change(tiny, split):
     expected = np.array(tiny(split.images))
     thinned = stochastic_depth(tiny, 0.9)
     np.testing.assert_array_equal(np.array(thinned(split.images)), expected)
     np.testing.assert_array_equal(np.array(thinned(split.images)), expected)
 
 
-def test_in_training_the_branch_is_left_out_or_scaled_for_each_image(tiny, split):
-    still(tiny)
+def test_during_training_the_branch_is_skipped_or_scaled_for_each_image(tiny, split):
+    freeze_statistics(tiny)
     shortcut, branch, _ = (np.array(each) for each in block(tiny)(split.images)[:3])
     thinned = block(stochastic_depth(tiny, 0.4))
     outputs = np.array([np.array(thinned(split.images, training=True)[2]) for _ in range(40)])
@@ -29,24 +29,24 @@ def test_in_training_the_branch_is_left_out_or_scaled_for_each_image(tiny, split
     scaled = np.isclose(outputs, shortcut + branch / 0.6, atol=1e-4).all(axis=(2, 3, 4))
     assert (without | scaled).all()
     assert 0.3 < without.mean() < 0.5  # 480 draws: three standard deviations are 0.07
-    assert without.mean(axis=1).std() > 0  # images of one batch are drawn apart
-    whole = shortcut + branch  # in expectation
-    np.testing.assert_allclose(outputs.mean(axis=0), whole, atol=4 * np.abs(branch).max() / 40**0.5)
+    assert without.mean(axis=1).std() > 0  # the images of a batch are independent
+    expectation = shortcut + branch
+    np.testing.assert_allclose(outputs.mean(axis=0), expectation, atol=4 * np.abs(branch).max() / 40**0.5)
 
 
-def test_rate_0_is_the_network_itself_in_training_too(tiny, split):
-    still(tiny)
+def test_rate_0_is_the_original_network_also_during_training(tiny, split):
+    freeze_statistics(tiny)
     expected = np.array(block(tiny)(split.images, training=True)[2])
     found = np.array(block(stochastic_depth(tiny, 0.0))(split.images, training=True)[2])
     np.testing.assert_array_equal(found, expected)
 
 
-def still(model):
+def freeze_statistics(model):
     for layer in backbone_of(model).layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
 
 
-def test_deeper_blocks_are_left_out_more_often_and_old_rates_are_replaced(lite):
+def test_deeper_blocks_have_higher_rates_and_existing_rates_are_replaced(lite):
     thinned = stochastic_depth(lite, 0.3)
     body = backbone_of(thinned)
     drops = [layer for layer in body.layers if isinstance(layer, keras.layers.Dropout)]
@@ -59,8 +59,8 @@ def test_deeper_blocks_are_left_out_more_often_and_old_rates_are_replaced(lite):
     np.testing.assert_allclose(np.array(thinned(pixels)), np.array(lite(pixels)), atol=1e-6)
 
 
-def test_the_shortcut_is_never_dropped_where_it_is_a_projection(split):
-    """ResNet adds the shortcut first, and sometimes a convolution of it."""
+def test_a_projected_shortcut_is_never_skipped(split):
+    """In a ResNet the shortcut is the first input of Add, and may be a convolution."""
     from tlkit.models import build_classifier
 
     pixels = keras.Input((8, 8, 3), name="pixels")
@@ -75,7 +75,7 @@ def test_the_shortcut_is_never_dropped_where_it_is_a_projection(split):
     np.testing.assert_allclose(np.array(out), np.array(shortcut), atol=1e-5)
 
 
-def test_it_saves_as_plain_keras(tiny, split, tmp_path):
+def test_the_result_saves_as_plain_keras(tiny, split, tmp_path):
     thinned = stochastic_depth(tiny, 0.4)
     thinned.save(tmp_path / "thinned.keras")
     again = keras.models.load_model(tmp_path / "thinned.keras")
@@ -83,8 +83,8 @@ def test_it_saves_as_plain_keras(tiny, split, tmp_path):
     np.testing.assert_array_equal(np.array(again(split.images)), np.array(tiny(split.images)))
 
 
-def test_what_cannot_be_done_is_told(tiny, lenet):
-    with pytest.raises(TlkitError, match="rate=1 was given; expected a share"):
+def test_invalid_uses_are_refused(tiny, lenet):
+    with pytest.raises(TlkitError, match="rate=1 was given; expected a fraction"):
         stochastic_depth(tiny, 1)
     with pytest.raises(TlkitError, match="LeNet has no residual block"):
         stochastic_depth(lenet)

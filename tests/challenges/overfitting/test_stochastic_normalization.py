@@ -26,7 +26,7 @@ def pair(p):
     return plain, StochNorm(other, p)
 
 
-def test_at_0_it_is_batch_normalization_bit_for_bit():
+def test_p_0_equals_batch_normalization_exactly():
     plain, noisy = pair(0.0)
     for training in (True, True, False, True):
         for batch in BATCHES:
@@ -36,7 +36,7 @@ def test_at_0_it_is_batch_normalization_bit_for_bit():
             np.testing.assert_array_equal(np.array(one), np.array(other))
 
 
-def test_at_1_it_takes_the_moving_statistics_and_moves_them():
+def test_p_1_uses_the_moving_statistics_and_updates_them():
     plain, noisy = pair(1.0)
     for batch in BATCHES:
         expected = np.array(plain(batch, training=False))
@@ -46,14 +46,14 @@ def test_at_1_it_takes_the_moving_statistics_and_moves_them():
         np.testing.assert_array_equal(np.array(one), np.array(other))
 
 
-def test_in_prediction_it_is_batch_normalization():
+def test_prediction_equals_batch_normalization():
     plain, noisy = pair(0.5)
     np.testing.assert_array_equal(
         np.array(plain(BATCHES[0], training=False)), np.array(noisy(BATCHES[0], training=False))
     )
 
 
-def test_each_channel_is_drawn_anew_and_whole():
+def test_each_channel_is_chosen_independently_in_each_step():
     plain, noisy = pair(0.3)
     start, chosen = plain.get_weights(), []
     moving = np.array(plain(BATCHES[0], training=False))
@@ -68,7 +68,7 @@ def test_each_channel_is_drawn_anew_and_whole():
     assert np.std(chosen, axis=0).min() > 0
 
 
-def test_it_shares_the_weights_of_the_model_that_learns_with_it(tiny, split):
+def test_it_shares_its_weights_with_the_model(tiny, split):
     learner = stoch_norm(tiny, 0.5)
     assert {id(each) for each in learner.weights} == {id(each) for each in tiny.weights}
     norm = backbone_of(tiny).get_layer("conv1_bn")
@@ -79,7 +79,7 @@ def test_it_shares_the_weights_of_the_model_that_learns_with_it(tiny, split):
     np.testing.assert_array_equal(np.array(tiny(split.images)), np.array(learner(split.images)))
 
 
-def test_stages_below_the_first_that_learns_keep_their_statistics(tiny, split):
+def test_frozen_stages_keep_their_statistics(tiny, split):
     norm = backbone_of(tiny).get_layer("conv1_bn")
     before = norm.get_weights()
     fine_tune(stoch_norm(tiny), split, from_stage="conv2", epochs=1)
@@ -87,7 +87,7 @@ def test_stages_below_the_first_that_learns_keep_their_statistics(tiny, split):
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_layer_survives_saving(tmp_path):
+def test_the_layer_saves_and_loads(tmp_path):
     model = keras.Sequential([keras.Input((6,)), StochNorm(keras.layers.BatchNormalization(), 0.2)])
     model.layers[0].normalization.moving_mean.assign(np.arange(6.0))
     model.save(tmp_path / "noisy.keras")
@@ -97,7 +97,7 @@ def test_the_layer_survives_saving(tmp_path):
     np.testing.assert_array_equal(model.predict(x, verbose=0), again.predict(x, verbose=0))
 
 
-def test_what_cannot_be_done_is_told(tiny, lenet):
+def test_invalid_uses_are_refused(tiny, lenet):
     with pytest.raises(TlkitError, match=r"p=1.5 was given; expected a probability"):
         stoch_norm(tiny, 1.5)
     with pytest.raises(TlkitError, match="LeNet has no BatchNormalization"):

@@ -8,7 +8,7 @@ from tlkit.errors import DataError, UnknownNameError
 from tlkit.models import backbone_of, unfreeze
 
 
-def test_a_stage_is_its_last_feature_map_averaged_over_places(lenet, digits):
+def test_the_features_of_a_stage_are_its_last_feature_map_averaged_over_positions(lenet, digits):
     backbone, images = backbone_of(lenet), digits.train.images[:6]
     found = layer_features(backbone, images)
     assert list(found) == list(backbones.stages(backbone))
@@ -19,7 +19,7 @@ def test_a_stage_is_its_last_feature_map_averaged_over_places(lenet, digits):
         np.testing.assert_allclose(found[stage], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_last_stage_of_a_deep_network_is_its_features(lite, digits):
+def test_the_last_stage_of_a_deep_network_has_its_features(lite, digits):
     from tlkit.data import load
     from tlkit.techniques.feature_extraction import extract
 
@@ -31,12 +31,12 @@ def test_the_last_stage_of_a_deep_network_is_its_features(lite, digits):
     np.testing.assert_allclose(found["top"], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_a_stage_that_is_not_there_is_told(lenet, digits):
+def test_an_unknown_stage_is_refused(lenet, digits):
     with pytest.raises(UnknownNameError, match="conv1"):
         layer_features(backbone_of(lenet), digits.train.images[:2], ["conv3"])
 
 
-def test_training_the_upper_stage_moves_that_stage_alone(lenet, digits):
+def test_training_the_upper_stage_changes_only_that_stage(lenet, digits):
     backbone = backbone_of(lenet)
     before = layer_features(backbone, digits.validation.images)
     unfreeze(lenet, from_stage="dense")
@@ -48,7 +48,7 @@ def test_training_the_upper_stage_moves_that_stage_alone(lenet, digits):
     assert moved.loc["dense", "dense"] < 0.95
 
 
-def test_every_layer_meets_every_layer():
+def test_every_layer_is_compared_with_every_layer():
     rng = np.random.default_rng(0)
     one = {"low": rng.normal(size=(40, 3)), "high": rng.normal(size=(40, 2))}
     other = {"a": rng.normal(size=(40, 5)), "b": one["high"] * 2, "c": rng.normal(size=(40, 1))}
@@ -60,7 +60,7 @@ def test_every_layer_meets_every_layer():
         assert table.attrs["measure"] == measure.__name__
 
 
-def test_networks_that_cannot_be_compared():
+def test_networks_that_cannot_be_compared_are_refused():
     x = np.random.default_rng(0).normal(size=(9, 2))
     with pytest.raises(DataError, match="without layers"):
         similarities({}, {"a": x})

@@ -16,20 +16,20 @@ def normal(n=N, d=D, seed=0):
 
 
 X = normal() @ np.diag([4, 2, 1, 1, 0.5])
-TURN, _ = np.linalg.qr(normal(D, D, seed=3))
-BENT = normal(D, D, seed=4)  # invertible, not a rotation
+ROTATION, _ = np.linalg.qr(normal(D, D, seed=3))
+LINEAR_MAP = normal(D, D, seed=4)  # invertible, not a rotation
 NOISY = X + normal(seed=5)
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES, ids=IDS)
-def test_a_representation_is_like_itself_turned_scaled_and_moved(similarity):
+def test_similarity_is_invariant_to_rotation_scale_and_shift(similarity):
     assert similarity(X, X) == pytest.approx(1)
-    assert similarity(X, -3 * X @ TURN + 7) == pytest.approx(1)
-    assert similarity(NOISY, X @ TURN * 9) == pytest.approx(similarity(NOISY, X))
+    assert similarity(X, -3 * X @ ROTATION + 7) == pytest.approx(1)
+    assert similarity(NOISY, X @ ROTATION * 9) == pytest.approx(similarity(NOISY, X))
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES, ids=IDS)
-def test_the_order_of_the_networks_does_not_matter_but_that_of_the_examples_does(similarity):
+def test_similarity_is_symmetric_and_depends_on_the_pairing_of_the_examples(similarity):
     assert similarity(X, NOISY) == pytest.approx(similarity(NOISY, X))
     order = np.random.default_rng(0).permutation(N)
     assert similarity(X[order], NOISY[order]) == pytest.approx(similarity(X, NOISY))
@@ -37,16 +37,16 @@ def test_the_order_of_the_networks_does_not_matter_but_that_of_the_examples_does
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES, ids=IDS)
-def test_more_noise_is_less_alike(similarity):
+def test_more_noise_lowers_the_similarity(similarity):
     noise = normal(seed=6)
     found = [similarity(X, X + scale * noise) for scale in (0, 0.5, 2, 20)]
     assert found == sorted(found, reverse=True)
     assert found[-1] < 0.5
 
 
-def test_only_svcca_is_blind_to_every_invertible_linear_map():
-    assert svcca(X, X @ BENT, variance=1) == pytest.approx(1)
-    assert svcca(NOISY, X @ BENT, variance=1) == pytest.approx(svcca(NOISY, X, variance=1))
+def test_only_svcca_is_invariant_to_every_invertible_linear_map():
+    assert svcca(X, X @ LINEAR_MAP, variance=1) == pytest.approx(1)
+    assert svcca(NOISY, X @ LINEAR_MAP, variance=1) == pytest.approx(svcca(NOISY, X, variance=1))
     stretched = X @ np.diag([1, 1, 1, 1, 40])
     assert linear_cka(X, stretched) < 0.3
     assert minibatch_cka([(X, stretched)]) < 0.3
@@ -54,7 +54,7 @@ def test_only_svcca_is_blind_to_every_invertible_linear_map():
 
 
 def test_cka_is_the_alignment_of_centred_kernels():
-    """HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) with HSIC = tr(K H L H) / (n - 1)^2, in both regimes."""
+    """CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) with HSIC = tr(K H L H) / (n - 1)^2."""
     centring = np.eye(N) - 1 / N
 
     def hsic(k, other):
@@ -84,9 +84,9 @@ def test_one_batch_is_the_unbiased_estimate_over_quadruples():
     assert minibatch_cka([(x, y)]) == pytest.approx(expected)
 
 
-def test_batches_agree_with_the_whole():
+def test_batches_agree_with_all_examples_together():
     x = normal(2000, seed=1)
-    y = x @ BENT + normal(2000, seed=2)
+    y = x @ LINEAR_MAP + normal(2000, seed=2)
     whole = minibatch_cka([(x, y)])
     for size in (20, 100):
         batches = ((x[i : i + size], y[i : i + size]) for i in range(0, 2000, size))
@@ -94,7 +94,7 @@ def test_batches_agree_with_the_whole():
     assert linear_cka(x, y) == pytest.approx(whole, abs=0.01)
 
 
-def test_small_batches_of_unrelated_noise_get_0_where_the_plain_cka_gets_near_1():
+def test_small_batches_of_unrelated_noise_have_a_value_near_0_where_plain_cka_is_near_1():
     one, other = normal(800, 100, seed=1), normal(800, 100, seed=2)
     batches = [(one[i : i + 20], other[i : i + 20]) for i in range(0, 800, 20)]
     assert abs(minibatch_cka(batches)) < 0.05
@@ -102,8 +102,8 @@ def test_small_batches_of_unrelated_noise_get_0_where_the_plain_cka_gets_near_1(
         assert linear_cka(*batches[0]) > 0.7
 
 
-def test_svcca_is_the_canonical_correlation_of_statistics():
-    """The square roots of the eigenvalues of C_xx^-1 C_xy C_yy^-1 C_yx."""
+def test_svcca_is_the_mean_canonical_correlation():
+    """The canonical correlations are the square roots of the eigenvalues of C_xx^-1 C_xy C_yy^-1 C_yx."""
     y = NOISY[:, :3]
     c = np.cov(X, y, rowvar=False)
     xx, xy, yy = c[:D, :D], c[:D, D:], c[D:, D:]
@@ -111,7 +111,7 @@ def test_svcca_is_the_canonical_correlation_of_statistics():
     assert svcca(X, y, variance=1) == pytest.approx(np.sqrt(squares).mean())
 
 
-def test_svcca_cuts_the_directions_that_hold_little_variance():
+def test_svcca_removes_directions_with_little_variance():
     signal, noise = normal(d=2), 1e-3 * normal(d=2, seed=7)
     other = np.hstack([signal, 1e-3 * normal(d=2, seed=8)])
     x = np.hstack([signal, noise])
@@ -119,25 +119,24 @@ def test_svcca_cuts_the_directions_that_hold_little_variance():
     assert svcca(x, other, variance=1) < 0.8
 
 
-def test_the_share_that_is_kept_is_of_the_variance():
+def test_svcca_keeps_the_given_fraction_of_the_variance():
     a, b, c = np.linalg.qr(np.column_stack([np.ones(N), normal(d=3)]))[0][:, 1:].T  # of mean 0
-    x, y = np.column_stack([3 * a, b]), np.column_stack([3 * a, c])  # 0.9 of it along a
+    x, y = np.column_stack([3 * a, b]), np.column_stack([3 * a, c])  # 0.9 of the variance along a
     assert svcca(x, y, variance=0.85) == pytest.approx(1)
     assert svcca(x, y, variance=0.95) == pytest.approx(0.5)
 
 
-def test_a_feature_that_is_a_sum_of_others_adds_no_direction():
+def test_a_linearly_dependent_feature_adds_no_direction():
     one = np.hstack([X, X[:, :1] + X[:, 1:2]]).astype("float32")
     other = np.hstack([X, X[:, 2:3] + X[:, 4:]]).astype("float32")
     assert svcca(one, other, variance=1) == pytest.approx(1)
 
 
-def test_procrustes_is_what_the_best_rotation_leaves():
-    """1 - d^2 / 2 of the two, each of size 1, where scipy finds the rotation."""
-    from scipy.spatial import procrustes as scipys
+def test_procrustes_agrees_with_scipy():
+    from scipy.spatial import procrustes as scipy_procrustes
 
     x, y = X - X.mean(axis=0), NOISY - NOISY.mean(axis=0)
-    _, _, disparity = scipys(x, y)  # 1 - s^2, with the best scale too
+    _, _, disparity = scipy_procrustes(x, y)  # 1 - similarity^2, because scipy also finds the best scale
     assert procrustes(x, y) == pytest.approx(np.sqrt(1 - disparity))
 
 
@@ -150,7 +149,7 @@ def test_layers_of_different_widths_can_be_compared():
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES, ids=IDS)
-def test_bad_representations_are_told_by_what_is_wrong_with_them(similarity):
+def test_invalid_representations_are_refused_with_the_reason(similarity):
     with pytest.raises(DataError, match="60 and 59 rows"):
         similarity(X, X[1:])
     broken = X.copy()
@@ -168,7 +167,7 @@ def test_bad_representations_are_told_by_what_is_wrong_with_them(similarity):
 
 
 @pytest.mark.parametrize("similarity", [linear_cka, svcca, procrustes])
-def test_too_few_examples_for_the_features_are_warned_of(similarity):
+def test_too_few_examples_for_the_features_cause_a_warning(similarity):
     one, other = normal(10, 30), normal(10, 30, seed=1)
     with pytest.warns(TlkitWarning, match="is biased"):
         assert similarity(one, other) > 0.6  # unrelated noise
@@ -177,7 +176,7 @@ def test_too_few_examples_for_the_features_are_warned_of(similarity):
         similarity(X, NOISY)
 
 
-def test_batches_that_cannot_be_compared():
+def test_batches_that_cannot_be_compared_are_refused():
     with pytest.raises(DataError, match="no batches"):
         minibatch_cka([])
     with pytest.raises(DataError, match="has 3 examples; expected at least 4"):
@@ -185,6 +184,6 @@ def test_batches_that_cannot_be_compared():
 
 
 @pytest.mark.parametrize("variance", [0, 1.5, -1])
-def test_the_share_of_the_variance_is_a_share(variance):
-    with pytest.raises(DataError, match="share above 0"):
+def test_a_fraction_of_the_variance_out_of_range_is_refused(variance):
+    with pytest.raises(DataError, match="fraction above 0"):
         svcca(X, X, variance)

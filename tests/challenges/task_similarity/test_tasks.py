@@ -11,12 +11,12 @@ LABELS = np.repeat([0, 1, 2, 3], 8)
 
 
 def features(noise, seed=0):
-    """Four directions that tell the classes apart, under more or less noise."""
+    """Return features in which four directions separate the classes, with a given amount of noise."""
     rng = np.random.default_rng(seed)
     return np.eye(6)[LABELS] + rng.normal(0, noise, (len(LABELS), 6))
 
 
-def test_the_gain_is_the_mean_of_the_differences_with_students_interval():
+def test_the_gain_is_the_mean_difference_with_students_interval():
     found = transfer_gain([0.80, 0.90, 0.85], [0.70, 0.75, 0.80])
     differences = np.array([0.10, 0.15, 0.05])
     half = students.ppf(0.975, 2) * differences.std(ddof=1) / math.sqrt(3)
@@ -25,7 +25,7 @@ def test_the_gain_is_the_mean_of_the_differences_with_students_interval():
     assert found.pairs == 3
 
 
-def test_what_a_seed_does_to_both_cancels_out():
+def test_an_effect_of_the_seed_on_both_cancels():
     control = np.array([0.3, 0.9, 0.5, 0.7])
     better = control + np.array([0.05, 0.06, 0.05, 0.06])
     assert transfer_gain(better, control).verdict == "helps"
@@ -34,7 +34,7 @@ def test_what_a_seed_does_to_both_cancels_out():
 
 @pytest.mark.parametrize(("shift", "verdict"), [(0.1, "helps"), (-0.1, "hurts"), (0.0, "unclear")])
 @pytest.mark.parametrize("seeds", [4, 20])
-def test_the_verdict_says_on_which_side_of_0_the_interval_lies(seeds, shift, verdict):
+def test_the_verdict_names_the_side_of_0_on_which_the_interval_lies(seeds, shift, verdict):
     control = np.linspace(0.4, 0.6, seeds)
     scatter = 0.01 * (-1.0) ** np.arange(seeds)
     found = transfer_gain(control + shift + scatter, control)
@@ -42,15 +42,15 @@ def test_the_verdict_says_on_which_side_of_0_the_interval_lies(seeds, shift, ver
     assert found.low < found.mean < found.high
 
 
-def test_of_many_seeds_the_interval_is_the_bootstraps_and_follows_a_skew():
+def test_with_many_seeds_the_interval_is_a_bootstrap_interval_and_reflects_skew():
     control = np.full(30, 0.5)
     skewed = control + np.where(np.arange(30) < 3, 0.4, 0.0)
     found = transfer_gain(skewed, control)
     assert found.high - found.mean > found.mean - found.low > 0
-    assert found == transfer_gain(skewed, control)  # drawn with a seed
+    assert found == transfer_gain(skewed, control)  # the bootstrap is seeded
 
 
-def test_with_one_seed_the_spread_is_unknown_and_said_to_be():
+def test_with_one_seed_the_spread_is_unknown_and_a_warning_is_issued():
     with pytest.warns(TlkitWarning, match="at least three seeds"):
         found = transfer_gain([0.9], [0.5])
     assert math.isnan(found.low)
@@ -58,34 +58,31 @@ def test_with_one_seed_the_spread_is_unknown_and_said_to_be():
     assert found.verdict == "unclear"
 
 
-def test_equal_differences_have_an_interval_of_no_width():
+def test_equal_differences_have_an_interval_of_width_0():
     found = transfer_gain([0.75, 0.5], [0.5, 0.25])
     assert (found.low, found.mean, found.high) == (0.25, 0.25, 0.25)
 
 
-def test_a_control_without_errors_leaves_none_to_remove():
+def test_a_control_without_errors_has_no_errors_to_remove():
     assert math.isnan(transfer_gain([0.9, 0.8], [1.0, 1.0]).errors_removed)
 
 
 @pytest.mark.parametrize(
-    ("transferred", "control", "said"),
+    ("transferred", "control", "message"),
     [
-        ([0.5, 0.6], [0.5], "seed by seed"),
-        ([], [], "one for each seed"),
-        ([80.0, 90.0], [0.5, 0.6], "shares from 0 to 1"),
-        ([0.5, float("nan")], [0.5, 0.6], "shares from 0 to 1"),
-        ([[0.5], [0.6]], [0.5, 0.6], "shares from 0 to 1"),
+        ([0.5, 0.6], [0.5], "paired by seed"),
+        ([], [], "one per seed"),
+        ([80.0, 90.0], [0.5, 0.6], "fractions from 0 to 1"),
+        ([0.5, float("nan")], [0.5, 0.6], "fractions from 0 to 1"),
+        ([[0.5], [0.6]], [0.5, 0.6], "fractions from 0 to 1"),
     ],
 )
-def test_accuracies_that_do_not_fit(transferred, control, said):
-    with pytest.raises(DataError, match=said):
+def test_invalid_accuracies_are_refused(transferred, control, message):
+    with pytest.raises(DataError, match=message):
         transfer_gain(transferred, control)
 
 
-# predicted
-
-
-def test_a_source_that_tells_the_classes_apart_is_foretold_to_help_and_one_that_does_not_to_hurt():
+def test_the_prediction_is_that_better_features_help_and_worse_features_hurt():
     good, middling, blind = features(0.1), features(0.7), features(30.0)
     assert predicted_gain(good, middling, LABELS).verdict == "helps"
     assert predicted_gain(blind, middling, LABELS).verdict == "hurts"
@@ -93,20 +90,20 @@ def test_a_source_that_tells_the_classes_apart_is_foretold_to_help_and_one_that_
     assert (same.mean, same.low, same.high, same.verdict) == (0.0, 0.0, 0.0, "unclear")
 
 
-def test_swapping_source_and_control_turns_the_sign():
+def test_swapping_source_and_control_changes_the_sign():
     one, other = features(0.3), features(0.9, seed=1)
     assert predicted_gain(one, other, LABELS).mean == pytest.approx(-predicted_gain(other, one, LABELS).mean)
 
 
-def test_the_foretold_gain_is_of_examples_that_no_probe_saw():
-    """With random labels and more features than examples a probe that saw them would be right on all."""
+def test_the_predicted_gain_is_measured_on_held_out_examples():
+    """With random labels and more features than examples, a probe is correct on all its training examples."""
     rng = np.random.default_rng(0)
     labels = rng.permutation(LABELS)
     wide, constant = rng.normal(size=(len(labels), 200)), np.ones((len(labels), 1))
     assert predicted_gain(wide, constant, labels).mean < 0.25
 
 
-def test_the_foretold_gain_agrees_with_probes_on_new_examples():
+def test_the_predicted_gain_agrees_with_probes_on_new_examples():
     from tlkit.techniques import few_shot
 
     def probe(noise):
@@ -119,7 +116,7 @@ def test_the_foretold_gain_agrees_with_probes_on_new_examples():
     assert found.pairs == len(LABELS)
 
 
-def test_labels_may_be_names():
+def test_labels_may_be_class_names():
     numbered = predicted_gain(features(0.2), features(0.8), LABELS)
     names = np.array(["bee", "cat", "dog", "owl"])[LABELS]
     assert predicted_gain(features(0.2), features(0.8), names) == numbered
@@ -127,9 +124,9 @@ def test_labels_may_be_names():
 
 def test_labels_of_other_images_are_refused():
     x = features(0.2)
-    with pytest.raises(DataError, match="Labels of the source's data do not fit"):
+    with pytest.raises(DataError, match="do not pass labels of the source data"):
         predicted_gain(x, x, np.repeat(LABELS, 2))
-    with pytest.raises(DataError, match="32 rows of the source's network, 31 of the control"):
+    with pytest.raises(DataError, match="32 rows of the source network, 31 rows of the control"):
         predicted_gain(x, x[1:], LABELS)
     with pytest.raises(DataError, match="1 class, "):
         predicted_gain(x, x, np.zeros(32, int))
@@ -141,6 +138,6 @@ def test_labels_of_other_images_are_refused():
         predicted_gain(x, broken, LABELS)
 
 
-def test_two_examples_a_class_are_enough():
+def test_two_examples_per_class_are_enough():
     chosen = np.concatenate([np.flatnonzero(k == LABELS)[:2] for k in range(4)])
     assert predicted_gain(features(0.1)[chosen], features(30.0)[chosen], LABELS[chosen]).mean > 0.3

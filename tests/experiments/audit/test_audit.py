@@ -1,4 +1,4 @@
-"""An audit finds what was planted, says where, and finds nothing where nothing is."""
+"""An audit finds the problems that were planted, says where, and finds none where there are none."""
 
 import shutil
 
@@ -29,15 +29,15 @@ def test_the_splits_are_those_that_load_draws(folder):
     assert seen.classes.loc["cat"].to_dict() == {"images": 25, "train": 15, "validation": 5, "test": 5}
 
 
-def test_one_picture_under_two_labels_is_an_error_and_neither_stays(folder, found):
+def test_one_image_under_two_labels_is_an_error_and_neither_stays(folder, found):
     shutil.copy(folder / "cat/3.png", folder / "dog/x.png")
     seen = audit(folder)
-    problem = found(seen)["the same picture under two labels"]
+    problem = found(seen)["identical images with different labels"]
     assert (problem.level, problem.examples) == ("error", ["cat/3.png and dog/x.png"])
     assert seen.removable() == ["cat/3.png", "dog/x.png"]
 
 
-def test_a_saved_again_and_smaller_copy_is_nearly_the_same(folder, found):
+def test_a_smaller_copy_that_was_saved_again_is_similar(folder, found):
     Image.open(folder / "cat/3.png").resize((70, 70)).save(folder / "cat/again.jpg", quality=80)
     seen = audit(folder)
     [pair] = seen.pairs.to_dict("records")
@@ -47,7 +47,7 @@ def test_a_saved_again_and_smaller_copy_is_nearly_the_same(folder, found):
     assert seen.removable(near=False) == []
 
 
-def test_mirrored_and_recoloured_pictures_are_others(folder):
+def test_mirrored_and_recoloured_images_are_not_similar(folder):
     original = Image.open(folder / "cat/3.png")
     ImageOps.mirror(original).save(folder / "cat/mirrored.png")
     r, g, b = original.split()
@@ -67,9 +67,9 @@ def test_a_copy_in_the_test_split_is_a_leak_and_the_train_image_goes(folder, fou
     copy = folder / "test" / train.split("/")[0] / "copy.png"
     shutil.copy(folder / "train" / train, copy)
     seen = audit(folder)
-    problem = found(seen)["the same picture in two splits"]
+    problem = found(seen)["identical images in two splits"]
     assert problem.level == "error"
-    assert "leak" in problem.why
+    assert problem.why.startswith("A leak")
     assert seen.removable() == [f"train/{train}"]
     assert not seen.drawn
     assert test
@@ -85,7 +85,7 @@ def test_of_many_copies_one_stays_and_the_pairs_stay_few(folder):
 
 def test_unreadable_files_are_named_with_the_reason_however_many(folder, found):
     for number in range(20):
-        (folder / "dog" / f"broken{number}.jpg").write_bytes(b"no picture")
+        (folder / "dog" / f"broken{number}.jpg").write_bytes(b"no image")
     seen = audit(folder)
     problem = found(seen)["unreadable files"]
     assert problem.count == 20
@@ -94,7 +94,7 @@ def test_unreadable_files_are_named_with_the_reason_however_many(folder, found):
 
 
 @pytest.mark.parametrize(("left", "level"), [(10, "warning"), (2, "error"), (0, "error")])
-def test_a_tiny_class_is_told_even_where_it_cannot_be_loaded(folder, found, left, level):
+def test_a_tiny_class_is_reported_even_where_it_cannot_be_loaded(folder, found, left, level):
     for file in sorted((folder / "dog").iterdir())[left:]:
         file.unlink()
     seen = audit(folder)
@@ -106,30 +106,30 @@ def test_a_tiny_class_is_told_even_where_it_cannot_be_loaded(folder, found, left
 def test_imbalance_names_what_always_answering_one_class_would_reach(folder, found):
     for file in sorted((folder / "dog").iterdir())[5:]:
         file.unlink()
-    problem = found(audit(folder))["imbalance"]
+    problem = found(audit(folder))["class imbalance"]
     assert "5 times" in problem.why
-    assert "'cat' is right in 83%" in problem.why
+    assert "Always predicting 'cat' reaches an accuracy of 83%" in problem.why
 
 
-def test_a_class_without_test_images_is_told(folder, found):
+def test_a_class_without_test_images_is_reported(folder, found):
     for split in ("train", "test"):
         for name in ("cat", "dog")[: 2 if split == "train" else 1]:
             shutil.copytree(folder / name, folder / split / name)
     for name in ("cat", "dog"):
         shutil.rmtree(folder / name)
-    problem = found(audit(folder))["classes that are missing in a split"]
+    problem = found(audit(folder))["classes missing from a split"]
     assert "dog: none in test" in problem.examples
 
 
-def test_a_kind_of_picture_that_gives_the_class_away_is_a_shortcut(folder, found):
+def test_a_kind_of_image_that_gives_the_class_away_is_a_shortcut(folder, found):
     for file in (folder / "dog").iterdir():
         Image.open(file).convert("L").save(file)
     problems = found(audit(folder))
-    assert problems["grey pictures among coloured ones"].count == 25
-    assert "shortcut" in problems["grey pictures among coloured ones, and mostly of some classes"].why
+    assert problems["greyscale images among colour images"].count == 25
+    assert "shortcut" in problems["greyscale images among colour images, mostly in some classes"].why
 
 
-def test_transparent_small_long_and_blank_files_are_notes(folder, found):
+def test_transparent_small_elongated_and_blank_files_are_notes(folder, found):
     cats = folder / "cat"
     see_through = Image.open(cats / "0.png").convert("RGBA")
     see_through.save(cats / "opaque.png")  # an alpha channel that hides nothing: a copy of 0.png
@@ -140,10 +140,10 @@ def test_transparent_small_long_and_blank_files_are_notes(folder, found):
     Image.new("RGB", (96, 96), "navy").save(cats / "4.png")
     problems = found(audit(folder))
     named = {name: problem.examples for name, problem in problems.items()}
-    assert named["transparent pictures"] == ["cat/1.png"]
-    assert named["pictures below 64 pixels"] == ["cat/2.png"]
-    assert named["long pictures"] == ["cat/3.png"]
-    assert named["blank pictures"] == ["cat/4.png"]
+    assert named["transparent images"] == ["cat/1.png"]
+    assert named["images smaller than 64 pixels"] == ["cat/2.png"]
+    assert named["elongated images"] == ["cat/3.png"]
+    assert named["blank images"] == ["cat/4.png"]
 
 
 def test_a_data_set_that_is_loaded_is_audited_too(found):
@@ -152,7 +152,7 @@ def test_a_data_set_that_is_loaded_is_audited_too(found):
     test = Split(np.concatenate([pixels[40:], pixels[:3]]), np.arange(23) % 2)
     data = Dataset(train, None, test, ["a", "b"], load("digits/optical").card)
     seen = audit(data)
-    assert found(seen)["the same picture in two splits"].count == 3
+    assert found(seen)["identical images in two splits"].count == 3
     assert seen.images_at([0]).shape == (1, 32, 32, 3)
 
 
@@ -160,6 +160,6 @@ def test_what_is_no_folder_of_classes_is_refused(tmp_path, folder):
     with pytest.raises(DataError, match="no folder"):
         audit(tmp_path / "nowhere")
     for file in folder.rglob("*.png"):
-        file.write_bytes(b"no picture")
+        file.write_bytes(b"no image")
     with pytest.raises(DataError, match="None of the 50 image files"):
         audit(folder)

@@ -56,11 +56,11 @@ def shifted():
 def adapted(shifted, small, draw_kernels):
     """Adapt a small network by a method from the source to the target; return the adapter and its history."""
 
-    def train(method, *, network=None, epochs=20, step_size=1e-2, **options):
+    def train(method, *, network=None, epochs=20, learning_rate=1e-2, **options):
         (x, y), (target, _) = shifted
         adapter = DomainAdapter(network or small(), method)
         draw_kernels(method, seed=103)
-        adapter.compile(keras.optimizers.Adam(step_size), **LOSS)
+        adapter.compile(keras.optimizers.Adam(learning_rate), **LOSS)
         history = adapter.fit(pair((x, y), target, batch_size=50), epochs=epochs, verbose=0, **options)
         return adapter, history
 

@@ -6,6 +6,7 @@ from tlkit.data import Split
 from tlkit.errors import DataError, NoLabelsError, TlkitError
 from tlkit.models import build_classifier, reinitialize
 from tlkit.techniques.domain_adaptation import CDAN, DANN, JAN, KLIEP, MCD, MMD, DomainAdapter, pair
+from tlkit.techniques.domain_adaptation.alignment import ENCODER
 
 RNG = np.random.default_rng(0)
 tensorflow_only = pytest.mark.skipif(
@@ -15,7 +16,7 @@ LOSS = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
 
 
 class Unreadable:
-    """Labels that nobody may touch."""
+    """Labels that raise as soon as they are read."""
 
     def __array__(self, *args, **kwargs):
         raise AssertionError("target labels were read")
@@ -61,7 +62,7 @@ def test_training_the_head_on_features_trains_the_whole_classifier():
 
 
 @pytest.mark.parametrize("method", [CDAN, MCD])
-def test_a_restarted_adapter_trains_as_at_first(method, small):
+def test_a_reinitialized_adapter_trains_as_at_first(method, small):
     adapter = DomainAdapter(small(batch_norm=True), method())
     adapter.compile("adam", **LOSS)
     x = RNG.normal(size=(64, 2)).astype("float32")
@@ -85,18 +86,21 @@ def test_the_seed_of_the_pairs_alone_orders_the_batches(small):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_parts_take_their_share_of_a_step_and_the_method_all_of_it(small, draw_kernels):
+def test_parts_take_a_fraction_of_the_learning_rate_and_the_method_all_of_it(small, draw_kernels):
+    class Part(DANN):
+        trains = ENCODER
+
     x = RNG.normal(size=(64, 2)).astype("float32")
     steps = []
-    for share in (1.0, 0.1):
-        network, method = small(), DANN(rise=None)
+    for factor in (1.0, 0.1):
+        network, method = small(), Part(rise=None)
+        method.learning_rate_factor = factor
         adapter = DomainAdapter(network, method)
         draw_kernels(method, seed=103)
         adapter.compile(keras.optimizers.SGD(0.1), **LOSS)
         parts = network, method.discriminator
         before = [part.get_weights() for part in parts]
-        with adapter.learning(network, share=share):
-            adapter.stock_fit(pair((x, np.arange(64) % 2), x + 1, batch_size=64), verbose=0)
+        adapter.fit(pair((x, np.arange(64) % 2), x + 1, batch_size=64), verbose=0)
         assert float(adapter.optimizer.learning_rate) == pytest.approx(0.1)  # for the next fit
         steps.append([part.get_weights()[0] - old[0] for part, old in zip(parts, before, strict=True)])
     np.testing.assert_allclose(steps[1][0], 0.1 * steps[0][0], rtol=1e-3, atol=1e-6)
@@ -131,7 +135,7 @@ def test_the_logs_name_both_terms_and_validation_has_neither(adapted, shifted):
 
 @pytest.mark.parametrize("method", [JAN, KLIEP])
 def test_callbacks_and_mixed_precision_work(method):
-    class Seen(keras.callbacks.Callback):
+    class Counter(keras.callbacks.Callback):
         batches = 0
 
         def on_train_batch_end(self, batch, logs=None):
@@ -142,7 +146,7 @@ def test_callbacks_and_mixed_precision_work(method):
         model = build_classifier("LeNet", 3, weights=None)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
-    adapter, seen = DomainAdapter(model, method()), Seen()
+    adapter, seen = DomainAdapter(model, method()), Counter()
     adapter.compile("adam", **LOSS)
     pairs = pair((images(32), np.arange(32) % 3), images(32, 1), batch_size=16)
     history = adapter.fit(pairs, epochs=2, callbacks=[seen], verbose=0)

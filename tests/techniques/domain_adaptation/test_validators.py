@@ -3,11 +3,10 @@ import numpy as np
 import pytest
 
 from tlkit.errors import TlkitError, UnknownNameError
-from tlkit.techniques.domain_adaptation import MMD, proxy_a_distance
+from tlkit.techniques.domain_adaptation import MMD, VALIDATORS, proxy_a_distance
 from tlkit.techniques.domain_adaptation.callbacks import KeepBest
 from tlkit.techniques.domain_adaptation.validators import (
-    SCORES,
-    Seen,
+    Outputs,
     deep_embedded,
     importance_weighted,
     soft_neighborhood_density,
@@ -20,8 +19,8 @@ SURE = np.eye(3)[np.arange(30) % 3] * 0.97 + 0.01
 EVEN = np.full((30, 3), 1 / 3)
 
 
-def seen(probabilities, shift=0.0, labels=None):
-    return Seen(RNG.normal(shift, 1.0, (len(probabilities), 2)), probabilities, labels)
+def outputs(probabilities, shift=0.0, labels=None):
+    return Outputs(RNG.normal(shift, 1.0, (len(probabilities), 2)), probabilities, labels)
 
 
 def test_a_distance_is_zero_for_the_same_domain_and_two_for_others():
@@ -38,22 +37,22 @@ def test_snd_is_the_entropy_of_the_similarities():
         s = np.array([np.exp(unit[i] @ unit[j] / 0.05) for j in range(10) if j != i])
         s /= s.sum()
         total -= np.sum(s * np.log(s))
-    assert soft_neighborhood_density(seen(p), seen(p)) == pytest.approx(total / 10, rel=1e-6)
+    assert soft_neighborhood_density(outputs(p), outputs(p)) == pytest.approx(total / 10, rel=1e-6)
 
 
 def test_three_tight_classes_of_ten_have_nine_neighbours_each():
-    assert soft_neighborhood_density(seen(SURE), seen(SURE)) == pytest.approx(np.log(9), rel=1e-3)
+    assert soft_neighborhood_density(outputs(SURE), outputs(SURE)) == pytest.approx(np.log(9), rel=1e-3)
 
 
 def test_sure_predictions_have_the_higher_score():
-    assert target_entropy(seen(EVEN), seen(SURE)) > target_entropy(seen(EVEN), seen(EVEN))
-    assert target_entropy(seen(EVEN), seen(EVEN)) == pytest.approx(-np.log(3))
+    assert target_entropy(outputs(EVEN), outputs(SURE)) > target_entropy(outputs(EVEN), outputs(EVEN))
+    assert target_entropy(outputs(EVEN), outputs(EVEN)) == pytest.approx(-np.log(3))
 
 
 def test_without_a_shift_the_weighted_errors_are_the_plain_one():
     labels = np.arange(600) % 3
     p = np.eye(3)[np.where(RNG.random(600) < 0.8, labels, (labels + 1) % 3)]
-    source, target = seen(p, labels=labels), seen(p)
+    source, target = outputs(p, labels=labels), outputs(p)
     error = 1 - source_accuracy(source, target)
     assert -importance_weighted(source, target) == pytest.approx(error, abs=0.03)
     assert -deep_embedded(source, target) == pytest.approx(error, abs=0.03)
@@ -64,33 +63,33 @@ def test_errors_where_the_target_lies_weigh_more():
     labels = np.zeros(400, int)
     near = np.eye(2)[np.repeat([0, 1], 200)]  # wrong where the target is
     far = near[::-1]
-    target = Seen(RNG.normal(3, 1, (300, 2)), np.full((300, 2), 0.5))
+    target = Outputs(RNG.normal(3, 1, (300, 2)), np.full((300, 2), 0.5))
     for score in (importance_weighted, deep_embedded):
-        assert score(Seen(x, near, labels), target) < score(Seen(x, far, labels), target) - 0.5
+        assert score(Outputs(x, near, labels), target) < score(Outputs(x, far, labels), target) - 0.5
 
 
-class Rehearsed:
-    """A network whose answers on the target get surer or less sure as told, epoch by epoch."""
+class Scripted:
+    """A network whose certainty on the target is set epoch by epoch."""
 
     def __init__(self):
         self.classifier = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
 
-    def play(self, sureness):
-        self.classifier.set_weights([np.array([[sureness]])])
+    def set_certainty(self, certainty):
+        self.classifier.set_weights([np.array([[certainty]])])
 
-    def look(self, inputs):
+    def target_outputs(self, inputs):
         p = self.classifier.get_weights()[0].item()
-        return np.zeros((4, 1)), np.tile([p, 1 - p], (4, 1))
+        return Outputs(np.zeros((4, 1)), np.tile([p, 1 - p], (4, 1)))
 
-    look_at_source = look
+    source_outputs = target_outputs
 
 
 def test_the_best_epoch_from_the_start_on_is_put_back():
-    network = Rehearsed()
+    network = Scripted()
     keeper = KeepBest("entropy", network, None, None, start=1)
     logs = {}
-    for epoch, sureness in enumerate([0.99, 0.6, 0.9, 0.7]):
-        network.play(sureness)
+    for epoch, certainty in enumerate([0.99, 0.6, 0.9, 0.7]):
+        network.set_certainty(certainty)
         keeper.on_epoch_end(epoch, logs)
     assert logs["entropy"] == pytest.approx(0.7 * np.log(0.7) + 0.3 * np.log(0.3))
     keeper.on_train_end()
@@ -98,7 +97,7 @@ def test_the_best_epoch_from_the_start_on_is_put_back():
     assert network.classifier.get_weights()[0].item() == pytest.approx(0.9)
 
 
-@pytest.mark.parametrize("name", list(SCORES))
+@pytest.mark.parametrize("name", VALIDATORS.names)
 def test_the_best_epoch_by_the_score_is_kept(name, adapted, shifted):
     (x, y), _ = shifted
     adapter, history = adapted(MMD(), epochs=6, validator=name, validation_data=(x[:100], y[:100]))

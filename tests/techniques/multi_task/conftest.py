@@ -20,7 +20,7 @@ def tasks():
 
 @pytest.fixture(scope="session")
 def examples():
-    """Images of one pixel, (96, 1, 1, 8), and labels of all three tasks that follow from them."""
+    """Images of one pixel, (96, 1, 1, 8), and labels of all three tasks, which depend on the images."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(96, 8)).astype("float32")
     labels = {
@@ -33,7 +33,7 @@ def examples():
 
 @pytest.fixture
 def learner_of():
-    """Build a learner with a shared layer and the heads, from NumPy's numbers on every backend."""
+    """Build a learner with a shared layer and the heads; its weights are the same on every backend."""
 
     def build(tasks, balancing=None, *, optimizer=None, seed=0, **options):
         keras.utils.set_random_seed(seed)

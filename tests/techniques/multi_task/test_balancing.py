@@ -1,4 +1,4 @@
-"""Each rule against its equation, written out slowly in NumPy or solved by scipy."""
+"""Each rule compared with its equation, computed in NumPy or solved by scipy."""
 
 import keras
 import numpy as np
@@ -30,14 +30,14 @@ def weights_of(rule, gradients, losses=None):
     return ops.convert_to_numpy(rule.weigh(ops.convert_to_tensor(losses), gradients @ gradients.T))
 
 
-def pcgrad_by_the_book(gradients, order):
+def pcgrad_of_the_paper(gradients, order):
     """Algorithm 1 of the paper."""
     changed = gradients.astype(float).copy()
     for i in range(len(gradients)):
         for j in order:
-            along = changed[i] @ gradients[j]
-            if j != i and along < 0:
-                changed[i] -= along / (gradients[j] @ gradients[j]) * gradients[j]
+            inner = changed[i] @ gradients[j]
+            if j != i and inner < 0:
+                changed[i] -= inner / (gradients[j] @ gradients[j]) * gradients[j]
     return changed.sum(axis=0)
 
 
@@ -47,17 +47,17 @@ def test_pcgrad_projects_conflicting_gradients_onto_each_others_normal_plane():
     assert weights_of(PCGrad(), gradients) @ gradients == pytest.approx([0.5, 1.5], abs=1e-6)
 
 
-def test_pcgrad_leaves_agreeing_and_orthogonal_gradients_alone():
+def test_pcgrad_does_not_change_agreeing_or_orthogonal_gradients():
     for second in ([2.0, 1.0], [0.0, 3.0]):
         assert weights_of(PCGrad(), [[1.0, 0.0], second]).tolist() == [1.0, 1.0]
 
 
-def test_pcgrad_of_several_tasks_is_the_papers_algorithm_in_one_of_its_orders():
+def test_pcgrad_is_the_algorithm_of_the_paper_in_a_random_order():
     rng = np.random.default_rng(1)
     for _ in range(10):
         gradients = rng.normal(size=(2, 6)) + np.array([[1.0], [-1.0]]) * rng.normal(size=6)
         found = weights_of(PCGrad(), gradients) @ gradients
-        assert found == pytest.approx(pcgrad_by_the_book(gradients, [0, 1]), abs=1e-4)
+        assert found == pytest.approx(pcgrad_of_the_paper(gradients, [0, 1]), abs=1e-4)
     three = np.array([[1.0, 0.2, 0.0], [-0.5, 1.0, 0.0], [-0.2, -1.0, 1.0]])
     possible = set()
     for seed in range(20):
@@ -72,12 +72,12 @@ def test_pcgrad_ignores_a_task_without_labels_in_the_batch():
 
 
 @pytest.mark.parametrize("tasks", [2, 3, 5])
-def test_cagrad_solves_its_problem_as_scipy_does(tasks):
+def test_cagrad_agrees_with_the_solution_of_scipy(tasks):
     rng = np.random.default_rng(tasks)
     c = 0.4
-    for shared in (0.0, 2.0) * 8:
+    for common in (0.0, 2.0) * 8:
         gradients = rng.normal(size=(tasks, 20)) * rng.uniform(0.1, 10, (tasks, 1))
-        gradients += shared * rng.normal(size=20)
+        gradients += common * rng.normal(size=20)
         products, mean = gradients @ gradients.T, gradients.mean(axis=0)
 
         def dual(w, products=products, mean=mean):
@@ -92,13 +92,13 @@ def test_cagrad_solves_its_problem_as_scipy_does(tasks):
             method="SLSQP",
             options={"ftol": 1e-14, "maxiter": 500},
         )
-        toward = best.x @ gradients
-        expected = tasks * (mean + c * np.linalg.norm(mean) / np.linalg.norm(toward) * toward)
+        combined = best.x @ gradients
+        expected = tasks * (mean + c * np.linalg.norm(mean) / np.linalg.norm(combined) * combined)
         found = weights_of(CAGrad(c), gradients) @ gradients
         assert np.linalg.norm(found - expected) < 1e-3 * np.linalg.norm(expected)
 
 
-def test_cagrad_stays_within_its_radius_and_helps_the_worst_off_task():
+def test_cagrad_stays_within_its_radius_and_improves_the_least_improved_task():
     gradients = np.array([[1.0, 0.0], [-0.8, 0.3]])
     mean = gradients.mean(axis=0)
     found = weights_of(CAGrad(0.5), gradients) @ gradients / 2
@@ -110,7 +110,7 @@ def test_cagrad_without_a_radius_is_the_plain_sum():
     assert weights_of(CAGrad(0.0), [[1.0, 0.0], [-1.0, 1.0]]) == pytest.approx([1, 1])
 
 
-def test_cagrad_asks_for_a_share():
+def test_cagrad_refuses_a_radius_above_one():
     with pytest.raises(TlkitError, match=r"c=1\.5 was given"):
         CAGrad(1.5)
 
@@ -126,16 +126,16 @@ def test_gradnorm_equalises_the_norms_of_losses_of_scale_1_and_100():
     assert weights.mean() == pytest.approx(1.0)
 
 
-def test_gradnorm_favours_the_task_that_learns_slowly():
+def test_gradnorm_favours_the_task_that_trains_slowly():
     rule = GradNorm(alpha=1.0, rate=0.1)
     rule.prepare(TWO)
     weights_of(rule, np.eye(2), [1.0, 1.0])
     for _ in range(400):
-        weights = weights_of(rule, np.eye(2), [1.0, 0.25])  # the second one has learned more
+        weights = weights_of(rule, np.eye(2), [1.0, 0.25])  # the loss of the second task has fallen more
     assert weights[0] / weights[1] == pytest.approx(4.0, rel=0.01)  # as r_1 / r_2
 
 
-def test_gradnorm_waits_while_a_task_has_no_labels():
+def test_gradnorm_keeps_its_weights_while_a_task_has_no_labels():
     rule = GradNorm()
     rule.prepare(TWO)
     for _ in range(5):
@@ -144,8 +144,8 @@ def test_gradnorm_waits_while_a_task_has_no_labels():
 
 
 @pytest.mark.parametrize("speed", [1.0, 10.0])
-def test_uncertainty_reaches_the_analytic_optimum_on_fixed_losses(speed):
-    """Of exp(-s) f L + s / 2 the minimum lies at exp(s) = 2 f L: L for regression, 2 L for classes."""
+def test_uncertainty_reaches_the_analytic_optimum_for_constant_losses(speed):
+    """exp(-s) c L + s / 2 has its minimum at exp(s) = 2 c L: L for regression, 2 L for classification."""
     rule = UncertaintyWeights(speed)
     rule.prepare(TWO)
     losses = np.array([3.0, 0.2], "float32")
@@ -160,27 +160,27 @@ def test_uncertainty_reaches_the_analytic_optimum_on_fixed_losses(speed):
     assert total == pytest.approx(1.0 + 0.5 * np.log([6.0, 0.2]).sum(), rel=1e-3)
 
 
-def test_a_task_without_labels_in_the_batch_does_not_move_its_uncertainty():
+def test_a_task_without_labels_in_the_batch_does_not_change_its_uncertainty():
     rule = UncertaintyWeights(speed=1.0)
     rule.prepare(TWO)
     rule.slow.assign([1.0, 1.0])
     assert float(rule.penalty(np.array([0.0, 2.0], "float32"))) == 0.5
 
 
-def test_dynamic_weights_follow_the_loss_of_the_last_epoch_over_the_one_before():
+def test_dynamic_weights_follow_the_ratio_of_the_last_two_epoch_losses():
     rule = DynamicWeightAverage(temperature=2.0)
     rule.prepare(TWO)
     losses = np.ones(2, "float32")
     rule.epoch_ended([2.0, 2.0])
     assert ops.convert_to_numpy(rule.weigh(losses)).tolist() == [1.0, 1.0]
     rule.epoch_ended([1.0, 2.0])
-    odds = np.exp(np.array([0.5, 1.0]) / 2.0)
-    assert ops.convert_to_numpy(rule.weigh(losses)) == pytest.approx(2 * odds / odds.sum())
-    rule.restart()
+    exponentials = np.exp(np.array([0.5, 1.0]) / 2.0)
+    assert ops.convert_to_numpy(rule.weigh(losses)) == pytest.approx(2 * exponentials / exponentials.sum())
+    rule.reset()
     assert ops.convert_to_numpy(rule.weigh(losses)).tolist() == [1.0, 1.0]
 
 
-def test_random_weights_change_every_step_and_sum_to_the_number_of_tasks():
+def test_random_weights_change_in_each_step_and_sum_to_the_number_of_tasks():
     rule, losses = RandomWeights(seed=0), ops.ones(3)
     drawn = np.array([ops.convert_to_numpy(rule.weigh(losses)) for _ in range(200)])
     assert drawn.sum(axis=1) == pytest.approx(np.full(200, 3.0), rel=1e-5)
@@ -189,21 +189,21 @@ def test_random_weights_change_every_step_and_sum_to_the_number_of_tasks():
     assert len(np.unique(drawn[:, 0])) > 190
 
 
-def test_equal_and_fixed_weights_are_what_they_say():
+def test_equal_and_fixed_weights_are_constant():
     assert weights_of(EqualWeights(), np.eye(2)).tolist() == [1.0, 1.0]
     rule = FixedWeights({"b": 3.0})
     rule.prepare(TWO)
     assert weights_of(rule, np.eye(2)).tolist() == [1.0, 3.0]
 
 
-def test_fixed_weights_are_for_tasks_that_exist_and_above_zero():
+def test_fixed_weights_of_unknown_tasks_or_of_zero_are_refused():
     with pytest.raises(UnknownNameError, match="no task named 'c'"):
         FixedWeights({"c": 1.0}).prepare(TWO)
-    with pytest.raises(TlkitError, match="not above 0"):
+    with pytest.raises(TlkitError, match="expected a weight above 0"):
         FixedWeights({"a": 0.0}).prepare(TWO)
 
 
-def test_every_rule_has_a_name():
-    assert {BALANCINGS.find(name) for name in BALANCINGS} == set(BALANCINGS.values())
+def test_each_rule_is_found_by_its_name():
+    assert [BALANCINGS.find(name.upper()) for name in BALANCINGS.names] == list(BALANCINGS)
     with pytest.raises(UnknownNameError, match="Did you mean 'pcgrad'"):
         BALANCINGS.find("pcgrd")

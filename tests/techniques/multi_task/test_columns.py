@@ -1,4 +1,4 @@
-"""What a column of a table is taken for, and the labels that its texts become."""
+"""Tasks are inferred from columns of a table, whose values are encoded as labels."""
 
 import numpy as np
 import pytest
@@ -12,21 +12,21 @@ def inferred(values, kind=None):
     return infer_tasks({"it": np.array(values)}, {"it": kind} if kind else None)["it"]
 
 
-def test_numbers_are_regression_in_the_units_of_their_labels():
+def test_numbers_become_a_regression_in_the_units_of_their_labels():
     task = inferred(["1", "2.5", "", "1e1", " nan ", "None"])
     assert isinstance(task, Regression)
     assert task.mean == pytest.approx(4.5)
     assert task.deviation == pytest.approx(np.std([1, 2.5, 10]))
 
 
-def test_texts_are_classes_in_natural_order_and_numbers_on_request():
+def test_texts_become_classes_in_natural_order_and_so_do_numbers_on_request():
     assert inferred(["dog", "cat", "", "dog", "cat"]).class_names == ["cat", "dog"]
     task = inferred(["10", "2", "2", "10"], "classification")
     assert isinstance(task, Classification)
     assert task.class_names == ["2", "10"]
 
 
-def test_texts_with_bars_are_several_labels_and_a_dash_is_none_of_them():
+def test_texts_with_bars_become_several_labels_and_a_dash_means_no_label():
     task = inferred(["red|round", "-", "", "round", "big | red"])
     assert isinstance(task, MultiLabel)
     assert task.class_names == ["big", "red", "round"]
@@ -40,17 +40,17 @@ def test_texts_with_bars_are_several_labels_and_a_dash_is_none_of_them():
         (["1", "2", "three", "4"], None, "3 numbers and 1 texts, such as 'three'.*--kind it=classification"),
         (["a", "b", "3", "c"], None, "1 numbers and 3 texts, such as '3'"),
         (["a", "b", "c", "d", "e"], None, "neither numeric nor categorical: 5 different texts on 5"),
-        (["a", "a", "a"], None, "'it' as classification: .*needs 2 or more"),
+        (["a", "a", "a"], None, "'it' as classification: .*expected 2 or more"),
         (["2", "2"], None, "'it' as regression: .*all the same"),
         (["a", "b"], "regression", "'it' as regression: could not convert"),
     ],
 )
-def test_a_column_that_makes_no_task_is_named(values, kind, message):
+def test_an_unsuitable_column_is_named(values, kind, message):
     with pytest.raises(DataError, match=f"(?s){message}"):
         inferred(values, kind)
 
 
-def test_unknown_kinds_and_columns_come_with_the_nearest():
+def test_unknown_kinds_and_columns_are_refused_with_the_nearest_name():
     with pytest.raises(UnknownNameError, match="Did you mean 'regression'"):
         inferred(["1", "2"], "regresion")
     with pytest.raises(UnknownNameError, match="no column named 'is'"):
@@ -59,7 +59,7 @@ def test_unknown_kinds_and_columns_come_with_the_nearest():
         infer_tasks({})
 
 
-def test_labels_are_those_of_the_attributes():
+def test_labels_are_encoded_from_attributes():
     tasks = {
         "kind": Classification(["cat", "dog"]),
         "marks": MultiLabel(["big", "red"]),
@@ -77,7 +77,7 @@ def test_labels_are_those_of_the_attributes():
     np.testing.assert_array_equal(labels["size"], [[1.5], [np.nan], [-2]])
 
 
-def test_labels_that_are_not_there_or_do_not_fit_are_named():
+def test_missing_or_unsuitable_labels_are_named():
     split = Split(np.zeros((2, 8, 8, 3), "uint8"), attributes={"kind": np.array(["cat", "cow"])})
     with pytest.raises(UnknownNameError, match="no attribute of the images named 'size'"):
         labels_for(split, {"size": Regression()})

@@ -1,4 +1,4 @@
-"""A network with several heads learns from what labels there are, on every backend alike."""
+"""A network with several heads is trained on partly missing labels, with equal results on each backend."""
 
 import keras
 import numpy as np
@@ -27,7 +27,7 @@ def moved(before, after):
 
 
 @pytest.mark.parametrize("name", BALANCINGS.names)
-def test_every_rule_learns_all_tasks(name, tasks, examples, learner_of):
+def test_each_rule_trains_all_tasks(name, tasks, examples, learner_of):
     x, labels = examples
     learner = learner_of(tasks, BALANCINGS.find(name).build(), optimizer=keras.optimizers.Adam(0.02))
     before = learner.evaluate(x, labels, verbose=0, return_dict=True)
@@ -41,21 +41,23 @@ def test_every_rule_learns_all_tasks(name, tasks, examples, learner_of):
 
 
 def numpy_step(x, labels, weights, *, rule):
-    """One step of SGD on linear body, softmax head and linear head, all by hand; returns the new body."""
+    """Return the backbone after one step of SGD, for a linear backbone, a softmax head and a linear head."""
     body, classes, numbers = weights
     features = x @ body
-    odds = np.exp(features @ classes)
-    d_classes = (odds / odds.sum(axis=1, keepdims=True) - np.eye(classes.shape[1])[labels["kind"]]) / len(x)
+    exponentials = np.exp(features @ classes)
+    d_classes = (
+        exponentials / exponentials.sum(axis=1, keepdims=True) - np.eye(classes.shape[1])[labels["kind"]]
+    ) / len(x)
     d_numbers = 2 * (features @ numbers - labels["size"]) / len(x)
     gradients = [x.T @ (d_classes @ classes.T), x.T @ (d_numbers @ numbers.T)]
     return body - 0.1 * rule(*gradients)
 
 
 def surgery(a, b):
-    along = np.sum(a * b)
-    if along >= 0:
+    inner = np.sum(a * b)
+    if inner >= 0:
         return a + b
-    return a - along / np.sum(b * b) * b + b - along / np.sum(a * a) * a
+    return a - inner / np.sum(b * b) * b + b - inner / np.sum(a * a) * a
 
 
 RULES = {
@@ -69,7 +71,7 @@ RULES = {
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("watch", [False, True])
 def test_a_step_is_the_one_computed_by_hand(name, watch):
-    """With numbers that are the same on every backend: so are the results."""
+    """The numbers, and therefore the results, are the same on every backend."""
     rng = np.random.default_rng(3)
     x = rng.normal(size=(16, 4)).astype("float32")
     labels = {"kind": rng.integers(0, 3, 16), "size": rng.normal(size=(16, 1)).astype("float32")}
@@ -95,7 +97,7 @@ def test_a_step_is_the_one_computed_by_hand(name, watch):
     assert ("cosine_kind_size" in history) == (watch or name == "pcgrad")
 
 
-def test_pcgrads_heads_learn_by_their_own_loss_alone(tasks, examples, learner_of):
+def test_gradient_surgery_does_not_change_the_gradients_of_the_heads(tasks, examples, learner_of):
     x, labels = examples
     start = learner_of(tasks)
     ends = []
@@ -110,7 +112,7 @@ def test_pcgrads_heads_learn_by_their_own_loss_alone(tasks, examples, learner_of
 
 
 def test_a_missing_label_has_exactly_no_gradient(tasks, examples, learner_of, weights_of):
-    """What the input of an example without labels is changes nothing, to the last bit."""
+    """The weights do not depend on the input of an example without labels, to the last bit."""
     x, labels = examples
     labels = {name: values.copy() for name, values in labels.items()}
     labels["kind"][:48] = -1
@@ -144,7 +146,7 @@ def test_a_batch_without_labels_of_a_task_leaves_its_head_bit_identical(
     }
 
 
-def test_partly_missing_labels_of_one_example_count_where_they_are(tasks, examples, learner_of):
+def test_an_example_with_some_labels_counts_for_these_labels(tasks, examples, learner_of):
     x, labels = examples
     marks = labels["marks"].copy()
     marks[:, 0] = np.nan
@@ -173,7 +175,7 @@ def test_a_frozen_head_stays_bit_identical(tasks, examples, learner_of, weights_
         }
 
 
-def test_a_sample_weight_of_zero_is_a_missing_example(tasks, examples, learner_of):
+def test_a_sample_weight_of_zero_removes_an_example(tasks, examples, learner_of):
     x, labels = examples
     weight = (np.arange(96) >= 48).astype("float32")
     learner = learner_of(tasks)
@@ -192,7 +194,7 @@ def test_opposite_tasks_have_a_cosine_of_minus_one(examples, learner_of):
     head.get_layer("down").set_weights([-each for each in head.get_layer("up").get_weights()])
     y = (labels["size"] - 10) / 2
     history = learner.fit(x, {"up": y, "down": -y}, batch_size=96, verbose=0).history
-    assert history["cosine_up_down"] == pytest.approx([1.0], abs=1e-5)  # the same question
+    assert history["cosine_up_down"] == pytest.approx([1.0], abs=1e-5)  # the same task with opposite signs
     learner = learner_of(tasks, watch_gradients=True)
     head = learner.network.get_layer("head")
     head.get_layer("down").set_weights(head.get_layer("up").get_weights())
@@ -201,7 +203,7 @@ def test_opposite_tasks_have_a_cosine_of_minus_one(examples, learner_of):
     assert history["cosine_up_down"][0] < -0.99
 
 
-def test_it_learns_from_a_split_and_its_attributes(learner_of):
+def test_the_labels_of_a_split_are_its_attributes(learner_of):
     tasks = {"kind": Classification(["cat", "dog"]), "size": Regression()}
     attributes = {"kind": np.array(["cat", "dog", ""] * 4), "size": np.arange(12.0)}
     split = Split(np.zeros((12, 28, 28, 3), "uint8"), attributes=attributes)
@@ -211,7 +213,7 @@ def test_it_learns_from_a_split_and_its_attributes(learner_of):
     assert {"kind_accuracy", "size_error", "val_kind_accuracy", "val_size_error"} <= set(history)
     found = learner.evaluate(split, verbose=0, return_dict=True)
     assert found["kind_loss"] == pytest.approx(history["val_kind_loss"][-1], rel=1e-4)
-    assert not {"val_kind_weight", "val_size_weight"} & set(history)  # there are none without training
+    assert not {"val_kind_weight", "val_size_weight"} & set(history)  # weights belong to training
 
 
 def test_the_network_is_saved_as_plain_keras(tasks, examples, learner_of, tmp_path):
@@ -220,13 +222,13 @@ def test_the_network_is_saved_as_plain_keras(tasks, examples, learner_of, tmp_pa
     learner.fit(x, labels, verbose=0)
     learner.network.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    answers, expected = again.predict(x, verbose=0), learner.network.predict(x, verbose=0)
-    assert set(answers) == set(tasks)
+    predictions, expected = again.predict(x, verbose=0), learner.network.predict(x, verbose=0)
+    assert set(predictions) == set(tasks)
     for name in tasks:
-        assert answers[name] == pytest.approx(expected[name], abs=1e-6)
+        assert predictions[name] == pytest.approx(expected[name], abs=1e-6)
 
 
-def test_a_task_may_have_any_name_that_a_column_has(examples, learner_of):
+def test_a_task_may_have_any_name_of_a_column(examples, learner_of):
     x, labels = examples
     tasks = {"size (cm) %": Regression(mean=10.0, deviation=2.0), "what is it?": Classification(3)}
     learner = learner_of(tasks, PCGrad())
@@ -235,11 +237,11 @@ def test_a_task_may_have_any_name_that_a_column_has(examples, learner_of):
     ).history
     assert {"size (cm) %_error", "what is it?_accuracy"} <= set(history)
     assert learner.network.get_layer("head").get_layer("size_cm").trainable
-    with pytest.raises(TlkitError, match="too much alike"):
+    with pytest.raises(TlkitError, match="too similar"):
         learner_of({"a b": Regression(), "a_b": Regression()})
 
 
-def test_restart_gives_another_start_and_keeps_the_graph(tasks, examples, learner_of):
+def test_reinitialize_draws_new_weights(tasks, examples, learner_of):
     x, labels = examples
     learner = learner_of(tasks, GradNorm())
     runs = []
@@ -253,7 +255,7 @@ def test_restart_gives_another_start_and_keeps_the_graph(tasks, examples, learne
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("rule", [EqualWeights, PCGrad, GradNorm])
-def test_it_learns_in_mixed_precision(policy, rule, tasks, examples):
+def test_it_trains_in_mixed_precision(policy, rule, tasks, examples):
     x, labels = examples
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -269,7 +271,7 @@ def test_it_learns_in_mixed_precision(policy, rule, tasks, examples):
     assert np.isfinite(history["loss"]).all()
 
 
-def test_a_regulariser_of_the_backbone_counts_with_every_rule(tasks, examples, learner_of):
+def test_a_regulariser_of_the_backbone_has_an_effect_with_each_rule(tasks, examples, learner_of):
     x, labels = examples
     for rule in (EqualWeights, PCGrad):
         sizes = []
@@ -282,7 +284,7 @@ def test_a_regulariser_of_the_backbone_counts_with_every_rule(tasks, examples, l
         assert sizes[1] < 0.5 * sizes[0]
 
 
-def test_one_heads_nan_is_named_and_the_weights_of_before_stay(tasks, examples, learner_of, weights_of):
+def test_the_task_of_a_nan_is_named_and_earlier_weights_are_restored(tasks, examples, learner_of, weights_of):
     x, labels = examples
     tasks, labels = ({name: each[name] for name in ("kind", "size")} for each in (tasks, labels))
     for rule in (EqualWeights(), PCGrad()):
@@ -297,7 +299,7 @@ def test_one_heads_nan_is_named_and_the_weights_of_before_stay(tasks, examples, 
         assert not any(moved(before, weights_of(learner.network)).values())
 
 
-def test_labels_that_do_not_fit_are_explained(tasks, examples, learner_of):
+def test_unsuitable_labels_raise_a_clear_error(tasks, examples, learner_of):
     x, labels = examples
     learner = learner_of(tasks)
     with pytest.raises(UnknownNameError, match="no task named 'colour'"):
@@ -314,20 +316,22 @@ def test_labels_that_do_not_fit_are_explained(tasks, examples, learner_of):
         learner.fit(x, labels, validation_data=(x, labels | {"kind": np.full(96, -1)}), verbose=0)
 
 
-def test_gradients_cannot_be_balanced_where_nothing_is_shared(tasks, examples, learner_of):
+def test_gradients_cannot_be_balanced_without_trainable_shared_layers(tasks, examples, learner_of):
     x, labels = examples
     learner = learner_of(tasks, PCGrad())
     learner.network.get_layer("body").trainable = False
     learner.compile()
-    with pytest.raises(TlkitError, match="PCGrad balances gradients in the shared layers, but none"):
+    with pytest.raises(
+        TlkitError, match="PCGrad balances gradients in the shared layers, but no shared layer is trainable"
+    ):
         learner.fit(x, labels, verbose=0)
 
 
-def test_a_network_with_other_outputs_and_a_loss_of_ones_own_are_refused(tasks, learner_of, lenet):
+def test_a_network_with_other_outputs_and_another_loss_are_refused(tasks, learner_of, lenet):
     learner = learner_of(tasks)
     with pytest.raises(TlkitError, match="'colour' is no output of the network"):
         MultiTask(learner.network, tasks | {"colour": Classification(3)})
-    with pytest.raises(TlkitError, match="answers one thing only"):
+    with pytest.raises(TlkitError, match="outputs a single tensor"):
         MultiTask(lenet, {"kind": Classification(10)})
     with pytest.raises(TlkitError, match="compile was given loss"):
         learner.compile("adam", loss="mse")

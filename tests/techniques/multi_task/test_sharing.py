@@ -1,4 +1,4 @@
-"""What lies between backbone and heads; the whole is a plain Keras model that freezes like any other."""
+"""Layers between backbone and heads, in plain Keras models that can be frozen like any other."""
 
 import subprocess
 import sys
@@ -23,20 +23,20 @@ SHARINGS = [HardSharing(), HardSharing(16), MixtureOfExperts(3, 8), CrossStitch(
 
 
 def features(sharing, count=2, width=5):
-    """A network from features to the tasks' features, as the sharing makes it."""
+    """Return a network from features to the features of each task."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((width,))
     return keras.Model(inputs, sharing(inputs, [f"task {i}" for i in range(count)]))
 
 
 def run(model, *layers):
-    """Return what these layers give for three random inputs."""
+    """Return three random inputs, and the outputs of these layers."""
     x = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
     part = keras.Model(model.input, [model.get_layer(name).output for name in layers])
     return x, [np.asarray(each) for each in part.predict(x, verbose=0)]
 
 
-def test_every_task_gets_features_of_the_right_width():
+def test_each_task_gets_features_of_the_requested_width():
     widths = [5, 16, 8, 8]
     for sharing, width in zip(SHARINGS, widths, strict=True):
         outputs = features(sharing, count=3).output
@@ -44,7 +44,7 @@ def test_every_task_gets_features_of_the_right_width():
         assert {tuple(each.shape) for each in outputs.values()} == {(None, width)}
 
 
-def test_hard_sharing_gives_all_tasks_the_same():
+def test_hard_sharing_gives_all_tasks_the_same_features():
     outputs = features(HardSharing(16)).output
     assert outputs["task 0"] is outputs["task 1"]
 
@@ -55,19 +55,19 @@ def test_experts_are_mixed_by_weights_that_sum_to_one():
     assert gate.shape == (3, 3)
     np.testing.assert_allclose(gate.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(mixture, np.einsum("ne,new->nw", gate, experts), rtol=1e-4, atol=1e-6)
-    assert not np.allclose(gate, other)  # each task has a gate of its own
-    assert not np.allclose(gate[0], gate[1])  # and another mixture for each image
+    assert not np.allclose(gate, other)  # each task has its own gate
+    assert not np.allclose(gate[0], gate[1])  # which differs between images
     with pytest.raises(TlkitError, match="needs at least 2"):
         features(MixtureOfExperts(1))
 
 
-def test_a_stitch_begins_with_nine_tenths_of_its_own_column():
+def test_a_cross_stitch_unit_starts_with_nine_tenths_of_its_own_column():
     model = features(CrossStitch(8, 1))
     _, (before, after) = run(model, "column_0_1_relu", "column_0_1_out")
     np.testing.assert_allclose(after, 0.9 * before, rtol=1e-5)
 
 
-def test_a_stitch_takes_from_the_other_columns_what_it_has_learned():
+def test_a_cross_stitch_unit_mixes_the_columns():
     model = features(CrossStitch(8, 1))
     alpha = np.array([[0.5, -1.0], [2.0, 0.25]], "float32")
     model.get_layer("stitch_1").set_weights([alpha])
@@ -89,18 +89,18 @@ def test_the_saved_models_open_without_tlkit(tmp_path):
         "import sys; sys.modules['tlkit'] = None; import keras, numpy as np; folder = sys.argv[1]\n"
         "for i in range(4):\n"
         "    model = keras.saving.load_model(f'{folder}/{i}.keras')\n"
-        "    answers = model.predict(np.load(f'{folder}/images.npy'), verbose=0)\n"
-        "    np.savez(f'{folder}/{i}.npz', **answers)"
+        "    predictions = model.predict(np.load(f'{folder}/images.npy'), verbose=0)\n"
+        "    np.savez(f'{folder}/{i}.npz', **predictions)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True)
     for i, model in enumerate(models):
-        answers, expected = np.load(tmp_path / f"{i}.npz"), model.predict(images, verbose=0)
-        assert set(answers) == set(tasks)
+        predictions, expected = np.load(tmp_path / f"{i}.npz"), model.predict(images, verbose=0)
+        assert set(predictions) == set(tasks)
         for name in tasks:
-            np.testing.assert_allclose(answers[name], expected[name], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(predictions[name], expected[name], rtol=1e-4, atol=1e-5)
 
 
-def test_it_freezes_and_unfreezes_like_a_classifier(weights_of):
+def test_a_multi_task_model_freezes_and_unfreezes_like_a_classifier(weights_of):
     tasks = {"kind": Classification(2), "size": Regression()}
     model = build_multi_task("LeNet", tasks, weights=None, sharing=HardSharing(16))
     freeze(model)
@@ -117,10 +117,10 @@ def test_it_freezes_and_unfreezes_like_a_classifier(weights_of):
     assert frozen_table(model)["state"].tolist() == ["frozen", "frozen", "trainable", "trainable"]
 
 
-def test_names_that_no_layer_can_have_are_refused():
+def test_names_that_collide_are_refused():
     for names, message in (
-        (["dropout", "kind"], "'dropout' cannot be called so"),
-        (["a b", "a_b"], "too much alike"),
+        (["dropout", "kind"], "'dropout' cannot have this name"),
+        (["a b", "a_b"], "too similar"),
     ):
         with pytest.raises(TlkitError, match=message):
             build_multi_task("LeNet", {name: Classification(2) for name in names}, weights=None)

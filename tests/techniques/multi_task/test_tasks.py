@@ -1,4 +1,4 @@
-"""A task's labels, loss and measure, and the floor under them, against numbers worked out by hand."""
+"""The labels, loss, measure and baseline of each task, compared with numbers computed by hand."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def array(tensor):
     return ops.convert_to_numpy(tensor)
 
 
-def test_classes_are_read_as_names_numbers_and_floats():
+def test_classes_may_be_names_integers_or_floats():
     task = Classification(["cat", "dog"])
     assert task.encode(["dog", " NaN", None, "cat"]).tolist() == [1, -1, -1, 0]
     assert task.encode(np.array([1.0, np.nan])).tolist() == [1, -1]
@@ -24,7 +24,7 @@ def test_classes_are_read_as_names_numbers_and_floats():
         task.encode(["cta"])
 
 
-def test_several_labels_are_read_as_texts_and_numbers():
+def test_several_labels_may_be_texts_or_numbers():
     task = MultiLabel(["red", "round"])
     np.testing.assert_array_equal(
         task.encode(["round", "", "round | red", "-"]), [[0, 1], [np.nan] * 2, [1, 1], [0, 0]]
@@ -36,7 +36,7 @@ def test_several_labels_are_read_as_texts_and_numbers():
         task.encode(["rund"])
 
 
-def test_numbers_are_read_as_texts_vectors_and_columns():
+def test_numbers_may_be_texts_vectors_or_columns():
     task = Regression()
     np.testing.assert_array_equal(task.encode(["2.5", ""]), [[2.5], [np.nan]])
     assert task.encode(np.array([1, 2])).tolist() == [[1.0], [2.0]]
@@ -46,17 +46,17 @@ def test_numbers_are_read_as_texts_vectors_and_columns():
         Regression(2).encode(np.array([1.0]))
 
 
-def test_known_is_where_a_label_is():
+def test_known_is_one_where_there_is_a_label():
     assert array(Classification(2).known(np.array([0, -1, 1]))).tolist() == [1, 0, 1]
     assert array(Regression().known(np.array([[np.nan], [2.0]]))).tolist() == [[0], [1]]
     assert array(MultiLabel(2).known(np.array([[1, np.nan]]))).tolist() == [[1, 0]]
 
 
-def test_the_loss_is_the_mean_over_the_labels_that_are_there():
-    odds = np.array([[0.5, 0.5], [0.9, 0.1], [0.25, 0.75]], "float32")
-    loss = Classification(2).loss(np.array([0, -1, 1]), odds)
+def test_the_loss_is_the_mean_over_labels_that_are_not_missing():
+    probabilities = np.array([[0.5, 0.5], [0.9, 0.1], [0.25, 0.75]], "float32")
+    loss = Classification(2).loss(np.array([0, -1, 1]), probabilities)
     assert float(loss) == pytest.approx(-(np.log(0.5) + np.log(0.75)) / 2, rel=1e-4)
-    loss = MultiLabel(2).loss(np.array([[1, np.nan], [0, 1]]), odds[:2])
+    loss = MultiLabel(2).loss(np.array([[1, np.nan], [0, 1]]), probabilities[:2])
     assert float(loss) == pytest.approx(-(np.log(0.5) + np.log(0.1) + np.log(0.1)) / 3, rel=1e-4)
     task = Regression(mean=10.0, deviation=2.0)
     predicted = np.array([[11.0], [50.0], [16.0]])
@@ -67,15 +67,15 @@ def test_the_loss_is_the_mean_over_the_labels_that_are_there():
     assert float(task.loss(np.full((2, 1), np.nan), predicted[:2])) == 0
 
 
-def test_the_score_is_right_or_wrong_and_the_error_in_the_labels_units():
-    odds = np.array([[0.4, 0.6], [0.9, 0.1]])
-    assert array(Classification(2).score(np.array([1, 1]), odds)).tolist() == [1, 0]
-    assert array(MultiLabel(2).score(np.array([[1, 1], [1, 0]]), odds)).tolist() == [[0, 1], [1, 1]]
+def test_the_score_is_the_accuracy_or_the_error_in_the_units_of_the_labels():
+    probabilities = np.array([[0.4, 0.6], [0.9, 0.1]])
+    assert array(Classification(2).score(np.array([1, 1]), probabilities)).tolist() == [1, 0]
+    assert array(MultiLabel(2).score(np.array([[1, 1], [1, 0]]), probabilities)).tolist() == [[0, 1], [1, 1]]
     error = Regression(mean=10.0, deviation=2.0).score(np.array([[10.0]]), np.array([[13.0]]))
     assert array(error).tolist() == [[3]]
 
 
-def test_the_baseline_is_the_best_constant_answer_of_the_training_labels():
+def test_the_baseline_is_the_best_constant_prediction_of_the_training_labels():
     assert Classification(3).baseline(np.array([2, 2, 0, -1, -1, -1]), np.array([2, 0, 0, -1])) == (
         pytest.approx(1 / 3)
     )
@@ -85,7 +85,7 @@ def test_the_baseline_is_the_best_constant_answer_of_the_training_labels():
     assert task.baseline(np.array([[1.0], [2], [30], [np.nan]]), np.array([[0.0], [5], [np.nan]])) == 2.5
 
 
-def test_a_task_without_a_question_is_refused():
+def test_a_task_without_different_labels_is_refused():
     for wrong in (1, ["cat"], ["cat", "cat"]):
         with pytest.raises(TlkitError, match="2 or more different"):
             Classification(wrong)
@@ -97,7 +97,7 @@ def test_a_task_without_a_question_is_refused():
         Regression.of([np.nan])
 
 
-def test_any_column_can_name_a_layer():
+def test_any_column_name_becomes_a_valid_layer_name():
     names = ["hair colour", "größe", "50%", "a:b", "颜色", "大小", "_x", "weight (kg)"]
     layers = [layer_name(name) for name in names]
     assert len(set(layers)) == len(names)

@@ -53,10 +53,10 @@ def small():
 
 
 @pytest.fixture(scope="session")
-def pictures():
-    """Blobs of different places and colours: uint8 (64, 16, 16, 3)."""
+def images():
+    """Blobs with different positions and colours: uint8 (64, 16, 16, 3)."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:16, :16]
-    places, colours = rng.uniform(3, 13, (64, 2)), rng.uniform(80, 255, (64, 3))
-    blobs = np.exp(-((y - places[:, :1, None]) ** 2 + (x - places[:, 1:, None]) ** 2) / 8)
+    positions, colours = rng.uniform(3, 13, (64, 2)), rng.uniform(80, 255, (64, 3))
+    blobs = np.exp(-((y - positions[:, :1, None]) ** 2 + (x - positions[:, 1:, None]) ** 2) / 8)
     return (blobs[..., None] * colours[:, None, None]).astype("uint8")

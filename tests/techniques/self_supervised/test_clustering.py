@@ -1,4 +1,4 @@
-"""Clusters against classes: what is found, and the figures against their definitions in slow loops."""
+"""Clustering, and its measures compared with slow implementations of their definitions."""
 
 from itertools import combinations, permutations
 from math import log
@@ -25,7 +25,7 @@ def same_partition(one, other):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_groups_of_one_direction_are_found_from_any_start(seed, directions):
+def test_vectors_of_one_direction_form_a_cluster_for_any_seed(seed, directions):
     features, labels = directions
     found = clusters(features, 8, seed=seed)
     assert found.dtype == np.int32
@@ -33,7 +33,7 @@ def test_groups_of_one_direction_are_found_from_any_start(seed, directions):
     assert same_partition(labels, found)
 
 
-def test_the_length_of_a_feature_vector_says_nothing(directions):
+def test_clusters_do_not_depend_on_the_lengths_of_the_vectors(directions):
     features, _ = directions
     lengths = np.random.default_rng(1).uniform(0.01, 100, (240, 1))
     np.testing.assert_array_equal(clusters(lengths * features, 5), clusters(features, 5))
@@ -45,45 +45,45 @@ def test_vectors_of_one_direction_and_two_lengths_are_one_cluster():
     assert same_partition(clusters(features, 2), [0, 0, 1, 1])
 
 
-def test_the_same_seed_gives_the_same_numbers(directions):
+def test_the_seed_determines_the_clusters(directions):
     features, _ = directions
     found = [clusters(features, 5, seed=seed).tolist() for seed in (3, 3, 4)]
     assert found[0] == found[1] != found[2]
 
 
-def test_one_cluster_holds_all_and_as_many_as_images_hold_one_each(directions):
+def test_there_can_be_one_cluster_for_all_images_or_one_for_each(directions):
     features, _ = directions
     assert set(clusters(features, 1)) == {0}
     assert sorted(clusters(features[:6], 6)) == list(range(6))
 
 
 @pytest.mark.parametrize("count", [0, -1, 241])
-def test_a_number_of_clusters_that_cannot_be_is_refused(count, directions):
-    with pytest.raises(DataError, match=f"{count} clusters of 240 images .* ask for 1 to 240"):
+def test_an_impossible_number_of_clusters_is_refused(count, directions):
+    with pytest.raises(DataError, match=f"count={count} was given for 240 images; expected 1 to 240"):
         clusters(directions[0], count)
 
 
 @pytest.mark.parametrize("features", [np.zeros((4, 2, 2, 3)), np.zeros(4), np.full((4, 2), np.nan)])
-def test_features_that_are_no_matrix_of_numbers_are_refused(features):
-    with pytest.raises(DataError, match=r"expected finite ones of shape \(n, d\)"):
+def test_features_that_are_not_a_finite_matrix_are_refused(features):
+    with pytest.raises(DataError, match=r"expected finite numbers of shape \(n, d\)"):
         clusters(features, 2)
 
 
-def accuracy_of_all_namings(labels, found):
-    """Try every one-to-one naming of clusters by classes; a cluster without a name is always wrong."""
+def accuracy_of_best_assignment(labels, found):
+    """Try every one-to-one assignment of clusters to classes; a cluster without a class is always wrong."""
     classes, groups = sorted(set(labels)), sorted(set(found))
-    names = classes + [None] * max(0, len(groups) - len(classes))
+    candidates = classes + [None] * max(0, len(groups) - len(classes))
     best = 0
-    for naming in permutations(names, len(groups)):
-        named = dict(zip(groups, naming, strict=True))
-        best = max(best, sum(named[group] == label for label, group in zip(labels, found, strict=True)))
+    for assignment in permutations(candidates, len(groups)):
+        assigned = dict(zip(groups, assignment, strict=True))
+        best = max(best, sum(assigned[group] == label for label, group in zip(labels, found, strict=True)))
     return best / len(labels)
 
 
 def mutual_information_by_mean_entropy(labels, found):
     def entropy(values):
-        shares = [values.count(each) / len(values) for each in set(values)]
-        return -sum(share * log(share) for share in shares)
+        fractions = [values.count(each) / len(values) for each in set(values)]
+        return -sum(p * log(p) for p in fractions)
 
     labels, found = list(labels), list(found)
     both = list(zip(labels, found, strict=True))
@@ -106,13 +106,13 @@ RANDOM = [(4, 4, 0), (4, 4, 1), (3, 5, 2), (2, 6, 3), (5, 3, 4), (6, 2, 5)]
 
 @pytest.mark.parametrize(("classes", "groups", "seed"), RANDOM)
 @pytest.mark.parametrize("related", [False, True])
-def test_the_figures_are_those_of_their_definitions(classes, groups, seed, related):
+def test_the_measures_follow_their_definitions(classes, groups, seed, related):
     rng = np.random.default_rng(seed)
     labels = rng.integers(classes, size=60)
     found = np.where(related & (rng.uniform(size=60) < 0.7), labels % groups, rng.integers(groups, size=60))
     assert agreement(labels, found) == pytest.approx(
         {
-            "accuracy": accuracy_of_all_namings(labels, found),
+            "accuracy": accuracy_of_best_assignment(labels, found),
             "nmi": mutual_information_by_mean_entropy(labels, found),
             "ari": rand_index_adjusted_by_pairs(labels, found),
         }
@@ -120,14 +120,14 @@ def test_the_figures_are_those_of_their_definitions(classes, groups, seed, relat
     assert hungarian_accuracy(labels, found) == agreement(labels, found)["accuracy"]
 
 
-def test_the_best_naming_is_not_the_most_frequent_class_of_each_cluster():
+def test_the_best_assignment_can_differ_from_the_majority_class_of_each_cluster():
     labels = np.array([0, 0, 0, 0, 1, 0, 0, 0, 1, 1])
     found = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
-    # both clusters hold mostly class 0, but only one of them can be it
+    # class 0 is the majority in both clusters, but only one of them can be assigned to it
     assert hungarian_accuracy(labels, found) == pytest.approx((4 + 2) / 10)
 
 
-def test_images_of_clusters_beyond_the_classes_are_wrong():
+def test_images_in_clusters_without_a_class_count_as_wrong():
     labels = np.repeat([0, 1], 6)
     assert hungarian_accuracy(labels, np.repeat([0, 1, 2, 3], 3)) == 0.5
     assert hungarian_accuracy(labels, np.arange(12)) == pytest.approx(2 / 12)
@@ -135,7 +135,7 @@ def test_images_of_clusters_beyond_the_classes_are_wrong():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_numbers_of_clusters_and_order_of_images_mean_nothing(seed):
+def test_agreement_depends_neither_on_cluster_numbers_nor_on_image_order(seed):
     rng = np.random.default_rng(seed)
     labels, found = rng.integers(4, size=80), rng.integers(6, size=80)
     renumbered = np.array([17, 3, 250, 0, 99, 42])[found]
@@ -146,7 +146,7 @@ def test_numbers_of_clusters_and_order_of_images_mean_nothing(seed):
     assert agreement(5 * labels + 2, found) == pytest.approx(expected)
 
 
-def test_clusters_that_are_the_classes_have_full_marks_and_unrelated_ones_next_to_none():
+def test_perfect_clusters_score_one_and_unrelated_clusters_near_zero():
     rng = np.random.default_rng(0)
     labels = rng.integers(5, size=5000)
     full = {"accuracy": 1.0, "nmi": 1.0, "ari": 1.0}
@@ -163,7 +163,7 @@ def test_clusters_that_are_the_classes_have_full_marks_and_unrelated_ones_next_t
 @pytest.mark.parametrize(
     ("labels", "found"), [([0, 1], [0]), ([], []), ([[1, 0], [0, 1]], [[1, 0], [0, 1]]), (3, 3)]
 )
-@pytest.mark.parametrize("figure", [hungarian_accuracy, agreement])
-def test_labels_and_clusters_that_do_not_belong_together_are_refused(figure, labels, found):
-    with pytest.raises(DataError, match=r"expected \(n,\) of both, one an image"):
-        figure(np.array(labels), np.array(found))
+@pytest.mark.parametrize("measure", [hungarian_accuracy, agreement])
+def test_labels_and_clusters_of_different_shapes_are_refused(measure, labels, found):
+    with pytest.raises(DataError, match=r"expected \(n,\) for both, one per image"):
+        measure(np.array(labels), np.array(found))

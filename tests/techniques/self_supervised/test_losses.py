@@ -16,7 +16,7 @@ def value(loss, *arrays, **options):
 
 
 def slow_nt_xent(first, second, temperature):
-    """Chen et al. 2020, equation 1, one pair after the other."""
+    """Chen et al. 2020, equation 1, one pair at a time."""
     z = [v / np.linalg.norm(v) for v in (*first, *second)]
     n, total = len(first), 0.0
     for i in range(2 * n):
@@ -51,7 +51,7 @@ def slow_vicreg(first, second, invariance, variance, covariance):
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
-def test_nt_xent_is_the_textbooks(temperature):
+def test_nt_xent_follows_its_definition(temperature):
     for seed in range(3):
         first, second = views(seed=seed)
         assert value(nt_xent, first, second, temperature=temperature) == pytest.approx(
@@ -59,7 +59,7 @@ def test_nt_xent_is_the_textbooks(temperature):
         )
 
 
-def test_barlow_twins_is_the_textbooks():
+def test_barlow_twins_follows_its_definition():
     for seed in range(3):
         first, second = views(seed=seed)
         assert value(barlow_twins, first, second, redundancy=0.3) == pytest.approx(
@@ -67,7 +67,7 @@ def test_barlow_twins_is_the_textbooks():
         )
 
 
-def test_vicreg_is_the_textbooks():
+def test_vicreg_follows_its_definition():
     for seed in range(3):
         first, second = views(seed=seed)
         weights = {"invariance": 3.0, "variance": 5.0, "covariance": 7.0}
@@ -82,14 +82,14 @@ def decorrelated(n=64, d=4):
     return (np.sqrt(n) * z).astype("float32")
 
 
-def test_the_same_decorrelated_embeddings_are_the_minimum():
+def test_equal_decorrelated_views_minimise_the_losses():
     z = decorrelated()
     assert value(barlow_twins, z, z) == pytest.approx(0, abs=1e-4)
     assert value(vicreg, 1.01 * z, 1.01 * z) == pytest.approx(0, abs=1e-2)
     assert value(negative_cosine, z, z) == pytest.approx(-1, abs=1e-5)
 
 
-def test_repeated_dimensions_cost_and_so_do_unlike_views():
+def test_repeated_dimensions_and_different_views_increase_the_losses():
     z = decorrelated()
     repeated = np.repeat(z[:, :1], 4, axis=1)
     for loss in (barlow_twins, vicreg):
@@ -98,21 +98,21 @@ def test_repeated_dimensions_cost_and_so_do_unlike_views():
     assert value(nt_xent, z, z[::-1]) > value(nt_xent, z, z) + 1
 
 
-def test_only_the_variance_term_sees_collapse():
+def test_only_the_variance_term_penalises_collapse():
     z = np.ones((8, 4), "float32")
     assert value(negative_cosine, z, z) == pytest.approx(-1)
-    assert value(vicreg, z, z) > 40  # twice 25, less what EPSILON leaves
+    assert value(vicreg, z, z) > 40  # twice 25, minus the effect of EPSILON
     assert value(nt_xent, z, z) == pytest.approx(np.log(15), rel=1e-4)
 
 
-def test_nt_xent_looks_at_directions_and_vicreg_at_lengths():
+def test_nt_xent_depends_on_directions_only_and_vicreg_on_lengths_too():
     first, second = views()
     assert value(nt_xent, 10 * first, second) == pytest.approx(value(nt_xent, first, second), rel=1e-4)
     assert value(vicreg, 10 * first, second) > value(vicreg, first, second) + 10
 
 
 @pytest.mark.parametrize("loss", [nt_xent, barlow_twins, vicreg, negative_cosine])
-def test_gradients_are_finite_even_where_all_embeddings_are_the_same(loss, gradient_of):
+def test_gradients_are_finite_even_if_all_embeddings_are_equal(loss, gradient_of):
     z = np.ones((8, 4), "float32")
     assert np.all(np.isfinite(gradient_of(lambda x: loss(x, ops.convert_to_tensor(z)), z)))
 

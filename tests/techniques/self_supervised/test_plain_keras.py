@@ -1,4 +1,4 @@
-"""A learner without labels takes what Keras takes and leaves a backbone that Keras opens."""
+"""`SelfSupervised` accepts the data and callbacks of Keras, and its backbone remains a plain Keras model."""
 
 import subprocess
 import sys
@@ -34,27 +34,27 @@ Batches = partial(plain_keras.Batches, size=16)
 
 
 @pytest.mark.parametrize("options", [{}, {"save_freq": 2}])
-def test_a_checkpoint_is_the_plain_backbone(options, small, pictures, tmp_path):
+def test_a_checkpoint_is_the_plain_backbone(options, small, images, tmp_path):
     backbone = small(map_of_features=True)
     checkpoint = callbacks.ModelCheckpoint(tmp_path / "backbone.keras", **options)
-    SelfSupervised(backbone, BYOL()).fit(pictures, batch_size=16, callbacks=checkpoint, verbose=0)
-    found = predicted_without_tlkit(tmp_path / "backbone.keras", pictures)
-    assert found == pytest.approx(backbone.predict(pictures, verbose=0), abs=1e-5)
+    SelfSupervised(backbone, BYOL()).fit(images, batch_size=16, callbacks=checkpoint, verbose=0)
+    found = predicted_without_tlkit(tmp_path / "backbone.keras", images)
+    assert found == pytest.approx(backbone.predict(images, verbose=0), abs=1e-5)
 
 
-def test_a_checkpoint_of_the_weights_fits_the_backbone(small, pictures, tmp_path):
+def test_a_checkpoint_of_the_weights_fits_the_backbone(small, images, tmp_path):
     backbone, path = small(), tmp_path / "best.weights.h5"
     checkpoint = callbacks.ModelCheckpoint(path, save_weights_only=True, save_best_only=True)
     learner = SelfSupervised(backbone, SimCLR())
-    options = {"validation_data": pictures, "callbacks": [checkpoint], "verbose": 0}
-    learner.fit(pictures, batch_size=32, **options)
+    options = {"validation_data": images, "callbacks": [checkpoint], "verbose": 0}
+    learner.fit(images, batch_size=32, **options)
     other = small(seed=1)
     other.load_weights(path)
     for one, again in zip(backbone.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(one, again)
 
 
-def test_callbacks_are_given_as_to_keras(small, pictures, tmp_path):
+def test_callbacks_of_keras_work(small, images, tmp_path):
     learner = SelfSupervised(small(), BYOL())
     learner.compile(keras.optimizers.Adam(1e-3))
     several = [
@@ -66,9 +66,9 @@ def test_callbacks_are_given_as_to_keras(small, pictures, tmp_path):
         callbacks.EarlyStopping(restore_best_weights=True, patience=5),
         callbacks.TerminateOnNaN(),
     ]
-    options = {"validation_data": pictures, "batch_size": 32, "epochs": 2, "verbose": 0}
-    for given in (None, several[0], tuple(several), callbacks.CallbackList(several[1:], model=learner)):
-        history = learner.fit(pictures, callbacks=given, **options).history
+    options = {"validation_data": images, "batch_size": 32, "epochs": 2, "verbose": 0}
+    for each in (None, several[0], tuple(several), callbacks.CallbackList(several[1:], model=learner)):
+        history = learner.fit(images, callbacks=each, **options).history
         assert len(history["val_loss"]) == 2
     assert history["learning_rate"][1] == pytest.approx(history["learning_rate"][0] / 2)
     assert (tmp_path / "log.csv").read_text().startswith("epoch,")
@@ -80,19 +80,19 @@ def test_callbacks_are_given_as_to_keras(small, pictures, tmp_path):
 
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("kind", ["tf.data", "PyDataset", "split.batches", "files"])
-def test_images_come_in_any_kind_that_keras_takes(kind, small, pictures, tmp_path):
+def test_images_can_have_any_type_that_keras_accepts(kind, small, images, tmp_path):
     names = [tmp_path / f"{i}.png" for i in range(64)]
-    for name, image in zip(names, pictures, strict=True):
+    for name, image in zip(names, images, strict=True):
         Image.fromarray(image).save(name)
     data = {
-        "tf.data": lambda: tf_data(pictures).shuffle(64).batch(16),
-        "PyDataset": lambda: Batches(pictures),
-        "split.batches": lambda: Split(pictures).batches(16, shuffle=True, labels=False),
+        "tf.data": lambda: tf_data(images).shuffle(64).batch(16),
+        "PyDataset": lambda: Batches(images),
+        "split.batches": lambda: Split(images).batches(16, shuffle=True, labels=False),
         "files": lambda: ImageFiles(names, 16),
     }[kind]()
     backbone = small()
     before = backbone.get_weights()
-    fit = {"batch_size": 16} if kind == "files" else {"batch_size": 999}  # of batches, it says nothing
+    fit = {"batch_size": 16} if kind == "files" else {"batch_size": 999}  # ignored for batches
     learner = SelfSupervised(backbone, Rotation())
     history = learner.fit(data, validation_data=data, epochs=2, verbose=0, **fit).history
     assert np.isfinite(history["val_loss"]).all()
@@ -100,8 +100,8 @@ def test_images_come_in_any_kind_that_keras_takes(kind, small, pictures, tmp_pat
     assert not np.array_equal(before[0], backbone.get_weights()[0])
 
 
-def test_the_methods_own_changes_follow_from_the_seed_for_batches_too(small, pictures):
-    data, losses = Batches(pictures), []
+def test_the_seed_determines_the_noise_for_batches_too(small, images):
+    data, losses = Batches(images), []
     for seed in (0, 0, 1):
         keras.utils.set_random_seed(len(losses))
         learner = SelfSupervised(small(), Denoising(), name="learner")
@@ -111,32 +111,32 @@ def test_the_methods_own_changes_follow_from_the_seed_for_batches_too(small, pic
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             lambda x: tf_data(x, np.arange(64)).batch(16),
             r"tuple of 2.*map\(lambda images, labels: images\)",
         ),
-        (lambda x: Batches(x, np.arange(64)), r"tuple of 2; expected batches of images alone"),
+        (lambda x: Batches(x, np.arange(64)), r"tuple of 2; expected batches of images without labels"),
         (lambda x: Split(x, np.arange(64)).batches(16), "labels=False of Split.batches"),
         (lambda x: tf_data(x).batch(16).repeat(), "repeats for ever"),
         (lambda x: tf_data(x), r"single images of shape \(16, 16, 3\); expected batches"),
-        (lambda x: tf_data(x).skip(64).batch(16), "gives no batch"),
-        (lambda x: Batches(x[:, :8]), r"shape \(8, 16, 3\) were given, and small takes \(16, 16, 3\)"),
+        (lambda x: tf_data(x).skip(64).batch(16), "yields no batch"),
+        (lambda x: Batches(x[:, :8]), r"shape \(8, 16, 3\) were given, but small takes \(16, 16, 3\)"),
         (lambda x: Batches(x, size=1), "SimCLR compares the images of a batch.*at least 2"),
-        (lambda x: (x, np.arange(64)), "expected images alone"),
+        (lambda x: (x, np.arange(64)), "expected images without labels"),
     ],
 )
-def test_data_that_do_not_fit_are_one_clear_error(change, said, small, pictures):
-    data = change(pictures)
+def test_unsuitable_data_raise_a_clear_error(change, message, small, images):
+    data = change(images)
     learner = SelfSupervised(small(), SimCLR())
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         learner.fit(data, verbose=0)
-    with pytest.raises(DataError, match=said):
-        learner.fit(pictures, batch_size=32, validation_data=data, verbose=0)
+    with pytest.raises(DataError, match=message):
+        learner.fit(images, batch_size=32, validation_data=data, verbose=0)
 
 
-# backbones of the user's own
+# custom backbones
 
 
 def tokens():
@@ -153,23 +153,23 @@ def in_lists():
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 @pytest.mark.parametrize("build", [tokens, in_lists])
-def test_any_backbone_learns_by_each_method_that_it_fits(build, method, pictures):
+def test_each_method_trains_any_backbone_that_fits_it(build, method, images):
     backbone = build()
     if build is tokens and method.name in ("denoising", "masked"):
-        with pytest.raises(TlkitError, match=r"maps images .* to \(16, 8\).*not from tokens"):
+        with pytest.raises(TlkitError, match=r"maps images .* to \(16, 8\).*instead of tokens"):
             SelfSupervised(backbone, method.build())
         return
     learner = SelfSupervised(backbone, method.build())
     before = backbone.get_weights()
-    assert np.isfinite(learner.fit(pictures, batch_size=32, verbose=0).history["loss"]).all()
+    assert np.isfinite(learner.fit(images, batch_size=32, verbose=0).history["loss"]).all()
     assert not np.array_equal(before[0], backbone.get_weights()[0])
-    assert learner.features_and_embeddings(pictures)[0].shape == (64, 8)
+    assert learner.features_and_embeddings(images)[0].shape == (64, 8)
 
 
-def test_images_of_any_size_cannot_be_painted():
+def test_images_of_variable_size_cannot_be_reconstructed():
     anywhere = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3)], name="anywhere")
     SelfSupervised(anywhere, SimCLR())
-    with pytest.raises(TlkitError, match="needs images of one size"):
+    with pytest.raises(TlkitError, match="needs images of a fixed size"):
         SelfSupervised(anywhere, Masked())
 
 
@@ -180,20 +180,22 @@ def test_a_method_is_found_by_its_name(small):
     assert isinstance(SelfSupervised(small(), "SimCLR").objective, SimCLR)
     with pytest.raises(UnknownNameError, match="Did you mean 'simclr'"):
         SelfSupervised(small(), "simcl")
-    for given, said in ((SimCLR, "the class SimCLR"), (3, "objective=3")):
-        with pytest.raises(TlkitError, match=rf"{said} was given; expected a method, such as SimCLR\(\)"):
-            SelfSupervised(small(), given)
+    for objective, message in ((SimCLR, "the class SimCLR"), (3, "objective=3")):
+        with pytest.raises(
+            TlkitError, match=rf"{message} was given; expected an instance, such as SimCLR\(\)"
+        ):
+            SelfSupervised(small(), objective)
 
 
-def test_what_the_backbone_was_compiled_with_stays(small, pictures, tmp_path):
+def test_the_compile_state_of_the_backbone_is_kept(small, images, tmp_path):
     backbone = small()
     optimizer = keras.optimizers.SGD(0.01)
     backbone.compile(optimizer, "mse")
     checkpoint = callbacks.ModelCheckpoint(tmp_path / "backbone.keras")
-    SelfSupervised(backbone, "byol").fit(pictures, batch_size=32, callbacks=checkpoint, verbose=0)
+    SelfSupervised(backbone, "byol").fit(images, batch_size=32, callbacks=checkpoint, verbose=0)
     assert backbone.optimizer is optimizer
     assert int(optimizer.iterations) == 0
-    backbone.fit(pictures, np.zeros((64, 8)), verbose=0)
+    backbone.fit(images, np.zeros((64, 8)), verbose=0)
     assert int(optimizer.iterations) == 2
 
 
@@ -209,41 +211,41 @@ MADE = [
 
 
 @pytest.mark.parametrize("made", MADE, ids=lambda each: type(each).__name__)
-def test_its_settings_make_an_equal_one(made):
+def test_its_config_makes_an_equal_object(made):
     check_its_settings_make_an_equal_one(made)
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_a_learner_is_saved_and_goes_on(method, small, pictures, tmp_path):
+def test_a_saved_learner_resumes_training(method, small, images, tmp_path):
     learner = SelfSupervised(small(), method.build())
     learner.compile(keras.optimizers.Adam(1e-3))
-    learner.fit(pictures, batch_size=16, epochs=2, verbose=0)
+    learner.fit(images, batch_size=16, epochs=2, verbose=0)
     learner.save(tmp_path / "learner.keras")
     again = keras.saving.load_model(tmp_path / "learner.keras")
     for one, other in zip(
-        learner.features_and_embeddings(pictures), again.features_and_embeddings(pictures), strict=True
+        learner.features_and_embeddings(images), again.features_and_embeddings(images), strict=True
     ):
         assert one == pytest.approx(other, abs=1e-5)
-    ends = [each.fit(pictures, batch_size=16, epochs=1, seed=5, verbose=0) for each in (learner, again)]
+    ends = [each.fit(images, batch_size=16, epochs=1, seed=5, verbose=0) for each in (learner, again)]
     assert ends[0].history["loss"] == pytest.approx(ends[1].history["loss"], rel=1e-4)
     for one, other in zip(learner.weights, again.weights, strict=True):
         assert np.array(one) == pytest.approx(np.array(other), abs=1e-4)
     assert int(again.optimizer.iterations) == 12
 
 
-def test_the_slow_copy_survives_and_the_next_training_goes_on_from_it(small, pictures, tmp_path):
-    learner = SelfSupervised(small(), BYOL(momentum=1.0))  # it stays where it was
+def test_the_moving_average_is_saved_and_restored(small, images, tmp_path):
+    learner = SelfSupervised(small(), BYOL(momentum=1.0))  # the moving average never changes
     learner.compile(keras.optimizers.SGD(0.1))
-    start = [np.array(each) for each in learner.objective.slow]
-    learner.fit(pictures, batch_size=32, epochs=2, verbose=0)
+    start = [np.array(each) for each in learner.objective.ema_weights]
+    learner.fit(images, batch_size=32, epochs=2, verbose=0)
     learner.save(tmp_path / "learner.keras")
     again = keras.saving.load_model(tmp_path / "learner.keras")
-    again.fit(pictures, batch_size=32, verbose=0)
-    for slow, kept in zip(again.objective.slow, start, strict=True):
-        np.testing.assert_array_equal(np.array(slow), kept)
-    fast = again.objective.network.weights
-    assert not all(np.array_equal(np.array(a), b) for a, b in zip(fast, start, strict=True))
+    again.fit(images, batch_size=32, verbose=0)
+    for ema, first in zip(again.objective.ema_weights, start, strict=True):
+        np.testing.assert_array_equal(np.array(ema), first)
+    weights = again.objective.network.weights
+    assert not all(np.array_equal(np.array(a), b) for a, b in zip(weights, start, strict=True))
 
 
 LOAD = """
@@ -254,7 +256,7 @@ print(type(learner.objective).__name__)
 """
 
 
-def test_to_load_a_learner_its_class_is_enough(small, tmp_path):
+def test_loading_a_learner_needs_only_the_import_of_its_class(small, tmp_path):
     SelfSupervised(small(), "masked").save(tmp_path / "learner.keras")
     command = [sys.executable, "-c", LOAD, tmp_path / "learner.keras"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -1,10 +1,10 @@
-"""Model selection: which backbone to borrow, told from one pass of features, before anything is trained.
+"""Model selection: compare pretrained backbones on the features of your images, without fine-tuning them.
 
     features = tlkit.extract(backbone, data.train)
     logme(features, data.train.labels)                  # one score
-    scores(features, data.train.labels)                 # all of them, with the seconds that each took
+    scores(features, data.train.labels)                 # all scores, with the seconds that each one took
 
-Higher is better for every score. Compare scores of one data set only: of the same examples and labels.
+Higher is better for every score; compare scores only on the same examples and labels.
 """
 
 from tlkit._internal.registry import attach
@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "candidates": ["Candidate", "candidate", "default_candidates"],
         "choice": ["PROBE", "SPEED", "pareto_optimal", "recommend"],
-        "given": ["Examples", "check_probabilities", "class_indices", "examples"],
+        "examples": ["Examples", "check_examples", "check_probabilities", "class_indices"],
         "table": ["SCORES", "Score", "scores"],
     },
 )

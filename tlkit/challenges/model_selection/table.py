@@ -1,6 +1,6 @@
-"""The scores by the names of the command line: one line each.
+"""The table of scores, by their names on the command line.
 
-Nothing here imports Keras, so that a list of scores costs nothing.
+This module does not import Keras, so listing the scores is fast.
 """
 
 import time
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tlkit._internal.registry import Method, Registry
-from tlkit.challenges.model_selection.given import check_probabilities, examples
+from tlkit.challenges.model_selection.examples import check_examples, check_probabilities
 from tlkit.errors import DataError, TlkitWarning
 
 FEATURES, PROBABILITIES, PREDICTIONS = "features", "source probabilities", "source labels"
@@ -21,11 +21,11 @@ FEATURES, PROBABILITIES, PREDICTIONS = "features", "source probabilities", "sour
 
 @dataclass(frozen=True)
 class Score(Method):
-    """A transferability score: `build(given, labels)` is its value, a float, higher is better.
+    """A transferability score: `score.build(inputs, labels)` returns a float; higher is better.
 
     Attributes:
-        needs: what is given to it beside the labels: `"features"` `(n, d)`, a source head's
-            `"source probabilities"` `(n, source classes)`, or its `"source labels"` `(n,)`.
+        needs: the kind of `inputs`: `"features"` `(n, d)`, `"source probabilities"` `(n, source classes)`, or
+            `"source labels"` `(n,)`; the last two are predictions of a source head.
     """
 
     needs: str = FEATURES
@@ -35,43 +35,72 @@ _SCORE = partial(Score, "tlkit.challenges.model_selection")
 SCORES = Registry(
     "transferability score",
     (
-        _SCORE("logme", "evidence.logme", "evidence of the labels under a linear model", "You et al. 2021"),
+        _SCORE(
+            "logme",
+            "evidence.logme",
+            "evidence of the labels under a Bayesian linear model of the features",
+            "You et al. 2021",
+        ),
         _SCORE(
             "leep",
             "label_conditional.leep",
-            "labels told from the source's probabilities",
+            "likelihood of the labels under the source head's probabilities",
             "Nguyen et al. 2020",
             needs=PROBABILITIES,
         ),
         _SCORE(
             "nce",
             "label_conditional.nce",
-            "labels told from the source's predicted classes",
+            "negative conditional entropy of the labels given the predicted source classes",
             "Tran et al. 2019",
             needs=PREDICTIONS,
         ),
-        _SCORE("nleep", "label_conditional.nleep", "labels told from clusters of features", "Li et al. 2021"),
         _SCORE(
-            "h-score", "variance.h_score", "variance between classes against all variance", "Bao et al. 2019"
+            "nleep",
+            "label_conditional.nleep",
+            "LEEP with clusters of the features as source classes",
+            "Li et al. 2021",
+        ),
+        _SCORE(
+            "h-score",
+            "variance.h_score",
+            "between-class variance relative to all variance",
+            "Bao et al. 2019",
         ),
         _SCORE(
             "shrinkage-h-score",
             "variance.regularized_h_score",
-            "the same with a covariance that few examples allow",
+            "H-score with a shrunk covariance, for few examples",
             "Ibrahim et al. 2022",
         ),
         _SCORE(
-            "transrate", "variance.transrate", "code length of all against each class", "Huang et al. 2022"
+            "transrate",
+            "variance.transrate",
+            "coding rate of all features minus that within the classes",
+            "Huang et al. 2022",
         ),
-        _SCORE("gbc", "separability.gbc", "overlap of the classes as round Gaussians", "Pándy et al. 2022"),
         _SCORE(
-            "sfda", "separability.sfda", "Fisher discriminants of examples made harder", "Shao et al. 2022"
+            "gbc", "separability.gbc", "separation of the classes as spherical Gaussians", "Pándy et al. 2022"
         ),
-        _SCORE("parc", "geometry.parc", "examples near where their labels are the same", "Bolya et al. 2021"),
         _SCORE(
-            "linear-probe", "probes.linear_probe", "held-out accuracy of a linear head", "Alain & Bengio 2016"
+            "sfda",
+            "separability.sfda",
+            "class probability under a Fisher analysis of harder examples",
+            "Shao et al. 2022",
         ),
-        _SCORE("knn", "probes.knn", "held-out accuracy of nearest neighbours", "Cover & Hart 1967"),
+        _SCORE(
+            "parc",
+            "geometry.parc",
+            "rank correlation of feature distances and label distances",
+            "Bolya et al. 2021",
+        ),
+        _SCORE(
+            "linear-probe",
+            "probes.linear_probe",
+            "cross-validated accuracy of a linear head",
+            "Alain & Bengio 2016",
+        ),
+        _SCORE("knn", "probes.knn", "cross-validated accuracy of nearest neighbours", "Cover & Hart 1967"),
     ),
 )
 
@@ -83,49 +112,49 @@ def scores(
     source_probabilities: np.ndarray | None = None,
     names: Iterable[str] | None = None,
 ) -> pd.DataFrame:
-    """Return the value of each score, and the seconds that it took.
+    """Compute several scores for one backbone, and measure the time of each.
 
     Args:
-        features: `(n, d)` of the target's examples.
+        features: `(n, d)` of the target examples.
         labels: integers `(n,)`.
         source_probabilities: `(n, source classes)` of the source head, if there is one; see
             `tlkit.backbones.source_head`.
-        names: of `SCORES`; by default all.
+        names: names in `SCORES`; all by default.
 
     Returns:
-        A table with an index `score` and float columns `value` and `seconds`; NaN in both for a score that
-        needs source probabilities where there are none, and in `value` for one that these examples do not
-        allow.
+        A table with the index `score` and the float columns `value` and `seconds`. Both are NaN for a score
+        that needs source probabilities if there are none. `value` is NaN for a score that cannot be computed
+        from these examples.
 
     Warns:
-        TlkitWarning: names a score that these examples do not allow, and why.
+        TlkitWarning: a score cannot be computed from these examples; the message gives the reason.
 
     Raises:
-        DataError: features, labels or probabilities that no score can use.
-        UnknownNameError: a name that is no score's.
+        DataError: the features, labels or probabilities are invalid for every score.
+        UnknownNameError: no score has this name.
 
     >>> table = scores(np.eye(2)[np.arange(20) % 2], np.arange(20) % 2, names=["logme", "leep"])
     >>> table["value"].isna().tolist()
     [False, True]
     """
     chosen = [*SCORES] if names is None else [SCORES.find(name) for name in names]
-    checked = examples(features, labels)
-    given = {FEATURES: checked.features}
+    examples = check_examples(features, labels)
+    inputs = {FEATURES: examples.features}
     if source_probabilities is not None:
         theta, _ = check_probabilities(source_probabilities, labels)
-        given |= {PROBABILITIES: theta, PREDICTIONS: theta.argmax(axis=1)}
-    rows = {score.name: _timed(score, given.get(score.needs), checked.classes) for score in chosen}
+        inputs |= {PROBABILITIES: theta, PREDICTIONS: theta.argmax(axis=1)}
+    rows = {score.name: _timed(score, inputs.get(score.needs), examples.classes) for score in chosen}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "seconds"], dtype="float64")
     return table.rename_axis("score")
 
 
-def _timed(score: Score, given: np.ndarray | None, classes: np.ndarray) -> tuple[float, float]:
-    if given is None:
+def _timed(score: Score, inputs: np.ndarray | None, classes: np.ndarray) -> tuple[float, float]:
+    if inputs is None:
         return np.nan, np.nan
-    compute = score.target  # imported before the clock starts
+    compute = score.target  # the import is not part of the measured time
     start = time.perf_counter()
     try:
-        value = compute(given, classes, **score.options)
+        value = compute(inputs, classes, **score.options)
     except DataError as error:
         warnings.warn(f"{score.name} is left out: {error}", TlkitWarning, stacklevel=3)
         value = np.nan

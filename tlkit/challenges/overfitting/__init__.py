@@ -1,10 +1,10 @@
-"""Overfitting: regularisers that keep what was learned, and the signs that it was lost.
+"""Overfitting: regularisers for fine-tuning, and measures of how much a network has overfitted.
 
-    learner = BSS(model)  # shares every weight with the model
+    learner = BSS(model)  # shares all weights with the model
     tlkit.fine_tune(learner, data.train, data.validation)  # or learner.compile(...) and learner.fit(...)
     model.save("model.keras")  # plain Keras
 
-`REGULARIZERS` lists all of them, and how each is put on.
+`REGULARIZERS` lists the regularisers and applies each of them in the same way.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Weights between two trained networks of one start."""
+"""WiSE-FT: interpolate between the weights before and after fine-tuning."""
 
 from collections.abc import Sequence
 
@@ -10,24 +10,25 @@ from tlkit.techniques.continual_learning.new_classes import copied
 
 
 def wise_ft(before: keras.Model | Sequence[np.ndarray], after: keras.Model, mix: float = 0.5) -> keras.Model:
-    """Return a model whose weights lie between those before fine-tuning and those after it.
+    """Return a new model whose weights lie between those before and those after fine-tuning.
 
-    `(1 - mix) w_before + mix w_after`. On images like the training ones it is often as good as the
-    fine-tuned model, on others better: nearer to what the pretrained one could do.
+    Each weight is `(1 - mix) w_before + mix w_after`. On images like the training images the result is often
+    as accurate as the fine-tuned model; on other images it is often more accurate, because it keeps more of
+    the pretrained model.
 
     Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT).
 
     Args:
-        before: the model before fine-tuning, its head trained (`train_head`), or its `get_weights()`: fine-
-            tuning works in place.
-        after: the same model after it.
-        mix: 0 is before, 1 is after; both bit for bit.
+        before: the model before fine-tuning, with a trained head (`train_head`), or its `get_weights()`. Keep
+            the weights before you fine-tune, because fine-tuning works in place.
+        after: the same model after fine-tuning.
+        mix: interpolation coefficient, 0 to 1; 0 returns exactly `before`, 1 exactly `after`.
 
     Returns:
-        A model that shares nothing with either.
+        A model that shares no weights with either.
 
     Raises:
-        TlkitError: `mix` is out of range, or the weights are of another network.
+        TlkitError: `mix` is out of range, or the weights belong to different networks.
 
     >>> from tlkit.models import build_classifier
     >>> before, after = (build_classifier("LeNet", classes=10, weights=None) for _ in range(2))
@@ -41,8 +42,8 @@ def wise_ft(before: keras.Model | Sequence[np.ndarray], after: keras.Model, mix:
     end = after.get_weights()
     if [each.shape for each in start] != [each.shape for each in end]:
         raise TlkitError(
-            f"{len(start)} weights before and {len(end)} after, or of other shapes: these are two networks. "
-            "Keep the weights of the model that you fine-tune: before = model.get_weights()."
+            f"There are {len(start)} weights before and {len(end)} after, or their shapes differ: these are "
+            "two networks. Keep the weights of the model that you fine-tune: before = model.get_weights()."
         )
     between = copied(after)
     between.set_weights([_between(w0, w1, mix) for w0, w1 in zip(start, end, strict=True)])

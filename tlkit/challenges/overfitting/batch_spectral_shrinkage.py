@@ -1,4 +1,4 @@
-"""Batch spectral shrinkage: directions of the features that hardly any example uses are given up."""
+"""Batch spectral shrinkage: suppress the directions in which the features of a batch vary least."""
 
 from typing import Any
 
@@ -7,22 +7,22 @@ from keras import ops
 
 from tlkit.challenges.overfitting.parts import learner_for, reassembled
 from tlkit.errors import TlkitError
-from tlkit.techniques.training import replica_share
+from tlkit.techniques.training import replica_fraction
 
 
 def smallest_singular_values(features: Any, k: int = 1) -> Any:
-    """Return the sum of the squares of the `k` smallest singular values of a batch of features, 0 or more.
+    """Return the sum of the squared `k` smallest singular values of a batch of features, 0 or more.
 
-    `sum_i s_(-i)^2` for i from 1 to k, where `F = U diag(s) V'`. It is computed as `|U_k' F|^2` with the
-    singular vectors taken as constants. The gradient `2 U_k U_k' F` is the same, and stays finite where
+    The value is `sum_i s_(-i)^2` for i from 1 to k, where `F = U diag(s) V'`. It is computed as `|U_k' F|^2`
+    with constant singular vectors. This form has the same gradient, `2 U_k U_k' F`, which stays finite where
     singular values are equal.
 
     Chen et al. 2019, "Catastrophic Forgetting Meets Negative Transfer: Batch Spectral Shrinkage for Safe
     Transfer Learning".
 
     Args:
-        features: `(n, d)`; there are min(n, d) singular values.
-        k: how many of them.
+        features: `(n, d)`, with min(n, d) singular values.
+        k: how many singular values to sum, at least 1.
 
     >>> float(smallest_singular_values(ops.convert_to_tensor([[3.0, 0.0], [0.0, 2.0]])))
     4.0
@@ -34,7 +34,7 @@ def smallest_singular_values(features: Any, k: int = 1) -> Any:
 
 @keras.saving.register_keras_serializable("tlkit")
 class SpectralShrinkage(keras.Layer):
-    """Hand the features on as they are, and add their smallest singular values to the loss in training."""
+    """Return the features unchanged, and add the penalty on their smallest singular values to the loss."""
 
     def __init__(self, strength: float, k: int, **options: Any) -> None:
         super().__init__(**options)
@@ -43,7 +43,7 @@ class SpectralShrinkage(keras.Layer):
     def call(self, features: Any, training: bool = False) -> Any:
         if training:
             penalty = smallest_singular_values(features, self.k)
-            self.add_loss(replica_share() * self.strength * penalty)
+            self.add_loss(replica_fraction() * self.strength * penalty)
         return features
 
     def get_config(self) -> dict[str, Any]:
@@ -51,17 +51,17 @@ class SpectralShrinkage(keras.Layer):
 
 
 class BSS(keras.Model):
-    """Fine-tune a classifier with batch spectral shrinkage of its features.
+    """A learner that fine-tunes a classifier and penalises the smallest singular values of its features.
 
-    The loss in training is the compiled one plus `strength` times `smallest_singular_values`. The layers are
-    the classifier's own, so what trains this trains the classifier: save that one.
+    The training loss is the compiled loss plus `strength` times `smallest_singular_values`. The learner
+    shares its layers with the classifier, so training the learner trains the classifier. Save the classifier.
 
     Chen et al. 2019, see `smallest_singular_values`. They found `strength=0.001, k=1` good on every task.
 
     Args:
-        classifier: a model made by `build_classifier` or `join`.
+        classifier: a model made by `build_classifier` or `attach_head`.
         strength: weight of the penalty, at least 0.
-        k: how many singular values are shrunk.
+        k: how many singular values to penalise, at least 1.
 
     Raises:
         TlkitError: an argument is out of range.
@@ -75,8 +75,8 @@ class BSS(keras.Model):
     def __init__(self, classifier: keras.Model, strength: float = 1e-3, k: int = 1) -> None:
         if strength < 0 or k < 1:
             raise TlkitError(
-                f"strength={strength}, k={k} was given; expected a strength of at least 0 and k of at least "
-                "1, such as strength=0.001, k=1."
+                f"strength={strength}, k={k} was given; expected strength at least 0 and k at least 1, such "
+                "as strength=0.001, k=1."
             )
         shrinkage = SpectralShrinkage(strength, k, name="spectral_shrinkage")
         inputs, outputs = reassembled(classifier, features=shrinkage)

@@ -1,4 +1,4 @@
-"""Calibration: of the answers given with 80 % confidence, are 80 % right?"""
+"""Calibration: whether predictions with a confidence of 80 % are correct in 80 % of cases."""
 
 import numpy as np
 import pandas as pd
@@ -12,18 +12,23 @@ TINY = 1e-12
 
 
 def reliability_table(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> pd.DataFrame:
-    """Return by confidence how many answers are right: a row for each bin that has examples.
+    """Return the accuracy of the predictions by their confidence: one row per bin that has examples.
 
-    An example's confidence is its largest probability, its answer the class that has it. Columns: `low` and
-    `high` (the bin, which holds its lower edge), `count`, and the means `confidence` and `accuracy`.
+    The prediction for an example is its most probable class, and the confidence is the probability of that
+    class.
 
     Args:
-        probabilities: `(n, k)`, rows of sum 1; of images that took no part in training.
+        probabilities: `(n, k)`, rows that sum to 1, for images that were not used for training.
         labels: int `(n,)` class indices.
-        bins: of equal width from 0 to 1.
+        bins: number of bins of equal width from 0 to 1, at least 1.
+
+    Returns:
+        The columns `low` and `high` (edges of the bin, which includes its lower edge), `count`, and the means
+        `confidence` and `accuracy`, 0 to 1.
 
     Raises:
-        DataError: shapes or values do not fit.
+        DataError: shapes or values are invalid.
+        TlkitError: `bins` is below 1.
 
     >>> reliability_table(np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1]), bins=2)["accuracy"].tolist()
     [0.5]
@@ -32,10 +37,10 @@ def reliability_table(probabilities: np.ndarray, labels: np.ndarray, bins: int =
     if bins < 1:
         raise TlkitError(f"bins={bins} was given; expected at least 1, such as 15.")
     confidence = probabilities.max(axis=1)
-    right = (probabilities.argmax(axis=1) == labels).astype(float)
+    correct = (probabilities.argmax(axis=1) == labels).astype(float)
     edges = np.linspace(0, 1, bins + 1)
     of_bin = {"statistic": "mean", "bins": edges}
-    means = binned_statistic(np.minimum(confidence, 1.0), [confidence, right], **of_bin).statistic
+    means = binned_statistic(np.minimum(confidence, 1.0), [confidence, correct], **of_bin).statistic
     table = pd.DataFrame(
         {
             "low": edges[:-1],
@@ -49,22 +54,23 @@ def reliability_table(probabilities: np.ndarray, labels: np.ndarray, bins: int =
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """Return the expected calibration error (ECE), 0 to 1: how far confidence is from accuracy on average.
+    """Return the expected calibration error (ECE), the mean gap between confidence and accuracy, 0 to 1.
 
-    `sum_b n_b / n |accuracy_b - confidence_b|` over the bins of `reliability_table`. 0 is perfect; always
-    sure and right half of the time is 0.5. Small samples make it too large, since each bin's accuracy is
-    then mostly chance.
+    ECE is `sum_b n_b / n |accuracy_b - confidence_b|` over the bins of `reliability_table`. 0 means perfect
+    calibration; a classifier that is always certain and correct half the time has 0.5. ECE is too high on
+    small samples, because the accuracy of each bin is then mostly noise.
 
     Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning"; Guo et al. 2017,
     "On Calibration of Modern Neural Networks".
 
     Args:
-        probabilities: `(n, k)`, rows of sum 1; of images that took no part in training.
+        probabilities: `(n, k)`, rows that sum to 1, for images that were not used for training.
         labels: int `(n,)` class indices.
-        bins: of equal width.
+        bins: number of bins of equal width from 0 to 1, at least 1.
 
     Raises:
-        DataError: shapes or values do not fit.
+        DataError: shapes or values are invalid.
+        TlkitError: `bins` is below 1.
 
     >>> expected_calibration_error(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]))
     0.5
@@ -75,25 +81,26 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
 
 
 def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature T above 0 under which held-out labels are likeliest; above 1 says too sure.
+    """Return the temperature T that maximises the likelihood of held-out labels; above 1 means overconfident.
 
-    `tempered(probabilities, T)` is then calibrated; no answer changes, only its confidence.
+    `tempered(probabilities, T)` divides the logits by T. This changes the confidence but not the predicted
+    class.
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks".
 
     Args:
-        probabilities: `(n, k)` of validation images.
+        probabilities: `(n, k)` of validation images, rows that sum to 1.
         labels: int `(n,)` class indices.
 
     Returns:
         T, from 1/50 to 50.
 
     Raises:
-        DataError: shapes or values do not fit.
+        DataError: shapes or values are invalid.
 
-    >>> sure = np.tile([[0.99, 0.01]], (4, 1))
-    >>> T = temperature(sure, np.array([0, 0, 0, 1]))
-    >>> np.round(tempered(sure, T)[0], 2).tolist()
+    >>> overconfident = np.tile([[0.99, 0.01]], (4, 1))
+    >>> T = temperature(overconfident, np.array([0, 0, 0, 1]))
+    >>> np.round(tempered(overconfident, T)[0], 2).tolist()
     [0.75, 0.25]
     """
     probabilities, labels = _checked(probabilities, labels)
@@ -106,11 +113,17 @@ def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return `softmax(log p / T)`: less sure above a temperature of 1, more sure below.
+    """Apply a temperature T to probabilities: `softmax(log p / T)`; T above 1 lowers the confidence.
 
     Args:
-        probabilities: `(n, k)`.
+        probabilities: `(n, k)`, rows that sum to 1.
         temperature: T, above 0.
+
+    Returns:
+        `(n, k)`, rows that sum to 1.
+
+    Raises:
+        TlkitError: the temperature is not above 0.
 
     >>> tempered(np.array([[0.8, 0.2]]), 1.0).round(3).tolist()
     [[0.8, 0.2]]
@@ -130,8 +143,8 @@ def _checked(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray,
     sums = probabilities.sum(axis=1)
     if not np.allclose(sums, 1, atol=1e-2) or probabilities.min() < 0:
         raise DataError(
-            f"Rows were given that sum to {sums.min():.3g} to {sums.max():.3g}, with values from "
-            f"{probabilities.min():.3g}; expected probabilities. Of logits take "
+            f"The rows sum to {sums.min():.3g} to {sums.max():.3g}, and the smallest value is "
+            f"{probabilities.min():.3g}; expected probabilities. Convert logits with a softmax: "
             "scipy.special.softmax(logits, axis=1)."
         )
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= probabilities.shape[1]:

@@ -1,4 +1,4 @@
-"""Co-tuning: the head of the source classes goes on learning, from what target labels say about them."""
+"""Co-tuning: fine-tune with the source head as well, on source classes inferred from the target labels."""
 
 from typing import Any
 
@@ -10,28 +10,29 @@ from sklearn.linear_model import LogisticRegression
 from tlkit.challenges.overfitting.calibration import temperature, tempered
 from tlkit.challenges.overfitting.parts import learner_for, reassembled
 from tlkit.errors import DataError, TlkitError
-from tlkit.techniques.training import replica_share
+from tlkit.techniques.training import replica_fraction
 
 TINY = 1e-12
-STRENGTHS = np.logspace(4, -4, 9)  # C of the logistic regression; of equally good ones the first is taken
+STRENGTHS = np.logspace(4, -4, 9)  # C of the logistic regression; the first one wins a tie
 
 
 def class_relationship(probabilities: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """Return p(source class | target class): the mean source probabilities of each target class.
+    """Return p(source class | target class), the mean source probabilities of each target class.
 
     You et al. 2020, "Co-Tuning for Transfer Learning", the direct approach.
 
     Args:
-        probabilities: `(n, source classes)` that the source head gives to the training images, calibrated:
-            of a head that is too sure take `tempered(probabilities, T)` with T of its own validation images.
+        probabilities: `(n, source classes)`, predictions of the source head for the training images, rows
+            that sum to 1. They should be calibrated: for an overconfident head, pass
+            `tempered(probabilities, T)` with the T of the head's own validation images.
         labels: int `(n,)` target classes.
         classes: number of target classes.
 
     Returns:
-        float32 `(classes, source classes)`, rows of sum 1.
+        float32 `(classes, source classes)`, rows that sum to 1.
 
     Raises:
-        DataError: shapes or values do not fit, or a class has no example.
+        DataError: shapes or values are invalid, or a class has no example.
 
     >>> class_relationship(np.array([[1.0, 0.0], [0.5, 0.5]]), np.array([0, 0]), classes=1).tolist()
     [[0.75, 0.25]]
@@ -47,24 +48,24 @@ def class_relationship_by_bayes(
     validation: tuple[np.ndarray, np.ndarray],
     classes: int,
 ) -> np.ndarray:
-    """Return p(source class | target class) by way of the other direction, the paper's main approach.
+    """Return p(source class | target class) from p(target class | source class) by Bayes' rule.
 
-    A logistic regression from source probabilities to target classes, its regularisation chosen and its
-    temperature set on validation data, gives p(t | s) of each pure source class; then
-    `p(s | t) = p(t | s) p(s) / sum_s p(t | s) p(s)`. Better than the mean of a few examples only where there
-    are enough of them.
+    This is the main approach of the paper. A logistic regression maps source probabilities to target classes;
+    validation data select its regularisation and its temperature. Its predictions for one-hot source
+    probabilities are p(t | s), and `p(s | t) = p(t | s) p(s) / sum_s p(t | s) p(s)`. The approach is better
+    than `class_relationship` only if there are enough examples.
 
     You et al. 2020, "Co-Tuning for Transfer Learning".
 
     Args:
-        probabilities, labels, classes: as of `class_relationship`.
-        validation: the same two of validation images.
+        probabilities, labels, classes: as for `class_relationship`.
+        validation: probabilities and labels of the validation images.
 
     Returns:
-        float32 `(classes, source classes)`, rows of sum 1.
+        float32 `(classes, source classes)`, rows that sum to 1.
 
     Raises:
-        DataError: shapes or values do not fit, or a class has no example.
+        DataError: shapes or values are invalid, or a class has no example.
 
     >>> p, labels = np.eye(2)[[0, 0, 1, 1]], np.array([0, 0, 1, 1])
     >>> class_relationship_by_bayes(p, labels, (p, labels), 2).round(1).tolist()
@@ -82,11 +83,11 @@ def class_relationship_by_bayes(
 
 
 def co_tuning_loss(relationship: Any, probabilities: Any) -> Any:
-    """Return the cross entropy of the source head's answers: `-mean_i sum_s p(s | t_i) log q_i(s)`.
+    """Return the cross-entropy loss of the source head: `-mean_i sum_s p(s | t_i) log q_i(s)`.
 
     Args:
-        relationship: p(s | t), the row of each example, `(n, source classes)`.
-        probabilities: q, `(n, source classes)`.
+        relationship: p(s | t_i), the target distribution of each example, `(n, source classes)`.
+        probabilities: q, the predictions of the source head, `(n, source classes)`.
 
     >>> p, q = ops.convert_to_tensor([[1.0, 0.0]]), ops.convert_to_tensor([[0.5, 0.5]])
     >>> round(float(co_tuning_loss(p, q)), 3)
@@ -97,21 +98,22 @@ def co_tuning_loss(relationship: Any, probabilities: Any) -> Any:
 
 
 class CoTuning(keras.Model):
-    """Fine-tune a classifier together with the head of the classes that its backbone was pretrained on.
+    """A learner that fine-tunes a classifier together with the source head of its pretrained backbone.
 
-    The loss in training is the compiled one plus `strength` times `co_tuning_loss`. The source head learns
-    too. The layers are the classifier's own, so what trains this trains the classifier: save that one.
+    The training loss is the compiled loss plus `strength` times `co_tuning_loss`. The source head is trained
+    as well. The learner shares its layers with the classifier, so training the learner trains the classifier.
+    Save the classifier.
 
     You et al. 2020, "Co-Tuning for Transfer Learning", with a strength of 2.3 in the authors' code.
 
     Args:
-        classifier: a model made by `build_classifier` or `join`.
-        source_head: features `(n, d)` to probabilities of the source classes.
+        classifier: a model made by `build_classifier` or `attach_head`.
+        source_head: model from features `(n, d)` to probabilities of the source classes.
         relationship: p(source class | target class), `(classes, source classes)`; see `class_relationship`.
         strength: weight of the source head's loss, at least 0.
 
     Raises:
-        TlkitError: the parts do not fit each other.
+        TlkitError: the shape of the relationship does not match the two heads, or `strength` is below 0.
 
     >>> from tlkit.models import build_classifier
     >>> source = keras.Sequential([keras.Input((100,)), keras.layers.Dense(5, activation="softmax")])
@@ -131,16 +133,17 @@ class CoTuning(keras.Model):
         expected = (classifier.output_shape[-1], source_head.output_shape[-1])
         if np.shape(relationship) != expected:
             raise TlkitError(
-                f"A relationship of shape {np.shape(relationship)} was given; expected {expected}, a row for "
-                "each class of the classifier, a column for each of the source head: class_relationship(...)."
+                f"A relationship of shape {np.shape(relationship)} was given; expected {expected}, one row "
+                "per class of the classifier and one column per class of the source head: "
+                "class_relationship(...)."
             )
         if strength < 0:
             raise TlkitError(f"strength={strength} was given; expected a number of at least 0, such as 1.0.")
-        aside = Aside(source_head, name="source_classes")
-        inputs, outputs = reassembled(classifier, features=aside)
+        branch = SourceHeadBranch(source_head, name="source_classes")
+        inputs, outputs = reassembled(classifier, features=branch)
         super().__init__(inputs=inputs, outputs=outputs, name=classifier.name)
         learner_for(classifier, self)
-        self.aside, self.strength = aside, strength
+        self.branch, self.strength = branch, strength
         self.relationship = np.asarray(relationship, "float32")
 
     def compute_loss(
@@ -156,32 +159,32 @@ class CoTuning(keras.Model):
             return loss
         table = ops.convert_to_tensor(self.relationship)
         if len(y.shape) == 2 and y.shape[-1] == len(self.relationship) > 1:
-            rows = ops.matmul(ops.cast(y, "float32"), table)  # labels that are shares: mixed or smoothed
+            rows = ops.matmul(ops.cast(y, "float32"), table)  # mixed or smoothed labels
         else:
             rows = ops.take(table, ops.reshape(ops.cast(y, "int32"), (-1,)), axis=0)
-        return loss + replica_share() * self.strength * co_tuning_loss(rows, self.aside.take())
+        return loss + replica_fraction() * self.strength * co_tuning_loss(rows, self.branch.pop())
 
 
-class Aside(keras.Layer):
-    """Hand the features on as they are, and keep the source head's answers until the loss asks for them.
+class SourceHeadBranch(keras.Layer):
+    """Return the features unchanged, and store the source head's predictions for the loss.
 
-    Keras's `add_loss` would do without, but it does not know the labels.
+    `add_loss` cannot compute this loss, because a layer does not have the labels.
     """
 
     def __init__(self, head: keras.Model, **options: Any) -> None:
         super().__init__(**options)
         self.head = head
-        self.answers: Any = None
+        self.predictions: Any = None
 
     def call(self, features: Any, training: bool = False) -> Any:
         if training:
-            self.answers = self.head(features, training=True)
+            self.predictions = self.head(features, training=True)
         return features
 
-    def take(self) -> Any:
-        """Return the last answers and forget them: they belong to the graph of one step."""
-        answers, self.answers = self.answers, None
-        return answers
+    def pop(self) -> Any:
+        """Return the last predictions and delete them, because they belong to the graph of one step."""
+        predictions, self.predictions = self.predictions, None
+        return predictions
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
@@ -196,11 +199,12 @@ def _checked(probabilities: np.ndarray, labels: np.ndarray, classes: int) -> np.
         )
     if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-2) or probabilities.min() < 0:
         raise DataError(
-            "The source head's answers do not sum to 1; expected probabilities. End the head with a softmax."
+            "The source head's predictions are negative or do not sum to 1; expected probabilities. End the "
+            "head with a softmax."
         )
     if empty := sorted(set(range(classes)) - set(labels.tolist())):
         raise DataError(
-            f"Class {empty[0]} of {classes} has no example, so nothing is known of its source classes. Give "
-            "at least one of each, or leave the class out: Dataset.only(names)."
+            f"Class {empty[0]} of {classes} has no example, so its source classes cannot be estimated. Add "
+            "at least one example per class, or leave the class out: Dataset.only(names)."
         )
     return probabilities

@@ -1,4 +1,4 @@
-"""DELTA: the feature maps stay near those of the pretrained network; the weights may go where they like."""
+"""DELTA: keep the feature maps, not the weights, near those of the pretrained network."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,21 +13,21 @@ from tlkit.data import Split
 from tlkit.errors import TlkitError, UnknownNameError
 from tlkit.models import backbone_of
 from tlkit.techniques.continual_learning.new_classes import copied
-from tlkit.techniques.training import replica_share
+from tlkit.techniques.training import replica_fraction
 
 
 def feature_distance(start: Any, now: Any, attention: Any = None) -> Any:
-    """Return how far feature maps have moved: `d / 2 * sum_j W_j mean (now_j - start_j)^2`, 0 or more.
+    """Return the distance between feature maps: `d / 2 * sum_j W_j mean (now_j - start_j)^2`, 0 or more.
 
-    The mean is over examples and places; W are the weights of the d channels and sum to 1.
+    The mean is over examples and spatial positions; W are the weights of the d channels and sum to 1.
 
     Li et al. 2019, "DELTA: Deep Learning Transfer using Feature Map with Attention for Convolutional
-    Networks". The factor d and the mean over places are those of the authors' code: they make layers of
-    different sizes alike. It sums over the batch, where this takes the mean.
+    Networks". The factor d and the mean over positions follow the authors' code and make layers of different
+    sizes comparable. The authors' code sums over the batch; this function takes the mean.
 
     Args:
-        start, now: `(n, ..., d)`; `start` is taken as a constant.
-        attention: W, `(d,)`; all channels alike by default.
+        start, now: `(n, ..., d)`; `start` is treated as a constant.
+        attention: W, `(d,)`; equal weights by default.
 
     >>> float(feature_distance(ops.zeros((2, 4, 4, 3)), ops.ones((2, 4, 4, 3))))
     1.5
@@ -40,19 +40,20 @@ def feature_distance(start: Any, now: Any, attention: Any = None) -> Any:
 
 
 class DELTA(keras.Model):
-    """Fine-tune a classifier while its feature maps are held near those that it has now.
+    """A learner that fine-tunes a classifier and keeps its feature maps near their current values.
 
-    The loss in training is the compiled one plus `strength` times the sum over the stages of
-    `feature_distance`. The layers are the classifier's own, so what trains this trains the classifier: save
-    that one. A frozen copy of the backbone runs beside it. The paper adds plain L2 on the head's weights.
+    The training loss is the compiled loss plus `strength` times the sum of `feature_distance` over the
+    stages. A frozen copy of the backbone computes the reference maps. The learner shares its layers with the
+    classifier, so training the learner trains the classifier. Save the classifier. The paper also adds plain
+    L2 regularisation of the head's weights.
 
     Li et al. 2019, see `feature_distance`.
 
     Args:
-        classifier: a model made by `build_classifier` or `join`.
+        classifier: a model made by `build_classifier` or `attach_head`.
         strength: weight of the distance, at least 0.
-        stages: whose last outputs are held; all but the first by default.
-        attention: weights of the channels by stage, see `channel_attention`; all alike by default.
+        stages: stages whose outputs are kept near the start; all but the first by default.
+        attention: weights of the channels by stage, see `channel_attention`; equal weights by default.
 
     Raises:
         TlkitError: `strength` is below 0.
@@ -94,7 +95,7 @@ class DELTA(keras.Model):
 
 
 class NearFeatures(keras.Layer):
-    """Hand the features on as they are, and add the distance of the maps to the loss in training."""
+    """Return the features unchanged, and add the distance of the feature maps to the training loss."""
 
     def __init__(
         self, start: keras.Model, strength: float, attention: Sequence[np.ndarray | None], **options: Any
@@ -108,7 +109,7 @@ class NearFeatures(keras.Layer):
         if training:
             *kept, _ = self.start(images, training=False)
             distances = [feature_distance(*each) for each in zip(kept, maps, self.attention, strict=True)]
-            self.add_loss(replica_share() * self.strength * sum(distances))
+            self.add_loss(replica_fraction() * self.strength * sum(distances))
         return features
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -123,26 +124,29 @@ def channel_attention(
     examples: int = 32,
     softness: float = 5.0,
 ) -> dict[str, np.ndarray]:
-    """Return for every channel of the stages' outputs how much the classifier needs it.
+    """Return how much the classifier needs each channel of each stage, for the weights of DELTA.
 
-    The loss is measured with the channel set to 0, and without. The differences of a stage are standardised,
-    divided by `softness` and put through a softmax, as in the authors' code. It costs one pass of `examples`
-    images through the layers above for each channel: about half a minute for EfficientNetLite0.
+    The need for a channel is the loss of the classifier with this channel set to 0. The losses of a stage are
+    standardised, divided by `softness` and passed through a softmax, as in the authors' code. For every
+    channel `examples` images run through the layers above the stage: about half a minute for
+    EfficientNetLite0.
 
-    Li et al. 2019, see `feature_distance`. They set the channel's filter to 0, here it is the stage's output.
+    Li et al. 2019, see `feature_distance`. They set the filter of the channel to 0; this function sets the
+    output of the stage to 0.
 
     Args:
-        model: a classifier whose head is trained already, giving probabilities.
-        split: labelled images; those it is asked about are drawn with a fixed seed.
-        stages: all but the first by default.
-        examples: how many images, at least 1.
-        softness: a large one makes all channels alike.
+        model: a classifier with a trained head that outputs probabilities.
+        split: labelled images; a sample of them is drawn with a fixed seed.
+        stages: names of the stages; all but the first by default.
+        examples: size of the sample, at least 1.
+        softness: above 0; larger values make the weights more equal.
 
     Returns:
-        Stage to float32 `(d,)`, above 0, sum 1.
+        Stage to float32 `(d,)`, weights above 0 that sum to 1.
 
     Raises:
-        TlkitError: a stage's output is not all that the layers above need.
+        TlkitError: the layers above a stage need more than the output of that stage.
+        UnknownNameError: there is no such stage.
     """
     chosen = np.random.default_rng(0).permutation(len(split))[:examples]
     part = split.subset(np.sort(chosen))
@@ -150,10 +154,10 @@ def channel_attention(
     found = {}
     for stage, name in _held(backbone, stages).items():
         whole = with_outputs(backbone, [name])
-        shown = keras.Input(whole.outputs[0].shape[1:])
-        features = _above(whole, stage)(shown)
+        stage_input = keras.Input(whole.outputs[0].shape[1:])
+        features = _above(whole, stage)(stage_input)
         _, outputs = reassembled(model, backbone=lambda _, features=features: features)  # type: ignore[misc]
-        tail = keras.Model(shown, outputs)
+        tail = keras.Model(stage_input, outputs)
         maps, _ = whole.predict(part.images[:], verbose=0)
         losses = _losses_without(tail, maps, part.labels)
         rise = (losses - losses.mean()) / max(losses.std(), 1e-12) / softness
@@ -190,6 +194,6 @@ def _above(whole: keras.Model, stage: str) -> Callable[[Any], Any]:
         return keras.Model(cut, output)
     except ValueError as error:
         raise TlkitError(
-            f"What is above stage {stage!r} of {whole.name} needs more than its output. Give other "
-            "stages, or leave attention out: all channels count alike then."
+            f"The part above stage {stage!r} of {whole.name} needs more than its output. Choose other "
+            "stages, or omit attention, so that all channels have equal weights."
         ) from error

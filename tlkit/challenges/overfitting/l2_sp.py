@@ -1,4 +1,4 @@
-"""L2-SP: weights are pulled towards their pretrained values instead of towards zero."""
+"""L2-SP: weight decay towards the pretrained weights instead of towards zero."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from tlkit.models import backbone_of, head_of
 
 
 class L2SP(keras.regularizers.Regularizer):
-    """Pull a variable towards its starting point instead of towards zero.
+    """A weight regulariser that penalises the squared distance from the pretrained value.
 
-    strength / 2 * ||w - w0||^2
+    The penalty is `strength / 2 * ||w - w0||^2`.
 
     Li, Grandvalet & Davoine 2018, "Explicit Inductive Bias for Transfer Learning with Convolutional
     Networks".
@@ -18,10 +18,13 @@ class L2SP(keras.regularizers.Regularizer):
     Args:
         start: the pretrained value w0, any shape.
         strength: weight of the penalty, at least 0.
+
+    >>> float(L2SP([1.0, 2.0], strength=0.5)([3.0, 2.0]))
+    1.0
     """
 
     def __init__(self, start: Any, strength: float = 0.01) -> None:
-        # a copy outside of every graph: PyTorch would send the gradient through it, back to the variable
+        # a copy outside the graph: in PyTorch the gradient would otherwise flow through it to the variable
         self.start = keras.ops.stop_gradient(keras.ops.copy(keras.ops.convert_to_tensor(start)))
         self.strength = strength
 
@@ -30,13 +33,15 @@ class L2SP(keras.regularizers.Regularizer):
 
 
 def keep_near_start(model: keras.Model, strength: float = 0.01, head_strength: float = 0.01) -> None:
-    """Attach L2-SP to the backbone's weights as they are now, and plain L2 to the head's.
+    """Add L2-SP to the backbone, with its current weights as the start, and plain L2 to the head.
 
-    Call it on a pretrained classifier before training; stock `compile` and `fit` then add the penalty.
+    Call this function on a pretrained classifier before training. Stock `compile` and `fit` then add the
+    penalty to the loss.
 
     Args:
-        strength: of the pull towards the pretrained weights.
-        head_strength: of the pull of the new weights towards zero.
+        model: a classifier made by `build_classifier` or `attach_head`; it is changed in place.
+        strength: weight of the penalty on the backbone, at least 0.
+        head_strength: weight of the penalty on the head, at least 0.
     """
     for variable in backbone_of(model).weights:
         if variable.trainable:

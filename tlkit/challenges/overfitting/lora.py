@@ -1,4 +1,4 @@
-"""Low-rank adaptation (LoRA): the pretrained weights stay, and small matrices beside them learn."""
+"""Low-rank adaptation (LoRA): freeze the pretrained weights, and train small matrices added to them."""
 
 import keras
 import pandas as pd
@@ -8,24 +8,25 @@ from tlkit.models import backbone_of, flat_layers, frozen_table, unfreeze
 
 
 def enable_lora(model: keras.Model, rank: int = 4, alpha: float | None = None) -> pd.DataFrame:
-    """Let a classifier learn by low-rank changes of its backbone's Dense and 1x1 convolutions, in place.
+    """Add trainable low-rank matrices to the Dense layers and 1x1 convolutions of a backbone, in place.
 
     A kernel W `(in, out)` becomes `W + alpha / rank * A B` with A `(in, rank)` and B `(rank, out)`. B starts
-    at 0, so nothing changes yet. Of the backbone A and B alone learn: in stock `fit` and in `fine_tune`. A
-    1x1 convolution is a Dense layer at every place. Call `merge_lora` afterwards.
+    at 0, so the predictions do not change. In the backbone only A and B are trained, by stock `fit` and by
+    `fine_tune`. A 1x1 convolution is a Dense layer that is applied at every position. Call `merge_lora` after
+    training.
 
     Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models".
 
     Args:
-        model: a classifier made by `build_classifier` or `join`; compile it afterwards.
-        rank: of the change, at least 1.
-        alpha: size of the change; `None` is `rank`, and so a factor of 1.
+        model: a classifier made by `build_classifier` or `attach_head`; compile it afterwards.
+        rank: rank of the change, at least 1.
+        alpha: scale of the change; `None` means `rank`, which gives a factor of 1.
 
     Returns:
-        `frozen_table`: the parameters of each stage, and how many of them learn.
+        `frozen_table(model)`: the parameters of each stage, and how many of them are trainable.
 
     Raises:
-        TlkitError: the rank is below 1, no layer is of these kinds, or LoRA is on already.
+        TlkitError: the rank is below 1, the backbone has no such layer, or it has LoRA already.
 
     >>> from tlkit.models import build_classifier
     >>> model = build_classifier("LeNet", classes=10, weights=None)
@@ -38,8 +39,8 @@ def enable_lora(model: keras.Model, rank: int = 4, alpha: float | None = None) -
     chosen = [layer for layer in flat_layers(body) if _is_a_matrix(layer)]
     if not chosen:
         raise TlkitError(
-            f"{body.name} has no Dense and no 1x1 convolution layer for LoRA. Use a backbone that has some, "
-            "such as EfficientNetLite0, or fine-tune as usual."
+            f"{body.name} has no Dense and no 1x1 convolution layer for LoRA. Use a backbone that has one, "
+            "such as EfficientNetLite0, or fine-tune without LoRA."
         )
     if any(layer.lora_enabled for layer in chosen):
         raise TlkitError(f"{body.name} has LoRA already. Merge it first: model = merge_lora(model).")
@@ -50,12 +51,13 @@ def enable_lora(model: keras.Model, rank: int = 4, alpha: float | None = None) -
 
 
 def merge_lora(model: keras.Model) -> keras.Model:
-    """Return a model without LoRA that predicts the same: each change is added to its kernel.
-
-    It shares nothing with the given one, and is plain Keras.
+    """Return a plain model with the same predictions: each low-rank change is added to its kernel.
 
     Args:
         model: a classifier after `enable_lora` and training.
+
+    Returns:
+        A plain Keras model that shares no weights with `model`.
 
     >>> from tlkit.models import build_classifier
     >>> model = build_classifier("LeNet", classes=10, weights=None)
@@ -71,11 +73,11 @@ def merge_lora(model: keras.Model) -> keras.Model:
         return type(layer).from_config(config)
 
     merged = keras.models.clone_model(model, clone_function=without, recursive=True)
-    for given, taken in zip(flat_layers(model), flat_layers(merged), strict=True):
+    for source, destination in zip(flat_layers(model), flat_layers(merged), strict=True):
         store: dict = {}
-        given.save_own_variables(store)  # what Keras saves of such a layer is the merged kernel
+        source.save_own_variables(store)  # Keras saves the merged kernel of a layer with LoRA
         if store:
-            taken.load_own_variables(store)
+            destination.load_own_variables(store)
     return merged
 
 

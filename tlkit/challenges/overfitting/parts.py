@@ -1,4 +1,4 @@
-"""A classifier put together again from its own layers, with something more between them."""
+"""Rebuild a classifier from its own layers, with additional layers between them."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,12 +17,14 @@ def reassembled(
     features: Callable[[Any], Any] | None = None,
     head: Callable[[Any], Any] | None = None,
 ) -> tuple[Any, Any]:
-    """Return inputs and outputs of the classifier's layers in a new chain, which shares their weights.
+    """Call the layers of a classifier again, with some parts replaced, and return the inputs and outputs.
+
+    The rebuilt classifier shares its weights with `model`.
 
     Args:
         model: a classifier.
-        backbone, head: stand in for these parts.
-        features: acts on what the head is given.
+        backbone, head: replacements for these parts.
+        features: applied to the features before the head.
 
     Raises:
         TlkitError: the model has no backbone; see `tlkit.models.backbone_of`.
@@ -48,46 +50,47 @@ def reassembled(
 
 
 def learner_for(model: keras.Model, learner: keras.Model) -> keras.Model:
-    """Return the learner, which from now on tells that it teaches `model`: that is what is saved."""
-    learner.taught = lambda: model  # a function, since Keras takes a model in an attribute for a layer
+    """Record on the learner that it trains `model`, so that `model` is what is saved; return the learner."""
+    # a function, because Keras tracks a model in an attribute as a layer
+    learner.trained_model = lambda: model
     return learner
 
 
 def with_outputs(backbone: keras.Model, names: Iterable[str]) -> keras.Model:
-    """Return the backbone with the outputs of these layers before its own; it shares all weights.
+    """Return the backbone with the outputs of these layers, followed by its own output; weights are shared.
 
-    `get_layer(name).output` is that of the first network in which the layer took part, which need not be this
-    one.
+    `get_layer(name).output` is not enough: a layer that is part of several networks returns its output in the
+    first one.
 
     >>> from tlkit import backbones
     >>> with_outputs(backbones.load_backbone("LeNet", weights=None), ["pool2"]).output_shape
     [(None, 7, 7, 48), (None, 100)]
     """
     wanted = list(names)
-    seen: dict[str, Any] = {}
+    output_of: dict[str, Any] = {}
 
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-        seen[layer.name] = layer(*args, **kwargs)
-        return seen[layer.name]
+        output_of[layer.name] = layer(*args, **kwargs)
+        return output_of[layer.name]
 
-    again = keras.models.clone_model(backbone, clone_function=lambda layer: layer, call_function=call)
-    outputs = [*(seen[name] for name in wanted), again.outputs[0]]
-    return keras.Model(again.inputs[0], outputs, name=backbone.name)
+    rebuilt = keras.models.clone_model(backbone, clone_function=lambda layer: layer, call_function=call)
+    outputs = [*(output_of[name] for name in wanted), rebuilt.outputs[0]]
+    return keras.Model(rebuilt.inputs[0], outputs, name=backbone.name)
 
 
 def with_dropout(model: keras.Model, rate: float = 0.5) -> keras.Model:
-    """Return a classifier that shares all weights and drops features in front of its last layer in training.
+    """Return a classifier with dropout before its last layer; it shares all weights with `model`.
 
-    Each feature is 0 with probability `rate`, the others are divided by `1 - rate`.
+    During training, each feature is set to 0 with probability `rate`; the others are divided by `1 - rate`.
 
     Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting".
 
     Args:
-        model: a classifier made by `build_classifier`; the dropout of its head is replaced.
-        rate: share of the features, from 0 up to but not 1.
+        model: a classifier made by `build_classifier`; dropout that its head already has is replaced.
+        rate: fraction of the features to drop, from 0 to less than 1.
 
     Raises:
-        TlkitError: the rate is out of range, or the head is no `keras.Sequential`.
+        TlkitError: the rate is out of range, or the head is not a `keras.Sequential`.
 
     >>> from tlkit.models import build_classifier
     >>> learner = with_dropout(build_classifier("LeNet", 10, weights=None), 0.5)
@@ -95,12 +98,12 @@ def with_dropout(model: keras.Model, rate: float = 0.5) -> keras.Model:
     [('dropout_of_features', 0.5)]
     """
     if not 0 <= rate < 1:
-        raise TlkitError(f"rate={rate} was given; expected a share from 0 up to but not 1, such as 0.5.")
+        raise TlkitError(f"rate={rate} was given; expected a fraction from 0 to less than 1, such as 0.5.")
     head = head_of(model)
     if not isinstance(head, keras.Sequential):
         raise TlkitError(
-            f"The head of {model.name!r} is a {type(head).__name__}; expected a keras.Sequential, as "
-            "build_classifier(...) makes it."
+            f"The head of {model.name!r} is a {type(head).__name__}; expected a keras.Sequential, such as "
+            "build_classifier(...) makes."
         )
     *below, last = (layer for layer in head.layers if type(layer) is not keras.layers.Dropout)
     drop = keras.layers.Dropout(rate, name="dropout_of_features")
@@ -109,15 +112,16 @@ def with_dropout(model: keras.Model, rate: float = 0.5) -> keras.Model:
 
 
 def with_augmentation(model: keras.Model, augmentation: keras.Layer) -> keras.Model:
-    """Return a classifier that shares all weights and sees randomly changed images in training.
+    """Return a classifier that augments its images during training; it shares all weights with `model`.
 
     Args:
-        model: a classifier made by `build_classifier` or `join`; its own augmentation is left out.
-        augmentation: a layer that is off in prediction, such as `tlkit.augmentation()` or
+        model: a classifier made by `build_classifier` or `attach_head`; augmentation that it already has is
+            replaced.
+        augmentation: a layer that is active only during training, such as `tlkit.augmentation()` or
             `keras.layers.RandAugment((0, 255))`.
 
     Raises:
-        TlkitError: the layer acts in prediction too.
+        TlkitError: the layer is also active during prediction.
 
     >>> from tlkit.models import augmentation, build_classifier
     >>> model = build_classifier("LeNet", classes=10, weights=None)

@@ -1,4 +1,4 @@
-"""All regularisers in one table: each is put on, trained with and taken off in the same way."""
+"""The table of regularisers: the same three steps apply, train and finish each of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,24 +28,25 @@ from tlkit.techniques.fine_tuning import BATCH_SIZE, fine_tune
 
 @dataclass(frozen=True)
 class Regularizer:
-    """A way to fine-tune with less overfitting.
+    """A method that reduces overfitting during fine-tuning.
 
     Attributes:
-        name: in the table.
-        summary: what it does, in a line.
-        paper: where it is from.
-        put_on: model, training and validation split and options to the model that is trained, which shares
-            the given one's weights.
-        training: makes the options of `fine_tune`; and `mix`, see `Split.batches`.
-        take_off: weights before the training and the trained model to a plain Keras model.
+        name: name in the table.
+        summary: what the method does, in one line.
+        paper: the source.
+        apply: function of the model, the training split, the validation split and options; it returns the
+            learner, the model to train, which shares its weights with the model.
+        training: function that returns options for `tlkit.fine_tune`, and `mix` for `Split.batches`.
+        finish: function of the weights before training and of the trained model; it returns a plain Keras
+            model.
     """
 
     name: str
     summary: str
     paper: str
-    put_on: Callable[..., keras.Model] = lambda model, train, validation: model
+    apply: Callable[..., keras.Model] = lambda model, train, validation: model
     training: Callable[[], Mapping[str, Any]] = dict
-    take_off: Callable[[Sequence[np.ndarray], keras.Model], keras.Model] = lambda start, model: model
+    finish: Callable[[Sequence[np.ndarray], keras.Model], keras.Model] = lambda start, model: model
 
     def fine_tune(
         self,
@@ -53,19 +54,20 @@ class Regularizer:
         train: Split,
         validation_data: Split | None = None,
         *,
-        put_on: Mapping[str, Any] | None = None,
+        regularizer_options: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> tuple[keras.Model, keras.callbacks.History]:
         """Fine-tune a classifier with this regulariser.
 
         Args:
-            model: a classifier made by `build_classifier`; it learns in place.
+            model: a classifier made by `build_classifier`; it is trained in place.
             train, validation_data: splits. Training stops early only with validation data.
-            put_on: options of the regulariser, such as `{"strength": 0.01}`.
-            options: of `fine_tune`; they come before those of the regulariser.
+            regularizer_options: options of the regulariser, such as `{"strength": 0.01}`.
+            options: options of `tlkit.fine_tune`; they override those of the regulariser.
 
         Returns:
-            A plain Keras model (`model` itself, but for `wise-ft` and `lora`) and Keras's history.
+            A plain Keras model and Keras's history. The model is `model` itself, except for `wise-ft` and
+            `lora`.
 
         >>> from tlkit.models import build_classifier
         >>> model = build_classifier("LeNet", classes=2, weights=None)
@@ -75,29 +77,31 @@ class Regularizer:
         True
         """
         start = model.get_weights()
-        learner = self.put_on(model, train, validation_data, **(put_on or {}))
-        given = {**self.training(), **options}
+        learner = self.apply(model, train, validation_data, **(regularizer_options or {}))
+        training = {**self.training(), **options}
         if "learning_rate" in options and "optimizer" in self.training():
-            given["optimizer"] = partial(given["optimizer"], learning_rate=given.pop("learning_rate"))
+            training["optimizer"] = partial(
+                training["optimizer"], learning_rate=training.pop("learning_rate")
+            )
         data: Any = train
-        if mix := given.pop("mix", None):
-            size, classes = given.get("batch_size", BATCH_SIZE), model.output_shape[-1]
+        if mix := training.pop("mix", None):
+            size, classes = training.get("batch_size", BATCH_SIZE), model.output_shape[-1]
             data = train.batches(size, shuffle=True, mix=mix, classes=classes)
-        history = fine_tune(learner, data, validation_data, **given)
-        return self.take_off(start, model), history
+        history = fine_tune(learner, data, validation_data, **training)
+        return self.finish(start, model), history
 
 
-def _on_model(function: Callable[..., Any]) -> Callable[..., keras.Model]:
-    """Return the function of a model and options as one that is given the splits too."""
+def _without_splits(method: Callable[..., Any]) -> Callable[..., keras.Model]:
+    """Wrap `method(model, **options)` so that it also accepts the training and validation splits."""
 
-    def put_on(model: keras.Model, train: Split, validation: Split | None, **options: Any) -> keras.Model:
-        made = function(model, **options)
+    def apply(model: keras.Model, train: Split, validation: Split | None, **options: Any) -> keras.Model:
+        made = method(model, **options)
         return made if isinstance(made, keras.Model) else model
 
-    return put_on
+    return apply
 
 
-def _after_head(model: keras.Model, train: Split, validation: Split | None, **options: Any) -> keras.Model:
+def _head_first(model: keras.Model, train: Split, validation: Split | None, **options: Any) -> keras.Model:
     train_head(model, train, validation, **options)
     return model
 
@@ -136,62 +140,96 @@ def _merged(start: Sequence[np.ndarray], model: keras.Model) -> keras.Model:
 REGULARIZERS = Registry(
     "regulariser",
     (
-        Regularizer("none", "plain fine-tuning, to compare with", "Yosinski et al. 2014"),
+        Regularizer("none", "plain fine-tuning, as a control", "Yosinski et al. 2014"),
         Regularizer(
-            "dropout", "features of the head are left out", "Srivastava et al. 2014", _on_model(with_dropout)
+            "dropout",
+            "random features are set to 0 before the last layer",
+            "Srivastava et al. 2014",
+            _without_splits(with_dropout),
         ),
         Regularizer(
             "weight-decay",
-            "weights shrink a little in every step",
+            "every step shrinks the weights slightly",
             "Loshchilov & Hutter 2019",
             training=lambda: {"optimizer": partial(optimizers.adam, weight_decay=0.05)},
         ),
         Regularizer(
             "label-smoothing",
-            "labels are a little unsure",
+            "labels have a probability slightly below 1",
             "Szegedy et al. 2016",
             training=lambda: {"loss": keras.losses.CategoricalCrossentropy(label_smoothing=0.1)},
         ),
         Regularizer(
-            "mixup", "two images are blended", "Zhang et al. 2018", training=lambda: {"mix": mixup()}
+            "mixup",
+            "two images and their labels are blended",
+            "Zhang et al. 2018",
+            training=lambda: {"mix": mixup()},
         ),
         Regularizer(
             "cutmix",
-            "a piece of another image is pasted in",
+            "a rectangle of another image is pasted in",
             "Yun et al. 2019",
             training=lambda: {"mix": cutmix()},
         ),
-        Regularizer("augmentation", "images are changed at random", "Simard et al. 2003", _augmented),
+        Regularizer("augmentation", "images are transformed at random", "Simard et al. 2003", _augmented),
         Regularizer(
             "stochastic-depth",
-            "residual blocks are left out",
+            "random residual branches are skipped",
             "Huang et al. 2016",
-            _on_model(stochastic_depth),
+            _without_splits(stochastic_depth),
         ),
         Regularizer(
-            "l2-sp", "weights are pulled to their start", "Li et al. 2018", _on_model(keep_near_start)
-        ),
-        Regularizer("delta", "feature maps stay near their start, by channel", "Li et al. 2019", _delta),
-        Regularizer("delta-uniform", "the same, all channels alike", "Li et al. 2019", _on_model(DELTA)),
-        Regularizer(
-            "bss", "the weakest directions of the features shrink", "Chen et al. 2019", _on_model(BSS)
+            "l2-sp",
+            "weights are kept near their pretrained values",
+            "Li et al. 2018",
+            _without_splits(keep_near_start),
         ),
         Regularizer(
-            "stochnorm", "some channels take moving statistics", "Kou et al. 2020", _on_model(stoch_norm)
+            "delta",
+            "feature maps are kept near the pretrained ones, weighted by channel",
+            "Li et al. 2019",
+            _delta,
         ),
-        Regularizer("co-tuning", "the source head learns from the labels too", "You et al. 2020", _co_tuning),
+        Regularizer(
+            "delta-uniform",
+            "DELTA with equal weights for all channels",
+            "Li et al. 2019",
+            _without_splits(DELTA),
+        ),
+        Regularizer(
+            "bss",
+            "the smallest singular values of the features are penalised",
+            "Chen et al. 2019",
+            _without_splits(BSS),
+        ),
+        Regularizer(
+            "stochnorm",
+            "random channels are normalised with moving statistics",
+            "Kou et al. 2020",
+            _without_splits(stoch_norm),
+        ),
+        Regularizer("co-tuning", "the source head is fine-tuned as well", "You et al. 2020", _co_tuning),
         Regularizer(
             "ema",
-            "the average of the weights is kept",
+            "the weights are averaged over the steps",
             "Polyak & Juditsky 1992",
             training=lambda: {"optimizer": partial(optimizers.adam, use_ema=True, ema_momentum=0.95)},
         ),
         Regularizer(
-            "wise-ft", "weights half way back to the start", "Wortsman et al. 2022", take_off=_between
+            "wise-ft",
+            "the mean of the weights before and after fine-tuning",
+            "Wortsman et al. 2022",
+            finish=_between,
         ),
-        Regularizer("lp-ft", "the head is trained first, alone", "Kumar et al. 2022", _after_head),
         Regularizer(
-            "lora", "only changes of low rank", "Hu et al. 2022", _on_model(enable_lora), take_off=_merged
+            "lp-ft", "the head is trained before the whole network", "Kumar et al. 2022", _head_first
+        ),
+        Regularizer(
+            "lora",
+            "only low-rank changes of the weights are trained",
+            "Hu et al. 2022",
+            _without_splits(enable_lora),
+            finish=_merged,
         ),
     ),
 )

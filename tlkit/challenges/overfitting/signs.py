@@ -1,4 +1,4 @@
-"""Signs of overfitting: what is lost on the way from training images to others, and from the start."""
+"""Signs of overfitting: the generalisation gap, the distance from the start, and fitting random labels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,20 +14,21 @@ from tlkit.models import backbone_of, flat_layers, head_of
 
 
 def generalisation_gap(history: Any, quantity: str = "accuracy") -> np.ndarray:
-    """Return by epoch how much better the training images are known than the validation images.
+    """Return the generalisation gap after each epoch: how much better the model is on its training images.
 
-    Training minus validation for an accuracy, the other way round for a loss, so that above 0 is overfitting.
-    Keras takes the training values while the epoch runs and with dropout on: small gaps below 0 are common.
+    The gap is training minus validation for an accuracy, and validation minus training for a loss, so a value
+    above 0 indicates overfitting. Keras measures the training values during the epoch and with dropout, so
+    small negative gaps are common.
 
     Args:
-        history: Keras's `History` or its `history` dictionary, of a training with validation data.
-        quantity: its name there, such as `"accuracy"` or `"loss"`.
+        history: Keras's `History`, or its `history` dictionary, from training with validation data.
+        quantity: name of the loss or metric, such as `"accuracy"` or `"loss"`.
 
     Returns:
         float `(epochs,)`.
 
     Raises:
-        TlkitError: the history lacks the quantity or its validation.
+        TlkitError: the history lacks the quantity or its validation values.
 
     >>> generalisation_gap({"loss": [1.0, 0.5], "val_loss": [1.0, 2.0]}, "loss").tolist()
     [0.0, 1.5]
@@ -35,8 +36,8 @@ def generalisation_gap(history: Any, quantity: str = "accuracy") -> np.ndarray:
     values = getattr(history, "history", history)
     if missing := [name for name in (quantity, f"val_{quantity}") if name not in values]:
         raise TlkitError(
-            f"The history has {', '.join(map(repr, values)) or 'nothing'}, but not {missing[0]!r}. Train "
-            f"with validation data, and with {quantity!r} as the loss or among the metrics."
+            f"The history has {', '.join(map(repr, values)) or 'no values'}, but not {missing[0]!r}. Train "
+            f"with validation data, and with {quantity!r} as the loss or as a metric."
         )
     gap = np.subtract(values[quantity], values[f"val_{quantity}"])
     return -gap if quantity.endswith("loss") else gap
@@ -45,18 +46,21 @@ def generalisation_gap(history: Any, quantity: str = "accuracy") -> np.ndarray:
 def distance_from_start(
     model: keras.Model, start: keras.Model | Sequence[np.ndarray], *, by: str = "stage"
 ) -> pd.DataFrame:
-    """Return how far the weights of each stage have moved: a row a stage, from the input to the head.
+    """Return how far the weights of each stage have moved from their start, from the input to the head.
 
-    Columns: `weights` (how many), `distance` `|w - w0|` and `relative` `|w - w0| / |w0|`; 0.01 is a change of
-    one percent. The moving statistics of BatchNormalization do not count.
+    The moving statistics of BatchNormalization are not counted.
 
     Args:
-        model: a classifier made by `build_classifier` or `join`.
-        start: the same model before the training, or its `get_weights()`.
+        model: a classifier made by `build_classifier` or `attach_head`.
+        start: the same model before training, or its `get_weights()`.
         by: `"stage"` or `"layer"`.
 
+    Returns:
+        One row per stage or layer: `weights` (their number), `distance` `|w - w0|`, and `relative`
+        `|w - w0| / |w0|`, where 0.01 is a change of one percent.
+
     Raises:
-        TlkitError: the start is of another network, or `by` is unknown.
+        TlkitError: the start belongs to another network, or `by` is unknown.
 
     >>> from tlkit.models import build_classifier
     >>> model = build_classifier("LeNet", classes=10, weights=None)
@@ -65,19 +69,19 @@ def distance_from_start(
     """
     if by not in ("stage", "layer"):
         raise TlkitError(f"by={by!r} was given; expected 'stage' or 'layer'.")
-    given = start.get_weights() if isinstance(start, keras.Model) else list(start)
-    if [tuple(weight.shape) for weight in model.weights] != [np.shape(each) for each in given]:
+    values = start.get_weights() if isinstance(start, keras.Model) else list(start)
+    if [tuple(weight.shape) for weight in model.weights] != [np.shape(each) for each in values]:
         raise TlkitError(
-            f"The model has {len(model.weights)} weights, the start {len(given)}, or of other shapes. Keep "
-            "start = model.get_weights() before the training of this model; merge LoRA first."
+            f"The model has {len(model.weights)} weights and the start {len(values)}, or their shapes "
+            "differ. Keep start = model.get_weights() before you train this model, and merge LoRA first."
         )
-    start_of = {id(weight): value for weight, value in zip(model.weights, given, strict=True)}
+    start_of = {id(weight): value for weight, value in zip(model.weights, values, strict=True)}
     stages = backbones.stages(backbone_of(model)) | {"head": [head_of(model)]}
     groups = {
-        stage: [leaf for layer in layers for leaf in flat_layers(layer)] for stage, layers in stages.items()
+        stage: [flat for layer in layers for flat in flat_layers(layer)] for stage, layers in stages.items()
     }
     if by == "layer":
-        groups = {leaf.name: [leaf] for members in groups.values() for leaf in members}
+        groups = {layer.name: [layer] for layers in groups.values() for layer in layers}
     rows = []
     for name, layers in groups.items():
         learned = [weight for layer in layers for weight in _learned(layer)]
@@ -95,31 +99,34 @@ def _learned(layer: keras.Layer) -> list[keras.Variable]:
     return [weight for weight in layer.weights if not any(weight is each for each in statistics)]
 
 
-def shuffled_labels(split: Split, share: float = 1.0, *, seed: int = 0) -> Split:
-    """Return the split with the labels of a random share of its images dealt out among them anew.
+def shuffled_labels(split: Split, fraction: float = 1.0, *, seed: int = 0) -> Split:
+    """Return a split in which the labels of a random fraction of the images are shuffled among those images.
 
-    The extreme of overfitting: a network that learns such labels has learned them by heart, and its accuracy
-    on test images is chance. Every class keeps its number of images. By chance some keep their own label.
+    A network can fit such labels only by memorising them, and its accuracy on test images is at chance. Every
+    class keeps its number of images. Some images keep their own label by chance.
 
     Zhang et al. 2017, "Understanding deep learning requires rethinking generalization".
 
     Args:
         split: labelled images.
-        share: of the images, 0 to 1.
-        seed: of the choice and the order; `share=0.5` changes no image that `share=1` leaves out.
+        fraction: fraction of the images whose labels are shuffled, 0 to 1.
+        seed: random seed for the choice and the order. With the same seed, a larger fraction includes the
+            images of a smaller one.
 
     Raises:
-        DataError: the share is out of range.
+        DataError: the fraction is out of range.
         NoLabelsError: the split is unlabelled.
 
     >>> split = Split(np.zeros((4, 8, 8, 3), "uint8"), [0, 1, 2, 3])
     >>> sorted(shuffled_labels(split).labels.tolist())
     [0, 1, 2, 3]
     """
-    if not 0 <= share <= 1:
-        raise DataError(f"share={share} was given; expected 0 to 1, such as 0.5 for half of the images.")
+    if not 0 <= fraction <= 1:
+        raise DataError(
+            f"fraction={fraction} was given; expected 0 to 1, such as 0.5 for half of the images."
+        )
     random = np.random.default_rng(seed)
-    chosen = random.permutation(len(split))[: round(share * len(split))]
+    chosen = random.permutation(len(split))[: round(fraction * len(split))]
     labels = split.labels.copy()
     labels[chosen] = labels[random.permutation(chosen)]
     return Split(split.images, labels, split.names, split.attributes)

@@ -1,4 +1,4 @@
-"""Stochastic depth: in training a random part of the residual blocks is left out."""
+"""Stochastic depth: skip residual branches at random during training."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from tlkit.models import backbone_of
 
 
 def stochastic_depth(model: keras.Model, rate: float = 0.2) -> keras.Model:
-    """Return a classifier that shares all weights and leaves out residual branches in training.
+    """Return a classifier that skips residual branches during training; it shares all weights with `model`.
 
-    A block `x + f(x)` becomes `x + b / (1 - r) f(x)`, where b is 0 with probability r, drawn for each image,
-    else 1: in expectation the same block, and in prediction exactly that block. The l-th of L blocks has
-    `r = rate * l / L`, since the lower ones are needed by all others. In Keras this is a Dropout whose noise
-    has one value an image, so the result is a plain Keras model; save either.
+    A block `x + f(x)` becomes `x + b / (1 - r) f(x)`. For each image, b is 0 with probability r, else 1. The
+    expectation over b is the original block, and prediction uses the original block. The l-th of L blocks has
+    `r = rate * l / L`, because all later blocks depend on the early ones. In Keras this is a Dropout layer
+    with one noise value per image, so the result is a plain Keras model; either model can be saved.
 
     Huang et al. 2016, "Deep Networks with Stochastic Depth".
 
     Args:
-        model: a classifier made by `build_classifier` or `join`. The branch is the deeper of the two inputs
-            of an `Add` layer. Dropout of this kind that the backbone has already is replaced.
-        rate: r of the last block, from 0 up to but not 1.
+        model: a classifier made by `build_classifier` or `attach_head`. The residual branch is the deeper of
+            the two inputs of an `Add` layer. Dropout of branches that the backbone already has is replaced.
+        rate: r of the last block, from 0 to less than 1.
 
     Raises:
         TlkitError: the rate is out of range, or the backbone has no residual block.
@@ -33,16 +33,16 @@ def stochastic_depth(model: keras.Model, rate: float = 0.2) -> keras.Model:
     0.3
     """
     if not 0 <= rate < 1:
-        raise TlkitError(f"rate={rate} was given; expected a share from 0 up to but not 1, such as 0.2.")
+        raise TlkitError(f"rate={rate} was given; expected a fraction from 0 to less than 1, such as 0.2.")
     body = backbone_of(model)
     blocks = [layer.name for layer in body.layers if _adds_two(layer)]
     if not blocks:
         raise TlkitError(
-            f"{body.name} has no residual block, an Add layer of two inputs. Use a backbone that has some, "
-            "such as EfficientNetLite0, or another regulariser."
+            f"{body.name} has no residual block, that is, no Add layer with two inputs. Use a backbone that "
+            "has one, such as EfficientNetLite0, or another regulariser."
         )
     depth: dict[int, int] = {}
-    kept: list[Any] = []  # the ids above hold as long as their tensors live
+    kept: list[Any] = []  # keeps the tensors alive, so that their ids stay unique
 
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
         inputs = keras.tree.flatten(args)
@@ -51,9 +51,9 @@ def stochastic_depth(model: keras.Model, rate: float = 0.2) -> keras.Model:
             return args[0]
         if layer.name in blocks:
             branch = depths.index(max(depths))
-            share = rate * (blocks.index(layer.name) + 1) / len(blocks)
+            block_rate = rate * (blocks.index(layer.name) + 1) / len(blocks)
             noise = (None,) + (1,) * (len(inputs[branch].shape) - 1)
-            drop = keras.layers.Dropout(share, noise_shape=noise, name=f"{layer.name}_drop")
+            drop = keras.layers.Dropout(block_rate, noise_shape=noise, name=f"{layer.name}_drop")
             inputs[branch] = drop(inputs[branch])
             args = (inputs,)
         outputs = layer(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Stochastic normalisation: only a part of the channels is normalised by a small batch."""
+"""Stochastic normalisation: normalise a random part of the channels with the moving statistics."""
 
 from typing import Any
 
@@ -12,17 +12,18 @@ from tlkit.models import backbone_of
 
 @keras.saving.register_keras_serializable("tlkit")
 class StochNorm(keras.Layer):
-    """Normalise in training some channels by the moving statistics, the others by those of the batch.
+    """Batch normalisation that uses the moving statistics for a random part of the channels during training.
 
-    Each step draws anew for each channel: moving statistics with probability `p`, else mean and variance of
-    the batch. At `p=0` it is BatchNormalization, at `p=1` one whose statistics still follow the batches. In
-    prediction, and where the BatchNormalization is frozen, it is BatchNormalization at every `p`.
+    Each training step chooses for each channel: the moving statistics with probability `p`, else the mean and
+    variance of the batch. With `p=0` the layer equals BatchNormalization. With `p=1` it uses only the moving
+    statistics, which the batches still update. During prediction, and if the BatchNormalization is frozen, it
+    equals BatchNormalization for every `p`.
 
-    Kou et al. 2020, "Stochastic Normalization". The authors' code counts the other way round: their p is
-    the probability of the batch's statistics.
+    Kou et al. 2020, "Stochastic Normalization". In the authors' code p is the probability of the batch
+    statistics instead.
 
     Args:
-        normalization: the layer whose scale, offset and statistics are used, shared and not copied.
+        normalization: the layer whose scale, offset and statistics are used; they are shared, not copied.
         p: probability of the moving statistics, 0 to 1.
 
     Raises:
@@ -48,12 +49,11 @@ class StochNorm(keras.Layer):
         axis = self.normalization.axis % len(input_shape)
         self._mask = [size if each == axis else 1 for each, size in enumerate(input_shape)]
 
-    learns_statistics = True  # so `unfreeze` leaves the normalisation inside free to learn
+    learns_statistics = True  # `unfreeze` therefore leaves the inner normalisation trainable
 
     def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
-        moving = self.normalization(
-            inputs, training=False, mask=mask
-        )  # first: the other moves the statistics
+        # this call comes first, because the call with training=True updates the statistics
+        moving = self.normalization(inputs, training=False, mask=mask)
         if not training:
             return moving
         batch = self.normalization(inputs, training=True, mask=mask)
@@ -73,13 +73,13 @@ class StochNorm(keras.Layer):
 
 
 def stoch_norm(model: keras.Model, p: float = 0.5) -> keras.Model:
-    """Return a classifier that shares all weights and has `StochNorm` around each BatchNormalization.
+    """Return a classifier with `StochNorm` around each BatchNormalization, and all weights of `model`.
 
-    Train it by stock `fit` or by `fine_tune`, which leaves these layers free to learn; then save the model
-    that was given, which has learned with it and is plain Keras.
+    Train the result with stock `fit` or with `fine_tune`, which keeps these layers trainable. Then save
+    `model`, which has learned as well and is plain Keras.
 
     Args:
-        model: a classifier made by `build_classifier` or `join`.
+        model: a classifier made by `build_classifier` or `attach_head`.
         p: probability of the moving statistics, 0 to 1.
 
     Raises:
@@ -99,7 +99,7 @@ def stoch_norm(model: keras.Model, p: float = 0.5) -> keras.Model:
 
     if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in body.layers):
         raise TlkitError(
-            f"{body.name} has no BatchNormalization. Use a backbone that has some, such as EfficientNetLite0 "
+            f"{body.name} has no BatchNormalization. Use a backbone that has one, such as EfficientNetLite0 "
             "or LeNetBN, or another regulariser."
         )
     noisy = keras.models.clone_model(body, clone_function=wrapped)

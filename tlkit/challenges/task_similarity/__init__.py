@@ -1,8 +1,8 @@
-"""Task similarity: how far apart two data sets, two networks or two tasks are, before anything is trained.
+"""Task similarity: how similar two domains, two networks or two tasks are.
 
-    distances({"photos": a, "sketches": b})          # domains: features of different images
+    distances({"photos": a, "sketches": b})             # domains: features of different images
     similarities(layer_features(before, images), layer_features(after, images))   # networks: the same images
-    predicted_gain(features, random_features, labels)   # tasks: will this source help?
+    predicted_gain(features, random_features, labels)   # tasks: does this source help?
 
 Zamir et al. 2018, "Taskonomy: Disentangling Task Transfer Learning".
 """

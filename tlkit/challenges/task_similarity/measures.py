@@ -1,4 +1,4 @@
-"""The distances between domains by the names of the command line: one line each."""
+"""The table of distances between domains, by their names on the command line."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -8,16 +8,16 @@ from tlkit._internal.registry import Method, Registry
 
 @dataclass(frozen=True)
 class Measure(Method):
-    """A distance between the features of two domains: `measure.build(one, other)` is a float.
+    """A distance between two domains: `measure.build(one, other)` returns a float from their features.
 
     Attributes:
-        same: what two samples of one domain get, on average over many.
-        most: what domains get at most; infinite where there is no bound.
-        squared: the number is a squared distance, whose root can be drawn as a length.
+        same: expected value for two large samples of one domain.
+        maximum: largest possible value; infinite if there is no bound.
+        squared: whether the value is a squared distance, so that its square root is a length.
     """
 
     same: float = 0.0
-    most: float = float("inf")
+    maximum: float = float("inf")
     squared: bool = False
 
 
@@ -28,30 +28,30 @@ MEASURES = Registry(
         _MEASURE(
             "a-distance",
             "domains.proxy_a_distance",
-            "how surely a linear classifier tells the domains apart, 0 to 2",
+            "separability of the domains by a linear classifier, 0 to 2",
             "Ben-David et al. 2007",
-            most=2.0,
+            maximum=2.0,
         ),
         _MEASURE(
             "auc",
             "domains.domain_auc",
-            "how well such a classifier ranks them, 0.5 (not at all) to 1",
+            "area under the ROC curve of a linear domain classifier, 0.5 (same) to 1",
             "Ben-David et al. 2007",
             same=0.5,
-            most=1.0,
+            maximum=1.0,
         ),
         _MEASURE(
             "mmd",
             "domains.mmd",
-            "squared distance of the means under Gaussian kernels",
+            "squared distance between the means under Gaussian kernels",
             "Gretton et al. 2012",
-            most=2.0,
+            maximum=2.0,
             squared=True,
         ),
         _MEASURE(
             "frechet",
             "domains.frechet_distance",
-            "squared distance of two Gaussians, in squared units of the features",
+            "squared distance between fitted Gaussians, in squared units of the features",
             "Dowson & Landau 1982",
             squared=True,
         ),

@@ -1,4 +1,4 @@
-"""Two networks, or one before and after training, compared layer by layer on the same images."""
+"""Compare two networks, or one network before and after training, layer by layer on the same images."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -17,19 +17,19 @@ BATCH_SIZE = 32
 def layer_features(
     backbone: keras.Model, images: np.ndarray, stages: Iterable[str] | None = None
 ) -> dict[str, np.ndarray]:
-    """Return what each stage of a backbone makes of images: its last feature map, averaged over its places.
+    """Return the features of images at each stage of a backbone: its last feature map, averaged spatially.
 
     Args:
-        backbone: a model of `tlkit.load_backbone`, or the backbone of a classifier; its weights are read now,
-            so take the features before training and again after it.
-        images: RGB `(n, height, width, 3)`, values 0 to 255; some hundreds are enough.
-        stages: their names, as `tlkit.backbones.stages(backbone)` lists them; by default all.
+        backbone: a model from `tlkit.load_backbone`, or the backbone of a classifier. The current weights are
+            used, so call this function before training and again after it.
+        images: RGB `(n, height, width, 3)`, values 0 to 255; a few hundred are enough.
+        stages: names of stages, as `tlkit.backbones.stages(backbone)` lists them; all by default.
 
     Returns:
-        Stage to float32 `(n, channels)`, from input to output.
+        Name of the stage to float32 `(n, channels)`, from input to output.
 
     Raises:
-        UnknownNameError: there is no such stage, or no such backbone.
+        UnknownNameError: there is no such stage.
 
     >>> network = backbones.load_backbone("LeNet", weights=None)
     >>> {name: tuple(x.shape) for name, x in layer_features(network, np.zeros((2, 28, 28, 3))).items()}
@@ -51,19 +51,20 @@ def similarities(
     other: Mapping[str, np.ndarray],
     measure: Callable[[np.ndarray, np.ndarray], float] = linear_cka,
 ) -> pd.DataFrame:
-    """Return how alike every layer of one network is to every layer of the other, on the same images.
+    """Return the similarity of every layer of one network to every layer of another, on the same images.
 
-    Of one network before and after training, the diagonal tells which stages moved.
+    For one network before and after training, the diagonal shows which stages have changed.
 
     Args:
-        one, other: layer to features `(n, d_i)`, as `layer_features` returns them.
-        measure: such as `linear_cka`, `svcca` or `procrustes`.
+        one, other: name of a layer to features `(n, d_i)`, as `layer_features` returns them.
+        measure: function of two feature matrices, such as `linear_cka`, `svcca` or `procrustes`.
 
     Returns:
-        float64, layers of `one` in rows and of `other` in columns; `attrs["measure"]` is the measure's name.
+        A float64 table with the layers of `one` in rows and of `other` in columns; `attrs["measure"]` is the
+        name of the measure.
 
     Raises:
-        DataError: a network without layers, or features that cannot be compared.
+        DataError: a network has no layers, or the features cannot be compared.
 
     >>> x = np.random.default_rng(0).normal(size=(50, 3))
     >>> similarities({"conv": x, "dense": x @ np.diag([1, 1, 0])}, {"conv": 2 * x}).round(1)["conv"].tolist()
@@ -71,7 +72,8 @@ def similarities(
     """
     if not one or not other:
         raise DataError(
-            "A network without layers was given; expected what layer_features(...) returns, of both."
+            "A network without layers was given; expected the result of layer_features(...) for both "
+            "networks."
         )
     values = [[measure(x, y) for y in other.values()] for x in one.values()]
     table = pd.DataFrame(values, index=list(one), columns=list(other))
@@ -80,6 +82,6 @@ def similarities(
 
 
 def _pooled(layers: list[keras.Layer]) -> Any:
-    # a stage of a small network ends with the flattened map, in which places are still apart
+    # in a small network a stage may end with a flattened map, which can no longer be averaged over positions
     maps = [layer.output for layer in layers if len(layer.output.shape) == 4]
     return keras.layers.GlobalAveragePooling2D()(maps[-1]) if maps else layers[-1].output

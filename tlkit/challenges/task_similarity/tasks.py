@@ -1,4 +1,4 @@
-"""What one task gains from another: measured after training, and predicted before it."""
+"""The gain in accuracy from transfer: measured after training, or predicted before training."""
 
 import warnings
 from collections.abc import Sequence
@@ -9,23 +9,23 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from threadpoolctl import threadpool_limits
 
 from tlkit._internal.intervals import mean_interval
-from tlkit.challenges.task_similarity.checks import matrix
+from tlkit.challenges.task_similarity.checks import feature_matrix
 from tlkit.errors import DataError, TlkitWarning
 from tlkit.techniques import few_shot
 
-FOLDS, REPEATS = 5, 3  # of the cross-validation; repeated, since so few labels fall into folds by chance
+FOLDS, REPEATS = 5, 3  # of the cross-validation; repeats reduce the noise of a random assignment to folds
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What transfer gave: below 0 it did harm, which is called negative transfer.
+    """The gain in accuracy from transfer; a gain below 0 is called negative transfer.
 
     Attributes:
-        mean: mean difference of the accuracies, -1 to 1.
-        low, high: its 95 % interval; NaN of one pair.
-        errors_removed: share of the control's errors that transfer took away, up to 1; below 0 it added
-            errors. NaN where the control makes none.
-        pairs: number of seeds if measured, of labelled examples if predicted.
+        mean: mean difference between the accuracies, -1 to 1.
+        low, high: 95 % interval of the mean; NaN for a single pair.
+        errors_removed: fraction of the control's errors that transfer removes, at most 1; negative if
+            transfer adds errors. NaN if the control makes no errors.
+        pairs: number of seeds for a measured gain, number of labelled examples for a predicted gain.
     """
 
     mean: float
@@ -36,28 +36,28 @@ class Gain:
 
     @property
     def verdict(self) -> str:
-        """One of `"helps"`, `"hurts"` and `"unclear"`: the interval lies above 0, below it, or holds it."""
+        """`"helps"`, `"hurts"` or `"unclear"`: the interval lies above 0, lies below 0, or includes 0."""
         if self.low > 0:
             return "helps"
         return "hurts" if self.high < 0 else "unclear"
 
 
 def transfer_gain(transferred: Sequence[float], control: Sequence[float]) -> Gain:
-    """Return what the transferred network gained over the control, seed by seed.
+    """Return the measured gain of the transferred network over a control, paired by seed.
 
-    The control has the same architecture, labels and budget, but random weights. The interval is that of the
-    mean difference, by `tlkit._internal.intervals.mean_interval`.
+    The control has the same architecture, labels and training budget, but random initial weights. The
+    interval is the 95 % interval of the mean difference.
 
     Wang, Dai, Póczos & Carbonell 2019, "Characterizing and Avoiding Negative Transfer".
 
     Args:
-        transferred, control: accuracies 0 to 1, the same seed at the same place.
+        transferred, control: test accuracies, 0 to 1, one per seed, in the same order of seeds.
 
     Raises:
-        DataError: no accuracies, not as many on both sides, or values outside 0 to 1.
+        DataError: there are no accuracies, their numbers differ, or values are outside 0 to 1.
 
     Warns:
-        TlkitWarning: with one seed the spread is unknown.
+        TlkitWarning: there is only one seed, so the spread is unknown.
 
     >>> gain = transfer_gain([0.80, 0.82, 0.81], [0.60, 0.61, 0.62])
     >>> round(gain.mean, 2), gain.verdict, round(gain.errors_removed, 2)
@@ -67,11 +67,11 @@ def transfer_gain(transferred: Sequence[float], control: Sequence[float]) -> Gai
     if len(with_transfer) != len(without):
         raise DataError(
             f"{len(with_transfer)} accuracies with transfer and {len(without)} of the control were given; "
-            "expected as many, since they are compared seed by seed. Run both with the same seeds."
+            "expected equal numbers, because they are paired by seed. Run both with the same seeds."
         )
     if len(without) == 1:
         warnings.warn(
-            "With one seed the spread is unknown, and no interval can be given. Run at least three seeds.",
+            "With one seed the spread is unknown, so there is no interval. Run at least three seeds.",
             TlkitWarning,
             stacklevel=2,
         )
@@ -81,22 +81,23 @@ def transfer_gain(transferred: Sequence[float], control: Sequence[float]) -> Gai
 def predicted_gain(
     features: np.ndarray, control_features: np.ndarray, labels: np.ndarray, *, seed: int = 0
 ) -> Gain:
-    """Return the gain to expect from a source, before anything is trained, from a few labels of the target.
+    """Predict the gain of transfer from a few labelled target images, before any network is trained.
 
-    The difference of two cross-validated linear probes on the same examples: one on features of the source's
-    network, one on those of its random twin. It foretells what frozen features gain, and less well what
-    fine-tuning gains, which mends much of a bad start. The interval is over the labelled examples and knows
-    nothing of other random twins.
+    The prediction is the difference in accuracy between two cross-validated linear probes on the same
+    examples: one on the features of the source network, the other on the features of a network with random
+    weights. It predicts the gain of feature extraction. It predicts the gain of fine-tuning less well,
+    because fine-tuning can repair unsuitable features. The interval reflects the choice of labelled examples,
+    but not the choice of random weights.
 
     Args:
-        features: `(n, d)` of the source's backbone on the target's labelled images.
-        control_features: `(n, q)` of a random one on the same images.
-        labels: int `(n,)`, the target's own classes; those of the source may be others and are not needed.
-        seed: of the folds.
+        features: `(n, d)`, features of the labelled target images from the source network.
+        control_features: `(n, q)`, features of the same images from a network with random weights.
+        labels: int `(n,)`, target classes. The source classes may differ, and are not needed.
+        seed: random seed for the folds.
 
     Raises:
-        DataError: numbers of rows that differ, fewer than two classes, a class with one example, or NaN or
-            infinite features.
+        DataError: the numbers of rows differ, there are fewer than two classes, a class has one example, or
+            features are NaN or infinite.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1, 2], 10)
@@ -104,48 +105,51 @@ def predicted_gain(
     >>> predicted_gain(good, blind, labels).verdict
     'helps'
     """
-    source, control = matrix(features, "the source's network"), matrix(control_features, "the control")
+    source, control = (
+        feature_matrix(features, "the source network"),
+        feature_matrix(control_features, "the control"),
+    )
     labels = _target_labels(labels, len(source), len(control))
-    return _gain(_hits(source, labels, seed), _hits(control, labels, seed))
+    return _gain(_hit_rates(source, labels, seed), _hit_rates(control, labels, seed))
 
 
-def _hits(features: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Return for each example how often a probe that did not see it names it right, 0 to 1."""
+def _hit_rates(features: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
+    """Return how often held-out predictions of a probe are correct, 0 to 1 for each example."""
     folds = min(FOLDS, int(np.unique(labels, return_counts=True)[1].min()))
-    right = []
-    with threadpool_limits(1):  # on so few examples threads only wait for each other
+    correct = []
+    with threadpool_limits(1):  # with few examples, threads only add overhead
         for repeat in range(REPEATS):
-            parts = StratifiedKFold(folds, shuffle=True, random_state=REPEATS * seed + repeat)
+            splits = StratifiedKFold(folds, shuffle=True, random_state=REPEATS * seed + repeat)
             probe = few_shot.head("logistic regression")
-            right.append(cross_val_predict(probe, features, labels, cv=parts) == labels)
-    return np.mean(right, axis=0)
+            correct.append(cross_val_predict(probe, features, labels, cv=splits) == labels)
+    return np.mean(correct, axis=0)
 
 
 def _target_labels(labels: np.ndarray, examples: int, control: int) -> np.ndarray:
-    given = np.asarray(labels)
-    if given.ndim != 1 or not len(given) == examples == control:
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not len(labels) == examples == control:
         raise DataError(
-            f"There are {examples} rows of the source's network, {control} of the control and labels of "
-            f"shape {given.shape}; expected as many of each. All three are of the target's labelled images: "
-            "extract the features of these with both networks. Labels of the source's data do not fit here."
+            f"There are {examples} rows of the source network, {control} rows of the control and labels of "
+            f"shape {labels.shape}; expected equal numbers, one for each labelled target image. Extract the "
+            "features of these images with both networks, and do not pass labels of the source data."
         )
-    names, counts = np.unique(given, return_counts=True)
+    names, counts = np.unique(labels, return_counts=True)
     fewest = int(counts.min())
     if len(names) < 2 or fewest < 2:
         raise DataError(
             f"The labels have {len(names)} class{'es' * (len(names) != 1)}, the smallest with {fewest} "
-            f"example{'s' * (fewest != 1)}; expected at least two classes with two each, to hold some "
-            "out. Label more images, or leave small classes out: Dataset.only(names)."
+            f"example{'s' * (fewest != 1)}; expected at least two classes with two examples each, because "
+            "the probe holds some out. Label more images, or leave small classes out: Dataset.only(names)."
         )
-    return given
+    return labels
 
 
-def _accuracies(given: Sequence[float], name: str) -> np.ndarray:
-    values = np.asarray(given, "float64")
+def _accuracies(accuracies: Sequence[float], name: str) -> np.ndarray:
+    values = np.asarray(accuracies, "float64")
     if values.ndim != 1 or not len(values) or not ((values >= 0) & (values <= 1)).all():
         raise DataError(
-            f"The accuracies {name!r} are {values.tolist()}; expected a list of shares from 0 to 1, one for "
-            "each seed."
+            f"The accuracies {name!r} are {values.tolist()}; expected a list of fractions from 0 to 1, one "
+            "per seed. Divide percentages by 100."
         )
     return values
 

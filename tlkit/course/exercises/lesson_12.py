@@ -29,7 +29,7 @@ EXERCISES = [
     Exercise(
         "12.1",
         takes=number(0, 100, "a number of percentage points"),
-        hint="tlkit._internal.intervals.wilson(right, of) returns both ends as shares, 0 to 1.",
+        hint="scipy.stats.binomtest(right, of).proportion_ci(method='wilson') gives both ends, 0 to 1.",
         shows="With 50 test images two models must be far apart before you can tell which is better.",
         mistakes=[
             Mistake(

@@ -161,7 +161,7 @@ def audit(
     colour: float = COLOUR,
     progress: bool = False,
 ) -> Audit:
-    """Look for copies, leaks between splits, contradictory labels, small classes and odd files.
+    """Find copies, leaks between splits, contradictory labels, small classes and odd files.
 
     Every file is read once, and kept at a small size. Nothing is changed.
 

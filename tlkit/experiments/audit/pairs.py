@@ -1,4 +1,4 @@
-"""Pictures that are the same, or nearly so."""
+"""Find pairs of identical or similar images."""
 
 import numpy as np
 import pandas as pd
@@ -7,28 +7,29 @@ from scipy.sparse.csgraph import connected_components
 
 from tlkit.experiments.audit.inventory import NO_SPLIT
 
-BITS = 10  # of 64 that may differ in pictures that are nearly the same
-COLOUR = 12.0  # levels of 255 by which their colours differ on average, at most
-ROWS = 1024  # compared at a time with all others
+BITS = 10  # the perceptual hashes of similar images differ in at most this many of 64 bits
+COLOUR = 12.0  # the colours of similar images differ on average by at most this many of 255 levels
+ROWS = 1024  # images that are compared with all others at a time
 KEPT_FIRST = ("test", "validation", "train", NO_SPLIT)
 
 
 def pairs(images: pd.DataFrame, *, bits: int = BITS, colour: float = COLOUR) -> pd.DataFrame:
-    """Return the pairs of images that are the same or nearly the same.
+    """Return the pairs of identical or similar images.
 
-    Nearly: at most `bits` bits of the perceptual hash differ, and the colours by at most `colour` levels. A
-    mirrored, turned or much cropped copy is not found. Of many identical images each is paired with the
-    first alone, and only the first is compared with others.
+    Two images are similar if their perceptual hashes differ in at most `bits` bits, and their colours by at
+    most `colour` levels on average. Mirrored, rotated or heavily cropped copies are not found. Among several
+    identical images, each is paired with the first one only, and only the first one is compared with other
+    images.
 
     Args:
-        images: of `tlkit.experiments.audit.inventory`.
-        bits: from 0 to 64.
-        colour: from 0 to 255.
+        images: the table of an `Inventory`.
+        bits: 0 to 64.
+        colour: 0 to 255.
 
     Returns:
-        A row a pair: `one` and `other` (names), `identical`, `bits`, `colour` (levels), `classes` and
-        `splits` (of both, as "cat" or "cat and dog"), `two_classes`, `two_splits`, and their row numbers
-        `i`, `j`. The most alike come first.
+        A table with one row for each pair, the most similar pairs first: `one` and `other` (names),
+        `identical`, `bits` and `colour` (how much the images differ), `classes` and `splits` (of both images,
+        such as "cat" or "cat and dog"), `two_classes`, `two_splits`, `i` and `j` (row numbers in `images`).
     """
     first = images["digest"].map(dict(zip(images["digest"][::-1], images.index[::-1], strict=True)))
     copies = np.flatnonzero(first.to_numpy() != images.index)
@@ -39,8 +40,8 @@ def pairs(images: pd.DataFrame, *, bits: int = BITS, colour: float = COLOUR) -> 
     for start in range(0, len(firsts), ROWS):
         different = np.bitwise_count(hashes[start : start + ROWS, None] ^ hashes[None, start:])
         i, j = np.nonzero(np.triu(different <= bits, 1))
-        alike = np.abs(colours[start + i] - colours[start + j]).mean(axis=1) <= colour
-        found.append(np.stack([firsts[start + i[alike]], firsts[start + j[alike]]], axis=1))
+        similar = np.abs(colours[start + i] - colours[start + j]).mean(axis=1) <= colour
+        found.append(np.stack([firsts[start + i[similar]], firsts[start + j[similar]]], axis=1))
     i, j = np.concatenate(found).T.astype(int)
     one, other = images.iloc[i].reset_index(drop=True), images.iloc[j].reset_index(drop=True)
     levels = np.stack([*images["colours"], np.zeros(len(images["colours"].iloc[0]), "uint8")]).astype("int16")
@@ -66,11 +67,14 @@ def pairs(images: pd.DataFrame, *, bits: int = BITS, colour: float = COLOUR) -> 
 
 
 def superfluous(images: pd.DataFrame, found: pd.DataFrame) -> list[str]:
-    """Return the names of images of which a copy stays, the one in the test split where there is one.
+    """Return the names of images that can be removed because one copy of each is kept.
+
+    The copy in the test split is kept if there is one, else the copy in the validation split, else the copy
+    in the training split.
 
     Args:
-        images: of `tlkit.experiments.audit.inventory`.
-        found: of `pairs`, those to act on.
+        images: the table of an `Inventory`.
+        found: rows of the table that `pairs` returns, one for each pair of copies.
     """
     if found.empty:
         return []

@@ -1,4 +1,4 @@
-"""What is wrong, why it matters, and what to do about it."""
+"""Find the problems of a data set, and say why each matters and how to solve it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,24 +9,26 @@ from tlkit._internal.intervals import wilson
 from tlkit.experiments.audit.inventory import NO_SPLIT
 
 TINY = 20  # images of a class; with 4 of 4 test images right, the 95 % interval begins at 51 %
-IMBALANCE = 3.0  # largest class over smallest, from which training weighs the classes
-WIDE = 0.05  # half of a 95 % interval, above which a test split is too small
-SPREAD = 0.5  # between the classes, in the share of a kind of picture
-ELONGATED = 2.0  # from which a square cuts away half of the picture
+IMBALANCE = 3.0  # ratio of the largest to the smallest class from which training uses class weights
+WIDE = 0.05  # half width of the 95 % interval above which a test split is too small
+SPREAD = 0.5  # difference between classes, in the fraction with a property, that makes it a shortcut
+ELONGATED = 2.0  # ratio of the sides from which a square crop removes half of the image
+SMALL = 64  # pixels of the shorter side below which an image is small
 ERROR, WARNING, NOTE = "error", "warning", "note"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """A problem of a data set.
 
     Attributes:
-        level: "error" (what is measured will be wrong), "warning" (it may be), or "note" (look at it).
-        name: what it is.
-        count: how many images, pairs or classes.
-        why: what it does to training or testing.
+        level: "error" (measured accuracies will be wrong), "warning" (they may be wrong), or "note" (check
+            whether it matters).
+        name: of the problem.
+        count: number of images, pairs or classes that are affected.
+        why: how the problem affects training or testing.
         remedy: what to do.
-        examples: names, at most those that were found.
+        examples: the images, pairs or classes that are affected.
     """
 
     level: str
@@ -40,73 +42,73 @@ class Problem:
 def problems(
     images: pd.DataFrame, pairs: pd.DataFrame, classes: pd.DataFrame, unreadable: Sequence[str]
 ) -> list[Problem]:
-    """Return everything that is wrong, the worst first.
+    """Return the problems of a data set, the most serious first.
 
     Args:
-        images: of `tlkit.experiments.audit.inventory`.
-        pairs: of `tlkit.experiments.audit.pairs`.
-        classes: images of each class by split, one row a class, with a column `images`.
-        unreadable: "name: reason".
+        images: the table of an `Inventory`.
+        pairs: the table of identical and similar images, from `pairs`.
+        classes: one row for each class, with the column `images` and the number of images in each split.
+        unreadable: "name: reason" of each file that cannot be read.
     """
     found = [
-        *_twice(pairs),
+        *_copies(pairs),
         _unreadable(unreadable),
-        *_small(classes),
+        *_small_classes(classes),
         _imbalance(classes),
-        _few_to_test(images),
-        *_kinds(images),
+        _few_test_images(images),
+        *_properties(images),
     ]
     levels = (ERROR, WARNING, NOTE)
     return sorted((each for each in found if each is not None), key=lambda each: levels.index(each.level))
 
 
-def _twice(pairs: pd.DataFrame) -> list[Problem | None]:
-    same, near = pairs[pairs["identical"]], pairs[~pairs["identical"]]
-    label = "The network is told two things about one picture, and whatever it says is counted wrong once."
-    leak = "The test asks for what was seen in training, so that accuracy looks better than it is: a leak."
-    look = "Look at the pairs; "
+def _copies(pairs: pd.DataFrame) -> list[Problem | None]:
+    identical, similar = pairs[pairs["identical"]], pairs[~pairs["identical"]]
+    contradiction = "The labels contradict each other: one of the two images always counts as wrong."
+    leak = "A leak: the network is evaluated on copies of its training images, so its accuracy is too high."
+    check = "Check the pairs. "
     return [
-        _of(
+        _of_pairs(
             ERROR,
-            "the same picture under two labels",
-            same[same["two_classes"]],
-            label,
-            "Decide which is right, and delete the other; or delete both.",
+            "identical images with different labels",
+            identical[identical["two_classes"]],
+            contradiction,
+            "Decide which label is right and delete the other copy, or delete both copies.",
         ),
-        _of(
+        _of_pairs(
             ERROR,
-            "the same picture in two splits",
-            same[same["two_splits"]],
+            "identical images in two splits",
+            identical[identical["two_splits"]],
             leak,
-            "Delete all but one, and train anew.",
+            "Delete all copies but one, then train again.",
         ),
-        _of(
+        _of_pairs(
             WARNING,
-            "nearly the same picture under two labels",
-            near[near["two_classes"]],
-            label,
-            look + "where they show the same, decide which label is right.",
+            "similar images with different labels",
+            similar[similar["two_classes"]],
+            contradiction,
+            check + "If both images show the same object, decide which label is right.",
         ),
-        _of(
+        _of_pairs(
             WARNING,
-            "nearly the same picture in two splits",
-            near[near["two_splits"]],
+            "similar images in two splits",
+            similar[similar["two_splits"]],
             leak,
-            look + "delete all but one, or put all pictures of one scene into one split.",
+            check + "Delete all copies but one, or put all images of a scene into the same split.",
         ),
-        _of(
+        _of_pairs(
             NOTE,
-            "the same picture twice in one split",
-            _within(same),
-            "It counts twice.",
-            "Delete all but one.",
+            "identical images in one split",
+            _within(identical),
+            "A repeated image counts more than once.",
+            "Delete all copies but one.",
         ),
-        _of(
+        _of_pairs(
             NOTE,
-            "nearly the same picture twice in one split",
-            _within(near),
-            "Pictures of one scene say less than as many different ones.",
-            look + "keep what differs.",
+            "similar images in one split",
+            _within(similar),
+            "Several images of one scene are worth less than the same number of different images.",
+            check + "Keep the images that differ.",
         ),
     ]
 
@@ -115,7 +117,7 @@ def _within(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs[~pairs["two_classes"] & ~pairs["two_splits"]]
 
 
-def _of(level: str, name: str, pairs: pd.DataFrame, why: str, remedy: str) -> Problem | None:
+def _of_pairs(level: str, name: str, pairs: pd.DataFrame, why: str, remedy: str) -> Problem | None:
     if pairs.empty:
         return None
     examples = [f"{one} and {other}" for one, other in zip(pairs["one"], pairs["other"], strict=True)]
@@ -125,11 +127,12 @@ def _of(level: str, name: str, pairs: pd.DataFrame, why: str, remedy: str) -> Pr
 def _unreadable(files: Sequence[str]) -> Problem | None:
     if not files:
         return None
-    remedy = "Copy them again from where they came, or delete them."
-    return Problem(ERROR, "unreadable files", len(files), "They take no part.", remedy, list(files))
+    why = "These files are left out of training and testing."
+    remedy = "Copy the files again from their source, or delete them."
+    return Problem(ERROR, "unreadable files", len(files), why, remedy, list(files))
 
 
-def _small(classes: pd.DataFrame) -> list[Problem | None]:
+def _small_classes(classes: pd.DataFrame) -> list[Problem | None]:
     counts = classes["images"]
     few = {name: int(n) for name, n in counts.items() if n < TINY}
     splits = [name for name in classes.columns if name not in ("images", NO_SPLIT)]
@@ -140,19 +143,19 @@ def _small(classes: pd.DataFrame) -> list[Problem | None]:
             ERROR if min(few.values()) < 3 else WARNING,
             f"classes with fewer than {TINY} images",
             len(few),
-            f"With all {TINY // 5} of its test images right, a class may still be right in {low:.0%} only; "
-            "with fewer than 3 it cannot be split.",
-            "Collect more, merge them with a class that means the same to you, or leave them out.",
+            f"Even if all {TINY // 5} test images of a class are right, the 95 % interval of its accuracy "
+            f"begins at {low:.0%}. A class with fewer than 3 images cannot be divided into splits.",
+            "Collect more images, merge the class with a related one, or leave the class out.",
             [f"{name}: {n}" for name, n in few.items()],
         )
         if few
         else None,
         Problem(
             WARNING,
-            "classes that are missing in a split",
+            "classes missing from a split",
             len(gaps),
-            "Nothing will be known about them.",
-            "Move some images, or let tlkit split: one folder a class, without train and test.",
+            "A class needs images in every split: training learns it, and testing measures it.",
+            "Move some images, or let tlkit draw the splits from one folder for each class.",
             gaps,
         )
         if gaps and counts.min() >= 3
@@ -166,20 +169,20 @@ def _imbalance(classes: pd.DataFrame) -> Problem | None:
     if ratio < IMBALANCE:
         return None
     largest, smallest = counts.idxmax(), counts.idxmin()
-    share = counts.max() / counts.sum()
+    fraction = counts.max() / counts.sum()
     return Problem(
         WARNING,
-        "imbalance",
+        "class imbalance",
         len(counts),
-        f"The largest class has {ratio:.0f} times the images of the smallest; who always says {largest!r} is "
-        f"right in {share:.0%}.",
-        "tlkit train weighs the classes so that each counts alike. Judge by the recall of each class, not by "
-        "accuracy alone.",
+        f"The largest class has {ratio:.0f} times as many images as the smallest. Always predicting "
+        f"{largest!r} reaches an accuracy of {fraction:.0%}.",
+        "tlkit train uses class weights, so that every class counts equally. Compare the recall of each "
+        "class, not only the accuracy.",
         [f"{largest}: {counts.max()}", f"{smallest}: {counts.min()}"],
     )
 
 
-def _few_to_test(images: pd.DataFrame) -> Problem | None:
+def _few_test_images(images: pd.DataFrame) -> Problem | None:
     n = int((images["split"] == "test").sum())
     if not n:
         return None
@@ -190,20 +193,25 @@ def _few_to_test(images: pd.DataFrame) -> Problem | None:
         WARNING,
         "few test images",
         n,
-        f"If 80 % of {n} are right, the 95 % interval is {low:.0%} to {high:.0%}; smaller differences than "
-        "that cannot be seen.",
-        "Collect more images, or repeat with other splits (--seed) and look at the spread.",
+        f"If 80 % of {n} images are right, the 95 % interval is {low:.0%} to {high:.0%}. Smaller differences "
+        "cannot be detected.",
+        "Collect more images, or repeat the training with other splits (--seed) and compare the results.",
     )
 
 
-def _kinds(images: pd.DataFrame) -> list[Problem | None]:
+def _properties(images: pd.DataFrame) -> list[Problem | None]:
     kinds: list[tuple[str, pd.Series, str, str]] = [
-        ("blank pictures", images["blank"], "They show nothing.", "Delete them."),
         (
-            "grey pictures among coloured ones",
+            "blank images",
+            images["blank"],
+            "A blank image shows nothing of its class.",
+            "Delete these images.",
+        ),
+        (
+            "greyscale images among colour images",
             images["grey"],
-            "Their colours cannot help.",
-            "Nothing, if you will be asked about grey ones too.",
+            "A greyscale image has no colours that could help to recognise its class.",
+            "If the images to classify later are partly greyscale too, do nothing.",
         ),
     ]
     if "width" in images:
@@ -211,44 +219,47 @@ def _kinds(images: pd.DataFrame) -> list[Problem | None]:
         long = images[["width", "height"]].max(axis=1)
         kinds += [
             (
-                "transparent pictures",
+                "transparent images",
                 images["transparent"],
-                "tlkit puts white behind them.",
-                "Nothing, if what you will be asked about has a white background too.",
+                "tlkit replaces transparency with a white background.",
+                "If the images to classify later have a white background too, do nothing.",
             ),
             (
-                "pictures below 64 pixels",
-                short < 64,
-                "They are enlarged, and look blurred to the network.",
-                "Take larger ones, or a smaller --image-size.",
+                f"images smaller than {SMALL} pixels",
+                short < SMALL,
+                "Small images are enlarged, and therefore blurred.",
+                "Use larger images, or a smaller --image-size.",
             ),
             (
-                "long pictures",
+                "elongated images",
                 long >= ELONGATED * short,
-                "A square is cut out of the middle.",
-                "Crop them yourself around what they show.",
+                "tlkit crops a square from the centre, and the rest is lost.",
+                "Crop these images around the object that they show.",
             ),
         ]
-    found = [each for kind in kinds for each in _kind(images, *kind)]
+    found = [each for kind in kinds for each in _property(images, *kind)]
     return list(found)
 
 
-def _kind(images: pd.DataFrame, name: str, rows: pd.Series, why: str, remedy: str) -> list[Problem]:
-    """Tell of a kind of picture where some are and some are not, and where it gives the class away."""
+def _property(images: pd.DataFrame, name: str, rows: pd.Series, why: str, remedy: str) -> list[Problem]:
+    """Return a note if some images have a property, and a warning if the property reveals the class.
+
+    A property of all images is no problem, except that blank images always are.
+    """
     if not rows.any() or (rows.all() and not name.startswith("blank")):
         return []
     found = [Problem(NOTE, name, int(rows.sum()), why, remedy, images["name"][rows].tolist())]
-    shares = rows.groupby(images["class"]).mean().sort_values()
-    if shares.iloc[-1] - shares.iloc[0] >= SPREAD:
-        ends = [f"{shares.index[at]}: {shares.iloc[at]:.0%}" for at in (-1, 0)]
+    fractions = rows.groupby(images["class"]).mean().sort_values()
+    if fractions.iloc[-1] - fractions.iloc[0] >= SPREAD:
+        extremes = [f"{fractions.index[at]}: {fractions.iloc[at]:.0%}" for at in (-1, 0)]
         found.append(
             Problem(
                 WARNING,
-                f"{name}, and mostly of some classes",
-                int((shares >= SPREAD).sum()),
-                "The network can tell classes by the kind of file, and not by what is shown: a shortcut.",
-                "Bring all classes into the same form, or take them from the same source.",
-                ends,
+                f"{name}, mostly in some classes",
+                int((fractions >= SPREAD).sum()),
+                "The network can recognise a class by this property instead of by its content: a shortcut.",
+                "Convert the images of all classes to the same form, or collect all classes from one source.",
+                extremes,
             )
         )
     return found

@@ -1,9 +1,9 @@
-"""New classes for a network that must keep its old ones: wider heads, distillation, rehearsal.
+"""Continual learning: add classes to a classifier that must still recognise its old classes.
 
-Two questions must be told apart (van de Ven & Tolias 2019, "Three scenarios for continual learning").
-*Task-incremental*: whoever asks says whether it is an old class or a new one. *Class-incremental*: nobody
-says, and all classes compete in one softmax. Learning without forgetting answers the first; for the second
-some old examples must be rehearsed.
+There are two scenarios (van de Ven & Tolias 2019, "Three scenarios for continual learning"). In
+*task-incremental* learning, each test image comes with the information whether its class is old or new. In
+*class-incremental* learning it does not, and all classes compete in one softmax. Learning without forgetting
+solves the first scenario. The second one also needs rehearsal of some old examples.
 """
 
 from tlkit.techniques.continual_learning.new_classes import add_classes

@@ -1,4 +1,4 @@
-"""Learning without forgetting: new labels teach, and the model as it was before teaches too."""
+"""Learning without forgetting: train on new classes, with distillation from the old model."""
 
 import random
 from typing import Any
@@ -22,27 +22,32 @@ from tlkit.techniques.training import (
     compiled_with,
     loss_for,
     make_state,
-    replica_share,
+    needs_one_hot,
+    replica_fraction,
 )
 
-TINY = 1e-30  # keeps a logarithm finite; its reciprocal is a float32 still
+TINY = 1e-30  # keeps a logarithm finite; its reciprocal is still a finite float32
 MASKED = -100.0  # the logarithm of a probability that is 0 in float32
-OF_INDICES = keras.losses.SparseCategoricalCrossentropy
-OF_ROWS = keras.losses.CategoricalCrossentropy, keras.losses.CategoricalFocalCrossentropy
 
 
 def distillation(teacher: Any, student: Any, temperature: float = 2.0) -> Any:
-    """Return how far the student's answers are from the teacher's: KL divergence of softened probabilities.
+    """Return the KL divergence between the softened predictions of a teacher and a student.
 
-    With p of the teacher and q of the student, both raised to 1/T and normalised:
-    T^2 * mean over the examples of sum_i p_i log(p_i / q_i). The factor keeps the gradients' size when T
-    changes. 0 where both are alike.
+    Let p be the probabilities of the teacher and q those of the student, both raised to 1/T and normalised.
+    The loss is T^2 * mean over the examples of sum_i p_i log(p_i / q_i). The factor T^2 keeps the scale of
+    the gradients independent of T. The loss is 0 if the predictions are equal.
 
     Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network".
 
     Args:
-        teacher, student: probabilities `(n, k)`, or a part of their columns: they are normalised here.
-        temperature: T above 0; a large one heeds the small probabilities too.
+        teacher, student: probabilities `(n, k)`, or some of their columns; each row is normalised here.
+        temperature: T, above 0. A larger T gives more weight to small probabilities.
+
+    Returns:
+        A scalar, at least 0.
+
+    Raises:
+        TlkitError: the temperature is not above 0.
 
     >>> p = ops.convert_to_tensor([[0.7, 0.2, 0.1]])
     >>> float(distillation(p, p)), bool(distillation(p, p[:, ::-1]) > 0.1)
@@ -59,28 +64,27 @@ def distillation(teacher: Any, student: Any, temperature: float = 2.0) -> Any:
 
 @keras.saving.register_keras_serializable("tlkit")
 class LearningWithoutForgetting(Learner):
-    """Teach a classifier new classes while it goes on answering as its teacher did about the old ones.
+    """Train a classifier on new classes while its predictions for the old classes stay close to a teacher's.
 
-    The loss on each batch of new examples is the compiled one plus `strength` times the `distillation` of the
-    teacher's answers about the old classes; no old example is needed. The classifier learns in place and
-    stays a plain Keras model: save it, or let `ModelCheckpoint` do so. The learner itself is saved to go on
-    training.
+    The loss on each batch of new examples is the compiled loss plus `strength` times the `distillation` loss
+    of the old classes. No old examples are needed. The classifier is trained in place and remains a plain
+    Keras model: save it, or let `ModelCheckpoint` save it. Save the learner itself to resume training.
 
     Li & Hoiem 2016, "Learning without Forgetting".
 
     Args:
-        classifier: a model of `add_classes`, probabilities or logits `(n, old + new)`; train its new outputs
-            first, with the backbone frozen, as the paper does.
-        teacher: the model before, `(n, old)`: probabilities if the classifier gives them, else logits. A
-            frozen copy is kept.
-        strength: weight of the distillation.
+        classifier: a model made by `add_classes`, with probabilities or logits `(n, old + new)` as output. As
+            in the paper, train its new outputs first, with the backbone frozen.
+        teacher: the model before new classes were added, with output `(n, old)`: probabilities or logits,
+            like the classifier. The learner keeps a frozen copy of it.
+        strength: weight of the distillation loss.
         temperature: see `distillation`.
-        separate: let the new classes compete among themselves alone, like the separate outputs of the paper.
-            In one softmax over all, labels of new classes alone push every old output down. Set it to `False`
-            for a training set that has old examples too, see `rehearse`.
+        separate: apply the softmax to the new classes only, like the separate outputs of the paper. With one
+            softmax over all classes, labels of new classes lower every old output. Set it to `False` if the
+            training set also contains old examples; see `rehearse`.
 
     Raises:
-        TlkitError: the two models do not fit, or give neither probabilities nor logits.
+        TlkitError: the two models do not fit together, or output neither probabilities nor logits.
 
     >>> from tlkit.models import build_classifier
     >>> from tlkit.techniques.continual_learning import add_classes
@@ -105,39 +109,40 @@ class LearningWithoutForgetting(Learner):
         super().__init__(**options)
         _, last = cut_last(classifier)
         _, old = cut_last(teacher)
-        advice = "Make the classifier of the teacher: add_classes(teacher, classes)."
-        asked, told = (tuple(each.inputs[0].shape[1:]) for each in (classifier, teacher))
-        if asked != told:
-            raise TlkitError(f"The teacher takes inputs {told}, the classifier {asked}. {advice}")
+        advice = "Make the classifier from the teacher: add_classes(teacher, classes)."
+        shape, teacher_shape = (tuple(each.inputs[0].shape[1:]) for each in (classifier, teacher))
+        if shape != teacher_shape:
+            raise TlkitError(f"The teacher takes inputs {teacher_shape}, the classifier {shape}. {advice}")
         if old.units >= last.units:
             raise TlkitError(
-                f"The teacher has {old.units} classes, the classifier {last.units}: none is new. {advice}"
+                f"The teacher has {old.units} classes and the classifier {last.units}, so no class is new. "
+                f"{advice}"
             )
-        ends = output_activation(classifier)
-        if output_activation(teacher) != ends:
+        activation = output_activation(classifier)
+        if output_activation(teacher) != activation:
             raise TlkitError(
-                f"The classifier ends with the activation {ends!r}, the teacher with another one; expected "
-                f"softmax of both, or linear, which gives logits. {advice}"
+                f"The classifier has the output activation {activation!r}, but the teacher another one; "
+                f"expected softmax for both, or linear (logits) for both. {advice}"
             )
-        self.gives_logits = ends == "linear"
+        self.outputs_logits = activation == "linear"
         self.classifier = classifier
         self.teacher = copied(teacher)
         self.teacher.trainable = False
-        self.old, self.all = old.units, last.units
+        self.old_classes, self.classes = old.units, last.units
         self.strength, self.temperature, self.separate = strength, temperature, separate
         self.distillation_loss = keras.metrics.Mean("distillation_loss")
         self.built = True  # all variables exist
 
     @property
     def layers(self) -> list[keras.Layer]:
-        """What learns, and what `tlkit.reinitialize` starts anew: the teacher is no part of it."""
+        """The layers that are trained, and that `tlkit.reinitialize` resets: all but the teacher."""
         return [self.classifier]
 
     def compile(self, optimizer: Any = "adam", loss: Any = None, **settings: Any) -> None:
         """Set optimizer, loss and metrics as in Keras.
 
-        A cross-entropy given by its name is the one for logits where the classifier gives logits. With no
-        loss, `fit` takes the cross-entropy that fits the labels.
+        The name of a cross-entropy selects its version for logits if the classifier outputs logits. Without a
+        loss, `fit` selects the cross-entropy that fits the labels.
         """
         if loss is not None:
             loss = loss_for(self.classifier, np.zeros(0, int), loss)
@@ -155,19 +160,19 @@ class LearningWithoutForgetting(Learner):
         training: bool = True,
     ) -> Any:
         competing = y_pred = ops.cast(y_pred, "float32")
-        old, new = y_pred[:, : self.old], y_pred[:, self.old :]
-        if self.separate and self.gives_logits:
+        old, new = y_pred[:, : self.old_classes], y_pred[:, self.old_classes :]
+        if self.separate and self.outputs_logits:
             competing = ops.concatenate([ops.full_like(old, MASKED), ops.log_softmax(new)], axis=-1)
         elif self.separate:
             new = new / ops.maximum(ops.sum(new, axis=-1, keepdims=True), TINY)
             competing = ops.concatenate([ops.zeros_like(old), new], axis=-1)
-        taught = ops.cast(ops.stop_gradient(self.teacher(x, training=False)), "float32")
-        if self.gives_logits:
-            taught, old = ops.softmax(taught), ops.softmax(old)
-        forgotten = distillation(taught, old, self.temperature)
-        self.distillation_loss.update_state(forgotten)
+        teacher = ops.cast(ops.stop_gradient(self.teacher(x, training=False)), "float32")
+        if self.outputs_logits:
+            teacher, old = ops.softmax(teacher), ops.softmax(old)
+        distilled = distillation(teacher, old, self.temperature)
+        self.distillation_loss.update_state(distilled)
         supervised = super().compute_loss(x, y, competing, sample_weight, training)
-        return supervised + replica_share() * self.strength * forgotten
+        return supervised + replica_fraction() * self.strength * distilled
 
     def fit(
         self,
@@ -179,34 +184,37 @@ class LearningWithoutForgetting(Learner):
         batch_size: int = 32,
         **options: Any,
     ) -> keras.callbacks.History:
-        """Train as Keras does; labels are numbered as the outputs are, the old classes first.
+        """Train as Keras does. Class indices follow the order of the outputs, old classes first.
 
         Args:
             x: images `(n, height, width, 3)`; or a split; or batches of `(images, labels)`: a
                 `tf.data.Dataset`, a `keras.utils.PyDataset` or a PyTorch `DataLoader`.
-            y: class indices `(n,)`, or rows `(n, classes)`, where `x` has no labels itself.
-            validation_data: further ones, also as arrays `(images, labels)`.
-            callbacks, options: as in Keras. A `ModelCheckpoint` saves the classifier. A learner that was not
-                compiled takes the settings of the classifier, or else Adam, the cross-entropy that fits and
-                the accuracy.
-            batch_size: images in a step, where no batches are given.
+            y: class indices `(n,)` or one-hot labels `(n, classes)`, unless `x` contains the labels.
+            validation_data: validation images and labels, of the same kinds or as arrays `(images, labels)`.
+            callbacks, options: as in Keras. A `ModelCheckpoint` saves the classifier. If the learner is not
+                compiled, it uses the compile settings of the classifier, or else Adam, the cross-entropy that
+                fits and the accuracy.
+            batch_size: images per step, unless `x` consists of batches.
+
+        Returns:
+            Keras's history, with `distillation_loss`.
 
         Raises:
-            DataError: images or labels do not fit the classifier, or are of old classes with
-                `separate=True`; of batches the first one is looked at.
+            DataError: images or labels do not fit the classifier, or labels are of old classes with
+                `separate=True`. Only the first of several batches is checked.
         """
-        data = self._labelled(x if y is None else (x, y), "x", new_alone=self.separate)
+        data = self._labelled(x if y is None else (x, y), "x", only_new=self.separate)
         held_out = None if validation_data is None else self._labelled(validation_data, "validation_data")
-        shown = _given(data, batch_size, shuffle=True)
-        validation = None if held_out is None else _given(held_out, batch_size)
+        inputs = _arguments(data, batch_size, shuffle=True)
+        validation = None if held_out is None else _arguments(held_out, batch_size)
         if data.weights is not None:
             options.setdefault("sample_weight", data.weights)
         with compile_state_kept(self.classifier):
-            self.classifier.compile(**compiled_with(self))  # as a checkpoint will have it
+            self.classifier.compile(**compiled_with(self))  # the compile state that a checkpoint saves
             for model in (self, self.classifier):
                 make_state(model, data.labels, self.classifier.output_shape)
             return super().fit(
-                *shown[:2],
+                *inputs[:2],
                 validation_data=validation[0] if validation and len(validation) == 1 else validation,
                 callbacks=saving(callbacks, self.classifier),
                 batch_size=batch_size,
@@ -214,18 +222,18 @@ class LearningWithoutForgetting(Learner):
             )
 
     def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
-        """Measure as Keras does; images and labels as for `fit`."""
-        if "_use_cached_eval_dataset" in options:  # called by `fit`, which has looked at them
+        """Evaluate as Keras does; images and labels as for `fit`."""
+        if "_use_cached_eval_dataset" in options:  # called by `fit`, which has checked the data
             return super().evaluate(x, y, **options)
         data = self._labelled(x if y is None else (x, y), "x")
-        shown = _given(data, options.setdefault("batch_size", 32))
+        inputs = _arguments(data, options.setdefault("batch_size", 32))
         if data.weights is not None:
             options.setdefault("sample_weight", data.weights)
-        return super().evaluate(*shown[:2], **options)
+        return super().evaluate(*inputs[:2], **options)
 
-    def _labelled(self, given: Any, name: str, new_alone: bool = False) -> Labelled:
-        """Look at data, compile for them if nobody has, and raise DataError where they do not fit."""
-        data = labelled(given, name)
+    def _labelled(self, examples: Any, name: str, only_new: bool = False) -> Labelled:
+        """Return checked data, and compile the learner for these data if it is not compiled yet."""
+        data = labelled(examples, name)
         data.check(self.classifier)
         if not self.compiled or self.loss is None:
             own = compiled_with(self)
@@ -234,25 +242,27 @@ class LearningWithoutForgetting(Learner):
             own = own or {"metrics": ["accuracy"]}
             self.compile(**own | {"loss": loss_for(self.classifier, data.labels, own.get("loss"))})
         labels = np.asarray(data.labels if data.all_labels is None else data.all_labels)
-        rows = labels.ndim > 1 and labels.shape[-1] > 1
-        if isinstance(self.loss, OF_INDICES if rows else OF_ROWS):
+        one_hot = labels.ndim > 1 and labels.shape[-1] > 1
+        sparse = isinstance(self.loss, keras.losses.SparseCategoricalCrossentropy)
+        mismatch = sparse if one_hot else needs_one_hot(self.loss)
+        if mismatch:
             raise DataError(
-                f"The labels of {name} have shape {labels.shape}, which {type(self.loss).__name__} cannot "
-                "compare. Give class indices (n,) to the sparse cross-entropy, and rows (n, classes) to the "
-                f"other: keras.utils.to_categorical(labels, {self.all})."
+                f"The labels of {name} have shape {labels.shape}, which does not fit "
+                f"{type(self.loss).__name__}. The sparse cross-entropy expects class indices (n,), and the "
+                f"other one-hot labels (n, classes): keras.utils.to_categorical(labels, {self.classes})."
             )
-        indices = labels.argmax(axis=-1) if rows else labels
-        if new_alone and indices.size and indices.min() < self.old:
+        indices = labels.argmax(axis=-1) if one_hot else labels
+        if only_new and indices.size and indices.min() < self.old_classes:
             raise DataError(
-                f"Labels from {indices.min()} to {indices.max()} were given; expected {self.old} to "
-                f"{self.all - 1}, since 0 to {self.old - 1} are the old classes. To train on old examples "
-                "too: separate=False."
+                f"Labels from {indices.min()} to {indices.max()} were given; expected {self.old_classes} to "
+                f"{self.classes - 1}, since 0 to {self.old_classes - 1} are the old classes. To train on old "
+                "examples too, set separate=False."
             )
         return data
 
 
-def _given(data: Labelled, batch_size: int, shuffle: bool = False) -> tuple[Any, ...]:
-    """Return data as Keras takes them: images, labels and, where there are some, weights; or batches."""
+def _arguments(data: Labelled, batch_size: int, shuffle: bool = False) -> tuple[Any, ...]:
+    """Return the data arguments of Keras: images, labels and, if there are any, weights; or batches."""
     if data.batches is not None:
         return (data.batches,)
     if isinstance(data.images, ImageFiles):

@@ -38,8 +38,8 @@ from tlkit.techniques.training import (
     compiled_with,
     loss_for,
     make_state,
-    needs_rows,
-    replica_share,
+    needs_one_hot,
+    replica_fraction,
 )
 
 
@@ -131,7 +131,7 @@ class DomainAdapter(Learner):
         training: bool = True,
     ) -> Any:
         compared = y
-        if needs_rows(self.loss) and len(y.shape) == 1:
+        if needs_one_hot(self.loss) and len(y.shape) == 1:
             compared = ops.one_hot(ops.cast(y, "int32"), self.last.units)
         if not isinstance(y_pred, dict):
             return super().compute_loss(x, compared, y_pred, sample_weight, training)
@@ -140,7 +140,7 @@ class DomainAdapter(Learner):
         source, target = Domain(x["source"], fs, ps, y), Domain(x["target"], ft, pt)
         strength = self.alignment.strength(ops.minimum(self.done / self.planned, 1.0))
         alignment = self.alignment.loss(source, target, strength)
-        part = replica_share()
+        part = replica_fraction()
         self.supervised_loss.update_state(supervised / part)
         self.alignment_loss.update_state(alignment)
         return (supervised if self.alignment.supervised else 0.0) + part * alignment

@@ -1,4 +1,4 @@
-"""Multi-task learning: one backbone, a head for each task, and a rule that balances what they ask for.
+"""Multi-task learning: one backbone, one head per task, and a rule that balances the task losses.
 
     tasks = {"left": Classification(10), "right": Classification(10)}
     model = build_multi_task("LeNet", tasks, weights=None)

@@ -1,4 +1,4 @@
-"""How much each task counts in a step: the rule's base, and the rules that look at the losses alone."""
+"""Balancing rules: the weight of each task in a training step. Here are the rules that use only losses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,46 +13,47 @@ from tlkit.techniques.multi_task.tasks import Task
 
 
 class Balancing(Configured, keras.Layer):
-    """A rule that gives each task a weight in every step. A rule overrides `weigh`.
+    """Base class of balancing rules, which give each task a weight in each training step.
 
-    To be saved, it keeps the arguments of its constructor as attributes of the same names.
+    A rule overrides `weigh`. So that Keras can save it, it stores each constructor argument as an attribute
+    of the same name.
 
     Attributes:
-        sees_gradients: the rule needs the tasks' gradients, so a step goes back through the network once for
-            each task.
-        weighs_heads: the weights hold for the heads too, not for the shared layers alone.
+        needs_gradients: whether the rule needs the gradients of the tasks; a step then has one backward pass
+            per task.
+        weighs_heads: whether the weights also apply to the heads, or only to the shared layers.
     """
 
-    sees_gradients = False
+    needs_gradients = False
     weighs_heads = True
 
     def prepare(self, tasks: Mapping[str, Task]) -> None:
-        """Make the rule's own variables for these tasks."""
+        """Create the variables of the rule for these tasks."""
 
-    def reinitialize(self) -> None:
-        """Give the variables their first values; the first `fit` of an optimizer begins with this."""
+    def reset(self) -> None:
+        """Set the variables to their initial values; the first `fit` of an optimizer calls this."""
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
         """Return the weight of each task, float32 `(tasks,)`.
 
         Args:
-            losses: float32 `(tasks,)`, of this batch; 0 for a task without labels in it.
-            products: float32 `(tasks, tasks)`, inner products of the tasks' gradients with respect to the
-                shared layers, where the rule sees gradients.
+            losses: losses of the tasks on this batch, float32 `(tasks,)`; 0 for a task without labels.
+            products: inner products of the gradients of the tasks with respect to the shared layers, float32
+                `(tasks, tasks)`, if the rule needs gradients.
         """
         raise NotImplementedError
 
     def penalty(self, losses: Any) -> Any:
-        """Return what is added to the weighted sum of the losses: a scalar."""
+        """Return a scalar that is added to the weighted sum of the losses."""
         return ops.zeros(())
 
     def epoch_ended(self, losses: Sequence[float]) -> None:
-        """Take note of the mean loss of each task over an epoch."""
+        """Update the rule after an epoch, from the mean loss of each task."""
 
 
 @keras.saving.register_keras_serializable("tlkit")
 class EqualWeights(Balancing):
-    """The plain sum of the losses: the baseline that is hard to beat.
+    """Weight 1 for each task: the plain sum of the losses, a baseline that is hard to beat.
 
     Kurin et al. 2022, "In Defense of the Unitary Scalarization for Deep Multi-Task Learning".
     """
@@ -63,10 +64,14 @@ class EqualWeights(Balancing):
 
 @keras.saving.register_keras_serializable("tlkit")
 class FixedWeights(Balancing):
-    """A sum with weights of your own.
+    """Constant weights that you choose.
 
     Args:
-        by_task: weight of each task, above 0, by its name; 1 for those that are not named.
+        by_task: weight of each task, above 0, by the name of the task; missing tasks have weight 1.
+
+    Raises:
+        UnknownNameError: there is no such task (raised by `MultiTask`).
+        TlkitError: a weight is not above 0 (raised by `MultiTask`).
     """
 
     def __init__(self, by_task: Mapping[str, float], **options: Any) -> None:
@@ -78,7 +83,9 @@ class FixedWeights(Balancing):
             if name not in tasks:
                 raise UnknownNameError("task", name, tasks)
             if not weight > 0:
-                raise TlkitError(f"The weight {weight} of task {name!r} is not above 0; leave the task out.")
+                raise TlkitError(
+                    f"Task {name!r} has weight {weight}; expected a weight above 0. Omit the task to ignore it."
+                )
         self._fixed = np.array([self.by_task.get(name, 1.0) for name in tasks], "float32")
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
@@ -87,12 +94,12 @@ class FixedWeights(Balancing):
 
 @keras.saving.register_keras_serializable("tlkit")
 class RandomWeights(Balancing):
-    """New random weights in every step, a softmax of normal draws: as honest a baseline as equal weights.
+    """Random weights, different in each step: the softmax of normal random numbers. A baseline.
 
     Lin, Feiyang, Zhang & Tsang 2022, "Reasonable Effectiveness of Random Weighting".
 
     Args:
-        seed: of the draws.
+        seed: seed of the random numbers.
     """
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
@@ -100,23 +107,24 @@ class RandomWeights(Balancing):
         self.seed, self.generator = seed, keras.random.SeedGenerator(seed)
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
-        draws = keras.random.normal(losses.shape, seed=self.generator)
-        return losses.shape[0] * ops.softmax(draws)
+        logits = keras.random.normal(losses.shape, seed=self.generator)
+        return losses.shape[0] * ops.softmax(logits)
 
 
 @keras.saving.register_keras_serializable("tlkit")
 class UncertaintyWeights(Balancing):
-    """Learn the noise of each task: exp(-s) likelihood L + s / 2, with s = log sigma^2.
+    """Weights that depend on the noise of each task, which is learned.
 
-    The likelihood's factor is 1/2 for regression and 1 for classes. A task whose loss stays large gets a
-    small weight. For a fixed loss the optimum is sigma^2 = 2 likelihood L.
+    The loss of a task is exp(-s) c L + s / 2, where L is its original loss, s = log sigma^2 is learned, and
+    the factor c of the likelihood is 1/2 for regression and 1 for classification. A task whose loss remains
+    large gets a small weight. For a constant L, the optimum is sigma^2 = 2 c L.
 
     Kendall, Gal & Cipolla 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry and
     Semantics".
 
     Args:
-        speed: s learns by so many of the optimizer's steps at once (of an optimizer such as Adam, whose steps
-            do not grow with the gradient). The paper has 1; then s hardly moves in hundreds of steps.
+        speed: factor on the learning rate of s, for an optimizer such as Adam, whose updates do not depend on
+            the scale of the gradient. In the paper it is 1; s then hardly changes in hundreds of steps.
     """
 
     def __init__(self, speed: float = 10.0, **options: Any) -> None:
@@ -129,10 +137,10 @@ class UncertaintyWeights(Balancing):
 
     @property
     def log_variance(self) -> Any:
-        """s of each task, `(tasks,)`."""
+        """s = log sigma^2 of each task, `(tasks,)`."""
         return self.speed * self.slow
 
-    def reinitialize(self) -> None:
+    def reset(self) -> None:
         self.slow.assign(np.zeros(self.slow.shape))
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
@@ -145,15 +153,15 @@ class UncertaintyWeights(Balancing):
 
 @keras.saving.register_keras_serializable("tlkit")
 class DynamicWeightAverage(Balancing):
-    """More weight for the tasks whose loss fell less over the last two epochs.
+    """Larger weights for the tasks whose loss fell less over the last two epochs.
 
-    w = tasks * softmax(r / temperature), r = loss of the last epoch / loss of the one before.
-    The first two epochs have equal weights.
+    w = tasks * softmax(r / temperature), where r is the loss of the last epoch divided by the loss of the
+    epoch before it. In the first two epochs, all weights are 1.
 
     Liu, Johns & Davison 2019, "End-to-End Multi-Task Learning with Attention".
 
     Args:
-        temperature: a large one makes the weights more equal; above 0.
+        temperature: above 0; a larger temperature makes the weights more equal.
     """
 
     def __init__(self, temperature: float = 2.0, **options: Any) -> None:
@@ -168,7 +176,7 @@ class DynamicWeightAverage(Balancing):
             shape=(len(tasks),), initializer="zeros", trainable=False, name="last_losses"
         )
 
-    def reinitialize(self) -> None:
+    def reset(self) -> None:
         self.current.assign(np.ones(self.current.shape))
         self.last.assign(np.zeros(self.last.shape))
 

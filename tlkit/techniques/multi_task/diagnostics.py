@@ -1,4 +1,4 @@
-"""Did learning together help?"""
+"""The gain of multi-task learning over one network per task."""
 
 from collections.abc import Mapping
 
@@ -9,15 +9,19 @@ from tlkit.techniques.multi_task.tasks import Task
 
 
 def delta_m(together: Mapping[str, float], alone: Mapping[str, float], tasks: Mapping[str, Task]) -> float:
-    """Return the mean relative gain over single-task networks in percent; below 0 where tasks did harm.
+    """Return the mean relative gain of a multi-task network over single-task networks, in percent.
 
-    The mean over the tasks of (together - alone) / alone, with its sign turned where less is better.
+    It is the mean over the tasks of (together - alone) / alone, negated for tasks whose measure is better
+    when lower. It is below 0 if multi-task learning did harm.
     Maninis, Radosavovic & Kokkinos 2019, "Attentive Single-Tasking of Multiple Tasks".
 
     Args:
-        together: measure of each task by the network that learned all of them.
-        alone: measure of each task by a network that learned it alone.
-        tasks: the tasks, which say whether more is better.
+        together: measure of each task, by the network that was trained on all tasks.
+        alone: measure of each task, by a network that was trained on this task only.
+        tasks: the tasks by name, which define whether higher is better.
+
+    Raises:
+        UnknownNameError: the measure of a task is missing.
 
     >>> from tlkit.techniques.multi_task import Classification, Regression
     >>> tasks = {"kind": Classification(3), "size": Regression()}

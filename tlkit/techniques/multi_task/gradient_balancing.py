@@ -1,7 +1,7 @@
-"""Balancing by the gradients that the tasks send into the shared layers.
+"""Balancing rules that use the gradients of the tasks with respect to the shared layers.
 
-PCGrad's and CAGrad's answers are sums of the tasks' gradients, and GradNorm needs their lengths: for all
-three the inner products of the gradients are enough, `(tasks, tasks)` numbers.
+PCGrad and CAGrad return weighted sums of the gradients, and GradNorm needs their norms. All three can be
+computed from the inner products of the gradients, `(tasks, tasks)` numbers.
 """
 
 from collections.abc import Mapping
@@ -20,22 +20,24 @@ TINY = 1e-12
 
 @keras.saving.register_keras_serializable("tlkit")
 class GradNorm(Balancing):
-    """Move the weights until no task's gradient is larger than its rate of learning deserves.
+    """Adapt the weights so that all tasks have gradients of similar norm, and so train at a similar rate.
 
-    Wanted is ||w_k g_k|| = mean * r_k^alpha, with r_k the task's relative loss (now over first) against the
-    mean of all tasks. The weights have a mean of 1.
+    The weights w_k approach ||w_k g_k|| = mean * r_k^alpha. Here g_k is the gradient of task k, the mean is
+    over the weighted norms of all tasks, and r_k is the loss of the task divided by its first loss, relative
+    to the mean of this ratio over the tasks. The weights have a mean of 1.
 
     Chen, Badrinarayanan, Lee & Rabinovich 2018, "GradNorm: Gradient Normalization for Adaptive Loss Balancing
-    in Deep Multitask Networks". The paper descends on the absolute difference; here the logarithm of a weight
-    moves by `rate` times the logarithm of the ratio, which ends in the same place, keeps weights positive and
-    takes losses of any scale. The norms are those of all shared layers.
+    in Deep Multitask Networks". The paper minimises the absolute difference between both sides by gradient
+    descent. Here, each step changes the logarithm of a weight by `rate` times the logarithm of the ratio of
+    both sides. This has the same fixed point, keeps weights positive and works for losses of any scale. The
+    norms are over all shared layers.
 
     Args:
-        alpha: how much slow tasks are favoured, at least 0; 0 makes all norms equal.
-        rate: share of the way in one step, above 0 and up to 1.
+        alpha: strength of the preference for tasks that train slowly, at least 0; 0 makes all norms equal.
+        rate: fraction of the logarithmic difference that one step removes, above 0 and up to 1.
     """
 
-    sees_gradients = True
+    needs_gradients = True
 
     def __init__(self, alpha: float = 1.5, rate: float = 0.025, **options: Any) -> None:
         super().__init__(**options)
@@ -46,45 +48,46 @@ class GradNorm(Balancing):
         self.current = self.add_weight(shape=shape, initializer="ones", trainable=False, name="weights")
         self.first = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="first_losses")
 
-    def reinitialize(self) -> None:
+    def reset(self) -> None:
         self.current.assign(np.ones(self.current.shape))
         self.first.assign(np.zeros(self.first.shape))
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
         norms = ops.sqrt(ops.diagonal(products))
-        seen = ops.logical_and(losses > 0, norms > 0)
+        labelled = ops.logical_and(losses > 0, norms > 0)  # tasks with labels in this batch
         first, current = ops.convert_to_tensor(self.first), ops.convert_to_tensor(self.current)
-        first = ops.where(ops.logical_and(first <= 0, seen), losses, first)
+        first = ops.where(ops.logical_and(first <= 0, labelled), losses, first)
 
         def mean(values: Any) -> Any:
-            some = ops.cast(seen, "float32")
-            return ops.sum(some * values) / ops.maximum(ops.sum(some), 1.0)
+            counts = ops.cast(labelled, "float32")
+            return ops.sum(counts * values) / ops.maximum(ops.sum(counts), 1.0)
 
         relative = ops.divide_no_nan(losses, first)
         rates = ops.divide_no_nan(relative, mean(relative))
         weighted = current * norms
-        wanted = mean(weighted) * ops.power(rates, self.alpha)
-        ratio = ops.where(seen, weighted, 1.0) / ops.where(seen, wanted, 1.0)
-        moved = current * ops.power(ratio, -self.rate)
-        moved = moved / ops.mean(moved)
+        desired = mean(weighted) * ops.power(rates, self.alpha)
+        ratio = ops.where(labelled, weighted, 1.0) / ops.where(labelled, desired, 1.0)
+        updated = current * ops.power(ratio, -self.rate)
+        updated = updated / ops.mean(updated)
         self.first.assign(first)
-        self.current.assign(moved)
-        return moved
+        self.current.assign(updated)
+        return updated
 
 
 @keras.saving.register_keras_serializable("tlkit")
 class PCGrad(Balancing):
-    """Where two tasks' gradients point against each other, each loses its part along the other.
+    """From the gradient of each task, subtract its component along any gradient that it conflicts with.
 
-    g_i <- g_i - (g_i . g_j) / ||g_j||^2 g_j for every j, in random order, where g_i . g_j < 0; then the sum.
+    Two gradients conflict if their inner product is negative. For each task i and each other task j in random
+    order: g_i <- g_i - (g_i . g_j) / ||g_j||^2 g_j if g_i . g_j < 0. The result is the sum of all g_i.
 
     Yu, Kumar, Gupta, Levine, Hausman & Finn 2020, "Gradient Surgery for Multi-Task Learning".
 
     Args:
-        seed: of the order, which matters from three tasks on.
+        seed: seed of the random order, which has an effect for three or more tasks.
     """
 
-    sees_gradients = True
+    needs_gradients = True
     weighs_heads = False
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
@@ -94,38 +97,43 @@ class PCGrad(Balancing):
     def weigh(self, losses: Any, products: Any = None) -> Any:
         count = products.shape[0]
         orders = ops.argsort(keras.random.uniform((count, count), seed=self.generator), axis=1)
-        parts = ops.eye(count)  # row i: task i's gradient as a sum of all tasks' gradients
-        for turn in range(count):
-            other = ops.one_hot(orders[:, turn], count)  # (tasks, tasks): whom task i meets now
-            along = ops.sum(ops.matmul(parts, products) * other, axis=1)
-            size = ops.sum(other * ops.diagonal(products), axis=1)
-            not_itself = 1.0 - ops.diagonal(other)
-            share = ops.divide_no_nan(ops.minimum(along, 0.0) * not_itself, size)
-            parts = parts - ops.expand_dims(share, 1) * other
-        return ops.sum(parts, axis=0)
+        coefficients = ops.eye(count)  # row i: the projected g_i as a linear combination of all gradients
+        for index in range(count):
+            other = ops.one_hot(orders[:, index], count)  # row i: the task j that task i is compared with
+            inner = ops.sum(ops.matmul(coefficients, products) * other, axis=1)
+            square = ops.sum(other * ops.diagonal(products), axis=1)
+            differs = 1.0 - ops.diagonal(other)  # 0 where i = j
+            component = ops.divide_no_nan(ops.minimum(inner, 0.0) * differs, square)
+            coefficients = coefficients - ops.expand_dims(component, 1) * other
+        return ops.sum(coefficients, axis=0)
 
 
 @keras.saving.register_keras_serializable("tlkit")
 class CAGrad(Balancing):
-    """Among the directions near the mean gradient, the one that helps the worst-off task most.
+    """Use the direction near the mean gradient that most improves the least improved task.
 
-    max over d of min over k of g_k . d, with ||d - g_0|| <= c ||g_0|| and g_0 the mean gradient. The dual is
-    convex in weights w of the tasks, at least 0 and of sum 1: min of g_w . g_0 + c ||g_0|| ||g_w||. The
-    answer, g_0 + c ||g_0|| / ||g_w|| g_w, is multiplied by the number of tasks: c = 0 is the plain sum.
+    The direction d maximises the minimum over the tasks k of g_k . d, subject to ||d - g_0|| <= c ||g_0||,
+    where g_0 is the mean gradient. The dual problem is convex in task weights w, at least 0 and with sum 1:
+    minimise g_w . g_0 + c ||g_0|| ||g_w||, where g_w is the weighted sum of the gradients. Its solution
+    gives d = g_0 + c ||g_0|| / ||g_w|| g_w. The result is d times the number of tasks, so c = 0 gives the
+    plain sum of the gradients.
 
     Liu, Liu, Jin, Stone & Liu 2021, "Conflict-Averse Gradient Descent for Multi-task Learning".
 
     Args:
-        c: how far from the mean gradient, 0 up to, and below, 1.
+        c: maximum relative distance from the mean gradient, from 0 to below 1.
+
+    Raises:
+        TlkitError: `c` is not from 0 to below 1.
     """
 
-    sees_gradients = True
+    needs_gradients = True
     weighs_heads = False
 
     def __init__(self, c: float = 0.4, **options: Any) -> None:
         super().__init__(**options)
         if not 0 <= c < 1:
-            raise TlkitError(f"c={c} was given; expected a share from 0 to below 1, such as 0.4.")
+            raise TlkitError(f"c={c} was given; expected a number from 0 to below 1, such as 0.4.")
         self.c = c
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
@@ -138,19 +146,17 @@ class CAGrad(Balancing):
             return ops.sqrt(ops.maximum(ops.sum(w * ops.matmul(products, w)), TINY))
 
         def improved(_: Any, w: Any) -> Any:
-            """Move weight between the two tasks that gain most by it, as far as is best: a closed form."""
+            """Shift weight between two tasks, those of steepest descent, to the minimum along this line."""
             slope = to_mean + radius * ops.matmul(products, w) / length(w)
-            to, off = ops.argmin(slope), ops.argmax(ops.where(w > 0, slope, -np.inf))
-            move = ops.one_hot(to, count) - ops.one_hot(off, count)
+            to, source = ops.argmin(slope), ops.argmax(ops.where(w > 0, slope, -np.inf))
+            move = ops.one_hot(to, count) - ops.one_hot(source, count)
             linear, square = ops.sum(to_mean * move), ops.sum(move * ops.matmul(products, move))
             mixed = ops.sum(move * ops.matmul(products, w))
             rest = ops.maximum(square * length(w) ** 2 - mixed**2, 0.0)
-            bend = square * radius**2 - linear**2
-            best = -linear * ops.sqrt(
-                rest / ops.maximum(bend, TINY)
-            )  # beyond the limits where it does not bend
-            far = ops.divide_no_nan(best - mixed, square)
-            return w + ops.clip(far, 0.0, ops.max(w * ops.one_hot(off, count))) * move
+            curvature = ops.maximum(square * radius**2 - linear**2, TINY)  # tiny: the minimum is at a limit
+            best = -linear * ops.sqrt(rest / curvature)
+            distance = ops.divide_no_nan(best - mixed, square)
+            return w + ops.clip(distance, 0.0, ops.max(w * ops.one_hot(source, count))) * move
 
         w = ops.full((count,), 1.0 / count)
         w = improved(0, w) if count == 2 else ops.fori_loop(0, 10 * count, improved, w)

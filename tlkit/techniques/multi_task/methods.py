@@ -1,6 +1,6 @@
-"""The balancing rules by name: one line each.
+"""The registry of balancing rules, by their names on the command line.
 
-Nothing here imports Keras, so that a list of them costs nothing.
+Nothing here imports Keras, so listing the rules is fast.
 """
 
 from functools import partial
@@ -12,23 +12,25 @@ BALANCINGS = Registry(
     "balancing rule",
     (
         _METHOD("equal", "balancing.EqualWeights", "the plain sum of the losses", "Kurin et al. 2022"),
-        _METHOD("random", "balancing.RandomWeights", "random weights in every step", "Lin et al. 2022"),
+        _METHOD(
+            "random", "balancing.RandomWeights", "random weights, different in each step", "Lin et al. 2022"
+        ),
         _METHOD(
             "uncertainty",
             "balancing.UncertaintyWeights",
-            "weights that learn the noise of each task",
+            "weights that depend on the noise of each task, which is learned",
             "Kendall et al. 2018",
         ),
         _METHOD(
             "dwa",
             "balancing.DynamicWeightAverage",
-            "more weight for tasks whose loss falls slowly",
+            "larger weights for tasks whose loss falls slowly",
             "Liu et al. 2019",
         ),
         _METHOD(
             "gradnorm",
             "gradient_balancing.GradNorm",
-            "gradients of similar size, so that tasks learn at a similar rate",
+            "gradients of similar norm, so that tasks train at a similar rate",
             "Chen et al. 2018",
         ),
         _METHOD(
@@ -40,7 +42,7 @@ BALANCINGS = Registry(
         _METHOD(
             "cagrad",
             "gradient_balancing.CAGrad",
-            "a step that helps the task that it helps least",
+            "the direction near the mean gradient that most improves the least improved task",
             "Liu et al. 2021",
         ),
     ),

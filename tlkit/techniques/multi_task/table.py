@@ -1,4 +1,4 @@
-"""From a data set with a column of labels a task to the tasks, and to the labels of each split."""
+"""The tasks of a data set with one column of labels per task, and the labels of each split."""
 
 import warnings
 from collections.abc import Mapping
@@ -16,10 +16,11 @@ from tlkit.techniques.multi_task.writing import is_missing, parts_of
 def tasks_for(data: Dataset, kinds: Mapping[str, str] | None = None) -> dict[str, Task]:
     """Choose a task for each column of a data set's attributes; see `infer_tasks`.
 
-    What a column holds is judged by all images, its classes and its scale by the training images alone.
+    The images of all splits determine the kind of each task. Its classes and its scale come from the training
+    images only.
 
     Raises:
-        UnknownNameError, DataError: as `infer_tasks`.
+        UnknownNameError, DataError: as for `infer_tasks`.
     """
     columns = {
         name: np.concatenate([split.attributes[name] for split in data.splits.values()])
@@ -30,12 +31,13 @@ def tasks_for(data: Dataset, kinds: Mapping[str, str] | None = None) -> dict[str
 
 
 def encoded(data: Dataset, tasks: Mapping[str, Task]) -> dict[str, dict[str, np.ndarray]]:
-    """Return the labels of every split by task; a class that no training image has counts as missing.
-
-    Warns of the classes that are left out, and of tasks without a label in validation or test.
+    """Return the labels of each split, by task; classes that no training image has are treated as missing.
 
     Raises:
         DataError: a label does not fit its task.
+
+    Warns:
+        TlkitWarning: a class is omitted, or a task has no label in the validation or test split.
     """
     labels = {"train": labels_for(data.train, tasks)}
     for part, split in data.splits.items():
@@ -49,8 +51,8 @@ def encoded(data: Dataset, tasks: Mapping[str, Task]) -> dict[str, dict[str, np.
         for name, task in tasks.items():
             if not ops.convert_to_numpy(task.known(labels[part][name])).any():
                 warnings.warn(
-                    f"No {part} image has a label of {name!r}, so nothing judges it there. Label some, or "
-                    "mark them in a column 'split'.",
+                    f"No {part} image has a label of {name!r}, so this task is not evaluated on the {part} "
+                    "split. Label some of its images, or assign labelled images to it in a column 'split'.",
                     TlkitWarning,
                     stacklevel=2,
                 )
@@ -60,13 +62,13 @@ def encoded(data: Dataset, tasks: Mapping[str, Task]) -> dict[str, dict[str, np.
 def _only_known(column: np.ndarray, name: str, task: Task, part: str) -> np.ndarray:
     known = set(task.class_names or ())
     parts = [set(parts_of(text)) if task.kind == "multi-label" else {text} for text in column.astype(str)]
-    new = [set() if is_missing(text) else of - known for text, of in zip(column, parts, strict=True)]
-    if any(new):
-        shown, count = sorted(set().union(*new)), sum(map(bool, new))
+    unknown = [set() if is_missing(text) else of - known for text, of in zip(column, parts, strict=True)]
+    if any(unknown):
+        names, count = sorted(set().union(*unknown)), sum(map(bool, unknown))
         warnings.warn(
             f"{count} {part} {'image has' if count == 1 else 'images have'} a {name!r} that no training "
-            f"image has ({', '.join(shown[:3])}{', ...' if len(shown) > 3 else ''}): left out.",
+            f"image has ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}): left out.",
             TlkitWarning,
             stacklevel=3,
         )
-    return np.array(["" if strange else text for text, strange in zip(column, new, strict=True)])
+    return np.array(["" if new else text for text, new in zip(column, unknown, strict=True)])

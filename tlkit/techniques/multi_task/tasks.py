@@ -1,4 +1,4 @@
-"""What a head answers: one of several classes, any of several labels, or numbers."""
+"""The kinds of tasks: classification, multi-label classification and regression."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,21 +10,21 @@ from keras import ops
 from tlkit.errors import DataError, TlkitError, UnknownNameError
 from tlkit.techniques.learners import Configured
 from tlkit.techniques.multi_task.writing import is_missing, parts_of
-from tlkit.techniques.training import replica_share
+from tlkit.techniques.training import replica_fraction
 
 
 class Task(Configured):
-    """One question to a network: its head, its loss, its measure, and how its labels are written.
+    """Base class of tasks. A task defines the head, the loss, the measure and the format of the labels.
 
-    To be saved, it keeps the arguments of its constructor as attributes of the same names.
+    So that Keras can save it, a task stores each constructor argument as an attribute of the same name.
 
     Attributes:
-        kind: what tables and reports call it.
+        kind: name of the kind of task, in tables and reports.
         outputs: width of the head.
-        measure: name of what `score` measures.
-        higher_is_better: whether a larger measure is the better one.
+        measure: name of the measure that `score` computes.
+        higher_is_better: whether a higher measure is better.
         likelihood: factor of the loss in the Gaussian or Boltzmann likelihood of Kendall et al. 2018.
-        class_names: what the outputs stand for, where they are classes or labels.
+        class_names: names of the outputs, if they are classes or labels.
     """
 
     kind: str
@@ -39,42 +39,46 @@ class Task(Configured):
         raise NotImplementedError
 
     def encode(self, values: Any) -> np.ndarray:
-        """Turn labels as people write them into what `fit` takes; raises DataError where they do not fit."""
+        """Convert labels, such as texts of a table, to the arrays that `fit` takes.
+
+        Raises:
+            DataError: a label does not fit the task.
+        """
         raise NotImplementedError
 
     def from_logits(self, logits: Any) -> Any:
-        """Return the predictions of a head without activation: probabilities, or the numbers themselves."""
+        """Convert the outputs of a head without activation to predictions, such as probabilities."""
         return logits
 
     def known(self, labels: Any) -> Any:
-        """Return where there is a label: 1 or 0, float32, of the shape of the errors."""
+        """Return 1 where there is a label and 0 where it is missing: float32, with the shape of `errors`."""
         return ops.cast(ops.logical_not(ops.isnan(_columns(labels))), "float32")
 
     def filled(self, labels: Any) -> Any:
-        """Return the labels with 0 where one is missing."""
+        """Return the labels, with 0 in place of missing labels."""
         labels = _columns(labels)
         return ops.where(ops.isnan(labels), ops.zeros_like(labels), labels)
 
     def errors(self, labels: Any, predictions: Any) -> Any:
-        """Return the loss of every label, `(n,)` or `(n, outputs)`."""
+        """Return the loss of each label, `(n,)` or `(n, outputs)`."""
         raise NotImplementedError
 
     def score(self, labels: Any, predictions: Any) -> Any:
-        """Return the measure of every label, in the shape of the errors."""
+        """Return the measure of each label, with the shape of `errors`."""
         raise NotImplementedError
 
     def baseline(self, train: np.ndarray, test: np.ndarray) -> float:
-        """Return the measure on `test` of the best constant answer according to `train`: a floor to beat."""
+        """Return the measure on `test` of the constant prediction that is best on `train`."""
         raise NotImplementedError
 
     def loss(self, labels: Any, predictions: Any, sample_weight: Any = None) -> Any:
-        """Return the mean loss over the labels that are there; 0, with no gradient, where none is."""
+        """Return the mean loss over all labels that are not missing; 0, without a gradient, if all are."""
         weights = self.weights(labels, sample_weight)
         errors = self.errors(self.filled(labels), ops.cast(predictions, "float32"))
-        return replica_share() * ops.divide_no_nan(ops.sum(weights * errors), ops.sum(weights))
+        return replica_fraction() * ops.divide_no_nan(ops.sum(weights * errors), ops.sum(weights))
 
     def weights(self, labels: Any, sample_weight: Any = None) -> Any:
-        """Return what each error counts: 0 for a missing label, else its example's weight or 1."""
+        """Return the weight of each label: 0 if it is missing, else the sample weight or 1."""
         known = self.known(labels)
         if sample_weight is None:
             return known
@@ -84,12 +88,15 @@ class Task(Configured):
 
 @keras.saving.register_keras_serializable("tlkit")
 class Classification(Task):
-    """One of several classes: softmax and cross-entropy, measured by accuracy.
+    """Predict one of several classes: softmax, cross-entropy, and accuracy as the measure.
+
+    Labels are int `(n,)`, and -1 if missing. `encode` also accepts names of classes.
 
     Args:
-        classes: their names, or how many; at least 2.
+        classes: the names of the classes, or their number; at least 2.
 
-    Labels are int `(n,)`, -1 where missing. `encode` takes names too.
+    Raises:
+        TlkitError: there are fewer than 2 classes, or two have the same name.
 
     >>> Classification(["cat", "dog"]).encode(["dog", "", "cat"]).tolist()
     [1, -1, 0]
@@ -101,7 +108,7 @@ class Classification(Task):
     def __init__(self, classes: int | Sequence[str]) -> None:
         names = [str(i) for i in range(classes)] if isinstance(classes, int) else list(classes)
         if len(names) < 2 or len(set(names)) < len(names):
-            raise TlkitError(f"A classification needs 2 or more different classes; got {classes!r}.")
+            raise TlkitError(f"classes={classes!r} was given; expected 2 or more different classes.")
         self.classes = self.class_names = names
         self.outputs = len(names)
 
@@ -123,10 +130,10 @@ class Classification(Task):
         numbers = np.where(np.isnan(values), -1, values) if values.dtype.kind == "f" else values
         wrong = (numbers != np.round(numbers)) | (numbers < -1) | (numbers >= self.outputs)
         if numbers.shape != (len(values),) or wrong.any():
-            given = f"shape {numbers.shape}" if numbers.ndim != 1 else f"the value {numbers[wrong][0]}"
+            problem = f"shape {numbers.shape}" if numbers.ndim != 1 else f"the value {numbers[wrong][0]}"
             raise DataError(
-                f"Labels with {given} were given; expected (n,) integers from 0 to {self.outputs - 1}, and "
-                "-1 where the label is missing."
+                f"Labels with {problem} were given; expected (n,) integers from 0 to {self.outputs - 1}, and "
+                "-1 for missing labels."
             )
         return numbers.astype("int32")
 
@@ -143,19 +150,22 @@ class Classification(Task):
         return ops.cast(ops.equal(ops.cast(ops.argmax(predictions, axis=-1), "int32"), labels), "float32")
 
     def baseline(self, train: np.ndarray, test: np.ndarray) -> float:
-        most = np.bincount(train[train >= 0]).argmax()
-        return float(np.mean(test[test >= 0] == most))
+        majority = np.bincount(train[train >= 0]).argmax()
+        return float(np.mean(test[test >= 0] == majority))
 
 
 @keras.saving.register_keras_serializable("tlkit")
 class MultiLabel(Task):
-    """Any of several labels: a sigmoid and cross-entropy for each, measured by the share of right answers.
+    """Predict any number of labels: a sigmoid and binary cross-entropy for each, and mean accuracy.
+
+    Labels are float `(n, labels)` of 0 and 1, and NaN if missing. `encode` also accepts texts: the labels of
+    an image separated by `|`, "-" for no label, or "" if they are missing.
 
     Args:
-        labels: their names, or how many.
+        labels: the names of the labels, or their number; at least 1.
 
-    Labels are float `(n, labels)` of 0 and 1, NaN where missing. `encode` takes texts too, the labels that
-    hold with `|` between them; "-" for none, "" for unknown.
+    Raises:
+        TlkitError: there is no label, or two have the same name.
 
     >>> MultiLabel(["red", "round"]).encode(["round|red", "-", ""]).tolist()
     [[1.0, 1.0], [0.0, 0.0], [nan, nan]]
@@ -167,7 +177,7 @@ class MultiLabel(Task):
     def __init__(self, labels: int | Sequence[str]) -> None:
         names = [str(i) for i in range(labels)] if isinstance(labels, int) else list(labels)
         if not names or len(set(names)) < len(names):
-            raise TlkitError(f"A multi-label task needs 1 or more different labels; got {labels!r}.")
+            raise TlkitError(f"labels={labels!r} was given; expected 1 or more different labels.")
         self.labels = self.class_names = names
         self.outputs = len(names)
 
@@ -200,22 +210,24 @@ class MultiLabel(Task):
         return ops.cast(ops.equal(predictions > 0.5, labels > 0.5), "float32")
 
     def baseline(self, train: np.ndarray, test: np.ndarray) -> float:
-        right = (test > 0.5) == (np.nanmean(train, axis=0) > 0.5)
-        return float(np.mean(right[~np.isnan(test)]))
+        correct = (test > 0.5) == (np.nanmean(train, axis=0) > 0.5)
+        return float(np.mean(correct[~np.isnan(test)]))
 
 
 @keras.saving.register_keras_serializable("tlkit")
 class Regression(Task):
-    """One or several numbers: mean squared error, measured by the mean absolute error.
+    """Predict one or several numbers: mean squared error, and mean absolute error as the measure.
 
-    The loss is taken in units of the labels' standard deviation, so that the size of the numbers does not
-    decide how much the task counts. Predictions and the measure are in the labels' own units.
+    The loss is in units of the standard deviation of the labels, so the weight of the task does not depend on
+    the scale of its labels. Predictions and the measure have the units of the labels. Labels are float
+    `(n,)` or `(n, outputs)`, and NaN if missing.
 
     Args:
-        outputs: how many numbers.
-        mean, deviation: of the labels; see `of`.
+        outputs: number of values per example.
+        mean, deviation: mean and standard deviation of the training labels; see `of`.
 
-    Labels are float `(n,)` or `(n, outputs)`, NaN where missing.
+    Raises:
+        TlkitError: there are no outputs, or the deviation is not above 0.
 
     >>> task = Regression.of([10.0, 20.0, np.nan])
     >>> task.mean, task.deviation
@@ -237,10 +249,15 @@ class Regression(Task):
 
     @classmethod
     def of(cls, values: Any) -> "Regression":
-        """Return the task for these training labels: their width, mean and standard deviation."""
+        """Return a task with the width, the mean and the standard deviation of these training labels.
+
+        Raises:
+            DataError: all labels are missing.
+            TlkitError: all labels are equal.
+        """
         values = np.asarray(values, float)
         if np.isnan(values).all():
-            raise DataError("All labels are missing. Give some, or leave the task out.")
+            raise DataError("All labels are missing. Add some, or omit the task.")
         outputs = values.shape[1] if values.ndim > 1 else 1
         return cls(outputs, mean=float(np.nanmean(values)), deviation=float(np.nanstd(values)))
 
@@ -272,15 +289,15 @@ class Regression(Task):
 
 
 def _columns(labels: Any) -> Any:
-    """Return labels as float32 `(n, outputs)`, where `(n,)` has one output."""
+    """Return labels as float32 `(n, outputs)`; labels `(n,)` have one output."""
     labels = ops.cast(labels, "float32")
     return labels if len(labels.shape) > 1 else ops.expand_dims(labels, -1)
 
 
 def _numbers(values: np.ndarray, outputs: int, what: str, valid: Callable[[Any], Any]) -> np.ndarray:
-    expected = f"expected (n, {outputs}) {what}, and NaN where the label is missing"
+    expected = f"expected (n, {outputs}) {what}, and NaN for missing labels"
     if values.dtype.kind not in "iufb" or values.ndim != 2 or values.shape[1] != outputs:
-        raise DataError(f"Labels {values.dtype} of shape {values.shape} were given; {expected}.")
+        raise DataError(f"Labels of type {values.dtype} and shape {values.shape} were given; {expected}.")
     values = values.astype("float32")
     wrong = ~(valid(values) | np.isnan(values))
     if wrong.any():

@@ -1,4 +1,4 @@
-"""How tables write missing labels, several labels, and names that a layer can have."""
+"""Conventions of label tables: missing labels, several labels per image, and task names as layer names."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ MISSING = ("", "nan", "none")  # as text, in any case
 
 
 def layer_name(task: str) -> str:
-    """Return the name of a task's head: layers cannot have all the names that columns of tables have.
+    """Return a valid layer name for the head of a task, whose name may contain other characters.
 
     >>> layer_name("kind"), layer_name("size (cm)"), layer_name("Größe")
     ('kind', 'size_cm', 'Gr-f6-df-e')
@@ -17,7 +17,7 @@ def layer_name(task: str) -> str:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether this is how tables write "no label": empty, NaN or None.
+    """Whether a value of a table means "no label": empty, NaN or None.
 
     >>> is_missing(" "), is_missing(float("nan")), is_missing(0)
     (True, True, False)
@@ -26,5 +26,5 @@ def is_missing(value: Any) -> bool:
 
 
 def parts_of(text: str) -> list[str]:
-    """Split the labels that hold, written with `|` between them; "-" means none of them."""
+    """Split a text into labels, which are separated by `|`; "-" means no label."""
     return [part.strip() for part in text.split("|") if part.strip() not in ("", "-")]

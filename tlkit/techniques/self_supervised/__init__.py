@@ -1,12 +1,13 @@
-"""Self-supervised learning: a backbone that learns from images without labels, to be transferred afterwards.
+"""Self-supervised learning: pretrain a backbone on images without labels, and transfer it afterwards.
 
     learner = SelfSupervised(backbone, SimCLR(random_views()))
     learner.compile("adam")
     learner.fit(images, epochs=20)
     backbone.save("backbone.keras")
 
-Pan & Yang 2010, "A Survey on Transfer Learning", call it unsupervised transfer where neither task has labels.
-To learn without them and then use a few is self-taught learning (Raina et al. 2007).
+Pan & Yang 2010, "A Survey on Transfer Learning", call transfer without labels for either task *unsupervised
+transfer learning*. Pretraining without labels and then using a few labels is *self-taught learning* (Raina et
+al. 2007).
 """
 
 from tlkit._internal.registry import attach

@@ -1,4 +1,4 @@
-"""Signs by which to know features that say nothing: collapse, few directions, colour alone."""
+"""Diagnostics of embeddings without labels: collapse, effective rank, alignment and uniformity."""
 
 import warnings
 from typing import Any
@@ -11,20 +11,24 @@ from sklearn.preprocessing import normalize
 from tlkit.errors import DataError, TlkitError, TlkitWarning
 from tlkit.techniques.self_supervised.learner import SelfSupervised
 
-COLLAPSED = 0.1  # spread of embeddings below which they count as one point
-START = 50  # steps in which a new projector may still put all embeddings close together
-FEW_DIRECTIONS = 2.0  # effective rank below which the features are little more than a line
+COLLAPSED = 0.1  # a smaller spread of the embeddings counts as collapse
+START = 50  # number of steps in which a new projector may still map all images close together
+FEW_DIRECTIONS = 2.0  # features of a smaller effective rank vary along little more than a line
 
 
 def spread(embeddings: np.ndarray) -> float:
-    """Return how much the directions of embeddings vary: 1 if they fill all dimensions evenly, 0 if none.
+    """Return how much the directions of embeddings vary: 0 if all are equal, near 1 if they vary evenly.
 
-    The mean over the dimensions of the standard deviation of unit vectors, times the square root of d.
+    The embeddings are scaled to length 1. The spread is the mean of their standard deviations over the
+    dimensions, times the square root of d.
 
     Chen & He 2021, "Exploring Simple Siamese Representation Learning", figure 2.
 
     Args:
-        embeddings: `(n, d)`.
+        embeddings: `(n, d)`; n at least 2.
+
+    Raises:
+        DataError: the embeddings are not a matrix of finite numbers.
 
     >>> spread(np.ones((10, 4))), round(spread(np.random.default_rng(0).normal(size=(5000, 8))), 2)
     (0.0, 1.0)
@@ -34,54 +38,63 @@ def spread(embeddings: np.ndarray) -> float:
 
 
 def effective_rank(features: np.ndarray) -> float:
-    """Return in how many directions the features vary, each counted by its share: from 1 to min(n - 1, d).
+    """Return the effective number of directions in which features vary: 1 to min(n - 1, d), or 0 if none.
 
-    The exponential of the entropy of the singular values of the centred features; 0 where all are the same.
+    It is the exponential of the entropy of the normalised singular values of the centred features.
 
     Roy & Vetterli 2007, "The Effective Rank: A Measure of Effective Dimensionality"; Garrido, Balestriero,
-    Najman & LeCun 2023, "RankMe", use it to judge self-supervised features without labels.
+    Najman & LeCun 2023, "RankMe", use it to evaluate self-supervised features without labels.
 
     Args:
-        features: `(n, d)`.
+        features: `(n, d)`; n at least 2.
+
+    Raises:
+        DataError: the features are not a matrix of finite numbers.
 
     >>> round(effective_rank(np.repeat(np.eye(3), 2, axis=0)), 2), effective_rank(np.ones((6, 3)))
     (2.0, 0.0)
     """
     x = _matrix(features)
-    sizes = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)
-    # what float32 cannot tell from rounding is no direction
-    shares = sizes[sizes > np.finfo("float32").eps * np.linalg.norm(x)]
-    if not len(shares):
+    values = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)
+    # smaller singular values are rounding errors of float32
+    values = values[values > np.finfo("float32").eps * np.linalg.norm(x)]
+    if not len(values):
         return 0.0
-    shares = shares / shares.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum()))
+    p = values / values.sum()
+    return float(np.exp(-(p * np.log(p)).sum()))
 
 
 def alignment(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the mean squared distance of the unit embeddings of two views, 0 (the same) to 4 (opposite).
+    """Return the mean squared distance between the unit embeddings of two views: 0 (equal) to 4 (opposite).
 
     Wang & Isola 2020, "Understanding Contrastive Representation Learning through Alignment and Uniformity on
     the Hypersphere".
 
     Args:
-        first, second: `(n, d)`, row by row of the same image.
+        first, second: `(n, d)`; row i of both belongs to the same image.
+
+    Raises:
+        DataError: the shapes differ, or an embedding is not finite.
 
     >>> alignment(np.eye(2), np.eye(2)), alignment(np.eye(2), -np.eye(2))
     (0.0, 4.0)
     """
-    first, second = _row_by_row(first, second)
+    first, second = _pairs(first, second)
     apart = normalize(first) - normalize(second)
     return float(np.square(apart).sum(axis=1).mean())
 
 
 def uniformity(embeddings: np.ndarray) -> float:
-    """Return how evenly unit embeddings lie on the sphere: 0 if all are one point, lower is more even.
+    """Return how evenly unit embeddings lie on the sphere: 0 if all are equal; lower is more even.
 
-    The logarithm of the mean of `exp(-2 |z_i - z_j|^2)` over all pairs; above -4 in many dimensions, where
-    random vectors have `|z_i - z_j|^2` near 2. Wang & Isola 2020, see `alignment`.
+    It is the logarithm of the mean of `exp(-2 |z_i - z_j|^2)` over all pairs. In many dimensions, random unit
+    vectors have `|z_i - z_j|^2` near 2, hence a uniformity near -4. Wang & Isola 2020, see `alignment`.
 
     Args:
         embeddings: `(n, d)`; n at least 2.
+
+    Raises:
+        DataError: the embeddings are not a matrix of finite numbers.
 
     >>> uniformity(np.ones((3, 2)))
     0.0
@@ -90,31 +103,42 @@ def uniformity(embeddings: np.ndarray) -> float:
 
 
 def retrieval(changed: np.ndarray, features: np.ndarray) -> float:
-    """Return the share of changed images whose nearest neighbour is their own original, 0 to 1.
+    """Return the fraction of modified images whose nearest original is their own original, 0 to 1.
 
-    With grey copies it tells features that know colour alone: their neighbours are others of that grey.
+    With grey copies of the images, a low value reveals features that describe little but colour.
 
     Args:
-        changed, features: `(n, d)`, row by row of the same image before and after the change.
+        changed: features of the modified images, `(n, d)`.
+        features: features of the originals, `(n, d)`, in the same order.
+
+    Raises:
+        DataError: the shapes differ, or a feature is not finite.
 
     >>> retrieval(np.eye(3) + 0.1, np.eye(3))
     1.0
     """
-    changed, features = _row_by_row(changed, features)
+    changed, features = _pairs(changed, features)
     cosines = normalize(changed) @ normalize(features).T
     return float(np.mean(cosines.argmax(axis=1) == np.arange(len(cosines))))
 
 
 class CollapseWarning(keras.callbacks.Callback):
-    """Look at the network after each epoch, and warn where it no longer tells images apart.
+    """Warn when a network under self-supervised training maps all images to nearly the same embedding.
 
-    The history gets `spread` of the embeddings and `effective_rank` of the features. Both are taken in
-    inference mode, from the same images. Where the method has no embeddings but the features themselves (as
-    `Rotation`), the rank alone decides: features behind a ReLU are close together by their large mean. So are
-    embeddings of a new projector; the spread counts after 50 steps of the optimizer.
+    After each epoch, the callback adds the `spread` of the embeddings and the `effective_rank` of the
+    features to the history. It computes both in inference mode, on the same images, and warns if either is
+    too small. Two exceptions avoid false warnings. For a method without separate embeddings (such as
+    `Rotation`), only the rank counts: features after a ReLU have a small spread, since their mean is large.
+    The embeddings of a new projector also have a small spread, so it counts only after 50 steps.
 
     Args:
         images: some hundred images `(n, height, width, 3)`, values 0 to 255.
+
+    Raises:
+        TlkitError: the callback was passed to the `fit` of a model that is not `SelfSupervised`.
+
+    Warns:
+        TlkitWarning: the network collapsed; at most one warning per training.
     """
 
     def __init__(self, images: np.ndarray) -> None:
@@ -129,46 +153,46 @@ class CollapseWarning(keras.callbacks.Callback):
         learner: Any = self.model
         if not isinstance(learner, SelfSupervised):
             raise TlkitError(
-                f"CollapseWarning was given to the fit of {type(learner).__name__}; give it to that of "
+                f"CollapseWarning was passed to the fit of {type(learner).__name__}; expected the fit of "
                 "SelfSupervised: learner.fit(images, callbacks=[CollapseWarning(images[:500])])."
             )
         features, embeddings = learner.features_and_embeddings(self.images)
         if not np.isfinite(features).all() or not np.isfinite(embeddings).all():
-            return  # fit itself stops at a loss that is no number, and says so
-        found = {"spread": spread(embeddings), "effective_rank": effective_rank(features)}
+            return  # fit itself stops with an error when the loss is NaN
+        measures = {"spread": spread(embeddings), "effective_rank": effective_rank(features)}
         if logs is not None:
-            logs |= found
-        started = learner.steps >= START and not np.array_equal(features, embeddings)
-        one_point = started and found["spread"] < COLLAPSED
-        if not self.warned and (one_point or found["effective_rank"] < FEW_DIRECTIONS):
+            logs |= measures
+        spread_counts = learner.steps >= START and not np.array_equal(features, embeddings)
+        one_point = spread_counts and measures["spread"] < COLLAPSED
+        if not self.warned and (one_point or measures["effective_rank"] < FEW_DIRECTIONS):
             self.warned = True
             warnings.warn(
-                f"Collapse in epoch {epoch + 1}: the embeddings spread by {found['spread']:.2g} of 1, the "
-                f"features have an effective rank of {found['effective_rank']:.1f}. The network answers "
-                "nearly the same for every image. Use a smaller learning rate, a larger batch, or a method "
-                "that forbids it: SimCLR, Barlow Twins, VICReg.",
+                f"Collapse in epoch {epoch + 1}: the embeddings have a spread of {measures['spread']:.2g} "
+                f"(at most 1), and the features an effective rank of {measures['effective_rank']:.1f}. The "
+                "network maps all images to nearly the same output. Use a smaller learning rate, a larger "
+                "batch, or a method that prevents collapse: SimCLR, Barlow Twins, VICReg.",
                 TlkitWarning,
                 stacklevel=2,
             )
 
 
-def _matrix(given: np.ndarray) -> np.ndarray:
-    matrix = np.asarray(given, "float64")
+def _matrix(features: np.ndarray) -> np.ndarray:
+    matrix = np.asarray(features, "float64")
     if matrix.ndim != 2 or len(matrix) < 2:
         raise DataError(f"Features of shape {matrix.shape} were given; expected (n, d) with n at least 2.")
     if not np.isfinite(matrix).all():
         raise DataError(
-            "Some of the features are NaN or infinite: the network is broken. Train it again with a smaller "
+            "Some features are NaN or infinite, so the network has diverged. Train it again with a smaller "
             "learning rate."
         )
     return matrix
 
 
-def _row_by_row(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     one, other = _matrix(first), _matrix(second)
     if one.shape != other.shape:
         raise DataError(
-            f"Features of shapes {one.shape} and {other.shape} were given; expected two of the same, row by "
-            "row of the same image."
+            f"Features of shapes {one.shape} and {other.shape} were given; expected equal shapes, with row i "
+            "of both for the same image."
         )
     return one, other

@@ -1,4 +1,4 @@
-"""Two views close together, and the whole set spread out: by contrast, or by statistics of the batch."""
+"""Joint embedding methods: similar embeddings for two views of an image, different ones across images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,13 +12,16 @@ from tlkit.techniques.self_supervised.objective import TwoViews
 
 @keras.saving.register_keras_serializable("tlkit")
 class SimCLR(TwoViews):
-    """Find the other view of an image among all views of the batch. See `nt_xent`.
+    """SimCLR: identify the other view of an image among all views of the batch. See `nt_xent`.
 
-    On several devices the wrong views are those of the same device.
+    On several devices, each view is compared only with the views on the same device.
 
     Args:
         views, projector: see `TwoViews`.
         temperature: see `nt_xent`.
+
+    Raises:
+        TlkitError: the temperature is not above 0.
     """
 
     def __init__(
@@ -33,20 +36,21 @@ class SimCLR(TwoViews):
             raise TlkitError(f"temperature={temperature} was given; expected a number above 0, such as 0.2.")
         self.temperature = temperature
 
-    def compare(self, first: Any, second: Any, training: bool = False) -> Any:
+    def view_loss(self, first: Any, second: Any, training: bool = False) -> Any:
         return nt_xent(first, second, self.temperature)
 
 
 @keras.saving.register_keras_serializable("tlkit")
 class BarlowTwins(TwoViews):
-    """Make each dimension of the embeddings say the same in both views, and something else than the others.
+    """Barlow Twins: correlate each embedding dimension between views, and decorrelate different dimensions.
 
     See `barlow_twins`.
 
     Args:
-        views, projector: see `TwoViews`; wider is better here (the paper has three layers of 8,192).
-        redundancy: see `barlow_twins`. The paper's 5e-3 is for 8,192 dimensions, each of which has so many
-            others; with 256 and on digits, 0.05 gave better neighbours.
+        views, projector: see `TwoViews`. Wider projectors work better here; the paper has three layers of
+            width 8,192.
+        redundancy: see `barlow_twins`. The value of the paper, 5e-3, is for 8,192 dimensions. With 256
+            dimensions, 0.05 gave a higher nearest-neighbour accuracy on digits.
     """
 
     def __init__(
@@ -59,13 +63,13 @@ class BarlowTwins(TwoViews):
         super().__init__(views, projector, **options)
         self.redundancy = redundancy
 
-    def compare(self, first: Any, second: Any, training: bool = False) -> Any:
+    def view_loss(self, first: Any, second: Any, training: bool = False) -> Any:
         return barlow_twins(first, second, self.redundancy)
 
 
 @keras.saving.register_keras_serializable("tlkit")
 class VICReg(TwoViews):
-    """Keep views together, dimensions varying, and no two of them varying together. See `vicreg`.
+    """VICReg: similar views, a minimum variance of each dimension, and uncorrelated dimensions. See `vicreg`.
 
     Args:
         views, projector: see `TwoViews`.
@@ -84,6 +88,6 @@ class VICReg(TwoViews):
         super().__init__(views, projector, **options)
         self.invariance, self.variance, self.covariance = invariance, variance, covariance
 
-    def compare(self, first: Any, second: Any, training: bool = False) -> Any:
+    def view_loss(self, first: Any, second: Any, training: bool = False) -> Any:
         weights = {"invariance": self.invariance, "variance": self.variance, "covariance": self.covariance}
         return vicreg(first, second, **weights)

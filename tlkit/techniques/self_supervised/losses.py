@@ -1,28 +1,29 @@
-"""Losses between the embeddings of two views of the same images: each one is its equation."""
+"""Losses that compare the embeddings of two views of the same images."""
 
 from typing import Any
 
 from keras import ops
 
-EPSILON = 1e-4  # under a square root, whose slope at 0 is infinite
+EPSILON = 1e-4  # inside a square root, whose derivative at 0 is infinite
 
 
 def nt_xent(first: Any, second: Any, temperature: float = 0.2) -> Any:
-    """Tell the other view of an image from all other views of the batch, by their cosine.
+    """Return the contrastive loss of SimCLR: identify the other view of an image among all views.
 
-    The cross-entropy of `cosine / temperature` over the 2n - 1 other views, with the view of the same image
-    as the right answer, averaged over the 2n views ("NT-Xent", the InfoNCE of a batch).
+    For each of the 2n views, it is the cross-entropy of `cosine / temperature` over the 2n - 1 other views;
+    the correct class is the other view of the same image. The loss is the mean over the 2n views ("NT-Xent",
+    the InfoNCE loss of a batch).
 
     Chen, Kornblith, Norouzi & Hinton 2020, "A Simple Framework for Contrastive Learning of Visual
     Representations" (SimCLR); van den Oord, Li & Vinyals 2018, "Representation Learning with Contrastive
     Predictive Coding".
 
     Args:
-        first, second: embeddings `(n, d)` of two views, row by row of the same image; n at least 2.
-        temperature: above 0; small values look at the nearest wrong views alone.
+        first, second: embeddings `(n, d)` of two views, with row i of both for the same image; n at least 2.
+        temperature: above 0. A small temperature concentrates the loss on the nearest views of other images.
 
     Returns:
-        A scalar from 0 up; about `log(2n - 1)` where nothing is learned.
+        A scalar, at least 0; about `log(2n - 1)` for random embeddings.
     """
     n = ops.shape(first)[0]
     unit = ops.normalize(ops.concatenate([first, second]), axis=-1)
@@ -33,7 +34,9 @@ def nt_xent(first: Any, second: Any, temperature: float = 0.2) -> Any:
 
 
 def barlow_twins(first: Any, second: Any, redundancy: float = 5e-3) -> Any:
-    """Make the cross-correlation of two views the identity: same dimensions agree, others are unrelated.
+    """Return the loss of Barlow Twins: the distance of the views' cross-correlation matrix from the identity.
+
+    With c_ij the correlation of dimension i in the first view with dimension j in the second, it is
 
     `sum_i (1 - c_ii)^2 + redundancy * sum_i sum_{j != i} c_ij^2`
 
@@ -42,10 +45,10 @@ def barlow_twins(first: Any, second: Any, redundancy: float = 5e-3) -> Any:
 
     Args:
         first, second: embeddings `(n, d)` of two views; n at least 2.
-        redundancy: weight of what lies off the diagonal.
+        redundancy: weight of the off-diagonal terms.
 
     Returns:
-        A scalar from 0 up; d where the views are unrelated.
+        A scalar, at least 0; about d for unrelated views.
     """
     n = ops.cast(ops.shape(first)[0], first.dtype)
     correlation = ops.matmul(ops.transpose(_standardized(first)), _standardized(second)) / n
@@ -57,21 +60,22 @@ def barlow_twins(first: Any, second: Any, redundancy: float = 5e-3) -> Any:
 def vicreg(
     first: Any, second: Any, *, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0
 ) -> Any:
-    """Keep views together while each dimension varies and no two of them vary together.
+    """Return the loss of VICReg: similar views, a minimum variance of each dimension, low covariances.
 
-    `invariance * mean |z1 - z2|^2 / d + variance * (v(z1) + v(z2)) + covariance * (c(z1) + c(z2))`, where
-    `v` is the mean of `max(0, 1 - standard deviation)` over the dimensions and `c` the sum of the squared
-    covariances off the diagonal, divided by d.
+    `invariance * mean |z1 - z2|^2 / d + variance * (v(z1) + v(z2)) + covariance * (c(z1) + c(z2))`
+
+    Here `v` is the mean of `max(0, 1 - standard deviation)` over the dimensions, and `c` is the sum of the
+    squared off-diagonal covariances, divided by d.
 
     Bardes, Ponce & LeCun 2022, "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised
     Learning".
 
     Args:
         first, second: embeddings `(n, d)` of two views; n at least 2.
-        invariance, variance, covariance: weights of the terms, those of the paper.
+        invariance, variance, covariance: weights of the three terms; the defaults are those of the paper.
 
     Returns:
-        A scalar from 0 up.
+        A scalar, at least 0.
     """
     loss = invariance * ops.mean(ops.square(first - second))
     for embeddings in (first, second):
@@ -81,9 +85,9 @@ def vicreg(
 
 
 def negative_cosine(predictions: Any, targets: Any) -> Any:
-    """Return minus the mean cosine of rows of `(n, d)`: -1 where they point the same way, 1 if opposite."""
-    unit, goal = ops.normalize(predictions, axis=-1), ops.normalize(targets, axis=-1)
-    return -ops.mean(ops.sum(unit * goal, axis=-1))
+    """Return the negative mean cosine between the rows of two matrices `(n, d)`: -1 (same direction) to 1."""
+    prediction, target = ops.normalize(predictions, axis=-1), ops.normalize(targets, axis=-1)
+    return -ops.mean(ops.sum(prediction * target, axis=-1))
 
 
 def _standardized(embeddings: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The methods by the names of the command line: one line each."""
+"""The registry of self-supervised methods, by their names on the command line."""
 
 from functools import partial
 
@@ -17,39 +17,39 @@ METHODS = Registry(
         _METHOD(
             "barlow-twins",
             "joint_embedding.BarlowTwins",
-            "dimensions that agree between views and repeat nothing",
+            "correlate each embedding dimension between views, and decorrelate the others",
             "Zbontar et al. 2021",
         ),
         _METHOD(
             "vicreg",
             "joint_embedding.VICReg",
-            "views together, dimensions varying, none with another",
+            "similar views, a minimum variance of each dimension, low covariances",
             "Bardes et al. 2022",
         ),
         _METHOD(
             "byol",
             "self_distillation.BYOL",
-            "predict what a slow copy of the network sees in the other view",
+            "predict the embedding of the other view by a moving average of the network",
             "Grill et al. 2020",
         ),
         _METHOD(
             "simsiam",
             "self_distillation.SimSiam",
-            "predict the other view, whose side gets no gradient",
+            "predict the embedding of the other view, which gets no gradient",
             "Chen & He 2021",
         ),
         _METHOD(
             "rotation",
             "pretext.Rotation",
-            "tell by how much an image was turned",
+            "predict by how many quarter turns an image was rotated",
             "Gidaris, Singh & Komodakis 2018",
         ),
         _METHOD(
             "denoising",
             "reconstruction.Denoising",
-            "paint the image without its noise",
+            "reconstruct the image from a noisy copy",
             "Vincent et al. 2008",
         ),
-        _METHOD("masked", "reconstruction.Masked", "paint the patches that were hidden", "He et al. 2022"),
+        _METHOD("masked", "reconstruction.Masked", "reconstruct the hidden patches", "He et al. 2022"),
     ),
 )

@@ -1,4 +1,4 @@
-"""What all ways to learn without labels share: what the network is asked, and what it is asked with."""
+"""The base classes of self-supervised methods."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,58 +13,59 @@ from tlkit.techniques.self_supervised.views import random_views
 
 
 class Objective(Configured, keras.Layer):
-    """A question about images that the images themselves answer.
+    """Base class of self-supervised methods: a loss that needs images but no labels.
 
-    A method overrides `call`, and `prepare` if it has layers of its own. To be saved, it keeps the arguments
-    of its constructor as attributes of the same names.
+    A method overrides `call`, and `prepare` if it has layers of its own. So that Keras can save it, it stores
+    each constructor argument as an attribute of the same name.
 
     Attributes:
-        encoder: raw images to features `(n, d)`: the backbone, and the mean over the places of a feature map
-            or over tokens.
-        fewest: images in a batch without which the question makes no sense.
-        measures: names of what `call` returns beside the loss; Keras's history gets their means.
+        encoder: a model from raw images to features `(n, d)`: the backbone, followed by the mean over the
+            positions of a feature map or over tokens.
+        fewest: minimum number of images per batch.
+        measures: names of the metrics that `call` returns in addition to the loss; Keras's history gets their
+            means.
     """
 
     fewest = 1
     measures: tuple[str, ...] = ()
 
     def prepare(self, backbone: keras.Model) -> None:
-        """Take the backbone that shall learn, and make the layers beside it."""
+        """Set the backbone to train, and create the other layers of the method."""
         network = functional(check_backbone(backbone))
-        # one tensor in and one out, where the user's own may take and give lists
+        # one input and one output tensor, although the model of the user may have lists
         self.backbone = keras.Model(network.inputs[0], network.outputs[0], name=backbone.name)
         self.encoder = pooled(self.backbone)
 
     def start(self) -> None:
-        """Begin the first `fit` of an optimizer: what follows the network's weights takes them over."""
+        """Initialize the state of the method from the network, before the first training step."""
 
     def step(self) -> None:
-        """Do what is to be done once in each step of a training, before the weights move."""
+        """Update the state of the method, once per training step and before the weights change."""
 
     def embed(self, features: Any, training: bool = False) -> Any:
-        """Return what is compared: the embeddings of features `(n, d)`, or the features themselves."""
+        """Return the embeddings of features `(n, d)`; by default the features themselves."""
         return features
 
     def call(self, images: Any, training: bool = False) -> dict[str, Any]:
-        """Return the loss of a batch as `{"loss": scalar}`, and `measures` by their names.
+        """Return the loss of a batch as `{"loss": scalar}`, together with the metrics named in `measures`.
 
         Args:
             images: `(n, height, width, 3)`, values 0 to 255.
-            training: whether the network learns, or is only measured.
+            training: whether the network is being trained, or evaluated.
         """
         raise NotImplementedError
 
 
 class TwoViews(Objective):
-    """Two random views of each image shall have embeddings that fit together; a method says what fits.
+    """Base class of methods that compare the embeddings of two random views of each image.
 
-    The embeddings are made by a projector, a small perceptron behind the features that is thrown away
-    afterwards: what the loss takes from the embeddings, the features may keep (Chen et al. 2020, "A Simple
-    Framework for Contrastive Learning of Visual Representations", section 4.2).
+    A method overrides `view_loss`. A projector, a small perceptron, maps features to embeddings. It is not
+    needed after training: information that the loss removes from the embeddings may remain in the features
+    (Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", section 4.2).
 
     Args:
-        views: the layer that changes images at random; `random_views()` by default.
-        projector: widths of the projector's layers.
+        views: a layer that augments images at random; `random_views()` by default.
+        projector: widths of the layers of the projector.
     """
 
     fewest = 2
@@ -85,27 +86,27 @@ class TwoViews(Objective):
 
     def call(self, images: Any, training: bool = False) -> dict[str, Any]:
         embeddings = self.embed_views(*self.two_views(images), training)
-        return {"loss": self.compare(*embeddings, training=training)}
+        return {"loss": self.view_loss(*embeddings, training=training)}
 
     def two_views(self, images: Any) -> tuple[Any, Any]:
-        """Draw two views of each image: float32, of the shape and range of the images."""
+        """Return two random views of each image: float32, with the shape and range of the images."""
         pixels = ops.cast(images, "float32")
         return self.views(pixels, training=True), self.views(pixels, training=True)
 
     def embed_views(self, first: Any, second: Any, training: bool) -> tuple[Any, Any]:
         """Return the embeddings of two views of each image, float32 `(n, d)` each."""
-        # one call for both: batch normalisation sees all views of the batch
+        # one call for both, so that batch normalisation uses the statistics of all views
         features = self.encoder(ops.concatenate([first, second]), training=training)
         embeddings, n = self.embed(features, training=training), ops.shape(first)[0]
         return embeddings[:n], embeddings[n:]
 
-    def compare(self, first: Any, second: Any, training: bool = False) -> Any:
-        """Return the loss of the embeddings of two views, float32 `(n, d)` each: a scalar."""
+    def view_loss(self, first: Any, second: Any, training: bool = False) -> Any:
+        """Return the loss between the embeddings of two views, float32 `(n, d)` each: a scalar."""
         raise NotImplementedError
 
 
 def perceptron(inputs: int, widths: Sequence[int], name: str) -> keras.Sequential:
-    """Build dense layers with batch normalisation and ReLU between them, and none behind the last."""
+    """Build dense layers, with batch normalisation and ReLU after each layer except the last."""
     layers: list[keras.Layer] = [keras.Input((inputs,))]
     for width in widths[:-1]:
         layers += [

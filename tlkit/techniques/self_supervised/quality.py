@@ -1,4 +1,4 @@
-"""The quality of features before anything is trained on them: by labels of neighbours, or by geometry."""
+"""Measures of feature quality that need no further training: nearest neighbours, and geometry."""
 
 from typing import Any
 
@@ -21,32 +21,33 @@ def feature_quality(
     *,
     progress: bool = False,
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """Return the features of images, float32 `(n, d)`, and measures of them.
+    """Compute the features of images, and measures of their quality.
 
     Args:
         learner: the backbone and its method.
         images: RGB `(n, height, width, 3)`, values 0 to 255.
-        views: two views of each image, for a method that compares views.
+        views: two views of the images by name, used if the method compares views.
         evaluate: labelled images for `knn_accuracy`.
         progress: show a progress bar.
 
     Returns:
-        The features; and `effective_rank`, `spread` of the embeddings, with two views `alignment` and
-        `uniformity`, with labels `knn_accuracy`, 0 to 1.
+        The features, float32 `(n, d)`; and the measures by name: `effective_rank` of the features, `spread`
+        of the embeddings, `alignment` and `uniformity` if the method compares views, and `knn_accuracy`, 0 to
+        1, if there are labels.
     """
     features, embeddings = learner.features_and_embeddings(images)
-    found = {"effective_rank": effective_rank(features), "spread": spread(embeddings)}
+    measures = {"effective_rank": effective_rank(features), "spread": spread(embeddings)}
     if isinstance(learner.objective, TwoViews):
         first, second = (learner.features_and_embeddings(each)[1] for each in views.values())
-        found |= {"alignment": alignment(first, second), "uniformity": uniformity(first)}
+        measures |= {"alignment": alignment(first, second), "uniformity": uniformity(first)}
     accuracy = None if evaluate is None else knn_accuracy(learner.backbone, evaluate, progress=progress)
-    return features, found if accuracy is None else found | {"knn_accuracy": accuracy}
+    return features, measures if accuracy is None else measures | {"knn_accuracy": accuracy}
 
 
 def knn_accuracy(backbone: keras.Model, data: Dataset, *, progress: bool = False) -> float | None:
-    """Return the accuracy of the 5 nearest neighbours in the train split, 0 to 1.
+    """Return the accuracy of a classifier by the 5 nearest neighbours in the train split, 0 to 1.
 
-    None where the data set has no labels, or neither a test nor a validation split.
+    It is None if the data set has no labels, or neither a test nor a validation split.
     """
     split = evaluation_split(data)
     if split is None:
@@ -57,6 +58,6 @@ def knn_accuracy(backbone: keras.Model, data: Dataset, *, progress: bool = False
 
 
 def evaluation_split(data: Dataset | None) -> str | None:
-    """Return the name of the split that features are evaluated on: test, else validation, else None."""
+    """Return the name of the split to evaluate features on: test, else validation, else None."""
     splits = data.splits if data is not None and data.train.labelled else {}
     return next((name for name in ("test", "validation") if name in splits and splits[name].labelled), None)

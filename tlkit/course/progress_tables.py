@@ -1,4 +1,4 @@
-"""Where a learner stands: exercises passed, hints used, predictions beside what was measured."""
+"""Tables of a learner's progress: exercises, hints, and predictions with their measured values."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,14 +12,16 @@ PASSED, SHOWN, TRIED, OPEN = "passed", "solution shown", "tried", "open"
 
 
 def exercise_table(events: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Return a row for each exercise of the series.
+    """Return a table with one row for each exercise of the course.
+
+    An exercise whose solution was shown before the first right answer does not count as passed.
 
     Args:
-        events: of `tlkit.course.progress.events`.
+        events: the recorded events, from `tlkit.course.progress.events`.
 
     Returns:
         Table with columns `exercise`, `lesson`, `state` (passed, solution shown, tried, open), `tries`
-        (answers up to the first right one) and `hints`. Whoever saw the solution first has not passed.
+        (number of answers up to the first right one) and `hints`.
     """
     states, tries, hints = dict[str, str](), Counter[str](), Counter[str]()
     for event in events:
@@ -40,20 +42,26 @@ def exercise_table(events: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def latest_records(events: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the last record of each lesson: `predicted` (guess and measured value by arm) and `figure`."""
+    """Return the latest record of each lesson, by its number.
+
+    A record holds `predicted` (for each arm, the predicted and the measured value), `quantity` and `figure`.
+    """
     return {event["lesson"]: event for event in events if event["kind"] == "record"}
 
 
 def prediction_table(events: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Return a row for each prediction of each lesson's last run.
+    """Return a table with one row for each prediction in the latest run of each lesson.
+
+    Args:
+        events: the recorded events, from `tlkit.course.progress.events`.
 
     Returns:
-        Table with columns `lesson`, `arm`, `quantity` (such as accuracy), `predicted`, `measured` and
-        `off by` (measured less predicted).
+        Table with columns `lesson`, `arm` (what was compared, such as a technique), `quantity` (such as
+        accuracy), `predicted`, `measured` and `error` (measured minus predicted).
     """
     rows = [
-        (number, arm, record["quantity"], guess, value, value - guess)
+        (number, arm, record["quantity"], predicted, measured, measured - predicted)
         for number, record in sorted(latest_records(events).items())
-        for arm, (guess, value) in record["predicted"].items()
+        for arm, (predicted, measured) in record["predicted"].items()
     ]
-    return pd.DataFrame(rows, columns=["lesson", "arm", "quantity", "predicted", "measured", "off by"])
+    return pd.DataFrame(rows, columns=["lesson", "arm", "quantity", "predicted", "measured", "error"])

@@ -25,7 +25,8 @@ def summary(table: pd.DataFrame, value: str = "accuracy", by: str | Sequence[str
     0.6
     """
     columns = [by] if isinstance(by, str) else list(by)
-    grouped = table.groupby(columns[0] if len(columns) == 1 else columns, sort=False)[value]
+    groups = columns[0] if len(columns) == 1 else columns
+    grouped = table.groupby(groups, sort=False, dropna=False)[value]  # a setting can be None
     return grouped.agg(["mean", "std", "min", "max", "count"]).rename(columns={"count": "seeds"})
 
 
@@ -76,12 +77,10 @@ def paired(
             f"An arm has several rows for the same seed{' and ' + ', '.join(groups) if groups else ''}, so "
             "that pairs cannot be formed. Name the setting that tells them apart in `by`."
         )
-    wide = table.pivot(index=[*groups, "seed"], columns="arm", values=value)
-    others = [arm for arm in arms if arm != control]
     rows = []
-    for group in dict.fromkeys(table[groups].itertuples(index=False, name=None)) if groups else [()]:
-        own = wide.loc[group] if groups else wide
-        for arm in others:
+    for group, part in table.groupby(groups, sort=False, dropna=False) if groups else [((), table)]:
+        own = part.pivot(index="seed", columns="arm", values=value).reindex(columns=arms)
+        for arm in [each for each in arms if each != control]:
             differences = (own[arm] - own[control]).dropna().to_numpy(float)
             low, high = mean_interval(differences, confidence)
             rows.append(

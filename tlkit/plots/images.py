@@ -1,4 +1,4 @@
-"""Pictures, and what was found in them."""
+"""Grids of images with their classes, and heat maps on images."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tlkit.plots.style import PALETTE, axes_or_new, shortened
 
 
 def images(
-    pictures: Split | np.ndarray,
+    images: Split | np.ndarray,
     *,
     class_names: Sequence[str] | None = None,
     labels: np.ndarray | Sequence[int] | None = None,
@@ -23,16 +23,17 @@ def images(
     columns: int = 8,
     axes: Any = None,
 ) -> np.ndarray:
-    """Show the first pictures in a grid, titled by what they are or were taken for.
+    """Show the first images in a grid, with their true or predicted classes as titles.
 
     Args:
-        pictures: a split, of which only these pictures are read, or RGB `(n, height, width, 3)`, 0 to 255.
-        class_names: names of the classes; their numbers by default.
-        labels: int `(n,)` true classes; those of the split by default.
-        predicted: int `(n,)` predicted classes; right ones are titled in green, wrong ones in red.
-        count: number of pictures, at most.
-        columns: pictures in a row.
-        axes: an array of axes, at least `count` of them.
+        images: a split, from which only the shown images are read, or RGB `(n, height, width, 3)`, values 0
+            to 255.
+        class_names: names of the classes, by index; the indices by default.
+        labels: int `(n,)` true classes; the labels of the split by default.
+        predicted: int `(n,)` predicted classes; correct ones have green titles, wrong ones red titles.
+        count: maximum number of images.
+        columns: number of images per row.
+        axes: an array of at least `count` axes; new ones by default.
 
     Returns:
         The axes, as an array.
@@ -40,9 +41,9 @@ def images(
     >>> images(np.zeros((3, 8, 8, 3), "uint8"), labels=[0, 1, 0], columns=2).shape
     (2, 2)
     """
-    shown = (pictures.images if isinstance(pictures, Split) else pictures)[:count]
-    if labels is None and isinstance(pictures, Split) and pictures.labelled:
-        labels = pictures.labels
+    shown = (images.images if isinstance(images, Split) else images)[:count]
+    if labels is None and isinstance(images, Split) and images.labelled:
+        labels = images.labels
     if axes is None:
         columns = max(1, min(columns, len(shown)))
         rows = max(1, math.ceil(len(shown) / columns))
@@ -62,22 +63,28 @@ def images(
         if labels is not None:
             title = name(labels[position])
         if predicted is not None:
-            guess = name(predicted[position])
+            prediction = name(predicted[position])
             if labels is not None:
-                right = labels[position] == predicted[position]
-                color = PALETTE["green" if right else "vermillion"]
-                guess = guess if right else f"{guess}\ntrue: {title}"
-            title = guess
+                correct = labels[position] == predicted[position]
+                color = PALETTE["green" if correct else "vermillion"]
+                prediction = prediction if correct else f"{prediction}\ntrue: {title}"
+            title = prediction
         ax.set_title(title, fontsize=9, color=color, parse_math=False)
     return axes
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Return the image in grey under the heat in colour, bright where it is hot, uint8 `(height, width, 3)`.
+    """Blend a heat map in colour with an image in grey; high values are bright.
 
     Args:
         image: RGB `(height, width, 3)`, values 0 to 255.
         heat: `(height, width)`, values 0 to 1.
+
+    Returns:
+        uint8 `(height, width, 3)`.
+
+    >>> overlay(np.zeros((8, 8, 3), "uint8"), np.ones((8, 8))).shape
+    (8, 8, 3)
     """
     grey = np.asarray(image, float).mean(axis=-1, keepdims=True)
     colored = 255 * colormaps["inferno"](heat)[..., :3]
@@ -85,7 +92,13 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def heatmap(image: np.ndarray, heat: np.ndarray, ax: Axes | None = None) -> Axes:
-    """Show an image under a heat map, such as one of `tlkit.plots.saliency.grad_cam`; see `overlay`."""
+    """Show an image with a heat map over it, such as a result of `tlkit.plots.saliency.grad_cam`.
+
+    Args:
+        image: RGB `(height, width, 3)`, values 0 to 255.
+        heat: `(height, width)`, values 0 to 1; see `overlay`.
+        ax: axes to draw on; new ones by default.
+    """
     ax = axes_or_new(ax, (2.5, 2.5))
     ax.imshow(overlay(image, heat))
     ax.set_axis_off()

@@ -1,0 +1,73 @@
+"""`tlkit adapt`: what it writes with and without target labels, and what it refuses."""
+
+import pytest
+from PIL import Image
+
+from tlkit.data import load
+
+LENET_BN = ("--backbone", "LeNetBN", "--image-size", 28)
+LENET = ("--backbone", "LeNet", "--image-size", 28)
+
+
+@pytest.fixture(scope="module")
+def numerals(tmp_path_factory):
+    """A folder of 12 MNIST digits of each class, sorted by class."""
+    root, train = tmp_path_factory.mktemp("data") / "numerals", load("digits/mnist").train
+    for label in range(10):
+        (root / str(label)).mkdir(parents=True)
+        for i, image in enumerate(train.images[train.labels == label][:12]):
+            Image.fromarray(image).save(root / str(label) / f"{i}.png")
+    return root
+
+
+def test_it_writes_the_model_the_metrics_and_the_report(tmp_path, numerals, command, metrics):
+    """The target is a folder without class sub-folders; labelled images of its kind evaluate the result."""
+    for i, image in enumerate(load("digits/optical").train.images[:60]):
+        path = tmp_path / "target" / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(path)
+    options = ("--method", "dann", *LENET_BN, "--epochs", 2, "--evaluate", "digits/optical")
+    done = command("adapt", numerals, tmp_path / "target", "--out", tmp_path / "run", *options)
+    assert done.exit_code == 0, done
+    assert f"target: {tmp_path / 'target'}, 60 images without labels" in done.stdout
+    found = metrics(tmp_path / "run")
+    assert found["method"] == "dann"
+    assert found["validator"] == "snd"
+    assert set(found["accuracy"]) == {"source_only", "last", "selected", "oracle", "ceiling"}
+    assert all(0 <= value <= 1 for value in found["accuracy"].values())
+    assert found["accuracy"]["oracle"] >= found["accuracy"]["last"]
+    assert f"selected {found['accuracy']['selected']:.1%}" in done.stdout
+    assert set(found["a_distance"]) == {"before", "after"}
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    for said in ("What adaptation gained", "which nobody has in practice", "the discriminator is at chance"):
+        assert said in page
+    assert command("predict", tmp_path / "run", tmp_path / "target" / "0.png").exit_code == 0
+
+
+def test_without_target_labels_it_says_so(tmp_path, numerals, command, metrics):
+    options = (*LENET_BN, "--epochs", 1, "--method", "adabn", "--validator", "none")
+    done = command("adapt", numerals, "digits/optical", "--out", tmp_path / "run", *options)
+    assert done.exit_code == 0, done
+    assert "on the target:" not in done.stdout
+    found = metrics(tmp_path / "run")
+    assert found["validator"] is None
+    assert set(found["accuracy"].values()) == {None}
+    assert found["interval"] is None
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "nothing here says how good the network is on the target" in page
+    assert "images right" not in page  # those of the source would be no answer
+
+
+def test_unknown_names_come_with_the_nearest_before_anything_is_done(tmp_path, shapes, refused):
+    out = ("--out", tmp_path / "run")
+    assert "Did you mean 'dann'" in refused("adapt", shapes, shapes, *out, "--method", "dan")
+    assert "Did you mean 'snd'" in refused("adapt", shapes, shapes, *out, "--validator", "snb")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*could not be read")
+def test_domains_and_networks_that_do_not_fit_are_refused(tmp_path, shapes, refused):
+    out = ("--out", tmp_path / "run", *LENET, "--overwrite")
+    message = refused("adapt", shapes, "digits/mnist", *out, "--evaluate", "digits/mnist")
+    assert "only the source has circle, square" in message
+    assert "no BatchNormalization" in refused("adapt", shapes, shapes, *out, "--method", "adabn")

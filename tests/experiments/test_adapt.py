@@ -1,0 +1,145 @@
+"""Adaptation to a target domain: what is trained, what the target labels may touch, and what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import tlkit
+from tlkit.data import Split
+from tlkit.errors import DataError, UnknownNameError
+from tlkit.reports.adaptation import ARMS
+
+LENET = {"backbone": "LeNet", "weights": None, "epochs": 1}
+
+
+def negative(split):
+    return Split(255 - split.images, split.labels, split.names)
+
+
+@pytest.fixture(scope="module")
+def source(digits):
+    parts = {name: split.subset(slice(64)) for name, split in digits.splits.items()}
+    return replace(digits, **parts)
+
+
+@pytest.fixture(scope="module")
+def target(source):
+    """The same digits as negatives: a labelled data set of another domain."""
+    parts = {name: negative(split) for name, split in source.splits.items()}
+    return replace(source, **parts, card=replace(source.card, name="negatives"))
+
+
+@pytest.fixture(scope="module")
+def adapted(source, target):
+    return tlkit.adapt(source, target, method="coral", evaluate=target, **LENET)
+
+
+@pytest.fixture(scope="module")
+def unevaluated(source, target):
+    """The same adaptation, to a split whose labels are not to be read, with nothing to evaluate it on."""
+    return tlkit.adapt(source, target.train, method="coral", **LENET)
+
+
+def test_the_control_and_the_adapted_network_predict_the_target(adapted, target):
+    assert (adapted.target_name, adapted.method, adapted.validator) == ("negatives", "coral", "snd")
+    assert adapted.target is target.test
+    assert list(adapted.history) == ["source only", "adaptation"]
+    assert {name: each.shape for name, each in adapted.probabilities.items()} == {
+        "train": (64, 10),
+        "validation": (64, 10),
+        "target": (64, 10),
+    }
+    assert adapted.before.shape == (64, 10)
+    assert not np.allclose(adapted.before, adapted.probabilities["target"], atol=1e-4)
+    predicted = adapted.model.predict(target.test.images, verbose=0)
+    np.testing.assert_allclose(predicted, adapted.probabilities["target"], atol=1e-4)
+    assert not adapted.interrupted
+
+
+def test_accuracies_are_those_of_the_labelled_target(adapted, target):
+    right = adapted.probabilities["target"].argmax(axis=1) == target.test.labels
+    before = adapted.before.argmax(axis=1) == target.test.labels
+    assert adapted.accuracy == right.mean()
+    assert set(adapted.accuracies) == set(ARMS)
+    assert adapted.accuracies["source_only"] == before.mean()
+    # after a single epoch, the last, the selected and the best one are the same
+    assert adapted.accuracies["last"] == adapted.accuracies["selected"] == adapted.accuracies["oracle"]
+    assert adapted.target_accuracy == [adapted.accuracy]
+    assert 0 <= adapted.accuracies["ceiling"] <= 1
+
+
+def test_features_of_both_domains_are_compared_before_and_after(adapted, source):
+    assert set(adapted.a_distance) == set(adapted.features) == {"before", "after"}
+    assert all(0 <= distance <= 2 for distance in adapted.a_distance.values())
+    for ours, theirs in adapted.features.values():
+        assert len(ours) == len(adapted.source_labels) == len(theirs) == 64
+    np.testing.assert_array_equal(adapted.source_labels, source.train.labels)
+
+
+def test_metrics_hold_the_accuracies_and_the_interval_on_the_target(adapted):
+    numbers = adapted.metrics()
+    assert (numbers["target"], numbers["validator"]) == ("negatives", "snd")
+    assert numbers["accuracy"] == adapted.accuracies
+    assert numbers["splits"] == {"train": 64, "validation": 64, "test": 64}
+    assert numbers["accuracy_by_split"]["test"] == adapted.accuracy
+    assert numbers["interval"]["low"] <= adapted.accuracy <= numbers["interval"]["high"]
+    assert len(numbers["per_class"]) == 10
+
+
+def test_labels_of_the_target_never_touch_training(adapted, unevaluated):
+    for one, other in zip(adapted.model.get_weights(), unevaluated.model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_without_images_to_evaluate_the_target_is_predicted_and_its_labels_are_not_read(unevaluated):
+    assert unevaluated.target_name == "target"
+    assert not unevaluated.target.labelled
+    assert unevaluated.accuracy is None
+    assert set(unevaluated.accuracies.values()) == {None}
+    assert unevaluated.target_accuracy == []
+    assert unevaluated.probabilities["target"].shape == (64, 10)
+    numbers = unevaluated.metrics()
+    assert numbers["interval"] is None
+    assert numbers["per_class"] == []
+    assert unevaluated.report().answer.startswith("Trained; there are no labelled target images")
+
+
+def test_without_a_test_split_the_train_images_are_evaluated_and_there_is_no_ceiling(source, target):
+    labelled = replace(target, validation=None, test=None)
+    found = tlkit.adapt(source, target.train, method="coral", validator=None, evaluate=labelled, **LENET)
+    assert found.target is labelled.train
+    assert found.accuracies["ceiling"] is None
+    assert found.validator is None
+    assert found.accuracies["selected"] is None
+    assert found.accuracies["last"] == found.accuracy
+
+
+@pytest.mark.parametrize("on_features", [None, False])
+def test_the_backbone_that_was_passed_keeps_its_weights(source, target, on_features):
+    """A pretrained one is frozen by default; end to end, a copy of it learns."""
+    backbone = tlkit.load_backbone("LeNet", weights=None)
+    before = [np.array(each) for each in backbone.get_weights()]
+    found = tlkit.adapt(source, target, backbone=backbone, on_features=on_features, epochs=1)
+    assert found.backbone == "LeNet"
+    assert ("trainable" in found.frozen["state"].tolist()[:-1]) is (on_features is False)
+    assert all(map(np.array_equal, before, backbone.get_weights()))
+
+
+def test_unknown_names_come_with_the_nearest(source, target):
+    for names, near in (
+        ({"method": "corall"}, "coral"),
+        ({"validator": "snb"}, "snd"),
+        ({"backbone": "LeNett"}, "LeNet"),
+    ):
+        with pytest.raises(UnknownNameError, match=f"Did you mean.*'{near}'"):
+            tlkit.adapt(source, target, **LENET | names)
+
+
+def test_other_classes_than_those_of_the_source_are_refused(source, target):
+    other = replace(target, class_names=[*target.class_names[:-1], "ten"])
+    with pytest.raises(DataError, match="only the source has 9; only the target has ten"):
+        tlkit.adapt(source, target, evaluate=other, **LENET)
+    mixed = replace(target, class_names=target.class_names[::-1])
+    with pytest.raises(DataError, match="their order differs"):
+        tlkit.adapt(source, target, evaluate=mixed, **LENET)

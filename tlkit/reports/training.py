@@ -1,0 +1,153 @@
+"""The result of training a classifier: accuracy, curves, confusions and mistakes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from tlkit.data import Dataset
+from tlkit.reports import classifier
+from tlkit.reports.data import SPLITS, cautions, class_terms, data_metrics, data_section, problem_sections
+from tlkit.reports.document import Document, Section, Table
+from tlkit.reports.figures import accuracies
+from tlkit.reports.result import Result
+from tlkit.reports.words import duration, interval, percent
+
+
+@dataclass
+class Training(Result):
+    """A trained classifier with its data, its learning curves and its predictions.
+
+    Attributes:
+        model: raw images to class probabilities.
+        data: the data set with its splits.
+        technique: a name of `tlkit.techniques.TECHNIQUES`.
+        backbone: its name.
+        seed: of the weights, the order of the images and the augmentation.
+        history: Keras's history (loss, accuracy, val_loss, val_accuracy by epoch) of each phase, by name.
+        probabilities: float32 `(n, classes)` for each split of the data, by name.
+        seconds: how long the parts took: features, training, total.
+        frozen: what was frozen in the last phase; see `tlkit.frozen_table`.
+        interrupted: Ctrl-C stopped the training; the model is the best one until then.
+        others: trainings on the same data, which the report compares with this one; this one may be among
+            them.
+    """
+
+    model: keras.Model
+    data: Dataset
+    technique: str
+    backbone: str
+    seed: int
+    history: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    probabilities: dict[str, np.ndarray] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    frozen: pd.DataFrame = field(default_factory=pd.DataFrame)
+    interrupted: bool = False
+    others: Sequence["Training"] = ()
+
+    @property
+    def evaluated(self) -> str | None:
+        """The split that is reported: test, else validation, else train; None without labels."""
+        names = [name for name in self.data.splits if self._labelled(name)]
+        return names[-1] if names else None
+
+    def accuracy(self, split: str) -> float:
+        """Return the fraction of right answers on one split, 0 to 1."""
+        return classifier.accuracy(self.probabilities[split], self.data.splits[split].labels)
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the accuracy of each split with its interval, the figures of each class, and the settings.
+
+        `interval` is that of the split that is reported. Precision, recall and F1 are fractions, 0 to 1.
+        """
+        split, names = self.evaluated, self.data.class_names
+        return {
+            **self._summary(),
+            **data_metrics(self.data),
+            "classes": len(names),
+            "class_names": list(names),
+            "per_class": []
+            if split is None
+            else classifier.class_metrics(self.data.splits[split].labels, self.probabilities[split], names),
+            "runs": [each._summary() for each in self._compared()],
+            "interrupted": self.interrupted,
+        }
+
+    def report(self, folder: Path = Path()) -> Document:
+        """Return the report: accuracy, data, curves, confusions, mistakes and heat maps."""
+        split, names = self.evaluated, self.data.class_names
+        found = [self._comparison()] if self._compared() else []
+        samples = classifier.samples(self.data.train, names)
+        found.append(data_section(self.data, class_terms(names), samples))
+        if self.history:
+            found.append(classifier.training_section(self.history))
+        answer = "Trained; there are no labelled images to evaluate it on."
+        if split is not None:
+            part = self.data.splits[split]
+            answer = classifier.answer(self.accuracy(split), split, len(part))
+            found += classifier.answer_sections(part, split, self.probabilities[split], names, self.model)
+        if not self.frozen.empty:
+            found.append(classifier.frozen_section(self.frozen))
+        return Document(
+            f"{self.data.card.title}: {self.technique} with {self.backbone}",
+            answer,
+            classifier.chance(names),
+            cautions(split, self.interrupted),
+            found + problem_sections(self.data),
+        )
+
+    def files(self) -> Mapping[str, Callable[[Path], object]]:
+        """Return the writer of the model, which Keras opens without tlkit."""
+        return {"model.keras": self.model.save}
+
+    def _labelled(self, split: str) -> bool:
+        part = self.data.splits.get(split)
+        return part is not None and part.labelled and len(part) > 0
+
+    def _summary(self) -> dict[str, Any]:
+        split, interval = self.evaluated, None
+        if split is not None:
+            images = len(self.data.splits[split])
+            interval = classifier.accuracy_interval(self.accuracy(split), split, images)
+        return {
+            "technique": self.technique,
+            "backbone": self.backbone,
+            "seed": self.seed,
+            "accuracy": {name: self.accuracy(name) if self._labelled(name) else None for name in SPLITS},
+            "interval": interval,
+            "seconds": self.seconds,
+        }
+
+    def _compared(self) -> list["Training"]:
+        return [each for each in self.others if each is not self]
+
+    def _comparison(self) -> Section:
+        """Return the section on the other trainings, each named by what distinguishes it."""
+        runs = [each._summary() for each in (self, *self._compared())]
+        keys = ["technique", *(key for key in ("backbone", "seed") if len({run[key] for run in runs}) > 1)]
+        named = {", ".join(str(run[key]) for key in keys): run for run in runs}
+        known = {name: run["interval"] for name, run in named.items() if run["interval"]}
+        values = {name: named[name]["accuracy"][bounds["split"]] for name, bounds in known.items()}
+        drawn = accuracies(
+            values,
+            "Accuracy of each technique",
+            "A point is one run, its bar the 95 % interval from the number of images. Where bars overlap "
+            "widely, these images cannot tell which is better; another seed may change the order as well.",
+            intervals={name: (bounds["low"], bounds["high"]) for name, bounds in known.items()},
+        )
+        rows = [
+            {
+                "run": name,
+                "accuracy": f"{percent(values[name])} %" if name in values else "–",
+                "95 % interval": interval(run["interval"]),
+                "images": f"{run['interval']['images']} {run['interval']['split']}" if name in known else "–",
+                "training": duration(run["seconds"].get("training")),
+                "total": duration(run["seconds"].get("total")),
+            }
+            for name, run in named.items()
+        ]
+        return Section("Compared with other techniques", [drawn, Table(pd.DataFrame(rows))])
