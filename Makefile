@@ -4,7 +4,7 @@ BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL := 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit lessons execute lab bench bench-full peers site site-test pack-test lock clean
+.PHONY: help setup demo test test-full lint unit lessons execute lab bench bench-full peers site site-test pack-test lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -23,6 +23,9 @@ demo: setup ## Classify emoji with a pretrained network; the report is runs/demo
 	$(BIN)/tlkit demo --out runs/demo --overwrite
 
 test: lint unit lessons ## Everything that must pass: style, types, unit tests, every notebook
+
+test-full: export TLKIT_TESTS := full
+test-full: test ## The same with every case, backbone and seed: half an hour and more
 
 lint: setup ## Style and types
 	$(BIN)/ruff check .

@@ -1,12 +1,12 @@
-"""Every method of domain adaptation on six tasks, beside the source alone and the ceiling.
+"""Compare every method of domain adaptation with the source alone and the ceiling, on six tasks.
 
     .venv/bin/python benchmarks/domain_adaptation.py
 
-Digits: LeNetBN from end to end, 1,000 images a domain. Emoji: the head on kept features of EfficientNetLite0,
-297 images a domain. All methods have the same epochs, step size and batch; nothing is tuned to a task, and
-the last epoch counts. Target labels serve to train the ceiling and to judge. Writes `domain_adaptation.json`
-beside this file after each method, and leaves out what stands there: delete it to start anew. The figure
-`domain_adaptation.png` is drawn from it.
+Digits: LeNetBN, trained end to end on 1,000 images per domain. Emoji: the head alone, on features of a
+frozen EfficientNetLite0, 297 images per domain. All methods have the same epochs, learning rate and batch
+size; nothing is tuned to a task, and the last epoch counts. Target labels serve to train the ceiling and to
+evaluate. The script writes `domain_adaptation.json` beside this file after each method and skips the methods
+in it; delete it to start again. It draws the figure `domain_adaptation.png` from the results.
 """
 
 import json
@@ -19,7 +19,7 @@ from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 RESULTS = Path(__file__).with_suffix(".json")
-SEEDS, IMAGES, BATCH, STEP_SIZE = range(5), 1000, 32, 2e-3
+SEEDS, IMAGES, BATCH, LEARNING_RATE = range(5), 1000, 32, 2e-3
 TASKS = {
     "digits": [("mnist", "mnist-m"), ("mnist", "optical"), ("optical", "mnist")],
     "emoji": [("twemoji", "openmoji"), ("twemoji", "line"), ("openmoji", "line")],
@@ -53,7 +53,7 @@ def one_thread() -> None:
 
 
 def measure(family: str, arm: str) -> list[dict[str, Any]]:
-    """Train one arm on the family's tasks with every seed, and judge it on the target's test images."""
+    """Train one arm on the family's tasks with every seed, and evaluate it on the target's test images."""
     import keras
 
     import tlkit
@@ -69,7 +69,7 @@ def measure(family: str, arm: str) -> list[dict[str, Any]]:
         test, test_labels = examples(family, target, "test")
         shown = (t, target_labels) if arm == "ceiling" else labelled
         steps = EPOCHS[family] * -(-max(len(shown[1]), len(t)) // BATCH)
-        schedule = keras.optimizers.schedules.CosineDecay(STEP_SIZE, steps)
+        schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
         options = {"epochs": EPOCHS[family], "verbose": 0}
         plain.compile(keras.optimizers.Adam(schedule), **loss)
         if adapter is not None:
@@ -148,13 +148,13 @@ def draw(rows: list[dict[str, Any]]) -> None:
     figure = plt.figure(figsize=(8, 7), layout="constrained")
     ax = figure.subplots()
     image = ax.imshow(closed, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
-    for (row, column), share in np.ndenumerate(closed.to_numpy()):
-        colour = "white" if abs(share) > 0.6 else "black"
-        ax.text(column, row, f"{share:.0%}", ha="center", va="center", fontsize=8, color=colour)
+    for (row, column), fraction in np.ndenumerate(closed.to_numpy()):
+        colour = "white" if abs(fraction) > 0.6 else "black"
+        ax.text(column, row, f"{fraction:.0%}", ha="center", va="center", fontsize=8, color=colour)
     headings = [f"{task}\n{low[task]:.0%} to {high[task]:.0%}".replace("-> ", "\n-> ") for task in NAMES]
     ax.set_xticks(range(len(NAMES)), headings, fontsize=8)
     ax.set_yticks(range(len(closed)), closed.index)
-    figure.colorbar(image, label="share of the gap from source only to ceiling that is closed")
+    figure.colorbar(image, label="fraction of the gap from source only to ceiling that is closed")
     figure.savefig(RESULTS.with_suffix(".png"), dpi=110)
 
 

@@ -1,17 +1,18 @@
-"""How deep, how fast, with how many labels: every setting of lesson 05, five seeds.
+"""Fine-tune at every depth, learning rate and number of labels: the settings of lesson 05, five seeds.
 
     .venv/bin/python benchmarks/fine_tuning_grid.py
 
-LeNet at 20 pixels, trained on the optical digits, goes on to few MNIST digits. As in lesson 05 the head is
-trained first, on frozen features: 48 steps of 10 images, at a step size of 3e-3. Then all from a stage on
-learn for 48 steps more, at the step size of the cell. Settings with few labels show the same images more
-often. The control has 96 steps from random weights, at the best of three step sizes for each number of
-labels; that is chosen on the validation images of the new digits, whose labels nobody would have, in favour
-of the control. Measured on the test images of the new digits, and on those of the old digits with the head
-that had learned them. Of one seed all cells have the same images, fewer of them within more, the same order
-and the same head. Writes `fine_tuning_grid.csv` beside this file after each cell, and leaves out what stands
-there: delete it to start anew. `tlkit/plots/fine_tuning_grid.json`, which `tlkit.plots.explorer` shows, and
-the figure `fine_tuning_grid.png` are made from it.
+LeNet at 20 pixels is trained on the optical digits and then fine-tuned on few MNIST digits. As in lesson 05,
+the head is trained first on frozen features: 48 steps of 10 images at a learning rate of 3e-3. Then all
+stages from the chosen one upwards learn for 48 more steps, at the learning rate of the cell. Settings with
+few labels repeat the same images more often. The control has 96 steps from random weights, at the best of
+three learning rates for each number of labels. That rate is chosen on the validation images of the new
+digits, whose labels would not exist in practice; this favours the control. Accuracy is measured on the test
+images of the new digits, and on those of the old digits with the head that had learned them. All cells of a
+seed have the same images (smaller sets lie in larger ones), the same order and the same head. The script
+writes `fine_tuning_grid.csv` beside this file after each cell and skips the cells in it; delete it to start
+again. It also writes `tlkit/plots/fine_tuning_grid.json`, which `tlkit.plots.explorer` shows, and the figure
+`fine_tuning_grid.png`.
 """
 
 import json
@@ -170,7 +171,7 @@ def scores(model: Any) -> dict[str, float]:
 
 
 def summed_up(table: Any) -> dict[str, Any]:
-    """Return means and standard deviations over the seeds: by depth, step size and number of labels."""
+    """Return means and standard deviations over the seeds: by depth, learning rate and number of labels."""
     found = table.groupby(["arm", "labels", "rate"], dropna=False)[["new", "validation", "old"]]
     mean, std = found.mean(), found.std()
     best = {labels: mean.loc[SCRATCH, labels]["validation"].idxmax() for labels in LABELS}

@@ -1,23 +1,23 @@
-"""Transferability scores: do they rank nine backbones as accuracy does? Six data sets, two or three seeds.
+"""Do transferability scores rank nine backbones as accuracy does? Six data sets, two or three seeds.
 
     .venv/bin/python benchmarks/model_selection.py
 
-Backbones: EfficientNetLite0, 1 and 2 with ImageNet and with random weights (64 pixels, two seeds); LeNet at
-random, and trained here on digits/mnist or on emoji/twemoji (28 pixels, three seeds), where it is not asked
-again. A seed draws 240 labelled train images, and random weights.
+Backbones: EfficientNetLite0, 1 and 2 with ImageNet and with random weights (64 pixels, two seeds); LeNet
+with random weights, and trained here on digits/mnist or emoji/twemoji (28 pixels, three seeds), where it is
+not evaluated again. A seed draws 240 labelled train images and the random weights.
 
-The scores see the features of these images and their labels. What is true is measured on the validation and
-test images together, at most 400: (a) a linear head on the frozen features, trained on the 240; (b) the whole
-network fine-tuned on them from this head on, 30 steps of 32 images (four passes), all layers; as in
-`tlkit.train`, BatchNormalization learns where the weights are random and stays where they are pretrained. The
-head is the logistic regression that `linear-probe` cross-validates, so that (a) suits this score best.
+The scores use the features and the labels of these images. The accuracy is measured on the validation and
+test images together, at most 400: (a) with a linear head on the frozen features, trained on the 240; (b)
+with the whole network, fine-tuned on them from this head for 30 steps of 32 images (four epochs). As in
+`tlkit.train`, BatchNormalization learns if the weights are random and stays frozen if they are pretrained.
+The head is the logistic regression that `linear-probe` cross-validates, so (a) suits this score best.
 
-For each data set and seed: Kendall's rank correlation of a score's values with the accuracies (means over
-the seeds), weighted so that the best backbones count most (`scipy.stats.weightedtau`): 1 for the same order,
-about 0 for chance. LEEP and NCE need a source head, and rank the three networks that have one, no more.
-
-Writes `model_selection.json` beside this file after each job, and leaves out what stands there: delete
-it to start anew. The figure `model_selection.png` is drawn from it.
+For each data set and seed, the benchmark computes Kendall's rank correlation of a score's values with the
+accuracies (means over the seeds), weighted so that the best backbones count most
+(`scipy.stats.weightedtau`): 1 for the same order, about 0 for chance. LEEP and NCE need a source head, so
+they rank only the three networks that have one. The script writes `model_selection.json` beside this file
+after each job and skips the jobs in it; delete it to start again. It draws the figure `model_selection.png`
+from the results.
 """
 
 import json
@@ -36,7 +36,7 @@ DATA = (
     *("emoji/twemoji", "emoji/openmoji", "emoji/line"),
     *("digits/optical", "digits/mnist", "digits/mnist-m"),
 )
-SOURCES = {"digits/mnist": 10, "emoji/twemoji": 60}  # of LeNet's own training: passes over the train images
+SOURCES = {"digits/mnist": 10, "emoji/twemoji": 60}  # epochs of LeNet's own training
 IMAGENET, RANDOM = "ImageNet", "random"
 NETWORKS = {"LeNet": 28, "EfficientNetLite0": 64, "EfficientNetLite1": 64, "EfficientNetLite2": 64}
 SEEDS = {"EfficientNetLite0": 2, "EfficientNetLite1": 2, "EfficientNetLite2": 2, "LeNet": 3}
@@ -75,14 +75,14 @@ def measured(network: str, weights: str, family: str) -> list[dict[str, Any]]:
     model, pooled = classifier(network, family, weights)
     return [
         {"network": network, "weights": weights, "data": name, "seed": seed}
-        | judged(model, pooled, network, weights, name, seed)
+        | evaluated(model, pooled, network, weights, name, seed)
         for name in DATA
         if name.startswith(family) and weights != name
         for seed in range(SEEDS[network])
     ]
 
 
-def judged(
+def evaluated(
     model: Any, pooled: Any, network: str, weights: str, name: str, seed: int
 ) -> dict[str, dict[str, float] | float]:
     import keras

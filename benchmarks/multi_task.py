@@ -1,13 +1,14 @@
-"""Every way to balance tasks against one network a task: MultiMNIST and emoji, five seeds.
+"""Compare every way to balance tasks with one network per task: MultiMNIST and emoji, five seeds.
 
     .venv/bin/python benchmarks/multi_task.py
 
 MultiMNIST: LeNet from random weights, 3,000 images, left and right digit. Emoji: a shared layer of 256 units
-on kept features of EfficientNetLite0, 891 images, four tasks; three in five images have a hue. All arms have
-the same epochs, step size and batch; nothing is tuned, and the last epoch counts. The mixture and the
-cross-stitch have layers of their own, which the single networks lack. Seconds an epoch are those of
-its steps, measured afterwards, all arms in turn. Writes `multi_task.json` beside this file after each arm,
-and leaves out what stands there: delete it to start anew. The figure `multi_task.png` is drawn from it.
+on the features of a frozen EfficientNetLite0, 891 images, four tasks; three in five images have a hue. All
+arms have the same epochs, learning rate and batch size; nothing is tuned, and the last epoch counts. The
+mixture of experts and the cross-stitch network have layers of their own, which the single networks lack. The
+seconds of an epoch are those of its steps, measured afterwards with all arms in turn. The script writes
+`multi_task.json` beside this file after each arm and skips the arms in it; delete it to start again. It
+draws the figure `multi_task.png` from the results.
 """
 
 import json
@@ -21,7 +22,7 @@ from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 RESULTS = Path(__file__).with_suffix(".json")
-SEEDS, ROUNDS, STEPS, STEP_SIZE, IMAGES = range(5), 15, 6, 1e-3, 3000
+SEEDS, ROUNDS, STEPS, LEARNING_RATE, IMAGES = range(5), 15, 6, 1e-3, 3000
 FAMILIES = {"multi-mnist": ("left", "right"), "emoji": ("group", "subgroup", "style", "hue")}
 EPOCHS, BATCH = {"multi-mnist": 6, "emoji": 20}, {"multi-mnist": 64, "emoji": 32}
 SHARING = ("mixture of experts", "cross-stitch")
@@ -72,8 +73,10 @@ def measure(family: str, arm: str) -> list[dict[str, Any]]:
         tlkit.reinitialize(learner)
         shown = {"batch_size": BATCH[family], "epochs": EPOCHS[family], "verbose": 0}
         history = learner.fit(x, {name: y[name] for name in names}, **shown).history
-        judged = learner.evaluate(test, {name: labels[name] for name in names}, verbose=0, return_dict=True)
-        reached = {name: judged[f"{name}_{task.measure}"] for name, task in learner.task_table.items()}
+        evaluated = learner.evaluate(
+            test, {name: labels[name] for name in names}, verbose=0, return_dict=True
+        )
+        reached = {name: evaluated[f"{name}_{task.measure}"] for name, task in learner.task_table.items()}
         cosines = {key: values for key, values in history.items() if key.startswith("cosine_")}
         parameters = learner.network.count_params()
         rows.append(
@@ -100,7 +103,7 @@ def learner_of(family: str, arm: str) -> Any:
         model = mt.build_multi_task("LeNet", tasks, sharing=sharing, weights=None, dropout=0.0)
     rule = mt.BALANCINGS.find(arm).build() if arm in mt.BALANCINGS else None
     learner = mt.MultiTask(model, tasks, rule)
-    learner.compile(keras.optimizers.Adam(STEP_SIZE))
+    learner.compile(keras.optimizers.Adam(LEARNING_RATE))
     return learner
 
 
@@ -165,7 +168,7 @@ def epochs_in_turn(family: str, arms: list[str]) -> list[dict[str, Any]]:
 
 
 def gains(found: dict[str, Any], family: str, arms: list[str]) -> Any:
-    """Return delta-m in percent against one network a task: a row for each arm, a column for each seed."""
+    """Return delta-m in percent against one network per task: a row for each arm, a column for each seed."""
     import pandas as pd
 
     from tlkit.techniques.multi_task import delta_m
@@ -186,12 +189,12 @@ def table(found: dict[str, Any], arms: list[str]) -> str:
     for family, names in FAMILIES.items():
         tasks, own = tasks_of(family), runs[runs["family"] == family].set_index("arm")
         headings = [f"{name} ({tasks[name].measure})" for name in names]
-        lines += [f"| {family} | {' | '.join(headings)} | delta-m % | parameters | s an epoch |"]
+        lines += [f"| {family} | {' | '.join(headings)} | delta-m % | parameters | s per epoch |"]
         lines += ["|---" * (len(names) + 4) + "|"]
         timed = pd.DataFrame(found["seconds"]).query("family == @family")
         separate = timed[[f"only {name}" for name in names]].sum(axis=1)
         change = gains(found, family, arms)
-        for arm in ["one network a task", *arms]:
+        for arm in ["one network per task", *arms]:
             of_task = {name: f"only {name}" if arm not in arms else arm for name in names}
             cells = [
                 f"{own.loc[of_task[name], name].mean():.3f} ± {own.loc[of_task[name], name].std():.3f}"
@@ -218,7 +221,7 @@ def draw(found: dict[str, Any], arms: list[str]) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(11, 5.2), layout="constrained", sharey=True)
     for ax, family in zip(axes, FAMILIES, strict=True):
         change = gains(found, family, arms)
-        quantity = "change against one network a task (delta-m), %"
+        quantity = "change against one network per task (delta-m), %"
         plots.compare_arms({arm: change.loc[arm].tolist() for arm in arms}, ax, quantity=quantity)
         ax.axvline(0, color=plots.PALETTE["grey"], linewidth=1)
         ax.set_title(family)

@@ -1,20 +1,20 @@
-"""Every regulariser against plain fine-tuning: 5 and up to 20 labels a class, emoji, five seeds.
+"""Compare every regulariser with plain fine-tuning: 5 and up to 20 labels per class of emoji, five seeds.
 
     .venv/bin/python benchmarks/overfitting.py
 
-Twemoji pictures of 12 classes at 64 pixels, EfficientNetLite0 with ImageNet weights, of which block 6 and all
-above learn. What is below is frozen, and runs once for each image: the maps it makes are what the arms train
-on (mixed and augmented pictures are made first, as pictures). Each training has 30 steps of 32 images, as
-`tlkit.fine_tune` takes them: Adam with warm-up and cosine, BatchNormalization frozen. Of one seed all arms
-have the same labels, the same order and the same head, which was trained first on frozen features (a logistic
-regression). So plain fine-tuning (`none`) is LP-FT here; what the trained head is worth is shown by the arm
-`random head`, and what fine-tuning is worth by `frozen`, the trained head alone. No validation images are
-used, since with few labels theirs would be labels as well; so both held-out splits (192 images) are measured
-once, at the end. Strengths are the defaults of tlkit, nothing was tuned. `delta` with channel attention is
-left out: the attention alone takes longer than a training. Seconds of processor time are for the training.
-Small classes have fewer than 20 training images: the larger setting has 214 labels. Writes `overfitting.csv`
-beside this file after each cell, and leaves out what stands there: delete it to start anew. The figure
-`overfitting.png` is drawn from it.
+The data are Twemoji images of 12 classes at 64 pixels; the network is EfficientNetLite0 with ImageNet
+weights, of which block 6 and all above it learn. The frozen part below runs once for each image, and the
+arms train on its feature maps (mixed and augmented images are made first, as images). Each training has 30
+steps of 32 images and the settings of `tlkit.fine_tune`: Adam with warm-up and cosine, BatchNormalization
+frozen. All arms of a seed have the same labels, the same order and the same head, a logistic regression that
+was trained on the frozen features. So plain fine-tuning (`none`) is LP-FT here. The arm `random head` shows
+what the trained head is worth, and `frozen`, the trained head alone, shows what fine-tuning is worth. No
+validation images are used, because with few labels theirs would count as labels as well; both held-out
+splits (192 images) are measured once, at the end. The strengths are the defaults of tlkit, and nothing was
+tuned. `delta` with channel attention is left out, because the attention alone takes longer than a training.
+The seconds of processor time are those of the training. Small classes have fewer than 20 training images, so
+the larger setting has 214 labels. The script writes `overfitting.csv` beside this file after each cell and
+skips the cells in it; delete it to start again. It draws the figure `overfitting.png` from the table.
 """
 
 import os
@@ -28,7 +28,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 RESULTS = Path(__file__).with_suffix(".csv")
 SEEDS, LABELS = range(5), (5, 20)
-SIZE, STEPS, BATCH, STEP_SIZE, BACKBONE, BELOW = 64, 30, 32, 1e-3, "EfficientNetLite0", "block5"
+SIZE, STEPS, BATCH, LEARNING_RATE, BACKBONE, BELOW = 64, 30, 32, 1e-3, "EfficientNetLite0", "block5"
 CONTROL, RANDOM_HEAD, FROZEN = "none", "random head", "frozen"
 OMITTED = ("delta", "lp-ft")
 
@@ -78,7 +78,7 @@ def trained(name: str, seed: int, labels: int) -> Any:
     if name == FROZEN:
         return model
     before = model.get_weights()
-    for variable in learner.optimizer.variables:  # the step size is a schedule: all of them start at zero
+    for variable in learner.optimizer.variables:  # the learning rate is a schedule: all of them start at zero
         variable.assign(keras.ops.zeros_like(variable))
     keras.utils.set_random_seed(seed)
     learner.fit(*shown(few, seed, name, options), batch_size=BATCH, shuffle=False, verbose=0)
@@ -94,8 +94,8 @@ def shown(few: Any, seed: int, name: str, options: Any) -> tuple[Any, Any]:
     import tlkit
 
     rng = np.random.default_rng(seed)
-    passes = -(-STEPS * BATCH // len(few))
-    order = np.concatenate([rng.permutation(len(few)) for _ in range(passes)])[: STEPS * BATCH]
+    epochs = -(-STEPS * BATCH // len(few))
+    order = np.concatenate([rng.permutation(len(few)) for _ in range(epochs)])[: STEPS * BATCH]
     y = few.labels[order]
     if options.get("mix") or options.get("loss"):
         y = np.eye(len(data().class_names), dtype="float32")[y]
@@ -135,7 +135,7 @@ def network(name: str, of: tuple[int, int] | None) -> tuple[Any, Any, Any, list[
     elif own and name != "augmentation":
         learner = own.apply(model, None, None)
     tlkit.unfreeze(learner)
-    optimizer = options.get("optimizer", adam)(STEPS, STEP_SIZE)
+    optimizer = options.get("optimizer", adam)(STEPS, LEARNING_RATE)
     loss = "categorical_crossentropy" if "mix" in options else "sparse_categorical_crossentropy"
     learner.compile(optimizer, loss=options.get("loss", loss))
     optimizer.build(learner.trainable_variables)
@@ -229,7 +229,7 @@ def markdown(table: Any) -> str:
     lines = []
     for labels in LABELS:
         lines += [
-            f"| {labels} labels a class | accuracy | difference | train | ECE | CPU s |",
+            f"| {labels} labels per class | accuracy | difference | train | ECE | CPU s |",
             "|---|---|---|---|---|---|",
         ]
         for arm in dict.fromkeys(table["arm"]):
@@ -252,12 +252,12 @@ def draw(table: Any) -> None:
     import tlkit
     from tlkit import plots
 
-    table = table.rename(columns={"labels": "labels a class"})
+    table = table.rename(columns={"labels": "labels per class"})
     figure, axes = plt.subplots(1, 2, figsize=(11, 7), sharey=True, layout="constrained")
     for ax, (value, quantity) in zip(
         axes, {"accuracy": "accuracy", "ece": "calibration error (ECE)"}.items(), strict=True
     ):
-        pairs = tlkit.paired(table, CONTROL, value, by="labels a class")
+        pairs = tlkit.paired(table, CONTROL, value, by="labels per class")
         plots.differences(pairs, ax, quantity=f"{quantity}: difference from plain fine-tuning")
         ax.get_legend().set_loc("lower left")
     axes[1].get_legend().remove()

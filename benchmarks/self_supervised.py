@@ -1,16 +1,17 @@
-"""Every self-supervised method against random and ImageNet weights: digits and emoji, five seeds.
+"""Compare every self-supervised method with random and ImageNet weights: digits and emoji, five seeds.
 
     .venv/bin/python benchmarks/self_supervised.py
 
 Digits: 20 pixels, 4,000 images without labels (train and validation). Emoji: 32 pixels, 1,179 images of all
-three styles. The network is LeNetBN. Each method has the same epochs, step size, batch and views, and its own
-defaults; the last epoch counts. Barlow Twins' `redundancy` was chosen on these digits, nothing else was.
-Frozen features are judged on the test images by 5 nearest neighbours and by a linear probe that learned all
-train labels. Then few labels: a linear head on the features of SimCLR; this and the whole network fine-tuned
-from there (linear probing, then fine-tuning: Kumar et al. 2022); and the same from random weights. ImageNet:
-EfficientNetLite0 on larger images (digits 64 pixels, emoji 128), for orientation. Seconds of one
-processor are for the whole pretraining. Writes `self_supervised.json` beside this file after each arm, and
-leaves out what stands there: delete it to start anew. The figure `self_supervised.png` is drawn from it.
+three styles. The network is LeNetBN. Each method has the same epochs, learning rate, batch size and views,
+and its own defaults; the last epoch counts. Only the `redundancy` of Barlow Twins was chosen on these
+digits. Frozen features are evaluated on the test images by 5 nearest neighbours and by a linear probe that
+learned all train labels. With few labels, four arms are compared: a linear head on the features of SimCLR;
+the whole network fine-tuned from there (linear probing, then fine-tuning: Kumar et al. 2022); and both from
+random weights. ImageNet weights of EfficientNetLite0 on larger images (digits 64 pixels, emoji 128) serve as
+a reference. The seconds of one processor are for the whole pretraining. The script writes
+`self_supervised.json` beside this file after each arm and skips the arms in it; delete it to start again. It
+draws the figure `self_supervised.png` from the results.
 """
 
 import json
@@ -25,7 +26,7 @@ from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 RESULTS = Path(__file__).with_suffix(".json")
-SEEDS, BATCH, STEP_SIZE = range(5), 128, 2e-3
+SEEDS, BATCH, LEARNING_RATE = range(5), 128, 2e-3
 NETWORK = "LeNetBN"
 FAMILIES = {"digits": ("digits/mnist", 20, 64), "emoji": ("emoji/styles", 32, 128)}
 EPOCHS = {"digits": 15, "emoji": 20}
@@ -61,12 +62,18 @@ def one_thread() -> None:
 
 
 def measure(family: str, arm: str) -> dict[str, list[dict[str, Any]]]:
-    """Pretrain by one method with every seed, and judge the features; of SimCLR, also fine-tune them."""
+    """Pretrain by one method with every seed and evaluate the features; fine-tune those of SimCLR."""
     frozen, few = [], []
     for seed, backbone, seconds in pretrained(family, arm):
         size = FAMILIES[family][2 if arm == IMAGENET else 1]
         frozen.append(
-            {"family": family, "arm": arm, "seed": seed, **judged(backbone, family, size), "seconds": seconds}
+            {
+                "family": family,
+                "arm": arm,
+                "seed": seed,
+                **evaluated(backbone, family, size),
+                "seconds": seconds,
+            }
         )
         if arm == FROM:
             few += fine_tuned(family, seed, backbone)
@@ -97,7 +104,7 @@ def pretrained(family: str, arm: str) -> Iterator[tuple[int, Any, float]]:
     reconstructs = issubclass(method.target, ss.Reconstruction)
     objective = method.build() if reconstructs else method.build(views)
     learner = ss.SelfSupervised(backbone, objective)
-    schedule = warmup_cosine(STEP_SIZE, EPOCHS[family] * (len(images) // BATCH))
+    schedule = warmup_cosine(LEARNING_RATE, EPOCHS[family] * (len(images) // BATCH))
     learner.compile(keras.optimizers.Adam(schedule))
     learner.fit(images[:BATCH], batch_size=BATCH, verbose=0)  # builds the graph
     for seed in SEEDS:
@@ -132,7 +139,7 @@ def unlabelled(family: str) -> Any:
     return np.concatenate([splits.train.images, splits.validation.images])
 
 
-def judged(backbone: Any, family: str, size: int) -> dict[str, float]:
+def evaluated(backbone: Any, family: str, size: int) -> dict[str, float]:
     """Return accuracies on the test images, and the effective rank of their features."""
     import tlkit
     from tlkit.techniques import few_shot
@@ -232,7 +239,7 @@ def table(found: dict[str, Any], arms: list[str]) -> str:
             lines.append(f"| {arm} | {' | '.join(cells)} |")
         own = few[few["family"] == family]
         labels = [each for each in own["labels"].unique() if each == each]
-        lines += ["", f"| {family}, labels a class | {' | '.join(f'{each:.0f}' for each in labels)} |"]
+        lines += ["", f"| {family}, labels per class | {' | '.join(f'{each:.0f}' for each in labels)} |"]
         lines += ["|---" * (len(labels) + 1) + "|"]
         for arm in (FROZEN, TUNED, SCRATCH):
             cells = [cell(own[(own["arm"] == arm) & (own["labels"] == each)]["accuracy"]) for each in labels]
@@ -256,7 +263,7 @@ def draw(found: dict[str, Any], arms: list[str]) -> None:
         plots.compare_arms(shown, above, quantity="test accuracy of 5 nearest neighbours, frozen features")
         above.set_title(family)
         own = few[few["family"] == family]
-        plots.curves(own.dropna(), "labels", ax=below, setting="labels a class", quantity="test accuracy")
+        plots.curves(own.dropna(), "labels", ax=below, setting="labels per class", quantity="test accuracy")
         ceiling = own[own["arm"] == CEILING]["accuracy"].mean()
         below.axhline(ceiling, color=plots.PALETTE["grey"], linestyle="--", label="all labels")
         below.legend(frameon=False, fontsize=9, loc="lower right")

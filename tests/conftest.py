@@ -1,6 +1,8 @@
 import gc
 import os
 import tempfile
+import warnings
+from contextlib import nullcontext
 
 # before Keras loads: its backend's log lines; a cache and a progress of the tests' own
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -11,12 +13,34 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads
 
 import numpy as np
 import pytest
+from pushes import FULL, traced
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave the cases marked `full` to `make test-full`."""
+    left = [] if FULL else [item for item in items if item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
 
 
 def pytest_collection_finish():
     """Leave what is imported by now, a million objects, out of every later garbage collection."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _eager():
+    """Run the steps of trainings without a graph; see `pushes`."""
+    with traced(FULL):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _graph(request):
+    with traced() if request.node.get_closest_marker("graph") else nullcontext():
+        warnings.filterwarnings("ignore", "Even though the `tf.config")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -173,10 +173,10 @@ class Backup(keras.callbacks.Callback):
 
 
 class ForModel(keras.callbacks.Callback):
-    """Pass another model to a callback than the model that is trained.
+    """Pass the whole model to a callback while only a part of it, or a learner around it, is trained.
 
-    While only a part of a model, or a learner around it, is trained, `ModelCheckpoint` can save the whole
-    model in this way. If the callback stops the training of its model, the current training stops.
+    `ModelCheckpoint` then saves the whole model. If the callback stops the training of its model, the current
+    training stops.
 
     Args:
         callback: any callback.

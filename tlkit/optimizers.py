@@ -71,10 +71,10 @@ def adam(
 
 
 def depth_scales(model: keras.Model, decay: float) -> dict[str, float]:
-    """Return learning rate factors that become smaller with depth ("discriminative fine-tuning").
+    """Return a learning rate factor per variable: 1 in the head, and smaller in each stage further below.
 
-    The head has the factor 1, the top stage of the backbone `decay`, the stage below it `decay` squared, and
-    so on. Pass the result to `scaled_learning_rates`.
+    The top stage of the backbone has the factor `decay`, the stage below it `decay` squared, and so on
+    ("discriminative fine-tuning"). Pass the result to `scaled_learning_rates`.
 
     Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text Classification".
 

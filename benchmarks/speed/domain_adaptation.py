@@ -61,7 +61,7 @@ def measure(full: bool) -> Report:
 
 
 def digits() -> list[Examples]:
-    """2,000 pictures of MNIST, and all 1,797 optical digits."""
+    """2,000 images of MNIST, and all 1,797 optical digits."""
     source, target = tlkit.load("digits/mnist").train, tlkit.load("digits/optical").splits.values()
     images, labels = (
         np.concatenate([getattr(split, name)[:] for split in target]) for name in ("images", "labels")

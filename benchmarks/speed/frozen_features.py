@@ -33,7 +33,7 @@ def measure(full: bool) -> Report:
 
 
 def extraction(report: Report, n: int) -> None:
-    """Images a second of each engine, and the share of the processor's peak."""
+    """Images per second of each engine, and the fraction of the processor's peak."""
     import numpy as np
 
     import tlkit

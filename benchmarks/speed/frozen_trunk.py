@@ -2,9 +2,10 @@
 
     .venv/bin/python benchmarks/speed/frozen_trunk.py
 
-EfficientNetLite0 on emoji of 128 pixels, random flips, shifts, turns, zooms and contrast, the same head and
-step sizes. One round is one seed. Keras's `fit` of the whole network sees the same number of views, made once
-and kept in memory (the same budget); in the full run, on a third side, also new views in every epoch.
+EfficientNetLite0 on emoji of 128 pixels, with random flips, shifts, rotations, zooms and contrast. All sides
+have the same head and learning rates. One round is one seed. Keras's `fit` of the whole network sees the
+same number of views, made once and kept in memory (the same budget); in the full run a third side has new
+views in every epoch.
 """
 
 import os
@@ -90,14 +91,14 @@ def learn(side: str, train: Any, held_out: Any, stage: str, epochs: int, views: 
         options: dict[str, Any] = {"from_stage": stage, "epochs": epochs, "callbacks": [late, watch]}
         tlkit.fine_tune(model, train, held_out, views=views if side == OURS else None, **options)
         return curve
-    pictures = Views(train.images, views, training_augmentation(model, None))[:]
-    pictures = np.rint(pictures.reshape(len(train), views, *pictures.shape[1:])).astype("uint8")
+    images = Views(train.images, views, training_augmentation(model, None))[:]
+    images = np.rint(images.reshape(len(train), views, *images.shape[1:])).astype("uint8")
     model = tlkit.attach_head(backbone_of(model), model.get_layer("head"))
     tlkit.unfreeze(model, from_stage=stage)
     steps = epochs * -(-len(train) // BATCH)
     adam = keras.optimizers.Adam(warmup_cosine(1e-3, steps))
     model.compile(adam, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    shown = ViewBatches(pictures, train.labels, BATCH, shuffle=True, seed=seed)
+    shown = ViewBatches(images, train.labels, BATCH, shuffle=True, seed=seed)
     validation = (held_out.images, held_out.labels)
     model.fit(shown, epochs=epochs, validation_data=validation, callbacks=[watch], verbose=0)
     return curve

@@ -88,7 +88,7 @@ def loading(report: Report, kind: str, folder: Path) -> None:
         if name != OURS
     }
     if max(apart.values()) > 40 or min(apart.values()) > 8:
-        raise SystemExit(f"The sides do not make the same pictures: {apart} levels apart.")
+        raise SystemExit(f"The sides do not make the same images: {apart} levels apart.")
     shown = ", ".join(f"{name} {each:.1f}" for name, each in apart.items())
     report.notes.append(
         f"{kind}: how far the pixels of each side lie from tlkit's, on average, of 255 levels: {shown}. "
@@ -108,7 +108,7 @@ def compare(
     spent = {name: [1000 * each / n for each in values] for name, values in used.items()}
     title = f"{kind}, processor time of an image"
     report.comparisons.append(Comparison(title, "ms", OURS, spent))
-    title = f"{kind}, share of {CORES} cores kept busy"
+    title = f"{kind}, fraction of {CORES} cores kept busy"
     report.comparisons.append(Comparison(title, "%", OURS, busy(seconds, used), "more"))
 
 
@@ -166,7 +166,7 @@ def through_fit(batches: Any) -> Callable[[], dict[str, float]]:
 
 
 def extraction(report: Report, folder: Path, n: int) -> None:
-    """Is decoding hidden where a network computes behind it? With all cores busy it takes its share."""
+    """Is decoding hidden while a network computes? If all cores are busy, it slows the network."""
     import tlkit
 
     network = tlkit.load_backbone("EfficientNetLite0", image_size=SIZE)
@@ -190,9 +190,9 @@ def extraction(report: Report, folder: Path, n: int) -> None:
     shares = Comparison(f"{title}: cores kept busy", "%", FROM_FILES, busy(seconds, used), "more")
     report.comparisons.append(shares)
     both = np.array(seconds[FROM_MEMORY]) + np.array(seconds[DECODING])
-    share = median(np.array(seconds[FROM_FILES]) / both)
+    ratio = median(np.array(seconds[FROM_FILES]) / both)
     report.notes.append(
-        f"Extraction from files takes {share:.2f} times what extraction from memory and decoding take one "
+        f"Extraction from files takes {ratio:.2f} times what extraction from memory and decoding take one "
         "after the other; each of the two keeps the cores busy by itself, so 1.00 leaves nothing to hide."
     )
 

@@ -243,10 +243,10 @@ def note(found: dict[str, Any]) -> str:
         if not losses[-1] < losses[0]:
             raise SystemExit(f"{found['title']}: {name} did not learn; its losses are {losses}.")
     rates = {name: np.array(values) for name, values in found["rates"].items()}
-    share = np.median(rates[TUNED] / rates[LOOP])
+    ratio = np.median(rates[TUNED] / rates[LOOP])
     last = [losses[-1] for losses in found["losses"].values()]
     return (
-        f"{found['title']}: fine_tune trains at {share:.0%} of the hand-written loop; the goal, on a GPU, is "
+        f"{found['title']}: fine_tune trains at {ratio:.0%} of the hand-written loop; the goal, on a GPU, is "
         f"{GOAL:.0%}. The loss of all sides fell, in the last epoch to {min(last):.2f} to {max(last):.2f}."
     )
 

@@ -48,7 +48,7 @@ def test_the_network_is_that_of_keras_cv(name, width, depth):
 
 
 def _drops(model: keras.Model) -> list[keras.layers.Dropout]:
-    """Return the layers of stochastic depth; KerasCV scales their rate by the blocks of Lite0 in each network."""
+    """Return the layers of stochastic depth; KerasCV scales their rate by the blocks of Lite0 everywhere."""
     drops = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     assert {drop.noise_shape for drop in drops} == {(None, 1, 1, 1)}
     return drops

@@ -7,7 +7,6 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from pushes import full, graph, traced
 
 import tlkit
 from tlkit.data import Split
@@ -230,8 +230,24 @@ TRAINERS = (
 
 
 LOGITS = {"softmax": "softmax", "logits": None}
+
+
+def on_every_push(activation, model, kind):
+    """Whether a cell runs on every push: each model, kind and activation, but not each combination."""
+    if kind == "arrays":
+        return activation == "softmax" or model == "ours"
+    return activation == "softmax" and model == "foreign-tokens"
+
+
 CELLS = [
-    pytest.param(trainer, activation, model, kind, id=f"{trainer.name}-{activation}-{model}-{kind}")
+    pytest.param(
+        trainer,
+        activation,
+        model,
+        kind,
+        id=f"{trainer.name}-{activation}-{model}-{kind}",
+        marks=[] if on_every_push(activation, model, kind) else [full],
+    )
     for trainer, activation, model, kind in itertools.product(TRAINERS, LOGITS, MODELS, KINDS)
     if trainer.logits or activation == "softmax"
 ]
@@ -261,21 +277,6 @@ def build(name, activation="softmax"):
     """Build one of the models from fixed random weights."""
     keras.utils.set_random_seed(0)
     return MODELS[name](activation)
-
-
-@contextmanager
-def traced(whether):
-    """On TensorFlow, trace the steps into a graph or run them as they are, which is faster for so few."""
-    if keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(not whether)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module")
@@ -319,6 +320,7 @@ def test_all_these_checkpoints_open_and_predict_without_tlkit(checkpoints):
     assert [line.split()[0] for line in done.stdout.splitlines()] == left
 
 
+@graph
 @pytest.mark.parametrize("activation", LOGITS)
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("trainer", TRAINERS[:2], ids=lambda each: each.name)
@@ -543,6 +545,7 @@ def test_class_weights_are_given_as_to_keras_or_balanced(trainer):
         trainer.fit(build("foreign-cnn"), "arrays", class_weight="balance")
 
 
+@graph
 @pytest.mark.parametrize("trainer", TRAINERS[:2], ids=lambda each: each.name)
 def test_sample_weights_count(trainer):
     """Of images with no weight nothing is learned."""
@@ -575,6 +578,7 @@ def test_a_dataset_without_end_is_refused():
         tlkit.fine_tune(build("foreign-cnn"), tf_data(IMAGES, LABELS).repeat())
 
 
+@graph
 def test_rows_of_classes_are_labels_too():
     for function in (tlkit.train_head, tlkit.fine_tune):
         classifier = build("foreign-cnn", None)
@@ -582,6 +586,7 @@ def test_rows_of_classes_are_labels_too():
         assert (classifier.predict(IMAGES, verbose=0).argmax(axis=1) == LABELS).mean() > 0.7
 
 
+@graph
 def test_one_output_is_the_probability_of_the_second_class():
     for activation in ("sigmoid", None):
         body = build("foreign-cnn")

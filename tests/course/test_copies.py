@@ -11,6 +11,7 @@ import nbformat
 import pytest
 from click.testing import CliRunner
 from nbclient import NotebookClient
+from pushes import full
 
 from tlkit.cli.course import course
 from tlkit.course.build import TAG, build, notes, sections, solved_lessons, teacher
@@ -271,6 +272,7 @@ def test_a_broken_file_is_no_notebook(tmp_path, content):
         read_solved(path)
 
 
+@full  # the lessons themselves run on every push
 def test_the_students_copy_of_lesson_00_runs_untouched(tmp_path, monkeypatch):
     """With strict checks: what nobody attempted is not wrong."""
     monkeypatch.setenv("TLKIT_STRICT", "1")

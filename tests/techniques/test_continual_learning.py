@@ -9,6 +9,7 @@ import pytest
 from keras import ops
 from PIL import Image
 from plain_keras import predicted_without_tlkit, tf_data
+from pushes import full
 
 from tlkit.data import ImageFiles, Split
 from tlkit.errors import DataError, TlkitError
@@ -364,7 +365,10 @@ def learner_of():
     return build
 
 
-@pytest.mark.parametrize("options", [{"save_freq": 2}, {"monitor": "val_accuracy", "save_best_only": True}])
+@pytest.mark.parametrize(
+    "options",
+    [{"save_freq": 2}, pytest.param({"monitor": "val_accuracy", "save_best_only": True}, marks=full)],
+)
 @pytest.mark.parametrize("activation", ["softmax", None])
 def test_a_checkpoint_is_the_plain_classifier(activation, options, new, learner_of, tmp_path):
     learner = learner_of(activation)

@@ -37,7 +37,11 @@ class Registry(Collection[Row], Generic[Row]):
 
     def __init__(self, kind: str, rows: Iterable[Row]) -> None:
         self.kind = kind
-        self._rows = {row.name.lower(): row for row in rows}
+        self._rows: dict[str, Row] = {}
+        for row in rows:
+            if row.name in self:
+                raise ValueError(f"Two rows of the table are named {row.name!r}.")
+            self._rows[row.name.lower()] = row
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows.values())
@@ -46,7 +50,10 @@ class Registry(Collection[Row], Generic[Row]):
         return len(self._rows)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._rows
+        """Whether there is a row of this name; a row itself is found, too."""
+        if isinstance(name, str):
+            return name.lower() in self._rows
+        return any(name is row for row in self)
 
     @property
     def names(self) -> list[str]:
@@ -59,9 +66,10 @@ class Registry(Collection[Row], Generic[Row]):
         Raises:
             UnknownNameError: there is none; the message suggests the nearest names.
         """
-        if name not in self:
+        row = self._rows.get(str(name).lower())
+        if row is None:
             raise UnknownNameError(self.kind, str(name), self.names)
-        return self._rows[name.lower()]
+        return row
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,9 @@ def check_backbone(backbone: keras.Model) -> keras.Model:
     images, outputs = tuple(backbone.inputs[0].shape), [tuple(each.shape) for each in backbone.outputs]
     if len(images) != 4 or len(outputs) != 1 or len(outputs[0]) not in (2, 3, 4) or outputs[0][-1] is None:
         raise TlkitError(
-            f"The backbone {backbone.name!r} maps {images} to {', '.join(map(str, outputs))}; expected images "
-            "(n, height, width, channels) to a feature map (n, h, w, c), tokens (n, t, d) or features (n, d)."
+            f"The backbone {backbone.name!r} maps {images} to {', '.join(map(str, outputs))}; expected "
+            "images (n, height, width, channels) to a feature map (n, h, w, c), tokens (n, t, d) or features "
+            "(n, d)."
         )
     return backbone
 
@@ -102,10 +103,10 @@ def calls(network: keras.Model) -> list[Any]:
 
 
 def passages(network: keras.Model) -> Iterator[tuple[int, keras.KerasTensor]]:
-    """Yield every tensor on which all later operations depend alone, as (index of its call, tensor).
+    """Yield the tensors at which a network can be cut in two, each after the index of the call that makes it.
 
-    A network can be cut at these tensors. The first is the input, with the index -1. There is none within a
-    residual block, since the shortcut goes around its layers.
+    All later operations depend on such a tensor alone. The first is the input, with the index -1. There is
+    none within a residual block, since the shortcut goes around its layers.
     """
     nodes = calls(network)
     last_use = {id(each): index for index, call in enumerate(nodes) for each in call.input_tensors}

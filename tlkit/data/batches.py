@@ -152,7 +152,7 @@ def _free_interrupted_fit() -> None:
 
 @contextmanager
 def plain_errors(*inputs: Any) -> Iterator[None]:
-    """Raise a DataError of one line where an unreadable file or a wrong label stops `fit`.
+    """Raise a one-line DataError if an unreadable file or a wrong label in these inputs stops `fit`.
 
     TensorFlow replaces any error of a generator, such as that of an unreadable file, with its own. For a
     label that is out of range it prints a page of text. The first batch is checked before `fit`; this

@@ -14,7 +14,12 @@ from tlkit.errors import DataError, UnknownNameError
 
 
 class BuiltIn(NamedTuple):
-    """A data set that works offline: its name, and the function from name and image size to a `Dataset`."""
+    """A data set that works offline.
+
+    Attributes:
+        name: the name that `load` takes.
+        loader: the function that loads the data set from its name and the image size.
+    """
 
     name: str
     loader: Callable[[str, int | None], Dataset]

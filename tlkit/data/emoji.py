@@ -1,4 +1,4 @@
-"""Emoji drawn in three styles: three visual domains with the same classes, emoji by emoji."""
+"""Emoji drawn in three styles: three visual domains with the same classes and paired images."""
 
 import hashlib
 import io

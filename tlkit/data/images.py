@@ -14,7 +14,7 @@ from tlkit.errors import DataError
 
 
 def digest(pixels: np.ndarray) -> bytes:
-    """Return the BLAKE2b digest of the pixels of one image, 16 bytes; equal pixels have equal digests.
+    """Return the BLAKE2b digest of the pixels of one image, 16 bytes; equal digests mean equal pixels.
 
     >>> digest(np.zeros((2, 2, 3), "uint8")) == digest(np.zeros((2, 2, 3), "uint8"))
     True

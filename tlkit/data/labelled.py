@@ -1,4 +1,4 @@
-"""One view of every kind of labelled images that Keras's `fit` takes."""
+"""Handle every form of labelled images that Keras's `fit` takes in one way."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

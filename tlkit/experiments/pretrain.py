@@ -184,10 +184,16 @@ def _settings(learner: SelfSupervised, data: Dataset) -> dict[str, Any]:
         "starting weights": fingerprint(learner.backbone),
         "views": None
         if views is None
-        else [type(each).__name__ for each in getattr(views, "layers", [views])],
+        else [_description(each) for each in getattr(views, "layers", [views])],
         "images": len(data.train),
         "content": data.train.fingerprint(),
     }
+
+
+def _description(layer: keras.Layer) -> str:
+    """Return a layer's class and settings, without what differs between two equal layers."""
+    config = {name: each for name, each in layer.get_config().items() if name not in ("name", "seed")}
+    return f"{type(layer).__name__} {config}"
 
 
 @dataclass

@@ -12,6 +12,7 @@ from tlkit._internal.seeds import set_seed
 from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset
 from tlkit.data.batches import Batches
+from tlkit.errors import TlkitError
 from tlkit.experiments import phases
 from tlkit.models import backbone_of, freeze, frozen_table, unfreeze
 from tlkit.optimizers import depth_scales, scaled_learning_rates, warmup_cosine
@@ -24,6 +25,7 @@ from tlkit.techniques.training import early_stopping
 
 HEAD_RATE = 3e-3  # the first learning rate of the heads on features
 BATCH_SIZE = 32
+FINE_TUNING = {"fraction", "learning_rate", "depth_decay"}  # options that a frozen backbone does not have
 
 
 def train_tasks(
@@ -71,6 +73,11 @@ def train_tasks(
         TlkitError: a loss became NaN, or the balancing rule needs layers that learn; see `MultiTask.fit`.
     """
     technique, rule = TECHNIQUES.find(technique).name, BALANCINGS.find(balancing)
+    if technique == "feature-extraction" and (unused := set(options) & FINE_TUNING):
+        raise TlkitError(
+            f"technique='feature-extraction' trains the heads alone and has no option {', '.join(unused)}. "
+            "Leave it out, or choose technique='fine-tuning'."
+        )
     plan = _Plan(**options)
     clock, watch = phases.Clock(), Interruptible()
     tasks = dict(tasks or tasks_for(data, kinds))

@@ -106,7 +106,8 @@ class Training(Result):
 
     def _labelled(self, split: str) -> bool:
         part = self.data.splits.get(split)
-        return part is not None and part.labelled and len(part) > 0
+        known = split in self.probabilities
+        return known and part is not None and part.labelled and len(part) > 0
 
     def _summary(self) -> dict[str, Any]:
         split, interval = self.evaluated, None

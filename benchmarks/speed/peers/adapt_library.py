@@ -18,7 +18,7 @@ import tensorflow as tf
 from measuring import serve
 
 layers = tf.keras.layers
-BATCH, STEP_SIZE = 64, 1e-3
+BATCH, LEARNING_RATE = 64, 1e-3
 NAMES = {"dann": "DANN", "coral": "DeepCORAL"}
 
 
@@ -55,7 +55,7 @@ def main(method: str, given: str, epochs: str) -> None:
     built = parts(xs.shape[1:], labels.shape[1])
     if method != "dann":
         del built["discriminator"]
-    optimizer = tf.keras.optimizers.Adam(STEP_SIZE)
+    optimizer = tf.keras.optimizers.Adam(LEARNING_RATE)
     options = {"loss": "categorical_crossentropy", "optimizer": optimizer, "copy": False, "verbose": 0}
     model = getattr(adapt.feature_based, NAMES[method])(**built, Xt=xt, **options)
     seeds = iter(range(10**6))
@@ -63,7 +63,7 @@ def main(method: str, given: str, epochs: str) -> None:
     def job() -> dict[str, float]:
         tf.keras.utils.set_random_seed(next(seeds))
         for part in built.values():
-            if part.built:  # its graph stays, as on the other sides; the weights start anew
+            if part.built:  # its graph stays, as on the other sides; the weights are new
                 part.set_weights(tf.keras.models.clone_model(part).get_weights())
         for variable in optimizer.variables:
             if variable is not optimizer.learning_rate:

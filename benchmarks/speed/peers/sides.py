@@ -14,7 +14,7 @@ from tlkit import DomainAdapter, build_classifier, pair
 from tlkit.models import cut_last, reinitialize
 from tlkit.techniques.domain_adaptation import METHODS
 
-FIRST, BATCH, STEP_SIZE, PLANNED = 3, 64, 1e-3, 100  # FIRST: steps whose losses are compared
+FIRST, BATCH, LEARNING_RATE, PLANNED = 3, 64, 1e-3, 100  # FIRST: steps whose losses are compared
 WEIGHTS = {"dann": 0.1, "coral": 1.0}  # tlkit's own, for the loops
 
 
@@ -32,7 +32,7 @@ class Side:
         raise NotImplementedError
 
     def learn(self, seed: int) -> list[float]:
-        """Start anew and train; return when each epoch ended."""
+        """Start from new weights and train; return when each epoch ended."""
         raise NotImplementedError
 
     def run(self, seed: int) -> dict[str, float]:
@@ -56,7 +56,7 @@ class Tlkit(Side):
     def __init__(self, method: str, given: str, epochs: int) -> None:
         super().__init__(method, given, epochs)
         self.adapter = DomainAdapter(self.network, METHODS.find(method).build())
-        self.adapter.compile(keras.optimizers.Adam(STEP_SIZE), loss="sparse_categorical_crossentropy")
+        self.adapter.compile(keras.optimizers.Adam(LEARNING_RATE), loss="sparse_categorical_crossentropy")
 
     def weights(self) -> list[np.ndarray]:
         return [*self.network.get_weights(), *self.adapter.alignment.get_weights()]
@@ -100,7 +100,7 @@ class Loop(Side):
     def fresh(self) -> None:
         """Make a new optimizer."""
         self.learned = [weight for part in self.parts for weight in part.trainable_variables]
-        self.optimizer = keras.optimizers.Adam(STEP_SIZE)
+        self.optimizer = keras.optimizers.Adam(LEARNING_RATE)
         self.optimizer.build(self.learned)
 
     def start(self) -> None:
@@ -111,7 +111,7 @@ class Loop(Side):
                 again = type(part).from_config(part.get_config())
                 again.build((None, part.kernel.shape[0]))
             part.set_weights(again.get_weights())
-        for variable in self.optimizer.variables[2:]:  # after the number of steps and the step size
+        for variable in self.optimizer.variables[2:]:  # after the number of steps and the learning rate
             variable.assign(np.zeros(variable.shape, "float32"))
         self.optimizer.iterations.assign(0)
 
@@ -161,8 +161,8 @@ def network(inputs: np.ndarray, classes: int) -> keras.Model:
     """Build LeNet for images, and a head with a bottleneck for features, both without dropout."""
     if inputs.ndim == 4:
         return build_classifier("LeNet", classes, weights=None, dropout=0.0)
-    features = keras.Input(inputs.shape[1:])
-    body = keras.Model(features, features, name="features")
+    maps = keras.Input((1, 1, inputs.shape[1]))  # feature maps of one place, as any backbone's output
+    body = keras.Model(maps, maps, name="features")
     return build_classifier(body, classes, dropout=0.0, bottleneck=256).get_layer("head")
 
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from pushes import graph, seeds
 
 from tlkit.errors import UnknownNameError
 from tlkit.models import build_classifier, reinitialize
@@ -21,7 +22,7 @@ OPTIONS = {
 }
 WEIGHTING = ("kliep", "ratio")  # of examples: see test_weighting.py, a problem that weights can solve
 GROWING = ("afn",)  # longer features: no help against a shift
-SEEDS, EPOCHS, BATCH = (3, 4, 5), 40, 50
+SEEDS, EPOCHS, BATCH = seeds(3, 4, 5), 40, 50
 
 
 def plan():
@@ -44,6 +45,7 @@ def learned(shifted, small, accuracy):
     return known
 
 
+@graph
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in (*WEIGHTING, *GROWING)])
 def test_it_recovers_what_the_source_alone_gets_wrong(name, learned, shifted, small, draw_kernels, accuracy):
     (x, y), (target, _) = shifted

@@ -153,7 +153,7 @@ def test_uncertainty_reaches_the_analytic_optimum_for_constant_losses(speed):
     for _ in range(300):
         log_variance = ops.convert_to_numpy(rule.log_variance)
         weights = ops.convert_to_numpy(rule.weigh(losses))
-        optimizer.apply([ops.convert_to_tensor(speed * (0.5 - weights * losses))], [rule.slow])
+        optimizer.apply([ops.convert_to_tensor(speed * (0.5 - weights * losses))], [rule.parameter])
         assert weights == pytest.approx(np.array([1.0, 0.5]) * np.exp(-log_variance))
     assert np.exp(ops.convert_to_numpy(rule.log_variance)) == pytest.approx([6.0, 0.2], rel=1e-3)
     total = np.sum(weights * losses) + float(rule.penalty(losses))
@@ -163,7 +163,7 @@ def test_uncertainty_reaches_the_analytic_optimum_for_constant_losses(speed):
 def test_a_task_without_labels_in_the_batch_does_not_change_its_uncertainty():
     rule = UncertaintyWeights(speed=1.0)
     rule.prepare(TWO)
-    rule.slow.assign([1.0, 1.0])
+    rule.parameter.assign([1.0, 1.0])
     assert float(rule.penalty(np.array([0.0, 2.0], "float32"))) == 0.5
 
 

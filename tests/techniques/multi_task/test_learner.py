@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from pushes import graph
 
 from tlkit.data import Split
 from tlkit.errors import DataError, TlkitError, UnknownNameError
@@ -26,6 +27,7 @@ def moved(before, after):
     return {path: not np.array_equal(value, after[path]) for path, value in before.items()}
 
 
+@graph
 @pytest.mark.parametrize("name", BALANCINGS.names)
 def test_each_rule_trains_all_tasks(name, tasks, examples, learner_of):
     x, labels = examples
@@ -253,6 +255,7 @@ def test_reinitialize_draws_new_weights(tasks, examples, learner_of):
     assert runs[0] != pytest.approx(runs[2], rel=1e-3)
 
 
+@graph
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("rule", [EqualWeights, PCGrad, GradNorm])
 def test_it_trains_in_mixed_precision(policy, rule, tasks, examples):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 from plain_keras import Batches, check_its_settings_make_an_equal_one, tf_data
+from pushes import full
 
 from tlkit.errors import DataError, TlkitError, UnknownNameError
 from tlkit.models import attach_head
@@ -47,7 +48,7 @@ def user_network():
 # callbacks
 
 
-@pytest.mark.parametrize("options", [{}, {"save_freq": 2}])
+@pytest.mark.parametrize("options", [{}, pytest.param({"save_freq": 2}, marks=full)])
 def test_a_checkpoint_is_the_plain_network(
     options, tasks, examples, learner_of, tmp_path, predicted_without_tlkit
 ):

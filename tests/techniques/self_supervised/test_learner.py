@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from pushes import graph
 
 import tlkit
 from tlkit.data import Split
@@ -27,6 +28,7 @@ def learner_of(backbone, objective, learning_rate=3e-3, **settings):
     return learner
 
 
+@graph
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_each_method_trains_the_whole_backbone_and_lowers_its_loss(method, small, images, tmp_path):
     reconstructs = issubclass(method.target, Reconstruction)
@@ -43,6 +45,7 @@ def test_each_method_trains_the_whole_backbone_and_lowers_its_loss(method, small
     assert again.predict(images, verbose=0) == pytest.approx(backbone.predict(images, verbose=0), abs=1e-4)
 
 
+@graph
 def test_training_makes_embeddings_of_views_more_similar_to_those_of_their_image(small, images):
     views, found = random_views(crop=0.2, grey=0), {}
     learner = learner_of(small(), SimCLR(views, projector=(32, 16)))

@@ -10,6 +10,7 @@ import plain_keras
 import pytest
 from PIL import Image
 from plain_keras import check_its_settings_make_an_equal_one, predicted_without_tlkit, tf_data
+from pushes import full
 
 from tlkit.data import ImageFiles, Split
 from tlkit.errors import DataError, TlkitError, UnknownNameError
@@ -33,7 +34,7 @@ Batches = partial(plain_keras.Batches, size=16)
 # callbacks
 
 
-@pytest.mark.parametrize("options", [{}, {"save_freq": 2}])
+@pytest.mark.parametrize("options", [{}, pytest.param({"save_freq": 2}, marks=full)])
 def test_a_checkpoint_is_the_plain_backbone(options, small, images, tmp_path):
     backbone = small(map_of_features=True)
     checkpoint = callbacks.ModelCheckpoint(tmp_path / "backbone.keras", **options)

@@ -124,11 +124,11 @@ def channel_attention(
     examples: int = 32,
     softness: float = 5.0,
 ) -> dict[str, np.ndarray]:
-    """Return how much the classifier needs each channel of each stage, for the weights of DELTA.
+    """Return the importance of each channel of each stage for the classifier, as weights for DELTA.
 
-    The need for a channel is the loss of the classifier with this channel set to 0. The losses of a stage are
-    standardised, divided by `softness` and passed through a softmax, as in the authors' code. For every
-    channel `examples` images run through the layers above the stage: about half a minute for
+    The importance of a channel depends on the loss of the classifier with this channel set to 0. The losses
+    of a stage are standardised, divided by `softness` and passed through a softmax, as in the authors' code.
+    For every channel `examples` images run through the layers above the stage: about half a minute for
     EfficientNetLite0.
 
     Li et al. 2019, see `feature_distance`. They set the filter of the channel to 0; this function sets the

@@ -73,7 +73,7 @@ class StochNorm(keras.Layer):
 
 
 def stoch_norm(model: keras.Model, p: float = 0.5) -> keras.Model:
-    """Return a classifier with `StochNorm` around each BatchNormalization, and all weights of `model`.
+    """Wrap each BatchNormalization of a classifier in `StochNorm`; all weights stay shared with `model`.
 
     Train the result with stock `fit` or with `fine_tune`, which keeps these layers trainable. Then save
     `model`, which has learned as well and is plain Keras.

@@ -66,7 +66,7 @@ class Audit(Result):
         with two labels none is kept, because nothing here tells which label is right.
 
         Args:
-            near: similar images as well. Look at them first: they are not always copies.
+            near: similar images as well. Check them first: they are not always copies.
         """
         chosen = self.pairs if near else self.pairs[self.pairs["identical"]]
         two = chosen[chosen["two_classes"]]

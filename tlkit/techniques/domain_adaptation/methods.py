@@ -109,7 +109,7 @@ VALIDATORS = Registry(
     "validator",
     (
         _VALIDATOR(
-            "source-accuracy", "validators.source_accuracy", "accuracy on held-out source examples", "none"
+            "source-accuracy", "validators.source_accuracy", "accuracy on held-out source examples", ""
         ),
         _VALIDATOR(
             "entropy",

@@ -133,15 +133,15 @@ class UncertaintyWeights(Balancing):
 
     def prepare(self, tasks: Mapping[str, Task]) -> None:
         self._likelihood = np.array([task.likelihood for task in tasks.values()], "float32")
-        self.slow = self.add_weight(shape=(len(tasks),), initializer="zeros", name="log_variance")
+        self.parameter = self.add_weight(shape=(len(tasks),), initializer="zeros", name="log_variance")
 
     @property
     def log_variance(self) -> Any:
         """s = log sigma^2 of each task, `(tasks,)`."""
-        return self.speed * self.slow
+        return self.speed * self.parameter
 
     def reset(self) -> None:
-        self.slow.assign(np.zeros(self.slow.shape))
+        self.parameter.assign(np.zeros(self.parameter.shape))
 
     def weigh(self, losses: Any, products: Any = None) -> Any:
         return ops.multiply(self._likelihood, ops.exp(-self.log_variance))

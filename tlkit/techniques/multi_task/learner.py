@@ -140,9 +140,9 @@ class MultiTask(Learner):
             self.task_loss[name].update_state(loss, labelled)
         if not training:
             return ops.sum(losses) + fraction * sum(map(ops.sum, self.losses))
-        infinite = ops.cast(ops.logical_not(ops.isfinite(losses)), "float32")
+        not_finite = ops.cast(ops.logical_not(ops.isfinite(losses)), "float32")
         before = ops.convert_to_tensor(self.diverged)
-        self.diverged.assign(ops.where(ops.max(before) > 0, before, infinite))
+        self.diverged.assign(ops.where(ops.max(before) > 0, before, not_finite))
         if self.balancing.needs_gradients:  # `combine` adds the gradients of the tasks
             total = ops.stop_gradient(ops.sum(losses))
         else:
@@ -241,7 +241,7 @@ class MultiTask(Learner):
             DataError: a task has no labels, or inputs or labels do not fit. Only the first of several batches
                 is checked.
             TlkitError: a loss became NaN (the message names the task, and the network has the weights of the
-                last epoch before), or the rule needs gradients of shared layers but none is trainable.
+                previous epoch), or the rule needs gradients of shared layers but none is trainable.
         """
         if self.balancing.needs_gradients and not any(self._are_shared(self.network.trainable_variables)):
             raise TlkitError(

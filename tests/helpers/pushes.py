@@ -1,0 +1,37 @@
+"""What every push runs, and what only `make test-full` runs.
+
+A push leaves out cases and seeds that add little to those beside them. It also runs the steps of most
+trainings as they are, which is faster for a few steps than tracing a graph; `make test-full` traces all.
+"""
+
+import os
+import warnings
+from contextlib import contextmanager
+
+import pytest
+
+FULL = os.environ.get("TLKIT_TESTS") == "full"
+full = pytest.mark.full  # a case for `make test-full`
+graph = pytest.mark.graph  # a test that needs the graph, or makes so many steps that tracing pays
+
+
+def seeds(*every):
+    """Return all seeds for `make test-full`, and the first one on a push."""
+    return every if FULL else every[:1]
+
+
+@contextmanager
+def traced(whether=True):
+    """On TensorFlow, trace the steps within the block into a graph, or run them as they are."""
+    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    warnings.filterwarnings("ignore", "Even though the `tf.config")  # that tf.data stays a graph
+    tf.config.run_functions_eagerly(not whether)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
