@@ -22,10 +22,14 @@ $(BIN)/.ready: requirements.lock pyproject.toml
 demo: setup ## Classify emoji with a pretrained network; the report is runs/demo/report.html
 	$(BIN)/tlkit demo --out runs/demo --overwrite
 
-test: lint unit lessons ## Everything that must pass: style, types, unit tests, every notebook
+NBVAL := --nbval-lax --nbval-cell-timeout=400 --nbval-kernel-name=python3
+
+# One pool for unit tests and lessons: the short files fill the time in which the last long one runs.
+test: lint ## Everything that must pass: style, types, unit tests, every notebook
+	$(BIN)/pytest -n auto --dist loadfile $(NBVAL) tests tlkit notebooks
 
 test-full: export TLKIT_TESTS := full
-test-full: test ## The same with every case, backbone and seed: half an hour and more
+test-full: test ## The same with every case and seed, and with all steps as graphs: half an hour and more
 
 lint: setup ## Style and types
 	$(BIN)/ruff check .
@@ -33,19 +37,18 @@ lint: setup ## Style and types
 	$(BIN)/mypy
 
 # Automatic runs are not a learner's progress.
-unit lessons execute: export TLKIT_PROGRESS := $(CURDIR)/runs/progress
+test unit lessons execute: export TLKIT_PROGRESS := $(CURDIR)/runs/progress
 
 # The tests of a file share a process, and so the models that were trained for them.
 unit: setup ## Unit tests and the examples in the docstrings
 	$(BIN)/pytest -n auto --dist loadfile
 
 # One lesson per core: more threads would only wait.
-lessons: export TF_NUM_INTRAOP_THREADS := 1
-lessons: export TF_NUM_INTEROP_THREADS := 1
-lessons: export OMP_NUM_THREADS := 1
+test lessons: export TF_NUM_INTRAOP_THREADS := 1
+test lessons: export TF_NUM_INTEROP_THREADS := 1
+test lessons: export OMP_NUM_THREADS := 1
 lessons: setup ## Run every notebook as a test
-	$(BIN)/pytest -n auto --dist loadfile --nbval-lax --nbval-cell-timeout=400 \
-		--nbval-kernel-name=python3 notebooks
+	$(BIN)/pytest -n auto --dist loadfile $(NBVAL) notebooks
 
 LESSONS ?= notebooks/*.ipynb
 execute: setup ## Run the lessons again and keep their outputs; LESSONS=notebooks/05* for one

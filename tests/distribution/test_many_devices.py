@@ -43,5 +43,5 @@ def test_sizes_that_devices_cannot_share_are_refused_before_anything_is_lost(one
     refusals = one_and_eight[1]["refusals"]
     assert len(refusals) == 2
     for refusal in refusals:
-        assert "train has 50 examples; of the last batch of 2 the 8 devices" in refusal
+        assert "the last batch of 2 cannot be divided evenly among 8 devices" in refusal
         assert "train.subset(slice(48))" in refusal

@@ -4,6 +4,7 @@ import importlib.util
 
 import numpy as np
 import pytest
+from pushes import full
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"
@@ -20,6 +21,7 @@ def one_and_two(trained, cluster):
     return trained(("one", tensorflow), *workers)
 
 
+@full
 @pytest.mark.parametrize("job", ["fit", "fine_tune", "train_head", "adapt", "frozen_statistics"])
 def test_the_weights_are_those_of_one_process(one_and_two, job):
     one, first, _ = one_and_two

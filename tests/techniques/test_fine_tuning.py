@@ -3,6 +3,7 @@ from functools import partial
 import keras
 import numpy as np
 import pytest
+from pushes import graph
 
 from tlkit.backbones import stages
 from tlkit.errors import TlkitError
@@ -58,6 +59,7 @@ def test_the_learning_rate_rises_then_falls():
     assert float(warmup_cosine(1.0, steps=10, warmup=0)(0)) == 1.0
 
 
+@graph
 def test_fine_tuning_restores_the_best_epoch(digits, lenet):
     patient = keras.callbacks.EarlyStopping(patience=20, restore_best_weights=True)
     history = fine_tune(lenet, digits.train, digits.validation, epochs=15, callbacks=[patient])

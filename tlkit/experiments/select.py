@@ -170,7 +170,7 @@ class _Bench:
 def images_per_second(backbone: keras.Model, split: Split) -> float:
     """Return how many images a second the network runs on this machine, by the engine that `extract` takes.
 
-    The median of a few passes over images in memory; nothing is taken from the cache. What counts is the time
+    The median of a few runs over images in memory; nothing is taken from the cache. What counts is the time
     between the engine's requests for images, so that neither its start nor the decoding of files does.
     """
     network, few = pooled(backbone), split.images[:FEW]

@@ -199,7 +199,7 @@ def test_equal_and_fixed_weights_are_constant():
 def test_fixed_weights_of_unknown_tasks_or_of_zero_are_refused():
     with pytest.raises(UnknownNameError, match="no task named 'c'"):
         FixedWeights({"c": 1.0}).prepare(TWO)
-    with pytest.raises(TlkitError, match="expected a weight above 0"):
+    with pytest.raises(TlkitError, match="expected one above 0"):
         FixedWeights({"a": 0.0}).prepare(TWO)
 
 

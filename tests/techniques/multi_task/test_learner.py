@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from pushes import graph
+from pushes import full, graph
 
 from tlkit.data import Split
 from tlkit.errors import DataError, TlkitError, UnknownNameError
@@ -256,7 +256,7 @@ def test_reinitialize_draws_new_weights(tasks, examples, learner_of):
 
 
 @graph
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=full)])
 @pytest.mark.parametrize("rule", [EqualWeights, PCGrad, GradNorm])
 def test_it_trains_in_mixed_precision(policy, rule, tasks, examples):
     x, labels = examples

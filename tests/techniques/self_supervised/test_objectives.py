@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from pushes import graph
 
 import tlkit
 from tlkit.errors import TlkitError
@@ -139,6 +140,7 @@ def test_a_decoder_reconstructs_images_of_any_size(small):
             assert objective.reconstruct(ops.zeros((2, size, size, 3))).shape == (2, size, size, 3)
 
 
+@graph
 @pytest.mark.parametrize("made", [Denoising, Masked])
 def test_reconstructions_differ_between_images(made, digits):
     """Without batch normalisation, the decoder would keep reconstructing the mean image."""
@@ -151,6 +153,7 @@ def test_reconstructions_differ_between_images(made, digits):
     assert error < 0.85 * np.square(pixels - pixels.mean(axis=0)).mean()
 
 
+@graph
 def test_without_stop_gradient_the_embeddings_collapse(small, images):
     found = {}
     for stops in (True, False):

@@ -47,9 +47,10 @@ from tlkit.techniques.training import (
 class DomainAdapter(Learner):
     """Train a classifier on a labelled source so that it works on an unlabelled target.
 
-    The classifier learns in place and stays a plain Keras model: save it, not the adapter. The features
-    that are aligned are what enters its last layer. Give the head of a classifier instead of the whole one
-    to train on kept features (see `extract`): seconds instead of minutes, and the classifier learns as well.
+    The classifier is trained in place and remains a plain Keras model: save it, not the adapter. The
+    features that are aligned are the inputs of its last layer. Pass the head of a classifier instead of the
+    whole one to train on features (see `extract`): this takes seconds instead of minutes, and the classifier
+    learns as well.
 
     Args:
         classifier: a functional or `Sequential` model with class probabilities or logits as its output, such
@@ -179,8 +180,8 @@ class DomainAdapter(Learner):
             y: class indices `(n,)` of the source, if `x` is a dictionary of arrays.
             batch_size: examples of each domain in a step, if `x` is such a dictionary; by default 32, or as
                 many as there are.
-            epochs: passes over the larger domain, or over the batches.
-            source_epochs: passes over the source alone, before adaptation. By default as many as `epochs` for
+            epochs: number of epochs; an epoch is one pass over the larger domain, or over the batches.
+            source_epochs: epochs on the source alone, before adaptation. By default as many as `epochs` for
                 a method that adapts a trained network (ADDA, AdaBN, TENT, closed-form CORAL, importance
                 weighting), else 0.
             validation_data: held-out source: a split, inputs and labels, or batches of these. Never the

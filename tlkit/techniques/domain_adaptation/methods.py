@@ -19,13 +19,16 @@ METHODS = Registry(
             "Long et al. 2015",
         ),
         _METHOD(
-            "jan", "divergence.JAN", "the same for features and predictions together", "Long et al. 2017"
+            "jan",
+            "divergence.JAN",
+            "the same for the joint distribution of features and predictions",
+            "Long et al. 2017",
         ),
         _METHOD("coral", "divergence.DeepCORAL", "features with the same covariance", "Sun & Saenko 2016"),
         _METHOD(
             "coral-closed",
             "divergence.ClosedFormCORAL",
-            "fixed source features recoloured like the target's, in closed form",
+            "source features mapped to the target covariance in closed form",
             "Sun et al. 2016",
         ),
         _METHOD(
@@ -34,24 +37,29 @@ METHODS = Registry(
             "features with the same means and central moments",
             "Zellinger et al. 2017",
         ),
-        _METHOD("afn", "divergence.AFN", "features of both domains that grow together", "Xu et al. 2019"),
+        _METHOD(
+            "afn", "divergence.AFN", "features of both domains with the same large norm", "Xu et al. 2019"
+        ),
         _METHOD(
             "dann", "adversarial.DANN", "features that a discriminator cannot tell apart", "Ganin et al. 2016"
         ),
         _METHOD(
-            "cdan", "adversarial.CDAN", "the same, seen together with the predictions", "Long et al. 2018"
+            "cdan",
+            "adversarial.CDAN",
+            "DANN whose discriminator also sees the predictions",
+            "Long et al. 2018",
         ),
         _METHOD(
             "cdan-e",
             "adversarial.CDAN",
-            "CDAN that trusts sure predictions more",
+            "CDAN that weights examples by their certainty",
             "Long et al. 2018",
             {"entropy": True},
         ),
         _METHOD(
             "adda",
             "adversarial.ADDA",
-            "an encoder for the target that passes for the source's",
+            "a target encoder whose features a discriminator takes for source features",
             "Tzeng et al. 2017",
         ),
         _METHOD(
@@ -59,35 +67,47 @@ METHODS = Registry(
         ),
         _METHOD("wdgrl", "discrepancy.WDGRL", "features at a small Wasserstein distance", "Shen et al. 2018"),
         _METHOD(
-            "mdd", "discrepancy.MDD", "no adversary may contradict on the target alone", "Zhang et al. 2019"
+            "mdd",
+            "discrepancy.MDD",
+            "features on which an adversary cannot contradict on the target alone",
+            "Zhang et al. 2019",
         ),
         _METHOD(
             "entropy",
             "predictions.MinimumEntropy",
-            "sure predictions on the target",
+            "predictions of low entropy on the target",
             "Grandvalet & Bengio 2005",
         ),
         _METHOD("mcc", "predictions.MCC", "classes that are not confused on the target", "Jin et al. 2020"),
         _METHOD(
             "pseudo-label",
             "predictions.PseudoLabel",
-            "sure predictions become labels of changed views (FixMatch)",
+            "certain predictions as labels of augmented views (FixMatch)",
             "Sohn et al. 2020",
         ),
         _METHOD(
-            "adabn", "normalization.AdaBN", "batch normalisation by the target's statistics", "Li et al. 2017"
+            "adabn",
+            "normalization.AdaBN",
+            "batch normalisation with the statistics of the target",
+            "Li et al. 2017",
         ),
         _METHOD(
             "tent",
             "normalization.TENT",
-            "batch normalisation that learns sure predictions",
+            "batch normalisation trained for predictions of low entropy",
             "Wang et al. 2021",
         ),
         _METHOD(
-            "kliep", "weighting.KLIEP", "source examples like the target count more", "Sugiyama et al. 2008"
+            "kliep",
+            "weighting.KLIEP",
+            "source examples weighted by their similarity to the target",
+            "Sugiyama et al. 2008",
         ),
         _METHOD(
-            "ratio", "weighting.DomainRatio", "the same, by a classifier of the domain", "Bickel et al. 2009"
+            "ratio",
+            "weighting.DomainRatio",
+            "the same, with the weights of a domain classifier",
+            "Bickel et al. 2009",
         ),
     ),
 )

@@ -157,7 +157,7 @@ class PairBatches:
             return sum(1 for _ in self.data)
 
     def in_memory(self) -> Pairs:
-        """Read one epoch into memory, for methods that look at whole domains."""
+        """Read one epoch into memory, for methods that need whole domains."""
         batches: list[Any] = [unpacked(batch) for batch in in_order(self.data)]
         source, target = (np.concatenate([x[name] for x, _, _ in batches]) for name in ("source", "target"))
         labels = np.concatenate([y for _, y, _ in batches])

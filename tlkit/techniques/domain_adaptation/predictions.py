@@ -27,7 +27,7 @@ def class_confusion(probabilities: Any, temperature: float = 2.5) -> Any:
     """Return how much the classes of a batch are confused with each other, 0 to 1.
 
     The class correlation `p' diag(w) p` of softened predictions, with sure examples weighted up, each row
-    scaled to a sum of 1: the mean share beside the diagonal.
+    scaled to a sum of 1: one minus the mean of the diagonal.
 
     Jin et al. 2020, "Minimum Class Confusion for Versatile Domain Adaptation".
 
@@ -39,12 +39,12 @@ def class_confusion(probabilities: Any, temperature: float = 2.5) -> Any:
     weights = 1.0 + ops.exp(-entropy(p))
     weights = ops.stop_gradient(weights / ops.mean(weights))
     correlation = ops.matmul(ops.transpose(p * weights[:, None]), p)
-    shares = correlation / ops.sum(correlation, axis=1, keepdims=True)
-    return 1.0 - ops.mean(ops.diagonal(shares))
+    correlation = correlation / ops.sum(correlation, axis=1, keepdims=True)
+    return 1.0 - ops.mean(ops.diagonal(correlation))
 
 
 class MinimumEntropy(Alignment):
-    """Make the predictions on the target sure, so that the boundary leaves dense regions.
+    """Minimise the entropy of the target predictions, so that the boundary lies in sparse regions.
 
     Grandvalet & Bengio 2005, "Semi-supervised Learning by Entropy Minimization".
     """
@@ -74,7 +74,7 @@ class MCC(Alignment):
 
 
 class PseudoLabel(Alignment):
-    """Self-training: what the network is sure of becomes the label of a changed view of the same input.
+    """Self-training: a certain prediction becomes the label of an augmented view of the same input.
 
     Sohn et al. 2020, "FixMatch"; Lee 2013, "Pseudo-Label".
 

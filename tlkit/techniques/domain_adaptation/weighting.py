@@ -52,7 +52,7 @@ def kliep(
 
     The ratio is a mixture of Gaussians around target examples that maximises the target's mean log-ratio
     while the source's mean is 1. Each step is the one of expectation maximisation for these mixture weights,
-    so it needs no step size. The width is the one of five with the best held-out log-ratio.
+    so it needs no learning rate. The width is the one of five with the best held-out log-ratio.
 
     Sugiyama et al. 2008, "Direct Importance Estimation for Covariate Shift Adaptation".
 

@@ -84,7 +84,7 @@ class FixedWeights(Balancing):
                 raise UnknownNameError("task", name, tasks)
             if not weight > 0:
                 raise TlkitError(
-                    f"Task {name!r} has weight {weight}; expected a weight above 0. Omit the task to ignore it."
+                    f"Task {name!r} has weight {weight}; expected one above 0. Omit the task to ignore it."
                 )
         self._fixed = np.array([self.by_task.get(name, 1.0) for name in tasks], "float32")
 
