@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from pushes import full
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"
-)
+pytestmark = [
+    full,
+    pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"),
+]
 
 ALIKE = 1e-5  # of float32 weights of about 0.1, after eight steps
 
@@ -21,7 +22,6 @@ def one_and_two(trained, cluster):
     return trained(("one", tensorflow), *workers)
 
 
-@full
 @pytest.mark.parametrize("job", ["fit", "fine_tune", "train_head", "adapt", "frozen_statistics"])
 def test_the_weights_are_those_of_one_process(one_and_two, job):
     one, first, _ = one_and_two

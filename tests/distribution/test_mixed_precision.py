@@ -4,8 +4,12 @@ import importlib.util
 
 import numpy as np
 import pytest
+from pushes import full
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+pytestmark = [
+    full,  # tests/techniques/test_distribution.py runs on every push
+    pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed"),
+]
 
 JOBS = ["fine_tune", "train_head", "adapt"]
 

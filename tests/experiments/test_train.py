@@ -7,6 +7,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from pushes import traced
 
 from tlkit.backbones import engines
 from tlkit.callbacks import EpochLines, Interruptible
@@ -20,7 +21,8 @@ LENET = {"backbone": "LeNet", "weights": None}
 
 @pytest.fixture(scope="module")
 def scratch(digits):
-    return train(digits, technique="scratch", backbone="LeNet", epochs=12, seed=1)
+    with traced():
+        return train(digits, technique="scratch", backbone="LeNet", epochs=12, seed=1)
 
 
 @pytest.fixture(scope="module")

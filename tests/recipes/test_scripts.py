@@ -11,6 +11,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from pushes import full
 from sklearn.neighbors import KNeighborsClassifier
 
 from tlkit.challenges import model_selection
@@ -167,6 +168,7 @@ def test_a_script_runs_by_itself_with_a_network_of_keras(edited, folder, tmp_pat
     assert model.predict(np.full((2, 32, 32, 3), 255, "uint8"), verbose=0).shape == (2, 3)
 
 
+@full
 def test_many_workers_train_one_model_that_the_first_keeps(edited, network, settings, folder, tmp_path):
     ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     machines = [f"127.0.0.1:{port.getsockname()[1]}" for port in ports]

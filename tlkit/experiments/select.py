@@ -190,7 +190,7 @@ def _speed(network: keras.Model, few: np.ndarray, count: int) -> float:
 
 
 class _Watched:
-    """The same few images again and again, with a note of when and from where on each slice was asked for."""
+    """A few images, repeated, that record when and at which index each slice was read."""
 
     def __init__(self, few: np.ndarray, count: int) -> None:
         self.few, self.shape, self.dtype = few, (count, *few.shape[1:]), few.dtype

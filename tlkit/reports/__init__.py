@@ -1,5 +1,5 @@
-"""Reports: what a page is made of, the sections that experiments share, and the file that is written.
+"""Results that report themselves: one file for each kind of experiment, one document model, one template.
 
-An experiment's result composes a `Document` in its method `report()`; `write_report` makes one HTML page of
-it.
+A result has `metrics()`, every number, and `report()`, a `Document` of sections with text, tables, figures
+and images. `write_report` writes both into a folder, with the files of the result such as the model.
 """

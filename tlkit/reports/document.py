@@ -114,7 +114,7 @@ Block = Text | Figure | Images | Table | Terms | Listing | Code
 
 @dataclass
 class Section:
-    """A heading and what stands below it."""
+    """A heading and the blocks below it."""
 
     title: str
     blocks: Sequence[Block] = ()

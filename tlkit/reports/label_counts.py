@@ -68,7 +68,7 @@ class LabelCounts(Result):
 
     @property
     def check(self) -> pd.DataFrame | None:
-        """The forecast from the smaller sizes beside what the largest reached; None with too few sizes."""
+        """The forecast from the smaller sizes and the result at the largest; None with too few sizes."""
         rows = self.best_rows
         try:
             return forecast_check(rows["labels"], rows["accuracy"], held_out=self.held_out)

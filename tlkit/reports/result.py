@@ -90,7 +90,7 @@ def write_report(
 
 
 def _write_together(out: Path, files: Mapping[str, Callable[[Path], object]]) -> None:
-    """Write all files beside their places, and move them there in the order of the mapping."""
+    """Write all files to temporary places, and move them into `out` in the order of the mapping."""
     (name, writer), *others = list(files.items())[::-1]
     with atomic(out / name) as path:
         writer(path)

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from pushes import graph
 
 from tlkit.plots.saliency import gradient
 from tlkit.techniques.domain_adaptation import ADDA, CDAN, DANN, MCD, MDD, WDGRL, DomainAdapter, pair
@@ -48,11 +49,13 @@ def test_sure_predictions_weigh_more():
     assert weights.mean() == pytest.approx(1)
 
 
+@graph
 def test_the_discriminator_beats_chance_where_nothing_opposes_it(adapted):
     _, history = adapted(DANN(weight=0.0))
     assert history.history["discriminator_accuracy"][-1] > 0.9
 
 
+@graph
 def test_the_reversal_lowers_what_the_discriminator_finds(adapted):
     found = [min(adapted(DANN(weight=w))[1].history["discriminator_accuracy"][5:]) for w in (0.0, 0.3)]
     assert found[1] < found[0] - 0.1

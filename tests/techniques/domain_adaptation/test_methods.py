@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from pushes import graph, seeds
+from pushes import graph, seeds, traced
 
 from tlkit.errors import UnknownNameError
 from tlkit.models import build_classifier, reinitialize
@@ -40,7 +40,8 @@ def learned(shifted, small, accuracy):
         for seed in SEEDS:
             network = small(batch_norm, seed)
             network.compile(plan(), "sparse_categorical_crossentropy")
-            network.fit(x, y, batch_size=BATCH, epochs=EPOCHS, verbose=0)
+            with traced():
+                network.fit(x, y, batch_size=BATCH, epochs=EPOCHS, verbose=0)
             runs.append((network.get_weights(), 1 - accuracy(network)))
     return known
 

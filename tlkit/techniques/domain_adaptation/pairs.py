@@ -177,7 +177,7 @@ class PairBatches:
 
 
 def as_pairs(x: Any, y: Any = None, *, batch_size: int | None = None) -> "Pairs | PairBatches":
-    """Return what `DomainAdapter.fit` was given as pairs.
+    """Convert the data that `DomainAdapter.fit` takes to pairs.
 
     Args:
         x: `pair(source, target)`; inputs of both domains, `{"source": ..., "target": ...}`, with the source's
