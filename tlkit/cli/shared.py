@@ -45,6 +45,16 @@ def training_options(command: Any) -> Any:
     return command
 
 
+def split_options(command: Any) -> Any:
+    """Add `--validation` and `--test`, the fractions of the data that are split off."""
+    for name in ("--test", "--validation"):
+        option = click.option(
+            name, type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Fraction split off."
+        )
+        command = option(command)
+    return command
+
+
 def list_option(*tables: str) -> Callable[[Any], Any]:
     """Add `--list`, which explains every row of some registries in a line and exits.
 

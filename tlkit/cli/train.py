@@ -14,6 +14,7 @@ from tlkit.cli.shared import (
     bars,
     finish,
     list_option,
+    split_options,
     training_options,
     verbosity,
     weights_of,
@@ -72,12 +73,7 @@ def trained(technique: str, image_size: int, epochs: int, seed: int) -> Any:
 )
 @backbone_option()
 @weights_option()
-@click.option(
-    "--validation", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Fraction split off."
-)
-@click.option(
-    "--test", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Fraction split off."
-)
+@split_options
 @list_option("techniques.TECHNIQUES")
 @training_options
 def train(

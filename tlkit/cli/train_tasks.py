@@ -16,6 +16,7 @@ from tlkit.cli.shared import (
     bars,
     finish,
     list_option,
+    split_options,
     training_options,
     weights_of,
     weights_option,
@@ -39,12 +40,7 @@ from tlkit.techniques.multi_task.methods import BALANCINGS
 )
 @backbone_option()
 @weights_option()
-@click.option(
-    "--validation", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Fraction split off."
-)
-@click.option(
-    "--test", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Fraction split off."
-)
+@split_options
 @list_option("techniques.multi_task.methods.BALANCINGS")
 @training_options
 def train_tasks(
