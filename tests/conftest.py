@@ -6,8 +6,9 @@ from contextlib import nullcontext
 
 # before Keras loads: its backend's log lines; a cache and a progress of the tests' own
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ["TLKIT_CACHE"] = tempfile.mkdtemp(prefix="tlkit-tests-")
-os.environ["TLKIT_PROGRESS"] = os.environ["TLKIT_CACHE"] + "/progress"
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers share the cache of the process that starts them
+    os.environ["TLKIT_CACHE"] = tempfile.mkdtemp(prefix="tlkit-tests-")
+os.environ["TLKIT_PROGRESS"] = tempfile.mkdtemp(prefix="tlkit-progress-")
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads would only wait
     os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 

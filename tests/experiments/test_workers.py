@@ -28,9 +28,14 @@ def drawing(offset):
 
 @pytest.fixture(scope="module")
 def side_by_side(tmp_path_factory):
+    """The table of cells in two processes, and where it is kept."""
     keep = tmp_path_factory.mktemp("comparison") / "table.csv"
-    table = run_cells(drawing(10), seeds=[0, 1], settings=SETTINGS, workers=2, keep=keep)
-    return table, keep
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+        patch.setenv("OMP_NUM_THREADS", "3")
+        table = run_cells(drawing(10), seeds=[0, 1], settings=SETTINGS, workers=2, keep=keep)
+        environment = dict(os.environ)
+    return table, keep, environment
 
 
 def test_rows_are_in_order_whoever_ran_them(side_by_side):
@@ -43,12 +48,10 @@ def test_every_cell_ran_in_another_process_on_one_thread(side_by_side):
     assert set(side_by_side[0]["threads"]) == {"1"}
 
 
-def test_the_environment_of_this_process_stays_as_it_was(side_by_side, monkeypatch):
-    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    run_cells({"arm": lambda seed: {}}, seeds=[0, 1], workers=2)
-    assert "TF_NUM_INTRAOP_THREADS" not in os.environ
-    assert os.environ["OMP_NUM_THREADS"] == "3"
+def test_the_environment_of_this_process_stays_as_it_was(side_by_side):
+    environment = side_by_side[-1]
+    assert "TF_NUM_INTRAOP_THREADS" not in environment
+    assert environment["OMP_NUM_THREADS"] == "3"
 
 
 def test_results_are_those_of_one_process(side_by_side):
@@ -58,7 +61,7 @@ def test_results_are_those_of_one_process(side_by_side):
 
 
 def test_what_processes_found_is_kept_too(side_by_side):
-    _, keep = side_by_side
+    _, keep, _ = side_by_side
     again = run_cells({"arm": lambda seed, labels: {"value": -1}}, seeds=[1], settings=SETTINGS, keep=keep)
     assert again["value"].tolist() == [11, 15]
 

@@ -1,5 +1,8 @@
 """What the tests of several trainers need: data as Keras users have them, and files opened without tlkit."""
 
+import atexit
+import functools
+import json
 import subprocess
 import sys
 
@@ -7,15 +10,27 @@ import keras
 import numpy as np
 import pytest
 
-OPEN = """
-import sys, keras, numpy as np
-file, folder, trains = sys.argv[1:]
-model = keras.saving.load_model(file)
-x = np.load(folder + "/x.npy")
-np.save(folder + "/found.npy", model.predict(x, verbose=0))
-if trains == "True":
+SERVER = """
+import contextlib, io, json, sys, traceback
+sys.modules["tlkit"] = None  # its import fails
+for line in sys.stdin:
+    code, arguments = json.loads(line)
+    printed, error = io.StringIO(), ""
+    try:
+        with contextlib.redirect_stdout(printed):
+            exec(code, {"arguments": arguments})
+    except Exception:
+        error = traceback.format_exc()
+    print(json.dumps([printed.getvalue(), error]), flush=True)
+"""
+PREDICT = """
+import keras, numpy as np
+file, folder, trains = arguments
+model, x = keras.saving.load_model(file), np.load(folder + "/x.npy")
+found = model.predict(x, verbose=0)
+np.savez(folder + "/found.npz", **(found if isinstance(found, dict) else {"": found}))
+if trains:
     model.fit(x, np.zeros(len(x)), verbose=0)
-assert "tlkit" not in sys.modules
 """
 
 
@@ -41,12 +56,31 @@ def tf_data(*arrays):
     return pytest.importorskip("tensorflow").data.Dataset.from_tensor_slices(given)
 
 
+@functools.cache
+def process_without_tlkit():
+    """A Python process that cannot import tlkit, started once for all tests of a worker."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([sys.executable, "-c", SERVER], text=True, **pipes)
+    atexit.register(process.kill)
+    return process
+
+
+def run_without_tlkit(code, *arguments):
+    """Run code that finds its `arguments` as a list; return what it prints."""
+    process = process_without_tlkit()
+    process.stdin.write(json.dumps([code, arguments]) + "\n")
+    process.stdin.flush()
+    printed, error = json.loads(process.stdout.readline())
+    assert not error, error
+    return printed
+
+
 def predicted_without_tlkit(file, x, *, trains=False):
-    """What the model in a file predicts in a process without tlkit, which can also train it further."""
+    """What the model in a file predicts without tlkit, with which Keras can also train it further."""
     np.save(file.parent / "x.npy", x)
-    command = [sys.executable, "-c", OPEN, file, file.parent, str(trains)]
-    subprocess.run(command, check=True, capture_output=True)
-    return np.load(file.parent / "found.npy")
+    run_without_tlkit(PREDICT, str(file), str(file.parent), trains)
+    found = dict(np.load(file.parent / "found.npz"))
+    return found.get("", found)
 
 
 def check_its_settings_make_an_equal_one(made):

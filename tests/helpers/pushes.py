@@ -15,6 +15,11 @@ full = pytest.mark.full  # a case for `make test-full`
 graph = pytest.mark.graph  # a test that needs the graph, or makes so many steps that tracing pays
 
 
+def mostly_full(every, *kept):
+    """Return parameters of which only `kept` run on a push."""
+    return [pytest.param(each, marks=[] if each in kept else [full]) for each in every]
+
+
 def seeds(*every):
     """Return all seeds for `make test-full`, and the first one on a push."""
     return every if FULL else every[:1]

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from pushes import graph
 
 from tlkit import backbones
 from tlkit.backbones import engines
@@ -48,6 +49,7 @@ def test_a_split_and_its_array_have_the_same_features(backbone):
     np.testing.assert_array_equal(extract(backbone, Split(IMAGES, None)), extract(backbone, IMAGES))
 
 
+@graph
 def test_training_the_head_updates_the_whole_model_but_not_the_backbone(digits, lenet, weights_of):
     before = weights_of(backbone_of(lenet))
     history = train_head(lenet, digits.train, digits.validation, epochs=50)

@@ -1,11 +1,9 @@
 """Few-shot heads predict the nearest class, and their Keras layers predict the same."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
+from plain_keras import predicted_without_tlkit
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
@@ -131,16 +129,8 @@ def test_with_its_backbone_a_head_is_one_file_that_loads_without_tlkit(digits, t
     freeze(model)
     assert not model.get_layer("LeNet").trainable_variables
     model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "images.npy", digits.test.images)
-    code = f"""
-import keras, numpy as np, sys
-model = keras.saving.load_model({str(tmp_path / "model.keras")!r})
-assert "tlkit" not in sys.modules
-images = np.load({str(tmp_path / "images.npy")!r})
-np.save({str(tmp_path / "predictions.npy")!r}, model.predict(images, verbose=0))
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    predictions = np.load(tmp_path / "predictions.npy").argmax(axis=1)
+    found = predicted_without_tlkit(tmp_path / "model.keras", digits.test.images)
+    predictions = found.argmax(axis=1)
     np.testing.assert_array_equal(predictions, classifier.predict(extract(backbone, digits.test)))
     assert np.mean(predictions == digits.test.labels) > 0.5
 

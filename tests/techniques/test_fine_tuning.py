@@ -69,6 +69,7 @@ def test_fine_tuning_restores_the_best_epoch(digits, lenet):
     assert accuracy > 0.7
 
 
+@graph
 def test_only_training_images_are_augmented(digits, lenet):
     """The network is trained on negatives, but validated on the original images."""
     negatives = digits.train.batches(32, shuffle=True, augment=lambda images: 255 - images)

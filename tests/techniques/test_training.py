@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from pushes import graph
 
 from tlkit.data import Split
 from tlkit.techniques.domain_adaptation import DANN, DomainAdapter, pair
@@ -37,6 +38,7 @@ def learn_head(network):
     train_head(network, SPLIT, epochs=1)
 
 
+@graph
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow traces twice")
 @pytest.mark.parametrize("learn", [adapt, learn_alone, learn_tasks, learn_head])
 def test_the_step_is_traced_once(learn, lenet, monkeypatch):

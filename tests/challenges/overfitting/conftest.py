@@ -1,34 +1,9 @@
-import warnings
-
 import keras
 import numpy as np
 import pytest
 
 from tlkit.data import Split
 from tlkit.models import build_classifier
-
-
-@pytest.fixture(autouse=True)
-def eager(request):
-    """Run TensorFlow eagerly, because tracing a graph takes longer than the few steps of these tests.
-
-    A test with the fixture `traced` trains with a graph, as users do.
-    """
-    if keras.backend.backend() != "tensorflow" or "traced" in request.fixturenames:
-        yield
-        return
-    import tensorflow as tf
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not apply to tf.data functions")
-        tf.config.run_functions_eagerly(True)
-        yield
-        tf.config.run_functions_eagerly(False)
-
-
-@pytest.fixture
-def traced():
-    """Train with graphs; see `eager`."""
 
 
 @pytest.fixture

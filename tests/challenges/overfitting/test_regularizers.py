@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from pushes import graph
 
 from tlkit.challenges.overfitting import REGULARIZERS, with_dropout
 from tlkit.errors import TlkitError, UnknownNameError
@@ -46,8 +47,9 @@ def test_it_fine_tunes_and_the_saved_model_loads_without_tlkit(regularizer, tiny
 LEARNERS = [each for each in REGULARIZERS if each.name not in ("lp-ft", "none") and not each.training()]
 
 
+@graph
 @pytest.mark.parametrize("regularizer", LEARNERS, ids=lambda each: each.name)
-def test_stock_fit_trains_the_learner_and_with_it_the_model(regularizer, tiny, split, one_step, traced):
+def test_stock_fit_trains_the_learner_and_with_it_the_model(regularizer, tiny, split, one_step):
     learner = regularizer.apply(tiny, split, None, **options_of(regularizer))
     before = tiny.get_weights()
     history = one_step(learner, split)

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -49,21 +46,3 @@ def learner_of():
         return learner
 
     return build
-
-
-@pytest.fixture
-def predicted_without_tlkit(tmp_path):
-    """Predict with a saved model in a process that does not import tlkit."""
-
-    def predict(path, x):
-        np.save(tmp_path / "x.npy", x)
-        code = (
-            "import sys, keras, numpy as np; folder, path = sys.argv[1:]; "
-            "model = keras.saving.load_model(path); "
-            "np.savez(folder + '/found.npz', **model.predict(np.load(folder + '/x.npy'), verbose=0)); "
-            "assert 'tlkit' not in sys.modules"
-        )
-        subprocess.run([sys.executable, "-c", code, tmp_path, path], check=True, capture_output=True)
-        return dict(np.load(tmp_path / "found.npz"))
-
-    return predict

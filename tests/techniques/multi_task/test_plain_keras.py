@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from plain_keras import Batches, check_its_settings_make_an_equal_one, tf_data
-from pushes import full
+from plain_keras import Batches, check_its_settings_make_an_equal_one, predicted_without_tlkit, tf_data
+from pushes import full, mostly_full
 
 from tlkit.errors import DataError, TlkitError, UnknownNameError
 from tlkit.models import attach_head
@@ -49,9 +49,7 @@ def user_network():
 
 
 @pytest.mark.parametrize("options", [{}, pytest.param({"save_freq": 2}, marks=full)])
-def test_a_checkpoint_is_the_plain_network(
-    options, tasks, examples, learner_of, tmp_path, predicted_without_tlkit
-):
+def test_a_checkpoint_is_the_plain_network(options, tasks, examples, learner_of, tmp_path):
     x, labels = examples
     learner = learner_of(tasks, PCGrad())
     path = tmp_path / "network.keras"
@@ -111,7 +109,7 @@ class Stop(keras.callbacks.Callback):
             raise InterruptedError
 
 
-@pytest.mark.parametrize("name", ["dwa", "gradnorm", "uncertainty"])
+@pytest.mark.parametrize("name", mostly_full(["dwa", "gradnorm", "uncertainty"], "gradnorm"))
 def test_a_resumed_training_ends_with_the_same_weights(name, tasks, examples, learner_of, tmp_path):
     x, labels = examples
     fit = {"epochs": 6, "shuffle": False, **FIT}
