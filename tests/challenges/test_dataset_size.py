@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from pushes import full
 
 from tlkit.challenges.dataset_size import fit_power_law, forecast_check, nested_subsets
 from tlkit.data import Split
@@ -37,6 +38,7 @@ def test_the_true_power_law_is_recovered():
     assert law.needed(0.9).labels == pytest.approx((SCALE / 0.02) ** 2, rel=0.01)
 
 
+@full
 def test_intervals_have_their_nominal_coverage(fitted):
     for size in (320, 1280):
         covered = [low <= truth(size) <= high for low, high in (law.interval(size) for law in fitted)]

@@ -2,6 +2,7 @@
 
 import pytest
 from PIL import Image
+from pushes import graph
 
 from tlkit.data import load
 
@@ -20,6 +21,7 @@ def numerals(tmp_path_factory):
     return root
 
 
+@graph
 def test_it_writes_the_model_the_metrics_and_the_report(tmp_path, numerals, command, metrics):
     """The target is a folder without class sub-folders; labelled images of its kind evaluate the result."""
     for i, image in enumerate(load("digits/optical").train.images[:60]):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from pushes import graph
+from pushes import full, graph
 
 import tlkit
 from tlkit._internal import outputs
@@ -399,6 +399,7 @@ def test_a_folder_that_evaluates_itself_keeps_its_test_images_apart(folder, tmp_
     assert numbers["interval"]["images"] == 10
 
 
+@full
 @graph  # as in the process that is killed
 def test_a_killed_command_goes_on_with_resume_and_ends_the_same(tmp_path):
     """Killed by -9 in the second epoch."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from pushes import traced
 
 from tlkit.data import Split
 from tlkit.data.batches import Batches
@@ -37,7 +38,8 @@ def data(digits):
 
 @pytest.fixture(scope="module")
 def scratch(data):
-    return train_tasks(data, technique="scratch", backbone="LeNet", epochs=12, augment=False, seed=1)
+    with traced():
+        return train_tasks(data, technique="scratch", backbone="LeNet", epochs=12, augment=False, seed=1)
 
 
 def changed(split, **new):

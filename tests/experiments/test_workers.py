@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import psutil
 import pytest
+from pushes import full
 
 from tlkit.errors import TlkitWarning
 from tlkit.experiments import cells
@@ -66,6 +67,7 @@ def test_what_processes_found_is_kept_too(side_by_side):
     assert again["value"].tolist() == [11, 15]
 
 
+@full
 def test_an_error_in_a_process_comes_out_with_its_cell():
     def arm(seed):
         raise ValueError(f"boom {seed}")

@@ -11,12 +11,13 @@ import sys
 import keras
 import numpy as np
 import pytest
-from pushes import full
+from pushes import full, graph
 from sklearn.neighbors import KNeighborsClassifier
 
 from tlkit.challenges import model_selection
 from tlkit.techniques.domain_adaptation.divergence import coral
 
+pytestmark = graph  # a recipe trains for many steps
 STEPS = 6  # of an epoch: 192 of 240 digits
 
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pushes import full
 
 from tlkit.errors import TlkitError
 from tlkit.scale_out import extraction, on_ray, shards
@@ -53,6 +54,7 @@ def ray():
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="processes are bound to cores on Linux only")
+@full
 def test_after_the_kill_of_a_worker_no_image_is_lost_or_twice(
     ray, run, out, undisturbed, same, tmp_path, monkeypatch
 ):

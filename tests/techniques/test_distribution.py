@@ -7,8 +7,12 @@ import sys
 
 import keras
 import pytest
-from pushes import FULL, full, mostly_full
+from pushes import full
 
+pytestmark = [
+    full,
+    pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras distributes on TensorFlow and JAX"),
+]
 SET_DEVICES = """
 import contextlib, json, sys
 import keras, numpy as np
@@ -77,8 +81,7 @@ def learned():
     The number of devices must be set before a backend starts, so each number has its own process.
     """
     script = SET_DEVICES
-    chosen = TRAIN if FULL else {"domain adaptation": TRAIN["domain adaptation"]}
-    for train in chosen.values():
+    for train in TRAIN.values():
         script += f"keras.utils.set_random_seed(0){train}print(json.dumps([float(v) for v in found]))\n"
     found = []
     for devices in ("1", "2"):
@@ -87,17 +90,14 @@ def learned():
         command = [sys.executable, "-c", script, devices]
         done = subprocess.run(command, env=os.environ | more, check=True, capture_output=True, text=True)
         found.append([json.loads(line) for line in done.stdout.splitlines()])
-    return dict(zip(chosen, zip(*found, strict=True), strict=True))
+    return dict(zip(TRAIN, zip(*found, strict=True), strict=True))
 
 
-@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras distributes on TensorFlow and JAX")
-@pytest.mark.parametrize("technique", mostly_full(TRAIN, "domain adaptation"))
+@pytest.mark.parametrize("technique", TRAIN)
 def test_two_devices_give_the_same_result_as_one(technique, learned):
     one, two = learned[technique]
     assert one == pytest.approx(two, rel=1e-3)
 
 
-@full
-@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras distributes on TensorFlow and JAX")
 def test_the_moving_average_follows_the_network_on_both(learned):
     assert [found[-1] for found in learned["self-supervised learning"]] == [1.0, 1.0]

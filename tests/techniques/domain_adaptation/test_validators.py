@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from pushes import graph
 
 from tlkit.errors import TlkitError, UnknownNameError
 from tlkit.techniques.domain_adaptation import MMD, VALIDATORS, proxy_a_distance
@@ -97,6 +98,7 @@ def test_the_best_epoch_from_the_start_on_is_put_back():
     assert network.classifier.get_weights()[0].item() == pytest.approx(0.9)
 
 
+@graph
 @pytest.mark.parametrize("name", VALIDATORS.names)
 def test_the_best_epoch_by_the_score_is_kept(name, adapted, shifted):
     (x, y), _ = shifted

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from pushes import graph, mostly_full
+from pushes import full, graph, mostly_full
 
 import tlkit
 from tlkit.errors import TlkitError
@@ -154,6 +154,7 @@ def test_reconstructions_differ_between_images(made, digits):
 
 
 @graph
+@full
 def test_without_stop_gradient_the_embeddings_collapse(small, images):
     found = {}
     for stops in (True, False):
