@@ -11,7 +11,6 @@ help: ## Show this list
 
 setup: $(BIN)/.ready ## Make .venv with the exact versions of requirements.lock
 
-# Compiled ahead: every lesson is a new process, and importing TensorFlow uncompiled takes twice as long.
 $(BIN)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.lock)
@@ -22,11 +21,14 @@ $(BIN)/.ready: requirements.lock pyproject.toml
 demo: setup ## Classify emoji with a pretrained network; the report is runs/demo/report.html
 	$(BIN)/tlkit demo --out runs/demo --overwrite
 
+# One process more than cores: a process that waits for the kernel of a lesson leaves its core to another.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
+POOL := -n $(WORKERS) --dist loadfile
 NBVAL := --nbval-lax --nbval-cell-timeout=400 --nbval-kernel-name=python3
 
 # One pool for unit tests and lessons: the short files fill the time in which the last long one runs.
 test: lint ## Everything that must pass: style, types, unit tests, every notebook
-	$(BIN)/pytest -n auto --dist loadfile $(NBVAL) tests tlkit notebooks
+	$(BIN)/pytest $(POOL) $(NBVAL) tests tlkit notebooks
 
 test-full: export TLKIT_TESTS := full
 test-full: test ## The same with every case and seed, and with all steps as graphs: half an hour and more
@@ -41,14 +43,14 @@ test unit lessons execute: export TLKIT_PROGRESS := $(CURDIR)/runs/progress
 
 # The tests of a file share a process, and so the models that were trained for them.
 unit: setup ## Unit tests and the examples in the docstrings
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest $(POOL)
 
 # One lesson per core: more threads would only wait.
 test lessons: export TF_NUM_INTRAOP_THREADS := 1
 test lessons: export TF_NUM_INTEROP_THREADS := 1
 test lessons: export OMP_NUM_THREADS := 1
 lessons: setup ## Run every notebook as a test
-	$(BIN)/pytest -n auto --dist loadfile $(NBVAL) notebooks
+	$(BIN)/pytest $(POOL) $(NBVAL) notebooks
 
 LESSONS ?= notebooks/*.ipynb
 execute: setup ## Run the lessons again and keep their outputs; LESSONS=notebooks/05* for one

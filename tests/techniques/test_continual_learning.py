@@ -238,6 +238,7 @@ def test_with_separate_outputs_new_labels_do_not_change_the_old_biases(rings):
     assert (moved[False] < -0.01).all()
 
 
+@full
 def test_in_task_incremental_learning_it_forgets_less_than_plain_fine_tuning(rings, teacher):
     x, y = rings
     new, old = y >= 3, y < 3

@@ -72,6 +72,7 @@ def test_a_checkpoint_of_the_weights_fits_the_network(tasks, examples, learner_o
         np.testing.assert_array_equal(one, other)
 
 
+@full
 def test_callbacks_of_keras_work(tasks, examples, learner_of, tmp_path):
     x, labels = examples
     learner = learner_of(tasks, PCGrad())

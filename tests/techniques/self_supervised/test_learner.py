@@ -95,15 +95,15 @@ class _Stop(keras.callbacks.Callback):
 def test_a_resumed_training_ends_with_the_same_weights(name, small, images, tmp_path):
     method = next(each for each in METHODS if each.name == name)
     backup = keras.callbacks.BackupAndRestore(tmp_path, double_checkpoint=True)
-    fit = {"batch_size": 16, "epochs": 5, "seed": 3, "verbose": 0}
+    fit = {"batch_size": 16, "epochs": 3, "seed": 3, "verbose": 0}
     whole = learner_of(small(), method.build())
     whole.fit(images, **fit)
     with pytest.raises(InterruptedError):
-        learner_of(small(), method.build()).fit(images, callbacks=[backup, _Stop(1)], **fit)
+        learner_of(small(), method.build()).fit(images, callbacks=[backup, _Stop(0)], **fit)
     keras.utils.set_random_seed(99)  # as in another process
     resumed = learner_of(small(seed=99), method.build())
     epochs = resumed.fit(images, callbacks=[backup], **fit).epoch
-    assert epochs == [2, 3, 4]
+    assert epochs == [1, 2]
     for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         assert other == pytest.approx(one, abs=1e-4)
 

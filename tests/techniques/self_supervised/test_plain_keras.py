@@ -55,6 +55,7 @@ def test_a_checkpoint_of_the_weights_fits_the_backbone(small, images, tmp_path):
         np.testing.assert_array_equal(one, again)
 
 
+@full
 def test_callbacks_of_keras_work(small, images, tmp_path):
     learner = SelfSupervised(small(), BYOL())
     learner.compile(keras.optimizers.Adam(1e-3))
