@@ -49,7 +49,7 @@ def number(low: float = -np.inf, high: float = np.inf, what: str = "a number") -
 
 
 def accuracy(what: str = "an accuracy") -> Expected:
-    """Expect a share, 0 to 1."""
+    """Expect a fraction, 0 to 1."""
     return number(0, 1, what)
 
 

@@ -13,14 +13,14 @@ def into_the_head(model: Any) -> int:
     return int(model.get_layer("head").input_shape[-1])
 
 
-def shares(predicted: np.ndarray, data: Any) -> dict[str, float]:
-    """Return the share of right answers of each class, 0 to 1, on the test split."""
+def fractions(predicted: np.ndarray, data: Any) -> dict[str, float]:
+    """Return the fraction of right answers in each class, 0 to 1, on the test split."""
     truth = data.test.labels
     return {name: float(np.mean(predicted[truth == i] == i)) for i, name in enumerate(data.class_names)}
 
 
 def on_openmoji(model: Any) -> float:
-    """Return the accuracy on the test pictures of `emoji/openmoji`."""
+    """Return the accuracy on the test images of `emoji/openmoji`."""
     from tlkit.data import load
 
     other = load("emoji/openmoji", image_size=model.input_shape[1]).splits["test"]
@@ -31,8 +31,8 @@ EXERCISES = [
     Exercise(
         "00.1",
         takes=whole_number(),
-        hint="tlkit.extract(model.get_layer(BACKBONE), data.test) gives an array. Its rows are pictures.",
-        shows="A picture of thousands of pixels has become a list of features that the head can tell apart.",
+        hint="tlkit.extract(model.get_layer(BACKBONE), data.test) gives an array. Its rows are images.",
+        shows="An image of thousands of pixels has become a list of features that the head can tell apart.",
         mistakes=[
             Mistake(
                 "the answers of the head are counted",
@@ -49,7 +49,7 @@ EXERCISES = [
     Exercise(
         "00.2",
         takes=text("the name of a class"),
-        hint="For each class, take the test pictures of that class alone: what share of them is named right?",
+        hint="Take the test images of each class alone. What fraction of them is named right?",
         shows="One accuracy for all classes hides that some are easy and some are guessed.",
         mistakes=[
             Mistake(
@@ -59,10 +59,10 @@ EXERCISES = [
             ),
             Mistake(
                 "the class that is answered most often is taken",
-                "Another class is named right more often. Divide by the pictures of the class, not by "
+                "Another class is named right more often. Divide by the images of the class, not by "
                 "the answers.",
                 lambda answer, predicted, data: (
-                    shares(predicted, data)[answer] < max(shares(predicted, data).values())
+                    fractions(predicted, data)[answer] < max(fractions(predicted, data).values())
                 ),
             ),
         ],
@@ -76,15 +76,15 @@ EXERCISES = [
         measure=lambda answer, model: (answer, on_openmoji(model), model.output_shape[-1]),
         mistakes=[
             Mistake(
-                "pictures and labels come from two data sets",
-                "That is about chance. Are pictures and labels of the same split?",
+                "images and labels come from two data sets",
+                "That is about chance. Are images and labels of the same split?",
                 lambda found, model: (
                     found[0] < 1.5 / found[2] and not np.isclose(found[0], found[1], atol=0.005)
                 ),
             ),
             Mistake(
                 "the accuracy on Twemoji, or on another split, is given",
-                "Not the share on the test split of emoji/openmoji at the size that the model takes.",
+                "This is not the accuracy on the test split of emoji/openmoji at the size of the model.",
                 lambda found, model: not np.isclose(found[0], found[1], atol=0.005),
             ),
         ],

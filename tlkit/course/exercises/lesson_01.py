@@ -17,7 +17,7 @@ EXERCISES = [
         "01.1",
         takes=letters("abcd"),
         hint="Two questions for each: does the task change? Has the target any labels?",
-        shows="Inductive means: another task, and some labels for it. Whether the pictures change "
+        shows="Inductive means: another task, and some labels for it. Whether the images change "
         "does not matter.",
         mistakes=[
             Mistake(
@@ -32,7 +32,7 @@ EXERCISES = [
             ),
             Mistake(
                 "a case is missing, often the one with the same photographs",
-                "One is missing. The same pictures may be asked another question.",
+                "One is missing. The same images may be asked another question.",
                 lambda answer: answer != {"b", "d"},
             ),
         ],

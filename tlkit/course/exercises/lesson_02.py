@@ -56,7 +56,7 @@ EXERCISES = [
         "fall apart.",
         mistakes=[
             Mistake(
-                "an error rate or a share in percent is given",
+                "an error rate or a percentage is given",
                 "The A-distance lies between 0 and 2, and the accuracy between 0 and 1.",
                 lambda answer, low: not (0 <= answer["A-distance"] <= 2 and 0 <= answer["accuracy"] <= 1),
             ),

@@ -7,7 +7,7 @@ EXERCISES = [
     Exercise(
         "03.1",
         takes=several(3, one_of("flip", "turn", "colour")),
-        hint="Apply each change to one picture of the class. When is it a picture of another class?",
+        hint="Apply each change to one image of the class. When is it an image of another class?",
         shows="Views tell the network what does not matter. What your classes differ by must stay.",
         mistakes=[
             Mistake(
@@ -32,7 +32,7 @@ EXERCISES = [
         takes=accuracy(),
         hint="model.predict(pool) gives probabilities: keep rows whose largest is above 0.8, with "
         "argmax as label.",
-        shows="The surest pictures are the easy ones, so the gain is small. Where answers are poor, "
+        shows="The surest images are the easy ones, so the gain is small. Where answers are poor, "
         "it learns errors.",
         mistakes=[
             Mistake(
@@ -51,7 +51,7 @@ EXERCISES = [
     Exercise(
         "03.3",
         takes=by_name(("partners", "strangers"), number(0, 4)),
-        hint="Two calls of views give two views of each picture; np.roll of one side makes strangers "
+        hint="Two calls of views give two views of each image; np.roll of one side makes strangers "
         "of partners.",
         shows="In a collapse strangers are as near as partners, and uniformity, which looks at all "
         "pairs, is 0.",

@@ -46,7 +46,7 @@ EXERCISES = [
             ),
             Mistake(
                 "exact equality of rounded floats is asked for, or pairs are counted",
-                "Some are missing. Count test pictures, each once, with a small tolerance.",
+                "Some are missing. Count test images, each once, with a small tolerance.",
                 lambda found, leaky, test: found[0] < found[1],
             ),
         ],

@@ -44,7 +44,7 @@ EXERCISES = [
     ),
     Exercise(
         "05.2",
-        takes=number(0, 1, "a step size"),
+        takes=number(0, 1, "a learning rate"),
         hint="Look at the figure of step 4: left of 0.01 both lines are high for a while.",
         shows="Between too small and too large lies a window in which the new is learned and the old "
         "is kept.",
@@ -57,7 +57,7 @@ EXERCISES = [
             ),
             Mistake(
                 "the step is too small: nothing is learned",
-                "The new digits do not gain over a step size of 0.01.",
+                "The new digits do not gain over a learning rate of 0.01.",
                 lambda found, train, large: found["validation"] <= large,
             ),
         ],

@@ -7,18 +7,18 @@ EXERCISES = [
     Exercise(
         "08.1",
         takes=several(3, one_of("distance", "cka", "predicted gain")),
-        hint="For each: is it about two sets of pictures, about two networks, or about a network and labels?",
-        shows="How pictures look, what a network does and what a task gains are three questions with "
+        hint="For each: is it about two sets of images, about two networks, or about a network and labels?",
+        shows="How images look, what a network does and what a task gains are three questions with "
         "three numbers.",
         mistakes=[
             Mistake(
                 "a gain is asked for where there are no labels",
-                "(a): there are two sets of pictures, no labels, and no task.",
+                "(a): there are two sets of images, no labels, and no task.",
                 lambda answer: answer[0] != "distance",
             ),
             Mistake(
-                "two networks are compared by their pictures",
-                "(b): the pictures are the same, the networks are not.",
+                "two networks are compared by their images",
+                "(b): the images are the same, the networks are not.",
                 lambda answer: answer[1] != "cka",
             ),
             Mistake(

@@ -24,7 +24,7 @@ EXERCISES = [
     Exercise(
         "09.1",
         takes=number(0, 1),
-        hint="Each bin has a confidence and a share of right answers. Take the gap of each, then their mean.",
+        hint="Each bin has a confidence and an accuracy. Take the gap of each bin, then the mean gap.",
         shows="A network may be right half of the time and still be honest about it; this one is not.",
         mistakes=[
             Mistake(
@@ -34,7 +34,7 @@ EXERCISES = [
             ),
             Mistake(
                 "the gaps are added, or the accuracy is given",
-                "Weigh each bin's gap by its share of the images: here half and half.",
+                "Weigh each bin's gap by its fraction of the images: here half and half.",
                 lambda answer: np.isclose(answer, 0.5, atol=1e-3),
             ),
             Mistake(
@@ -76,8 +76,8 @@ EXERCISES = [
         shows="More labels beat remedies. Whoever has labels to spare learns from them.",
         mistakes=[
             Mistake(
-                "a share is given instead of points",
-                "That is less than a point. Is it a share? Give percentage points.",
+                "a fraction is given instead of points",
+                "That is less than a point. Is it a fraction? Give percentage points.",
                 lambda answer, best: answer < 1,
             ),
             Mistake(

@@ -48,7 +48,7 @@ EXERCISES = [
     Exercise(
         "10.2",
         takes=whole_number(),
-        hint="mean['fine-tuned'].diff() is what each doubling gained, as a share. How many labels did "
+        hint="mean['fine-tuned'].diff() is what each doubling gained, as a fraction. How many labels did "
         "it cost?",
         shows="Each doubling costs twice as much and gains less: there is always a last one that pays.",
         mistakes=[

@@ -20,7 +20,7 @@ def width() -> float:
     return 100 * (high - low)
 
 
-def shares(leaked: Callable[..., Any]) -> dict[str, float]:
+def fractions(leaked: Callable[..., Any]) -> dict[str, float]:
     """Return what the function says of four test images and three of training."""
     return {name: float(leaked(TRAIN, TEST, bits)) for name, bits in (("none", 0), ("near", 1), ("all", 64))}
 
@@ -33,8 +33,8 @@ EXERCISES = [
         shows="With 50 test images two models must be far apart before you can tell which is better.",
         mistakes=[
             Mistake(
-                "the width as a share",
-                "That is below one point. Shares times a hundred are points.",
+                "the width as a fraction",
+                "That is below one point. Multiply a fraction by 100 to get points.",
                 lambda points: points < 1,
             ),
             Mistake(
@@ -54,16 +54,16 @@ EXERCISES = [
         takes=function("train", "test", "bits"),
         hint="Compare every test hash with every train hash: test[:, None] ^ train[None, :] is a table.",
         shows="A leak is counted over the test images: each counts once, however many twins it has.",
-        measure=lambda leaked: shares(leaked),
+        measure=lambda leaked: fractions(leaked),
         mistakes=[
             Mistake(
                 "pairs are counted, and not test images",
-                "With all 64 bits allowed every test image has a twin, and that is a share of 1. Count each "
+                "With all 64 bits allowed every test image has a twin: a fraction of 1. Count each "
                 "once.",
                 lambda found: found["all"] != 1,
             ),
             Mistake(
-                "the share of the train images",
+                "the fraction of the train images",
                 "Count over the test images: of which of them is there a twin in training?",
                 lambda found: abs(found["near"] - 2 / 3) < 1e-6,
             ),
@@ -74,7 +74,7 @@ EXERCISES = [
             ),
             Mistake(
                 "something else is counted",
-                "Of four test images, tried with small numbers, the share is another one. Try it yourself on "
+                "Tried on four test images, the function gives another fraction. Try it yourself on "
                 "np.array([0, 1]) and np.array([1, 7]).",
                 lambda found: found != {"none": 0.0, "near": 0.5, "all": 1.0},
             ),
@@ -85,7 +85,7 @@ EXERCISES = [
         takes=truth(),
         hint="The pairs of audit(clean) have columns one and other with the names of files.",
         shows="A perceptual hash is not blind to size and compression alone: it knows left from right. Such "
-        "twins have to be known from where the pictures come.",
+        "twins have to be known from where the images come.",
         mistakes=[
             Mistake(
                 "taken for granted that a hash of what is shown finds every copy",
