@@ -58,8 +58,7 @@ EXERCISES = [
         mistakes=[
             Mistake(
                 "pairs are counted, and not test images",
-                "With all 64 bits allowed every test image has a twin: a fraction of 1. Count each "
-                "once.",
+                "With all 64 bits allowed every test image has a twin: a fraction of 1. Count each once.",
                 lambda found: found["all"] != 1,
             ),
             Mistake(
