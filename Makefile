@@ -6,7 +6,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full lint unit lessons execute lab bench bench-full peers site site-test pack-test lock clean
+.PHONY: help setup demo test test-full style lint unit lessons execute lab bench bench-full peers site site-test pack-test lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -29,15 +29,17 @@ POOL := -n $(WORKERS) --dist loadfile
 NBVAL := --nbval-lax --nbval-cell-timeout=400 --nbval-kernel-name=python3
 
 # One pool for unit tests and lessons: the short files fill the time in which the last long one runs.
-test: lint ## Everything that must pass: style, types, unit tests, every notebook
+test: style ## Everything that must pass: style, types, unit tests, every notebook
 	$(BIN)/pytest $(POOL) $(NBVAL) tests tlkit notebooks
 
 test-full: export TLKIT_TESTS := full
 test-full: test ## The same with every case and seed, and with all steps as graphs: half an hour and more
 
-lint: setup ## Style and types
+style: setup ## Style alone, in a second
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+lint: style ## Style and types; `make test` runs mypy in the pool
 	$(BIN)/mypy
 
 # Automatic runs are not a learner's progress.

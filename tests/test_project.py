@@ -46,6 +46,11 @@ def test_every_make_target_explains_itself():
     assert targets == explained
 
 
+def test_types():
+    done = subprocess.run([sys.executable, "-m", "mypy"], capture_output=True, text=True, cwd=ROOT)
+    assert not done.returncode, done.stdout
+
+
 def test_importing_tlkit_loads_neither_keras_nor_a_backend():
     code = "import sys, tlkit; print({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

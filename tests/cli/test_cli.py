@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pushes import full
+
 from tlkit.cli import cli
+from tlkit.cli.train import trained
 
 TLKIT = Path(sys.executable).with_name("tlkit")
 LOG_LINES = ("I0000", "E0000", "WARNING", "Traceback", "cuda")
@@ -58,6 +61,14 @@ def test_ctrl_c_keeps_the_best_model_and_the_screen_shows_no_log_lines(
         assert line not in said + "".join(shown)
 
 
+def test_the_demo_trains_on_emoji():
+    """One of the three trainings of the demo; `make test-full` runs the command."""
+    found = trained("feature-extraction", image_size=32, epochs=1, seed=0)
+    assert "emoji" in found.data.card.title.lower()
+    assert found.accuracy("train") > 0.3
+
+
+@full
 def test_the_demo_compares_frozen_fine_tuned_and_scratch(tmp_path):
     words = [TLKIT, "demo", "--out", tmp_path / "demo", "--image-size", "32", "--epochs", "1"]
     done = subprocess.run(words, capture_output=True, text=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pushes import full
 
 from tlkit._internal.registry import Registry
 from tlkit.cli.doctor import doctor as command
@@ -204,6 +205,7 @@ def test_data_that_is_missing_or_differs_is_installed_in_the_version_of_its_card
     assert all(f'"{name}=={pin}"' in finding.fix for name, pin in pins.items())
 
 
+@full
 def test_a_training_that_learns_nothing_is_wrong(monkeypatch, digits, lenet):
     """Features that say nothing about the picture, as a broken backend would give them."""
     import numpy as np

@@ -39,28 +39,33 @@ def side_by_side(tmp_path_factory):
     return table, keep, environment
 
 
+@full
 def test_rows_are_in_order_whoever_ran_them(side_by_side):
     found = side_by_side[0][["labels", "seed", "value"]].values.tolist()
     assert found == [[1, 0, 11], [1, 1, 11], [5, 0, 15], [5, 1, 15]]
 
 
+@full
 def test_every_cell_ran_in_another_process_on_one_thread(side_by_side):
     assert os.getpid() not in side_by_side[0]["process"].tolist()
     assert set(side_by_side[0]["threads"]) == {"1"}
 
 
+@full
 def test_the_environment_of_this_process_stays_as_it_was(side_by_side):
     environment = side_by_side[-1]
     assert "TF_NUM_INTRAOP_THREADS" not in environment
     assert environment["OMP_NUM_THREADS"] == "3"
 
 
+@full
 def test_results_are_those_of_one_process(side_by_side):
     alone = run_cells(drawing(10), seeds=[0, 1], settings=SETTINGS)
     assert alone["drawn"].tolist() == side_by_side[0]["drawn"].tolist()
     assert set(alone["process"]) == {os.getpid()}
 
 
+@full
 def test_what_processes_found_is_kept_too(side_by_side):
     _, keep, _ = side_by_side
     again = run_cells({"arm": lambda seed, labels: {"value": -1}}, seeds=[1], settings=SETTINGS, keep=keep)

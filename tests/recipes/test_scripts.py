@@ -151,6 +151,7 @@ def test_logme_ranks_trained_above_random_weights(
     assert float(ranking[0][0]) == pytest.approx(model_selection.logme(features, labels), abs=2e-3)
 
 
+@full
 def test_a_script_runs_by_itself_with_a_network_of_keras(edited, folder, tmp_path):
     constants = {
         "DATA": repr(str(folder)),

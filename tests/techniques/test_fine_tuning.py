@@ -3,7 +3,7 @@ from functools import partial
 import keras
 import numpy as np
 import pytest
-from pushes import graph
+from pushes import full, graph
 
 from tlkit.backbones import stages
 from tlkit.errors import TlkitError
@@ -78,6 +78,7 @@ def test_only_training_images_are_augmented(digits, lenet):
     assert history.history["accuracy"][-1] > max(history.history["val_accuracy"]) + 0.3
 
 
+@full
 def test_a_layer_of_keras_cv_can_augment_images(digits, lenet):
     keras_cv = pytest.importorskip("keras_cv")
     batch, labels = digits.train.batches(16, augment=keras_cv.layers.RandomCutout(0.5, 0.5))[0]

@@ -5,7 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from pushes import graph
+from pushes import full, graph
 
 from tlkit.data import Split
 from tlkit.errors import TlkitError, TlkitWarning
@@ -82,6 +82,7 @@ def test_a_healthy_encoder_gets_no_warning_and_its_measures_are_in_the_history(
     assert history["effective_rank"][-1] == pytest.approx(effective_rank(features), rel=1e-4)
 
 
+@full
 @graph
 def test_a_collapse_during_training_gets_a_warning(learner, images, with_warnings):
     views = random_views(crop=0.2)
