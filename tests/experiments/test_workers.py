@@ -29,7 +29,7 @@ def drawing(offset):
 
 @pytest.fixture(scope="module")
 def side_by_side(tmp_path_factory):
-    """The table of cells in two processes, and where it is kept."""
+    """The table of cells in two processes, where it is kept, and the environment afterwards."""
     keep = tmp_path_factory.mktemp("comparison") / "table.csv"
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
