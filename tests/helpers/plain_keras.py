@@ -76,7 +76,7 @@ def run_without_tlkit(code, *arguments):
 
 
 def predicted_without_tlkit(file, x, *, trains=False):
-    """What the model in a file predicts without tlkit, with which Keras can also train it further."""
+    """Return what the model in a file predicts without tlkit; `trains` also trains it there."""
     np.save(file.parent / "x.npy", x)
     run_without_tlkit(PREDICT, str(file), str(file.parent), trains)
     found = dict(np.load(file.parent / "found.npz"))

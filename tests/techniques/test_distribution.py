@@ -7,12 +7,10 @@ import sys
 
 import keras
 import pytest
-from pushes import full
 
-pytestmark = [
-    full,
-    pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras distributes on TensorFlow and JAX"),
-]
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="Keras distributes on TensorFlow and JAX"
+)
 SET_DEVICES = """
 import contextlib, json, sys
 import keras, numpy as np

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from pushes import full, graph
+from pushes import graph, mostly_full
 
 from tlkit.challenges.overfitting import REGULARIZERS, with_dropout
 from tlkit.errors import TlkitError, UnknownNameError
@@ -50,10 +50,8 @@ LEARNERS = [each for each in REGULARIZERS if each.name not in ("lp-ft", "none") 
 @graph
 @pytest.mark.parametrize(
     "regularizer",
-    [
-        pytest.param(each, id=each.name, marks=[] if each.name in ("l2-sp", "bss", "co-tuning") else [full])
-        for each in LEARNERS
-    ],
+    mostly_full(LEARNERS, *map(REGULARIZERS.find, ("l2-sp", "bss", "co-tuning"))),
+    ids=lambda each: each.name,
 )
 def test_stock_fit_trains_the_learner_and_with_it_the_model(regularizer, tiny, split, one_step):
     learner = regularizer.apply(tiny, split, None, **options_of(regularizer))

@@ -68,7 +68,7 @@ def test_it_recovers_what_the_source_alone_gets_wrong(name, learned, shifted, sm
     assert np.mean(after) < before / 2, after
 
 
-def trains(name, model, inputs):
+def check_training(name, model, inputs):
     """Adapt a classifier for one epoch, and check that it still answers with probabilities."""
     adapter = DomainAdapter(model, METHODS.find(name).build())
     adapter.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -81,13 +81,13 @@ def trains(name, model, inputs):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_trains_the_head_on_features(name):
     head = build_classifier("LeNet", 3, weights=None, bottleneck=8).get_layer("head")
-    trains(name, head, np.random.default_rng(0).normal(size=(24, 100)).astype("float32"))
+    check_training(name, head, np.random.default_rng(0).normal(size=(24, 100)).astype("float32"))
 
 
 @pytest.mark.parametrize("name", mostly_full(NAMES, "dann", "mmd", "adda", "mcd", "adabn"))
 def test_it_trains_the_whole_network(name):
     images = np.random.default_rng(0).integers(0, 255, (24, 28, 28, 3)).astype("uint8")
-    trains(name, build_classifier("LeNetBN", 3, weights=None), images)
+    check_training(name, build_classifier("LeNetBN", 3, weights=None), images)
 
 
 def test_a_method_is_found_by_its_name_and_the_nearest_is_offered():

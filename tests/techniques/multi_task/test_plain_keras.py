@@ -307,10 +307,7 @@ def test_its_config_makes_an_equal_object(made):
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(each, marks=[] if each == "gradnorm" else [full]) for each in BALANCINGS.names],
-)
+@pytest.mark.parametrize("name", mostly_full(BALANCINGS.names, "gradnorm"))
 def test_a_saved_learner_resumes_training(name, tasks, examples, learner_of, tmp_path):
     x, labels = examples
     learner = learner_of(tasks, name, optimizer=keras.optimizers.Adam(0.01), watch_gradients=True)

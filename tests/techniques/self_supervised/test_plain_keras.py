@@ -10,7 +10,7 @@ import plain_keras
 import pytest
 from PIL import Image
 from plain_keras import check_its_settings_make_an_equal_one, predicted_without_tlkit, tf_data
-from pushes import full
+from pushes import full, mostly_full
 
 from tlkit.data import ImageFiles, Split
 from tlkit.errors import DataError, TlkitError, UnknownNameError
@@ -218,10 +218,7 @@ def test_its_config_makes_an_equal_object(made):
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
-@pytest.mark.parametrize(
-    "method",
-    [pytest.param(each, id=each.name, marks=[] if each.name == "byol" else [full]) for each in METHODS],
-)
+@pytest.mark.parametrize("method", mostly_full(METHODS, METHODS.find("byol")), ids=lambda each: each.name)
 def test_a_saved_learner_resumes_training(method, small, images, tmp_path):
     learner = SelfSupervised(small(), method.build())
     learner.compile(keras.optimizers.Adam(1e-3))
