@@ -35,6 +35,7 @@ _HOME = {
     "adapt_input": "backbones",
     "load_backbone": "backbones",
     "list_backbones": "backbones",
+    "predict_imagenet": "backbones",
     "attach_head": "models",
     "augmentation": "models",
     "build_classifier": "models",

@@ -97,6 +97,41 @@ def test_a_pack_holds_the_students_notebooks_wheels_weights_and_checksums(unpack
         subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=unpacked, check=True)
 
 
+def test_a_pack_takes_downloaded_data_along_and_the_installer_puts_it_where_tlkit_looks(
+    small_course, tmp_path, monkeypatch
+):
+    (tmp_path / "clothing" / "train").mkdir(parents=True)
+    (tmp_path / "clothing" / "train" / "a.jpg").write_bytes(b"photo")
+    monkeypatch.setattr(packing.clothing, "folder", lambda: tmp_path / "clothing")
+    path = packing.pack(tmp_path / "class.zip", ["00"], data=["clothing"])
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path / "laptop")
+    folder = tmp_path / "laptop" / "class"
+    assert (folder / "data" / "clothing" / "train" / "a.jpg").is_file()
+    assert "data/clothing/" in (folder / "README.md").read_text()
+    assert check(folder).returncode == 0
+    python = next((folder / "environment").glob("[bS]*/python*"))
+    code = "import sys; print(sys.prefix + '/share/tlkit/clothing/train/a.jpg')"
+    found = subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.strip()
+    assert Path(found).read_bytes() == b"photo"
+    with pytest.raises(UnknownNameError, match="data set to pack named 'emoji'"):
+        packing.pack(tmp_path / "other.zip", ["00"], data=["emoji"])
+
+
+def test_a_commercial_course_gets_no_photos_that_it_must_not_use(small_course, tmp_path, monkeypatch):
+    wheel(small_course, "elpv_dataset", "1.0", "")
+    packages = packing.installed() | {"elpv-dataset": SimpleNamespace(version="1.0", files=[])}
+    monkeypatch.setattr(packing, "installed", lambda: packages)
+    for commercial in (False, True):
+        path = packing.pack(tmp_path / f"{commercial}.zip", ["00"], commercial=commercial)
+        with zipfile.ZipFile(path) as archive:
+            assert any("elpv" in name for name in archive.namelist()) is not commercial
+            readme = archive.read(f"{commercial}/README.md").decode()
+            assert ("do not use them in a commercial course" in readme) is not commercial
+    with pytest.raises(TlkitError, match="commercial=True was given without wheels"):
+        packing.pack(tmp_path / "other.zip", ["00"], commercial=True, wheels=False)
+
+
 def test_it_installs_without_network_whatever_pip_is_told_on_the_laptop(unpacked, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(unpacked))
     monkeypatch.setenv("PIP_REQUIRE_VIRTUALENV", "no-such-value")

@@ -1,6 +1,7 @@
 """`load` accepts names, aliases and folders, and its errors suggest what works."""
 
 import os
+import socket
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -31,8 +32,8 @@ def test_a_misspelt_name_suggests_the_nearest_names():
         load("emoji/twemojy")
     with pytest.raises(UnknownNameError, match="Did you mean 'emoji'"):
         load("emojy")
-    with pytest.raises(UnknownNameError, match=r"no data set named 'something'\. Known: emoji/twemoji"):
-        load("something")
+    with pytest.raises(UnknownNameError, match=r"no data set named 'xyz'\. Known: solar, solar/mono"):
+        load("xyz")
 
 
 @pytest.mark.parametrize("path", ["./nowhere", "~/nowhere-at-all", "/nowhere", "my/nowhere", "my\\nowhere"])
@@ -83,7 +84,7 @@ def test_the_error_of_tfds_without_a_network_suggests_offline_data_sets(tfds, mo
 
     monkeypatch.setattr(tfds, "load", fail)
     monkeypatch.setenv("TFDS_DATA_DIR", "/somewhere")
-    with pytest.raises(DataError, match=r"no route to host.*/somewhere.*Offline, use emoji/twemoji"):
+    with pytest.raises(DataError, match=r"no route to host.*/somewhere.*Offline, use solar, solar/mono"):
         load("tfds:numbers")
 
 
@@ -128,3 +129,19 @@ def test_a_data_set_of_the_installed_tfds_loads(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "{'test': 4, 'train': 12, 'validation': 4}" in done.stdout
     assert (tmp_path / "parity").is_dir()
+
+
+def test_a_tfds_name_that_would_have_to_be_downloaded_is_refused_at_once_without_a_network(tfds, monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/numbers.zip"
+        builder = SimpleNamespace(is_prepared=lambda: False, url_infos={url: None})
+        monkeypatch.setattr(tfds, "builder", lambda name: builder, raising=False)
+        monkeypatch.setattr(tfds, "load", None)  # must not be called
+        with pytest.raises(
+            DataError, match=r"numbers' is not on this machine, and 127.0.0.1 cannot be reached"
+        ):
+            load("tfds:numbers")
+        builder.is_prepared = lambda: True
+        with pytest.raises(DataError, match="NoneType"):
+            load("tfds:numbers")

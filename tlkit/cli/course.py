@@ -40,12 +40,20 @@ def build(out: Path, numbers: tuple[str, ...] | None, notebooks: Path | None, ov
 @click.option("--out", type=Path, required=True, help="The zip file, such as class.zip.")
 @LESSONS
 @NOTEBOOKS
+@click.option("--data", type=Names(), help="Downloaded data sets to take along: clothing.")
+@click.option("--commercial", is_flag=True, help="Leave out solar, which commercial courses must not use.")
 @click.option(
     "--without-wheels", is_flag=True, help="Only a few megabytes, for laptops that can reach a package index."
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier pack of this name.")
 def pack(
-    out: Path, numbers: tuple[str, ...] | None, notebooks: Path | None, without_wheels: bool, overwrite: bool
+    out: Path,
+    numbers: tuple[str, ...] | None,
+    notebooks: Path | None,
+    data: tuple[str, ...] | None,
+    commercial: bool,
+    without_wheels: bool,
+    overwrite: bool,
 ) -> None:
     """Pack students' notebooks, packages, data and weights for laptops without a network.
 
@@ -57,7 +65,9 @@ def pack(
         out,
         numbers,
         notebooks,
+        data=data or (),
         wheels=not without_wheels,
+        commercial=commercial,
         overwrite=overwrite,
         progress=bars(),
     )

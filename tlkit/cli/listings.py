@@ -33,8 +33,12 @@ def backbones(as_json: bool) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def datasets(as_json: bool) -> None:
-    """List the data sets that work offline; a folder or tfds:NAME works as well."""
-    from tlkit.data import list_datasets
+    """List the data sets, and which are on this machine; a folder or tfds:NAME works as well.
+
+    Those of solar need: pip install 'tlkit[solar]'. Those of clothing are downloaded when they are first
+    used, or found in the folder that TLKIT_DATA names.
+    """
+    from tlkit.data import is_here, list_datasets
 
     rows = [
         {
@@ -43,6 +47,7 @@ def datasets(as_json: bool) -> None:
             "classes": len(card.classes),
             **card.counts,
             "image_size": card.image_size,
+            "here": is_here(card.name),
             "licence": card.licence,
         }
         for card in list_datasets()

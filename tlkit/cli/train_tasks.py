@@ -29,7 +29,7 @@ from tlkit.techniques.multi_task.methods import BALANCINGS
 
 @click.command("train-tasks")
 @click.argument("data")
-@click.option("--labels", type=Path, required=True, help="CSV: file name, then one column for each task.")
+@click.option("--labels", type=Path, help="CSV: file name, then one column for each task. For a folder.")
 @click.option("--out", type=Path, required=True, help="Folder for model.keras, metrics.json, report.html.")
 @click.option(
     "--technique", type=click.Choice(TECHNIQUES.names), default="feature-extraction", show_default=True
@@ -45,7 +45,7 @@ from tlkit.techniques.multi_task.methods import BALANCINGS
 @training_options
 def train_tasks(
     data: str,
-    labels: Path,
+    labels: Path | None,
     out: Path,
     technique: str,
     balancing: str,
@@ -61,26 +61,29 @@ def train_tasks(
 ) -> None:
     """Train one network on several tasks: images below DATA, and a table of what they show.
 
-    Each column of the table is a task: classes, several labels, or numbers.
+    Each column of the table is a task: classes, several labels, or numbers. DATA can also be the name of a
+    data set with several labels per image, such as solar; it needs no table.
     """
+    from tlkit.data import is_folder, load, load_table
+
+    if labels is None and is_folder(data):
+        raise TlkitError(
+            f"{data} is a folder, so a table must name its images and their labels: --labels FILE.csv."
+        )
     asked, rule = kinds_of(kinds), BALANCINGS.find(balancing).name
     outputs.prepare(out, overwrite)
     network, size = backbone_and_size(data, backbone, image_size)
     import_keras()
     from tlkit.callbacks import EpochLines
-    from tlkit.data import load_table
     from tlkit.experiments import train_tasks as experiment
     from tlkit.techniques.multi_task import tasks_for
 
     body = start_of(network.name, technique, weights_of(weights, network), size, seed)
-    images = load_table(
-        data,
-        labels,
-        image_size=size,
-        validation=validation,
-        test=test,
-        seed=seed,
-        progress=bars(),
+    options: dict[str, Any] = {"validation": validation, "test": test, "seed": seed, "progress": bars()}
+    images = (
+        load(data, image_size=size, **options)
+        if labels is None
+        else load_table(data, labels, image_size=size, **options)
     )
     click.echo(images)
     tasks = tasks_for(images, asked)

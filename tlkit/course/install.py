@@ -116,7 +116,7 @@ def refuse_changed_files(folder: Path) -> int:
 
 
 def install(pack: dict[str, Any], folder: Path) -> Path:
-    """Install the packages into the folder `environment`, and return the folder of its programs.
+    """Install packages and data into the folder `environment`, and return the folder of its programs.
 
     Raises:
         NotInstalled: a step of the installation failed.
@@ -139,6 +139,9 @@ def install(pack: dict[str, Any], folder: Path) -> Path:
             raise NotInstalled(
                 f"{what!r} failed; the reason is above. Fix it and run install.py again: nothing is lost."
             )
+    for name in pack.get("data", ()):  # tlkit looks for data below the prefix of its environment
+        target = folder / "environment" / "share" / "tlkit" / name
+        shutil.copytree(str(folder / "data" / name), str(target))
     return programs
 
 

@@ -23,8 +23,10 @@ from tlkit.course.copies import student
 from tlkit.course.install import this_machine
 from tlkit.course.solved import SolvedLesson
 from tlkit.course.wheels import COURSE, collect, installed, oldest_system, source
-from tlkit.errors import OutputError
+from tlkit.data import clothing
+from tlkit.errors import OutputError, TlkitError, UnknownNameError
 
+NOT_COMMERCIAL = ("elpv-dataset",)  # packages whose licence forbids commercial use
 PACKING_FRACTION = 0.5  # disk space for making a pack, as a fraction of the installed size; measured: 0.32
 
 
@@ -33,7 +35,9 @@ def pack(
     numbers: Iterable[str] | None = None,
     notebooks: Path | None = None,
     *,
+    data: Iterable[str] = (),
     wheels: bool = True,
+    commercial: bool = False,
     overwrite: bool = False,
     progress: bool = False,
 ) -> Path:
@@ -46,8 +50,11 @@ def pack(
         out: the zip file to write.
         numbers: of the lessons, such as `["00", "05"]`; None packs all lessons.
         notebooks: folder of the solved notebooks; None packs those of tlkit.
+        data: data sets to take along that do not come with a package: `["clothing"]`. They are downloaded
+            first if they are not on this machine.
         wheels: include packages and weights, about a gigabyte. Without them, pip on the laptop downloads the
             packages from its index, and the pack fits every system.
+        commercial: leave out the photos of solar cells, whose licence forbids commercial courses.
         overwrite: replace an earlier pack.
         progress: show progress bars.
 
@@ -56,16 +63,24 @@ def pack(
 
     Raises:
         OutputError: the file exists already, or the disk has too little free space.
-        TlkitError: a package is not installed here, or pip's index does not have it.
-        UnknownNameError: there is no lesson with this number.
-        DataError: a notebook was edited so that it cannot be copied.
+        TlkitError: a package is not installed here, or pip's index does not have it; or `commercial` is given
+            without wheels.
+        UnknownNameError: there is no lesson with this number, or no downloaded data set of this name.
+        DataError: a notebook was edited so that it cannot be copied, or a data set cannot be downloaded.
     """
     out = Path(out)
     if out.suffix != ".zip" or out.is_dir():
         raise OutputError(f"{out} is not the name of a zip file; expected a name such as class.zip.")
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists already. Pass --overwrite to replace it, or another --out.")
+    if commercial and not wheels:
+        raise TlkitError(
+            "commercial=True was given without wheels. Then pip on the laptop would install the photos of "
+            "solar cells with the lessons. Pack the wheels too."
+        )
     lessons, packages = solved_lessons(numbers, notebooks), installed()
+    packages = {name: each for name, each in packages.items() if not (commercial and name in NOT_COMMERCIAL)}
+    folders = {name: folder_of(name) for name in data}
     size = sum(file.size or 0 for each in packages.values() for file in each.files or ())
     versions = {name: each.version for name, each in packages.items()}
     try:
@@ -75,6 +90,7 @@ def pack(
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".packing-") as temporary:
             folder = Path(temporary)
             about = write_contents(folder, lessons, versions, wheels=wheels, progress=progress)
+            about |= {"data": write_data(folder / "data", folders), "solar": not commercial}
             about["installed_megabytes"] = round(1.2 * size / 1e6)  # measured: 1.18
             write_instructions(folder, out.stem, about)
             with atomic(out) as path:
@@ -139,6 +155,20 @@ def write_contents(
     }
 
 
+def folder_of(name: str) -> Path:
+    """Return the folder of a downloaded data set; it is downloaded if it is not on this machine."""
+    if name != clothing.NAME:
+        raise UnknownNameError("data set to pack", name, [clothing.NAME])
+    return clothing.folder()
+
+
+def write_data(folder: Path, folders: dict[str, Path]) -> list[str]:
+    """Copy the folders of data sets into a pack, and return their names."""
+    for name, photos in folders.items():
+        shutil.copytree(photos, folder / name)
+    return list(folders)
+
+
 def convert(folder: Path, progress: bool = False) -> list[str]:
     """Save the installed pretrained networks as Keras models, and return the names of the files."""
     import_keras()
@@ -173,7 +203,7 @@ def compress(folder: Path, path: Path, name: str, progress: bool = False) -> Non
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"{name}/SHA256SUMS", sums)
         for file in tqdm(members, "zip", unit="file", disable=not progress):
-            compressed = file.suffix in (".whl", ".keras")  # these are zip files
+            compressed = file.suffix in (".whl", ".keras", ".jpg")  # the first two are zip files
             archive.write(
                 file, f"{name}/{places[file]}", zipfile.ZIP_STORED if compressed else zipfile.ZIP_DEFLATED
             )

@@ -6,10 +6,11 @@
 """
 
 from tlkit.data.cards import Card
-from tlkit.data.catalog import is_folder, list_datasets, load, load_unlabelled
+from tlkit.data.catalog import is_folder, is_here, list_datasets, load, load_unlabelled
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.folder import load_unsorted
 from tlkit.data.images import ImageFiles
+from tlkit.data.photos import photos
 from tlkit.data.table import load_table
 
 __all__ = [
@@ -18,9 +19,11 @@ __all__ = [
     "ImageFiles",
     "Split",
     "is_folder",
+    "is_here",
     "list_datasets",
     "load",
     "load_table",
     "load_unlabelled",
     "load_unsorted",
+    "photos",
 ]

@@ -1,11 +1,11 @@
-"""Load any data set by name or folder: built-in, from tensorflow-datasets, or your own images."""
+"""Load any data set by name or folder: with a card, from tensorflow-datasets, or your own images."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from tlkit._internal.registry import Registry
-from tlkit.data import digits, emoji
+from tlkit.data import clothing, digits, emoji, solar
 from tlkit.data.cards import Card, read_card
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.folder import load_folder, load_unsorted
@@ -14,20 +14,30 @@ from tlkit.errors import DataError, UnknownNameError
 
 
 class BuiltIn(NamedTuple):
-    """A data set that works offline.
+    """A data set with a card.
 
     Attributes:
         name: the name that `load` takes.
         loader: the function that loads the data set from its name and the image size.
+        seeded: the loader also takes `seed`, which chooses the splits.
+        is_here: returns whether the images are on this machine.
     """
 
     name: str
-    loader: Callable[[str, int | None], Dataset]
+    loader: Callable[..., Dataset]
+    seeded: bool = False
+    is_here: Callable[[], bool] = lambda: True
 
 
 DATASETS = Registry(
     "data set",
     (
+        BuiltIn("solar", solar.load, True, solar.is_here),
+        BuiltIn("solar/mono", solar.load, True, solar.is_here),
+        BuiltIn("solar/poly", solar.load, True, solar.is_here),
+        BuiltIn("solar/grades", solar.load, True, solar.is_here),
+        BuiltIn("clothing", clothing.load, True, clothing.is_here),
+        BuiltIn("clothing/few", clothing.load, True, clothing.is_here),
         BuiltIn("emoji/twemoji", emoji.load),
         BuiltIn("emoji/openmoji", emoji.load),
         BuiltIn("emoji/line", emoji.load),
@@ -43,12 +53,29 @@ DEFAULT_SIZE = 224
 
 
 def list_datasets() -> list[Card]:
-    """Return the cards of the data sets that work offline.
+    """Return the cards of the data sets that `load` knows by name.
 
-    >>> [card.name for card in list_datasets()][:2]
-    ['emoji/twemoji', 'emoji/openmoji']
+    All of them work offline once they are on this machine, see `is_here`.
+
+    >>> [card.name for card in list_datasets()][:3]
+    ['solar', 'solar/mono', 'solar/poly']
     """
     return [read_card(name) for name in DATASETS.names]
+
+
+def is_here(name: str) -> bool:
+    """Return whether the images of a data set are on this machine.
+
+    The photos of "solar" are in a package of their own, those of "clothing" are downloaded once, and all
+    others come with tlkit.
+
+    Raises:
+        UnknownNameError: no data set has this name.
+
+    >>> is_here("digits/optical")
+    True
+    """
+    return DATASETS.find(ALIASES.get(name, name)).is_here()
 
 
 def load(
@@ -64,13 +91,13 @@ def load(
     """Load a data set by name, or from a folder of images.
 
     Args:
-        name: a built-in data set ("emoji/twemoji", "digits/mnist"; see `list_datasets`), "tfds:NAME" from
-            tensorflow-datasets, or the path of a folder with one sub-folder per class. A built-in name takes
-            precedence; for a folder of the same name write "./emoji".
+        name: a data set with a card ("solar", "emoji/twemoji"; see `list_datasets`), "tfds:NAME" from
+            tensorflow-datasets, or the path of a folder with one sub-folder per class. The name of a card
+            takes precedence; for a folder of the same name write "./emoji".
         image_size: height and width in pixels; None takes the card's size, or 224 for your own images.
-        validation, test: fractions of each class to split off if the source has no such split; the splits
-            of built-in data sets are fixed.
-        seed: chooses the random split.
+        validation, test: fractions of each class to split off if the source has no such split; the sizes of
+            the splits of data sets with a card are fixed.
+        seed: chooses the random split. Those of emoji, digits and clothing are fixed.
         in_memory: for folders: keep the decoded images in memory (True), decode them at each access (False),
             or keep up to 0.5 GB (None). All other sources are kept in memory.
         progress: show a progress bar while a folder is read.
@@ -90,7 +117,7 @@ def load(
             f"image_size={image_size} was given; expected a number of pixels, such as 128 or 224."
         )
     if built_in := _built_in(name):
-        return built_in.loader(built_in.name, image_size)
+        return built_in.loader(built_in.name, image_size, **({"seed": seed} if built_in.seeded else {}))
     size = image_size or DEFAULT_SIZE
     if isinstance(name, str) and name.startswith("tfds:"):
         return load_tfds(
@@ -99,7 +126,7 @@ def load(
             validation=validation,
             test=test,
             seed=seed,
-            offline=DATASETS.names,
+            offline=[row.name for row in DATASETS if row.is_here()],
         )
     path = Path(name).expanduser()
     if isinstance(name, str) and not path.exists() and not _is_path(name):

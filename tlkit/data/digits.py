@@ -10,16 +10,8 @@ from PIL import Image
 from tlkit.data.cards import checksum, read_card, verify
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.packaged import packaged
+from tlkit.data.photos import PHOTOS
 from tlkit.data.splits import hash_order, stratified
-
-PHOTOS = [
-    ("sklearn", "datasets/images/china.jpg", "scikit-learn"),
-    ("sklearn", "datasets/images/flower.jpg", "scikit-learn"),
-    ("skimage", "data/astronaut.png", "scikit-image"),
-    ("skimage", "data/chelsea.png", "scikit-image"),
-    ("skimage", "data/coffee.png", "scikit-image"),
-    ("skimage", "data/rocket.jpg", "scikit-image"),
-]
 
 
 def load(name: str, image_size: int | None = None) -> Dataset:

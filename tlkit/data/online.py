@@ -1,8 +1,9 @@
-"""Load data sets of tensorflow-datasets, the only source that needs a network connection."""
+"""Load data sets of tensorflow-datasets, which needs a network connection the first time."""
 
 import os
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
@@ -10,6 +11,7 @@ from PIL import Image
 from tlkit.data.cards import Card
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.decode import square
+from tlkit.data.download import unreachable
 from tlkit.data.splits import stratified
 from tlkit.errors import DataError
 
@@ -46,15 +48,15 @@ def load_tfds(
             f"'tfds:{name}' needs tensorflow-datasets, which is not installed: pip install 'tlkit[online]'. "
             f"Without it, use {', '.join(offline)}, or the path of a folder."
         ) from error
+    refuse_offline(tfds, name, offline)
     try:
         splits, info = tfds.load(name, as_supervised=True, with_info=True)
         class_names = list(info.features["label"].names)
         arrays = {split: _arrays(tfds.as_numpy(splits[split]), image_size) for split in splits}
     except Exception as error:  # of the network, the file system, TensorFlow or tfds
-        folder = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
         raise DataError(
             f"'tfds:{name}' could not be loaded as images with one label each: {error}. It is expected in "
-            f"{folder}: load it once while online, or copy that folder from another machine. "
+            f"{_home()}: load it once while online, or copy that folder from another machine. "
             f"Offline, use {', '.join(offline)}, or the path of a folder."
         ) from error
     if "train" not in arrays:
@@ -82,6 +84,29 @@ def load_tfds(
         image_size=image_size,
     )
     return Dataset(parts["train"], parts.get("validation"), parts.get("test"), class_names, card)
+
+
+def refuse_offline(tfds: Any, name: str, offline: Iterable[str]) -> None:
+    """Check that the files of a data set are prepared here or can be downloaded; tfds retries for minutes.
+
+    Raises:
+        DataError: they are not here, and their server cannot be reached.
+    """
+    try:
+        builder = tfds.builder(name)
+        urls = [] if builder.is_prepared() else [url for url in builder.url_infos if url.startswith("http")]
+    except Exception:  # tfds.load gives the reason
+        return
+    if urls and (reason := unreachable(urls[0])):
+        raise DataError(
+            f"'tfds:{name}' is not on this machine, and {urlsplit(urls[0]).hostname} cannot be reached: "
+            f"{reason}. It is expected in {_home()}: load it once while online, or copy that folder from "
+            f"another machine. Offline, use {', '.join(offline)}, or the path of a folder."
+        )
+
+
+def _home() -> str:
+    return os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
 
 
 def _arrays(examples: Iterable[Any], image_size: int) -> tuple[np.ndarray, np.ndarray]:

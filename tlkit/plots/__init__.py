@@ -3,7 +3,7 @@
 from tlkit.plots.adaptation import class_gains, discriminator, domains
 from tlkit.plots.curves import curves, trade_off
 from tlkit.plots.explorer import explorer
-from tlkit.plots.images import heatmap, images, overlay
+from tlkit.plots.images import heatmap, images, overlay, top_classes
 from tlkit.plots.multi_task import gradient_cosines, task_weights
 from tlkit.plots.networks import frozen
 from tlkit.plots.overfitting import distance_from_start, gaps, reliability
@@ -44,6 +44,7 @@ __all__ = [
     "task_curves",
     "task_gains",
     "task_weights",
+    "top_classes",
     "trade_off",
     "true_and_predicted",
     "views",

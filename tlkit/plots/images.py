@@ -105,5 +105,47 @@ def heatmap(image: np.ndarray, heat: np.ndarray, ax: Axes | None = None) -> Axes
     return ax
 
 
+def top_classes(
+    images: Split | np.ndarray, predictions: Sequence[Sequence[tuple[str, float]]], axes: Any = None
+) -> np.ndarray:
+    """Show images with their most probable classes below them, as bars of probability.
+
+    Args:
+        images: a split, or RGB `(n, height, width, 3)`, values 0 to 255.
+        predictions: for each image pairs (class name, probability), such as a result of
+            `tlkit.predict_imagenet`.
+        axes: an array of axes, two rows and `n` columns; new ones by default.
+
+    Returns:
+        The axes: images in the first row, bars in the second.
+
+    >>> top_classes(np.zeros((1, 8, 8, 3), "uint8"), [[("cat", 0.7), ("dog", 0.2)]]).shape
+    (2, 1)
+    """
+    pixels = (images.images if isinstance(images, Split) else images)[: len(predictions)]
+    if axes is None:
+        size = (1.9 * len(pixels), 1.9 + 0.24 * max(map(len, predictions)))
+        ratios = [1.9, size[1] - 1.9]
+        _, axes = plt.subplots(
+            2,
+            len(pixels),
+            figsize=size,
+            squeeze=False,
+            layout="constrained",
+            height_ratios=ratios,
+            sharex="row",
+        )
+    for image, classes, above, below in zip(pixels, predictions, *axes, strict=True):
+        above.imshow(_uint8(image))
+        above.set_axis_off()
+        below.barh(range(len(classes)), [value for _, value in classes], color=PALETTE["sky"])
+        for row, (name, value) in enumerate(classes):
+            text = f"{shortened(name, 22)} {value:.0%}"
+            below.text(0.02, row, text, va="center", fontsize=8, parse_math=False)
+        below.set(xlim=(0, 1), ylim=(len(classes) - 0.5, -0.5))
+        below.set_axis_off()
+    return axes
+
+
 def _uint8(pixels: np.ndarray) -> np.ndarray:
     return np.clip(np.asarray(pixels), 0, 255).astype("uint8")
