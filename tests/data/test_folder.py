@@ -1,4 +1,4 @@
-"""Folders of images: two layouts, any file name, and errors that name the next step."""
+"""Folders of images: the usual layouts, any file name, and errors that name the next step."""
 
 import shutil
 import warnings
@@ -73,6 +73,148 @@ def test_folders_next_to_train_are_left_out_with_a_warning(write_image, animals)
         load(animals, image_size=8)
 
 
+@pytest.fixture
+def many(write_image, tmp_path):
+    """Write five images for each name of a folder, and return the folder of them all."""
+
+    def write(*folders):
+        for folder in folders:
+            for i in range(5):
+                write_image(f"set/{folder}/{i}.png", size=(8, 8))
+        return tmp_path / "set"
+
+    return write
+
+
+def both(pattern, *values):
+    """Put each value and each of the classes cat and dog into a pattern."""
+    return [pattern.format(each, kind) for each in values or ("",) for kind in ("cat", "dog")]
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [
+        ("Training", "Validation", "Testing"),
+        ("training_set", "validation_set", "test_set"),
+        ("trainset", "valset", "testset"),
+        ("train-images", "dev-images", "test-images"),
+        ("Training Data", "Valid Data", "Test Data"),
+        ("images_train", "images_val", "images_test"),
+        ("seg_train", "seg_valid", "seg_test"),
+    ],
+)
+def test_splits_have_many_names(many, train, validation, test):
+    dataset = load(many(*both("{}/{}", train, validation, test)), image_size=8)
+    assert dataset.class_names == ["cat", "dog"]
+    assert counts(dataset) == {"train": 10, "validation": 10, "test": 10}
+    assert all(name.startswith(test) for name in dataset.test.names)
+
+
+def test_classes_may_have_names_that_contain_train(many):
+    folder = many("steam_train", "steam_boat", "test tube", "train station")
+    assert load(folder, image_size=8).class_names == [
+        "steam_boat",
+        "steam_train",
+        "test tube",
+        "train station",
+    ]
+
+
+@pytest.mark.parametrize("inside", ["", "/images"])
+def test_train_is_a_class_if_it_is_built_like_the_others(many, inside):
+    folder = many(f"train{inside}", f"bus{inside}", f"car{inside}")
+    assert load(folder, image_size=8).class_names == ["bus", "car", "train"]
+
+
+def test_folders_in_a_class_folder_belong_to_the_class(many):
+    dataset = load(many("cat/images", "dog/images", "dog/more"), image_size=8, validation=0, test=0)
+    assert dataset.class_names == ["cat", "dog"]
+    assert np.bincount(dataset.train.labels).tolist() == [5, 10]
+    assert {name.split("/")[0] for name in dataset.train.names[dataset.train.labels == 0]} == {"cat"}
+
+
+@pytest.mark.parametrize("wrapper", ["images", "data/images", "archive/archive"])
+def test_a_folder_that_only_contains_another_folder_is_skipped(many, wrapper):
+    dataset = load(many(*both(wrapper + "/{1}")), image_size=8)
+    assert dataset.class_names == ["cat", "dog"]
+    assert dataset.train.names[0].startswith(f"{wrapper}/cat/")
+    assert dataset.card.description == f"A folder of images; the classes are in {wrapper}."
+
+
+def test_splits_may_be_wrapped_twice(many):
+    folder = many(*both("archive/{0}/{0}/{1}", "training_set", "test_set"))
+    dataset = load(folder, image_size=8, validation=0)
+    assert dataset.class_names == ["cat", "dog"]
+    assert counts(dataset) == {"train": 10, "test": 10}
+
+
+def test_files_that_are_no_images_do_not_stop_the_search_for_the_classes(many, tmp_path):
+    folder = many(*both("images/{1}"))
+    for name in ("README.md", "annotations/cat/1.xml", "__MACOSX/images/cat/._1.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("no image")
+    assert load(folder, image_size=8).class_names == ["cat", "dog"]
+
+
+def test_a_skipped_folder_that_could_be_a_class_is_named(many):
+    folder = many("cats/siamese", "cats/persian")
+    with pytest.warns(
+        TlkitWarning, match="in its folder cats, so the folders in cats are the classes: persian"
+    ):
+        assert load(folder, image_size=8).class_names == ["persian", "siamese"]
+    (folder / "dogs").mkdir()  # a class that lacks its images
+    with pytest.raises(DataError, match="'dogs' has 0"):
+        load(folder, image_size=8)
+
+
+def test_each_class_folder_may_contain_the_splits(many):
+    folder = many("cat/train", "cat/val", "cat/test", "dog/Train", "dog/val", "dog/test")
+    dataset = load(folder, image_size=8)
+    assert dataset.class_names == ["cat", "dog"]
+    assert counts(dataset) == {"train": 10, "validation": 10, "test": 10}
+    for split in dataset.splits.values():
+        assert [dataset.class_names[i] for i in split.labels] == [name[:3] for name in split.names]
+    assert {name.split("/")[1] for name in dataset.train.names} == {"train", "Train"}
+    assert {name.split("/")[1] for name in dataset.test.names} == {"test"}
+
+
+@pytest.mark.parametrize("other", ["cow", "cow/train/../more", "cow/test"])
+def test_splits_in_some_classes_only_are_refused(many, other):
+    folder = many("cat/train", "cat/test", "dog/train", "dog/test", other)
+    with pytest.raises(
+        DataError, match=r"cat contains splits \(test, train\).*: cow. Put all images of each"
+    ):
+        load(folder, image_size=8)
+
+
+@pytest.mark.parametrize("test", ["test", "test/test", "test/unknown", "test_images/images"])
+def test_a_test_folder_without_classes_is_left_out_with_advice(many, test):
+    folder = many("train/cat", "train/dog", test)
+    with pytest.warns(TlkitWarning, match="no test split: they are left out. After training, `tlkit predict"):
+        dataset = load(folder, image_size=8)
+    assert counts(dataset) == {"train": 8, "validation": 2}
+
+
+def test_a_class_that_is_called_unknown_is_a_class_in_the_test_folder_too(many):
+    dataset = load(many("train/known", "train/unknown", "test/unknown"), image_size=8)
+    assert counts(dataset) == {"train": 8, "validation": 2, "test": 5}
+
+
+def test_class_folders_with_the_same_folders_in_them_are_doubted(many):
+    with pytest.warns(TlkitWarning, match="part1, part2, are read as the classes, but each .* cat, dog. If"):
+        dataset = load(many(*both("{}/{}", "part1", "part2")), image_size=8)
+    assert dataset.class_names == ["part1", "part2"]
+
+
+@pytest.mark.parametrize("place", ["images", "train"])
+def test_a_table_next_to_unsorted_images_is_pointed_to(many, place):
+    folder = many(place)
+    for name in ("my labels.csv", "example.csv"):
+        (folder / name).write_text("id,kind\n")
+    with pytest.raises(DataError, match=r"run `tlkit train-tasks .*set --labels 'my labels.csv'`"):
+        load(folder, image_size=8)
+
+
 def test_any_file_name_is_read_and_other_files_are_ignored(write_image, tmp_path):
     names = ["class2/deep/er/a b.PNG", "class2/Übung.JPG", "class2/猫.webp", "class10/1.gif"]
     names += ["class10/2.bmp", "class10/3.tiff"]
@@ -145,6 +287,17 @@ def test_identical_images_in_one_split_are_not_a_leak(write_image, tmp_path, ani
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load(animals, image_size=8, validation=0, test=0).duplicates == []
+
+
+def test_one_image_with_two_classes_is_named_with_both(animals):
+    for i in range(4):
+        shutil.copy(animals / f"cat/{i}.png", animals / f"dog/of cat {i}.png")
+    with pytest.warns(TlkitWarning) as caught:
+        load(animals, image_size=8, validation=0, test=0)
+    [message] = [str(each.message) for each in caught]
+    assert "different classes, 4 pairs: cat/0.png (cat) and dog/of cat 0.png (dog); cat/1.png" in message
+    assert message.count(" and dog/") == 3
+    assert f"Run `tlkit audit {animals}`" in message
 
 
 def test_a_progress_bar_appears_only_on_request(animals, capsys):

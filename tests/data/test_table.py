@@ -1,6 +1,7 @@
 """Images with a table of labels: matching rows and images are loaded, others are left out and named."""
 
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -57,6 +58,82 @@ def test_the_split_depends_on_the_seed(animals, table):
     assert list(unsplit.splits) == ["train"]
 
 
+def labels_by_split(animals, table, columns, **options):
+    """Load the animals with these columns of twenty values each; return the values in each split."""
+    header = ",".join(["file", *columns])
+    names = [f"{kind}/{i}.png" for kind in ("cat", "dog") for i in range(10)]
+    lines = [",".join(map(str, row)) for row in zip(names, *columns.values(), strict=True)]
+    dataset = load_table(animals, table("\n".join([header, *lines])), image_size=8, **options)
+    assert len(rows(dataset)) == 20
+    return [{name: Counter(split.attributes[name]) for name in columns} for split in dataset.splits.values()]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_split_has_the_same_proportions_of_each_class(animals, table, seed):
+    grades = ["0"] * 15 + ["1"] * 5  # numbers can be classes
+    train, validation, test = labels_by_split(animals, table, {"grade": grades}, seed=seed)
+    assert train["grade"] == {"0": 9, "1": 3}
+    assert validation["grade"] == test["grade"] == {"0": 3, "1": 1}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_combinations_of_classes_are_split_in_proportion_if_each_has_enough_images(animals, table, seed):
+    columns = {"kind": ["cat"] * 10 + ["dog"] * 10, "colour": (["red"] * 5 + ["blue"] * 5) * 2}
+    _, *others = labels_by_split(animals, table, columns | {"size": range(20)}, seed=seed)
+    for each in others:
+        assert each["kind"] == {"cat": 2, "dog": 2}
+        assert each["colour"] == {"red": 2, "blue": 2}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_otherwise_the_first_column_of_classes_is_split_in_proportion(animals, table, seed):
+    columns = {"size": range(20), "kind": ["cat"] * 17 + ["dog"] * 3, "colour": ["red"] * 2 + ["blue"] * 18}
+    for each in labels_by_split(animals, table, columns, seed=seed):
+        assert each["kind"]["dog"] == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_numbers_are_split_so_that_each_split_has_small_and_large_ones(animals, table, seed):
+    for each in labels_by_split(animals, table, {"size": [2**i for i in range(20)]}, seed=seed):
+        assert min(map(int, each["size"])) < 2**5
+        assert max(map(int, each["size"])) >= 2**15
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_several_labels_the_rarest_is_in_every_split(animals, table, seed):
+    marks = ["round"] * 10 + ["round|red"] * 7 + ["red|tiny"] * 3
+    for each in labels_by_split(animals, table, {"marks": marks}, seed=seed):
+        assert each["marks"]["red|tiny"] == 1
+
+
+@pytest.mark.parametrize(
+    "values", [["a"] * 18 + ["b", "c"], ["a"] * 18 + ["", ""], [*map(chr, range(97, 117))], [""] * 20]
+)
+def test_classes_with_too_few_images_to_split_are_no_error(animals, table, values):
+    sizes = [each["kind"].total() for each in labels_by_split(animals, table, {"kind": values})]
+    assert sizes == [12, 4, 4]
+
+
+def test_one_image_with_two_classes_is_named_with_both(animals, table):
+    shutil.copy(animals / "cat" / "1.png", animals / "dog" / "2.png")
+    text = "\n".join(line.rsplit(",", 1)[0] for line in table().read_text().splitlines())
+    with pytest.warns(
+        TlkitWarning, match=r"different classes, 1 pair: cat/1.png \(cat\) and dog/2.png \(dog"
+    ):
+        load_table(animals, table(text), image_size=8, validation=0, test=0)
+
+
+def test_one_image_with_two_measurements_or_without_a_label_is_no_contradiction(animals, table):
+    shutil.copy(animals / "cat" / "1.png", animals / "dog" / "2.png")
+    text = table().read_text()
+    unlabelled = "\n".join(
+        line.rsplit(",", 1)[0] for line in text.replace("2.png,dog", "2.png,").splitlines()
+    )
+    measured = "\n".join(",".join(line.split(",")[::2]) for line in text.splitlines())
+    for each in (unlabelled, measured):
+        load_table(animals, table(each), image_size=8, validation=0, test=0)
+
+
 def test_images_in_files_and_in_memory_have_the_same_rows(animals, table):
     lazy, in_memory = (load_table(animals, table(), image_size=8, in_memory=each) for each in (False, True))
     assert isinstance(lazy.train.images, ImageFiles)
@@ -103,6 +180,26 @@ def test_a_bare_name_that_fits_two_files_is_refused(animals, table):
         DataError, match=r"'3.png' in labels.csv fits cat/3.png and dog/3.png. Write the path"
     ):
         load_table(animals, table("file,kind\n3.png,cat"), image_size=8)
+
+
+def test_names_match_without_their_ending(animals, write_image, table):
+    write_image("animals/cat/only.v2.jpg")
+    text = table().read_text().replace(".png", "")
+    dataset = load_table(animals, table(text + "\nonly.v2,cow,1"), image_size=8)
+    assert rows(dataset)["cat/only.v2.jpg"]["kind"] == "cow"
+    assert rows(dataset)["dog/7.png"] == {"kind": "dog", "size": "7.5"}
+    assert len(rows(dataset)) == 21
+
+
+def test_a_name_without_ending_that_fits_two_files_is_refused(animals, write_image, table):
+    write_image("animals/cat/3.jpg")
+    with pytest.raises(
+        DataError, match=r"'cat/3' in labels.csv fits cat/3.jpg and cat/3.png. Write the path"
+    ):
+        load_table(animals, table("file,kind\ncat/3,cat"), image_size=8)
+    with pytest.warns(TlkitWarning, match="no row"):
+        dataset = load_table(animals, table("file,kind\ncat/3.png,cat"), image_size=8, validation=0, test=0)
+    assert list(rows(dataset)) == ["cat/3.png"]
 
 
 def test_rows_without_a_file_and_files_without_a_row_are_named(animals, table):

@@ -132,6 +132,7 @@ def test_everything_has_its_place(result, titles):
     assert titles(result.report()) == [
         "The data",
         "Training",
+        "Measures",
         "Confusion",
         "Each class",
         "Worst mistakes",
@@ -245,7 +246,7 @@ def test_an_evaluation_reports_the_answers_for_other_images(result, tmp_path, pa
     assert [row["support"] for row in numbers["per_class"]] == [0, 6, 0, 0, 0, 0, 0, 6, 0, 0]
     assert found.report().answer == found.answer
     assert "of 12 images right, 95 % interval" in found.answer
-    assert titles(found.report())[:3] == ["Confusion", "Each class", "Worst mistakes"]
+    assert titles(found.report())[:4] == ["Measures", "Confusion", "Each class", "Worst mistakes"]
     text = page(found)
     assert len(stands_alone(text)) > 3
     assert "&lt;i&gt;" in text

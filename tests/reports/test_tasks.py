@@ -184,3 +184,23 @@ def test_answers_in_words():
     assert answer(TASKS["marks"], np.array([0.0, 0.0])) == "none"
     assert constant(TASKS["kind"], np.array([1, 1, 0, -1, -1, -1])) == "$x^{$"
     assert constant(TASKS["size (cm)"], np.array([[1.0], [2.0], [np.nan], [90.0]])) == "2"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_constant_answer_is_better_on_the_training_images_than_the_one_that_is_named(name):
+    task, rng = TASKS[name], np.random.default_rng(0)
+    labels = {
+        "kind": np.array([1, 1, 0, -1, -1, -1, 1]),
+        "marks": np.array([[1, 0], [1, 0], [0, 0], [np.nan, 1], [np.nan, 1.0]]),
+        "size (cm)": np.array([[1.0], [2], [3], [50], [np.nan], [60], [1]]),
+    }[name]
+    result = training(len(labels), tasks={name: task})
+    result.labels = {split: {name: labels} for split in result.labels}
+    best = result.baselines("train")[name]
+    assert best == pytest.approx(task.baseline(labels, labels))
+    sign = 1 if task.higher_is_better else -1
+    for other in rng.uniform(0, 60 if task.kind == "regression" else 1, (50, task.outputs)):
+        result.predictions = {"train": {name: np.tile(other.astype("float32"), (len(labels), 1))}}
+        assert sign * result.measures("train")[name] <= sign * best + 1e-6
+    result.predictions = {"train": {name: np.tile(task.constant(labels), (len(labels), 1))}}
+    assert result.measures("train")[name] == pytest.approx(best)

@@ -122,4 +122,9 @@ def start_of(name: str, technique: str, weights: str | None, image_size: int, se
 def outcome(result: Any) -> str:
     """Say in one line how accurate a classifier is and how long it took."""
     accuracies = ", ".join(f"{name} {result.accuracy(name):.1%}" for name in result.probabilities)
-    return f"accuracy: {accuracies}; {result.seconds['total']:.0f} s"
+    said = f"accuracy: {accuracies}; {result.seconds['total']:.0f} s"
+    if result.headline == "accuracy" or result.evaluated is None:
+        return said
+    found = result.metrics()["measures"][result.headline]
+    interval = f"95 % interval {found['low']:.1%} to {found['high']:.1%}"
+    return f"balanced accuracy: {result.evaluated} {found['value']:.1%}, {interval}\n{said}"

@@ -1,7 +1,10 @@
 """Load a folder of images as a data set."""
 
+import posixpath
+import shlex
 import warnings
 from collections import Counter
+from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from tlkit.data.cards import Card
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.images import ImageFiles, scan
 from tlkit.data.layout import UNDECIDED, find_images, images_below
-from tlkit.data.splits import stratified
+from tlkit.data.splits import are_classes, stratified
 from tlkit.errors import DataError, TlkitWarning
 
 IN_MEMORY_BYTES = 500_000_000
@@ -28,14 +31,21 @@ def load_folder(
     in_memory: bool | None = None,
     progress: bool = False,
 ) -> Dataset:
-    """Load a folder of images with one sub-folder per class; a class folder may contain folders itself.
+    """Load a folder of images with one sub-folder per class.
 
-    Either `path` contains the class folders, and each class is split at random. Or `path` contains folders
-    named train, validation (or val, valid) and test, and these contain the class folders. Only train is
-    required: a missing validation split is split off from train, a missing test split stays missing.
+    These layouts are read, where `path` is the folder and `1.jpg` stands for the images:
 
-    Every file is decoded once. Unreadable files are left out with a warning. A warning also names identical
-    images in two splits.
+    - `path/cat/1.jpg`, `path/dog/1.jpg`: each class is split at random.
+    - `path/train/cat/1.jpg`, `path/validation/cat/1.jpg`, `path/test/cat/1.jpg`: the folders are the splits.
+    - `path/cat/train/1.jpg`, `path/cat/test/1.jpg`: each class folder contains its splits.
+
+    Only train is required: a missing validation split is split off from train, a missing test split stays
+    missing. Other names of splits are read, too, such as `Training`, `val`, `test_set`, and `seg_train` next
+    to `seg_test`. A class folder may contain folders, as in `path/cat/images/1.jpg`. A folder that contains
+    only another folder is skipped, as in `path/archive/train/train/cat/1.jpg`. A test folder whose images are
+    not sorted into classes is left out with a warning. For a table of labels, see `load_table`.
+
+    Every file is decoded once. Unreadable files are left out with a warning.
 
     Args:
         path: the folder.
@@ -46,9 +56,13 @@ def load_folder(
             keeps up to 0.5 GB.
         progress: show a progress bar.
 
+    Warns:
+        TlkitWarning: files or folders are left out; it is doubtful which folders are the classes; identical
+            images are in two splits, or have different classes.
+
     Raises:
         DataError: the folder is missing, is empty or has another layout; a class is missing from train or
-            has too few images; more than 10 % of the files are unreadable.
+            has too few images; only some classes contain splits; more than 10 % of the files are unreadable.
     """
     root = Path(path).expanduser()
     found, class_names = find_images(root)
@@ -68,7 +82,17 @@ def load_folder(
         validation=0 if "validation" in part else validation,
         test=test if UNDECIDED in part else 0,
     )
-    return as_dataset(root, Split(pixels, labels, names), part, class_names, digests, skipped, name=str(path))
+    inside = posixpath.commonpath(names.tolist())
+    return as_dataset(
+        root,
+        Split(pixels, labels, names),
+        part,
+        class_names,
+        digests,
+        skipped,
+        name=str(path),
+        description=f"A folder of images{inside and f'; the classes are in {inside}'}.",
+    )
 
 
 def load_unsorted(path: str | Path, *, image_size: int = 224, progress: bool = False) -> Dataset:
@@ -135,6 +159,7 @@ def as_dataset(
     description: str = "A folder of images.",
 ) -> Dataset:
     """Return the data set of a folder, divided into the splits that `part` `(n,)` names, with a card."""
+    _warn_contradictions(root, digests, whole, class_names)
     splits = {
         split: whole.subset(part == split) for split in ("train", "validation", "test") if split in part
     }
@@ -176,20 +201,49 @@ def _report_skipped(root: Path, skipped: list[str], n: int) -> None:
 
 
 def _duplicates(digests: list[bytes], names: list[str], part: list[str]) -> list[tuple[str, str]]:
-    repeated = {digest for digest, count in Counter(digests).items() if count > 1}
-    first: dict[bytes, dict[str, str]] = {}  # the first file of each content in each split
-    for digest, name, split in zip(digests, names, part, strict=True):
-        if digest in repeated:
-            first.setdefault(digest, {}).setdefault(split, name)
-    pairs = [pair for by_split in first.values() for pair in combinations(by_split.values(), 2)]
+    pairs = _identical(digests, names, part)
     if pairs:
-        shown = "; ".join(f"{one} and {other}" for one, other in pairs[:3])
-        count = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
         warnings.warn(
-            f"Identical images are in different splits, {count}: {shown}"
-            f"{'; ...' if len(pairs) > 3 else ''}. This is a leak: a model is evaluated on images that it "
-            "was trained on, so its accuracy is overestimated. Remove one of each (see Dataset.duplicates).",
+            f"Identical images are in different splits, {_in_words(pairs)}. This is a leak: a model is "
+            "evaluated on images that it was trained on, so its accuracy is overestimated. Remove one of "
+            "each (see Dataset.duplicates).",
             TlkitWarning,
             stacklevel=2,
         )
     return pairs
+
+
+def _warn_contradictions(root: Path, digests: list[bytes], whole: Split, class_names: list[str]) -> None:
+    """Warn if identical images have different classes, those of the folders or of the table's only column."""
+    names, columns = whole.names.tolist(), list(whole.attributes.values())
+    if class_names:
+        classes = [class_names[label] for label in whole.labels]
+        advice = f"Run `tlkit audit {shlex.quote(str(root))}`, and keep one of each."
+    elif len(columns) == 1 and are_classes(columns[0]):
+        classes, advice = columns[0].tolist(), "Correct the table."
+    else:
+        return
+    named = (f"{name} ({label})" for name, label in zip(names, classes, strict=True))
+    if pairs := _identical(digests, named, classes):
+        warnings.warn(
+            f"Identical images have different classes, {_in_words(pairs)}. At least one class of each pair "
+            f"is wrong. {advice}",
+            TlkitWarning,
+            stacklevel=3,
+        )
+
+
+def _identical(digests: list[bytes], names: Iterable[str], groups: list[str]) -> list[tuple[str, str]]:
+    """Return pairs of names of identical images in two different groups, without those in the group ""."""
+    repeated = {digest for digest, count in Counter(digests).items() if count > 1}
+    first: dict[bytes, dict[str, str]] = {}  # the first file of each content in each group
+    for digest, name, group in zip(digests, names, groups, strict=True):
+        if digest in repeated and group:
+            first.setdefault(digest, {}).setdefault(group, name)
+    return [pair for by_group in first.values() for pair in combinations(by_group.values(), 2)]
+
+
+def _in_words(pairs: list[tuple[str, str]]) -> str:
+    count = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
+    shown = "; ".join(f"{one} and {other}" for one, other in pairs[:3])
+    return f"{count}: {shown}{'; ...' if len(pairs) > 3 else ''}"

@@ -1,11 +1,15 @@
 """Split examples by a hash, with the same result on every machine and with every library version."""
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tlkit.errors import DataError
+
+MOST_NUMBERS = 20  # a column with more different numbers has measurements, and not a number for each class
+MOST_BINS = 10  # into which measurements are grouped
 
 
 def hash_order(keys: Sequence[str | bytes], purpose: bytes = b"") -> np.ndarray:
@@ -67,6 +71,88 @@ def stratified(
         splits[members[:n_test]] = "test"
         splits[members[n_test : n_test + n_validation]] = "validation"
     return splits
+
+
+def strata(columns: Mapping[str, np.ndarray], fewest: int, enough: int) -> np.ndarray:
+    """Group the rows of a table of labels, so that `stratified` can divide each group.
+
+    A group is a combination of the classes of all columns if every combination has `enough` rows, and
+    otherwise a class of the first column of classes. If all columns have measurements, a group is an
+    interval between quantiles of the first column. A row with several labels counts as its rarest label. A
+    missing label is a group, too. Groups with fewer than `fewest` rows are merged.
+
+    Args:
+        columns: texts `(n,)`, by the name of the column; "" is a missing label.
+        fewest: rows that a group needs to be divided, at least 1.
+        enough: rows that a combination needs to be divided in the right proportions.
+
+    Returns:
+        The group of each row, int `(n,)`: 0, 1, ... Each group has at least `fewest` rows, if the table has.
+
+    >>> kind = np.array(["cat", "dog", "cat", "dog", "cat", "dog", "cow"])
+    >>> strata({"kind": kind}, fewest=3, enough=5).tolist()
+    [0, 1, 0, 1, 0, 1, 0]
+    """
+    rows = len(next(iter(columns.values())))
+    labels = [_rarest(column) for column in columns.values()]
+    classes = [column for column in labels if are_classes(column)]
+    groups = np.zeros(rows, int)
+    if classes:
+        groups = _numbered(["|".join(row) for row in zip(*classes, strict=True)])
+        if np.bincount(groups).min() < enough:
+            groups = _numbered(classes[0])
+    elif measured := [values for each in labels if (values := _numbers(each)) is not None]:
+        groups = _quantiles(measured[0], enough)
+    return _merged(groups, fewest)
+
+
+def are_classes(column: np.ndarray) -> bool:
+    """Return whether the texts of a column `(n,)` are classes: few different texts, or very few numbers.
+
+    >>> [are_classes(np.array(texts.split())) for texts in ("cat dog cat dog", "a b c d", "1 2 3 3")]
+    [True, False, False]
+    """
+    known = column[~_missing(column)]
+    most = len(known) // 2 if _numbers(column) is None else min(MOST_NUMBERS, len(known) // 5)
+    return 2 <= len(set(known)) <= most
+
+
+def _missing(column: np.ndarray) -> np.ndarray:
+    return np.isin(np.char.lower(column), ("", "nan", "none"))
+
+
+def _numbers(column: np.ndarray) -> np.ndarray | None:
+    """Return a column of numbers as floats, NaN where they are missing; None if it has other texts."""
+    try:
+        return np.where(_missing(column), "nan", column).astype(float)
+    except ValueError:
+        return None
+
+
+def _rarest(column: np.ndarray) -> np.ndarray:
+    """Return the rarest of the labels of each row, which `|` separates."""
+    several = [[each.strip() for each in text.split("|")] for text in column]
+    counts = Counter(label for labels in several for label in labels)
+    return np.array([min(labels, key=lambda label: (counts[label], label)) for labels in several])
+
+
+def _numbered(labels: Sequence[str] | np.ndarray) -> np.ndarray:
+    return np.unique(np.asarray(labels), return_inverse=True)[1]
+
+
+def _quantiles(values: np.ndarray, enough: int) -> np.ndarray:
+    """Return the interval between quantiles in which each value lies; missing values have their own."""
+    known = ~np.isnan(values)
+    bins = min(MOST_BINS, max(1, int(known.sum()) // enough))
+    edges = np.quantile(values[known], np.linspace(0, 1, bins + 1)[1:-1]) if known.any() else []
+    return np.where(known, np.searchsorted(edges, values, side="right"), bins)
+
+
+def _merged(groups: np.ndarray, fewest: int) -> np.ndarray:
+    """Merge all groups with fewer than `fewest` rows, with the largest group if they are too few together."""
+    counts = np.bincount(groups)
+    rare = (counts < fewest)[groups]
+    return _numbered(np.where(rare, len(counts) if rare.sum() >= fewest else counts.argmax(), groups))
 
 
 def _count(n: int, fraction: float) -> int:

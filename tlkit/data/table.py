@@ -1,16 +1,18 @@
 """Load a folder of images with a table of labels: one row per image, one column per task."""
 
+import math
 import unicodedata
 import warnings
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.folder import as_dataset, read_files
-from tlkit.data.layout import SPLIT_OF, images_below
-from tlkit.data.splits import stratified
+from tlkit.data.layout import images_below, split_of
+from tlkit.data.splits import strata, stratified
 from tlkit.errors import DataError, TlkitWarning
 
 if TYPE_CHECKING:
@@ -34,11 +36,15 @@ def load_table(
 ) -> Dataset:
     """Load a folder of images with the labels of one or more tasks from a CSV file.
 
-    The first column contains the file names, relative to the folder; a bare file name is enough if it is
-    unique. Each further column is a task. Its values are kept as text in `Split.attributes`, with "" for a
-    missing label. A column "split" with the values train, validation (or val, valid) and test decides the
-    splits, as folders of these names do; without it, the splits are random. Rows without an image and images
-    without a row are left out; a warning and `Dataset.skipped` name them.
+    The first column contains the file names, relative to the folder; a name without its folder, its ending
+    (such as .png) or both is enough if it fits one file only. Each further column is a task. Its values are
+    kept as text in `Split.attributes`, with "" for a missing label. Rows without an image and images without
+    a row are left out; a warning and `Dataset.skipped` name them.
+
+    A column "split" with the values train, validation (or val, valid) and test decides the splits, as folders
+    of these names do. Without it, the splits are random and stratified: each has the same proportions of each
+    combination of classes if there are enough images of each combination, else of each class of the first
+    column of classes, else of small and large values of the first column of numbers.
 
     Args:
         path: the folder; its sub-folders are searched too. The table may be in the folder.
@@ -46,13 +52,17 @@ def load_table(
             to the working folder or to `path`.
         image_size: height and width in pixels.
         validation, test: fractions to split off; 0 for no such split.
-        seed: chooses the random split, which depends on the seed and the file names alone.
+        seed: chooses the random split, which depends on the seed, the file names and the labels alone.
         in_memory: keep the decoded images in memory (True), or decode them at each access (False); None
             keeps up to 0.5 GB.
         progress: show a progress bar.
 
     Returns:
         A data set without classes: its splits have attributes, but no labels.
+
+    Warns:
+        TlkitWarning: rows, images or files are left out; identical images are in two splits; or, if the only
+            column has classes, identical images have different classes.
 
     Raises:
         DataError: the folder or the table is missing or cannot be read; a column name is empty, contains a
@@ -81,7 +91,7 @@ def load_table(
     names = np.array([found[row][0] for row in kept])
     values = rows.loc[[line_of[name] for name in names]]
     attributes = {column: values[column].to_numpy(str) for column in rows.columns[1:]}
-    part = _assign_splits(attributes.pop(SPLIT_COLUMN, None), names, validation, test, seed)
+    part = _assign_splits(attributes.pop(SPLIT_COLUMN, None), names, attributes, validation, test, seed)
     skipped += [f"{name}: in {table.name}, but there is no such image" for name in unmatched]
     skipped += [f"{name}: no row in {table.name}" for name in unlabelled]
     whole = Split(pixels, None, names, attributes)
@@ -166,18 +176,20 @@ def _match(
     Returns:
         The line of each image that has one; and the entries that match no image.
     """
-    by_bare_name: dict[str, list[str]] = {}
+    ways = [dict[str, list[str]]() for _ in range(4)]  # whole path, name, path without ending, name without
     for name in names:
-        by_bare_name.setdefault(name.rsplit("/", 1)[-1], []).append(name)
-    all_names = set(names)
+        file = PurePosixPath(name)
+        for way, key in zip(ways, (name, file.name, str(file.with_suffix("")), file.stem), strict=True):
+            way.setdefault(key, []).append(name)
     line_of: dict[str, int] = {}
     unmatched = []
     for line, entry in entries.items():
         path = _normal(entry.replace("\\", "/").removeprefix("./"))
-        matches = [path] if path in all_names else by_bare_name.get(path, [])
+        matches = next((way[path] for way in ways if path in way), [])
         if len(matches) > 1:
             raise DataError(
-                f"{entry!r} in {table} fits {matches[0]} and {matches[1]}. Write the path from {root}."
+                f"{entry!r} in {table} fits {matches[0]} and {matches[1]}. Write the path from {root}, "
+                "with its ending."
             )
         if not matches:
             unmatched.append(entry or f"line {line} without a file name")
@@ -192,32 +204,47 @@ def _match(
         raise DataError(
             f"{len(unmatched)} of {len(entries)} rows of {table} name no image below {root}. For example, a "
             f"row names {unmatched[0]!r}, and an image is {image!r}. The first column must contain the path "
-            "of each file from that folder."
+            "of each file from that folder; its ending may be omitted."
         )
     return line_of, unmatched
 
 
 def _assign_splits(
-    column: np.ndarray | None, names: np.ndarray, validation: float, test: float, seed: int
+    column: np.ndarray | None,
+    names: np.ndarray,
+    labels: Mapping[str, np.ndarray],
+    validation: float,
+    test: float,
+    seed: int,
 ) -> np.ndarray:
     """Return the split of each image: that of the table's split column if there is one, or a random one."""
     part = np.full(len(names), "train", "U10")
     if column is not None:
         for row, (name, value) in enumerate(zip(names, column, strict=True)):
-            if value.lower() not in SPLIT_OF:
+            if (split := split_of(value)) is None:
                 raise DataError(
-                    f"Column {SPLIT_COLUMN!r} has {str(value)!r} for {name}; expected {', '.join(SPLIT_OF)}."
+                    f"Column {SPLIT_COLUMN!r} has {str(value)!r} for {name}; expected train, validation (or "
+                    "val, valid) or test."
                 )
-            part[row] = SPLIT_OF[value.lower()]
+            part[row] = split
         if "train" not in part:
             raise DataError(f"Column {SPLIT_COLUMN!r} has no train. Mark the training images with it.")
+    fractions = {
+        "validation": 0 if "validation" in part else validation,
+        "test": test if column is None else 0,
+    }
+    drawn = [fraction for fraction in fractions.values() if fraction > 0]
     to_split = part == "train"
+    groups = strata(
+        {task: values[to_split] for task, values in labels.items()},
+        fewest=1 + len(drawn),
+        enough=math.ceil(1 / min(drawn, default=1)),
+    )
     part[to_split] = stratified(
         [f"{seed}/{name}" for name in names[to_split]],
-        np.zeros(to_split.sum(), int),
-        ["all images"],
-        validation=0 if "validation" in part else validation,
-        test=test if column is None else 0,
+        groups,
+        ["all images"] * (groups.max() + 1),  # an error names them only if there is one group
+        **fractions,
     )
     return part
 

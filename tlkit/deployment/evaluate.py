@@ -16,8 +16,8 @@ from tlkit.deployment.saved_run import SavedRun, open_run
 from tlkit.errors import DataError
 from tlkit.reports import classifier
 from tlkit.reports.document import Document
+from tlkit.reports.measures import headline
 from tlkit.reports.result import Result
-from tlkit.reports.words import interval, percent
 
 
 @dataclass
@@ -47,19 +47,21 @@ class Evaluation(Result):
 
     @property
     def answer(self) -> str:
-        """The accuracy with its 95 % interval, in a sentence."""
-        bounds = self.metrics()["interval"]
-        right = f"{percent(self.accuracy)} % of {len(self.images):,} images right"
-        return f"{right}, 95 % interval {interval(bounds)}"
+        """Accuracy, or balanced accuracy for unbalanced classes, with its 95 % interval, in a sentence."""
+        labels = self.images.labels
+        return classifier.answer(labels, self.probabilities, "", headline(labels))
 
     def metrics(self) -> dict[str, Any]:
-        """Return the accuracy with its 95 % interval, and precision, recall and F1 of each class."""
+        """Return the measures with their 95 % intervals, and precision, recall and F1 of each class."""
         return {
             "data": self.name,
             "images": len(self.images),
             "class_names": self.class_names,
             "accuracy": self.accuracy,
             "interval": classifier.accuracy_interval(self.accuracy, "all", len(self.images)),
+            **classifier.measure_metrics(
+                self.images.labels, self.probabilities, headline(self.images.labels)
+            ),
             "per_class": classifier.class_metrics(self.images.labels, self.probabilities, self.class_names),
         }
 
@@ -68,7 +70,8 @@ class Evaluation(Result):
         answers = classifier.answer_sections(
             self.images, "evaluated", self.probabilities, self.class_names, self.model
         )
-        detail = f"{len(self.class_names)} classes; chance is about {percent(1 / len(self.class_names))} %."
+        labels = self.images.labels
+        detail = classifier.chance(self.class_names, labels, headline(labels))
         return Document(f"{self.name}: evaluation of {self.model.name}", self.answer, detail, [], answers)
 
     def files(self) -> Mapping[str, Callable[[Path], object]]:

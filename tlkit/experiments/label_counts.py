@@ -16,8 +16,8 @@ from tlkit.data import Dataset
 from tlkit.errors import DataError, TlkitError
 from tlkit.experiments.cells import run_cells
 from tlkit.experiments.fitting import fit_classifier
-from tlkit.reports.classifier import accuracy
 from tlkit.reports.label_counts import LabelCounts
+from tlkit.reports.measures import point_measures
 from tlkit.techniques import TECHNIQUES
 
 BATCH = 32  # images in a step
@@ -92,7 +92,7 @@ def label_counts(
 def trained(
     seed: int, labels: int, *, data: Dataset, technique: str, steps: int, **options: Any
 ) -> dict[str, float]:
-    """Train with that many labels, and return the accuracy on the test split, 0 to 1."""
+    """Train with that many labels, and return the measures on the test split, 0 to 1."""
     few = nested_subsets(data.train, [labels], seed=seed)[labels]
     steps_per_epoch = math.ceil(labels / BATCH)
     epochs = max(EPOCHS, math.ceil(steps / steps_per_epoch))
@@ -106,7 +106,7 @@ def trained(
         **options,
     )
     assert data.test is not None  # checked by `label_counts`
-    return {"accuracy": accuracy(fitted.probabilities["test"], data.test.labels)}
+    return point_measures(data.test.labels, fitted.probabilities["test"].argmax(axis=1))
 
 
 def default_sizes(data: Dataset) -> list[int]:

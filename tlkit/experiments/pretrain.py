@@ -30,7 +30,7 @@ from tlkit.techniques.self_supervised import (
     random_views,
 )
 from tlkit.techniques.self_supervised.pretext import TURNS
-from tlkit.techniques.self_supervised.quality import feature_quality
+from tlkit.techniques.self_supervised.quality import feature_quality, knn_predictions
 
 EPOCHS, TRANSFER_EPOCHS = 50, 20
 LEARNING_RATE, TRANSFER_LEARNING_RATE = 1e-3, 1e-4
@@ -128,7 +128,7 @@ def pretrain(
                 verbose=verbose,
             ).history
     found.history = history if state is None else state.history()
-    found.features["after"], found.after = measure()
+    found.after = measure(found, "after")
     if isinstance(objective, Reconstruction):
         found.shown["reconstructed"] = _pixels(objective.reconstruct(found.shown["corrupted"]))
     found.interrupted, found.seconds = watch.interrupted, clock.stop()
@@ -206,9 +206,14 @@ class _Measure:
     evaluation: Dataset | None
     progress: bool
 
-    def __call__(self) -> tuple[np.ndarray, dict[str, float]]:
-        options = {"progress": self.progress}
-        return feature_quality(self.learner, self.images, self.views, self.evaluation, **options)
+    def __call__(self, found: Pretraining, when: str) -> dict[str, float]:
+        """Write the features and the neighbours' predictions into the result, and return the measures."""
+        found.features[when], measures = feature_quality(self.learner, self.images, self.views)
+        predicted = knn_predictions(self.learner.backbone, self.evaluation, progress=self.progress)
+        if predicted is None:
+            return measures
+        found.predicted[when] = predicted
+        return measures | {"knn_accuracy": float(np.mean(predicted == found.evaluated.labels))}
 
 
 def _measure_before(found: Pretraining, learner: SelfSupervised, progress: bool) -> _Measure:
@@ -220,7 +225,7 @@ def _measure_before(found: Pretraining, learner: SelfSupervised, progress: bool)
     views = _views(learner.objective, sample)
     found.shown = {"image": sample[:VIEWED]} | {name: each[:VIEWED] for name, each in views.items()}
     measure = _Measure(learner, sample, views, found.evaluation, progress)
-    found.features["before"], found.before = measure()
+    found.before = measure(found, "before")
     return measure
 
 

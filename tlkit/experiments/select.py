@@ -23,10 +23,12 @@ from tlkit.challenges.model_selection import (
     pareto_optimal,
     recommend,
 )
+from tlkit.challenges.model_selection.probes import probe_predictions
 from tlkit.challenges.model_selection.table import FEATURES
 from tlkit.data import Dataset, Split
 from tlkit.errors import DataError, TlkitError, TlkitWarning, WeightsError
 from tlkit.models import pooled
+from tlkit.reports.measures import measures
 from tlkit.reports.selection import Selection
 from tlkit.techniques.feature_extraction import extract
 
@@ -92,6 +94,7 @@ def select(
         len(split),
         bench.left_out,
         list(dict.fromkeys(bench.notes)),
+        bench.measures,
         {"total": time.perf_counter() - bench.start},
     )
 
@@ -109,6 +112,7 @@ class _Bench:
         self.speeds: dict[str, float] = {}
         self.left_out: dict[str, str] = {}
         self.notes: list[str] = []
+        self.measures: dict[str, dict[str, dict[str, float]]] = {}
 
     def measure(self, each: Candidate) -> str:
         """Measure a candidate or leave it out, and return a line about it."""
@@ -146,8 +150,13 @@ class _Bench:
                 features,
                 self.split.labels,
                 source_probabilities=self._source_probabilities(each, features),
-                names=self.names,
+                names=[name for name in self.names if name != PROBE],
             )
+            start = time.perf_counter()
+            predicted, accuracy = probe_predictions(features, self.split.labels)
+            found.loc[PROBE, ["value", "seconds"]] = accuracy, time.perf_counter() - start
+        found = found.reindex(self.names)
+        self.measures[each.name] = measures(self.split.labels, predicted)
         self.notes += [str(one.message) for one in caught]
         parameters = backbone.count_params()
         row = {"backbone": each.name, "parameters": parameters, "megabytes": 4 * parameters / 1e6}

@@ -7,7 +7,7 @@ from tlkit.plots.images import heatmap, images, overlay, top_classes
 from tlkit.plots.multi_task import gradient_cosines, task_weights
 from tlkit.plots.networks import frozen
 from tlkit.plots.overfitting import distance_from_start, gaps, reliability
-from tlkit.plots.results import compare_arms, confusion, learning_curves
+from tlkit.plots.results import compare_arms, confusion, learning_curves, roc_and_precision_recall
 from tlkit.plots.selection import pareto
 from tlkit.plots.self_supervised import image_rows, neighbours, pretraining_curves, views
 from tlkit.plots.similarity import similarity_embedding, similarity_map
@@ -39,6 +39,7 @@ __all__ = [
     "pareto",
     "pretraining_curves",
     "reliability",
+    "roc_and_precision_recall",
     "similarity_embedding",
     "similarity_map",
     "task_curves",

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, confusion_matrix
 
 from tlkit.plots.style import PALETTE, axes_or_new, lighten, shortened
 
@@ -62,26 +62,32 @@ def learning_curves(history: Any, axes: Any = None) -> np.ndarray:
 
 
 def confusion(
-    labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str], ax: Axes | None = None
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    class_names: Sequence[str],
+    ax: Axes | None = None,
+    *,
+    fractions: bool = False,
 ) -> Axes:
     """Draw the confusion matrix, with true classes in rows and predicted classes in columns.
 
-    The colour of a cell is its fraction of the true class. With up to 20 classes, the cells show the counts.
+    The colour of a cell is its fraction of the true class. With up to 20 classes, the cells show numbers.
     With more than 40 classes, only every second, third, ... class is named.
 
     Args:
         labels, predicted: int `(n,)` class indices.
         class_names: names of the classes, by index.
         ax: axes to draw on; new ones by default.
+        fractions: show the percentage of the true class in each cell, instead of the count.
 
     >>> confusion(np.array([0, 1, 1]), np.array([0, 1, 0]), ["cat", "dog"]).get_xlabel()
     'predicted'
     """
     classes = len(class_names)
     counts = confusion_matrix(labels, predicted, labels=range(classes))
-    fractions = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    of_row = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     ax = axes_or_new(ax, (min(10, 3 + 0.35 * classes),) * 2)
-    ax.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    ax.imshow(of_row, cmap="Blues", vmin=0, vmax=1)
     ticks = range(0, classes, math.ceil(classes / MAX_NAMED_CLASSES))
     names = [shortened(class_names[tick], 18) for tick in ticks]
     ax.set_xticks(ticks, names, rotation=90 if max(map(len, names)) > 2 else 0, fontsize=8, parse_math=False)
@@ -89,10 +95,51 @@ def confusion(
     ax.set(xlabel="predicted", ylabel="true")
     if classes <= MAX_NUMBERED_CLASSES:
         for row, column in zip(*np.nonzero(counts), strict=True):
-            color = "white" if fractions[row, column] > 0.5 else "black"
-            ax.text(column, row, counts[row, column], ha="center", va="center", color=color, fontsize=8)
+            color = "white" if of_row[row, column] > 0.5 else "black"
+            number = f"{100 * of_row[row, column]:.0f}" if fractions else counts[row, column]
+            ax.text(column, row, number, ha="center", va="center", color=color, fontsize=8)
+    ax.set_title("percent of the true class" if fractions else "images", fontsize=9)
     lighten(ax)
     return ax
+
+
+def roc_and_precision_recall(
+    labels: np.ndarray, scores: np.ndarray, positive: str, axes: Any = None
+) -> np.ndarray:
+    """Draw the ROC curve and the precision-recall curve of two classes, by scikit-learn's displays.
+
+    A point marks the threshold of 0.5.
+
+    Args:
+        labels: int `(n,)`, 1 for the positive class and 0 for the other.
+        scores: `(n,)` probabilities of the positive class, 0 to 1.
+        positive: its name.
+        axes: two axes; new ones by default.
+
+    Returns:
+        The two axes, as an array.
+
+    >>> labels, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.4, 0.9])
+    >>> roc_and_precision_recall(labels, scores, "defective").shape
+    (2,)
+    """
+    if axes is None:
+        _, axes = plt.subplots(1, 2, figsize=(8, 4), layout="constrained")
+    axes = np.asarray(axes)
+    for display, ax in ((RocCurveDisplay, axes[0]), (PrecisionRecallDisplay, axes[1])):
+        drawn = display.from_predictions(labels, scores, ax=ax, plot_chance_level=True)
+        drawn.line_.set_color(PALETTE["blue"])
+    (negatives, alarms), (missed, found) = confusion_matrix(labels, scores >= 0.5, labels=[0, 1])
+    recall = found / max(1, missed + found)
+    axes[0].plot(alarms / max(1, negatives + alarms), recall, "o", color=PALETTE["vermillion"])
+    axes[1].plot(recall, found / max(1, alarms + found), "o", color=PALETTE["vermillion"])
+    axes[0].set(xlabel="false alarms: fraction of the others", ylabel=f"found: fraction of {positive}")
+    axes[1].set(xlabel=f"recall: fraction of {positive} found", ylabel="precision")
+    for ax in axes:
+        if legend := ax.get_legend():
+            legend.remove()
+        lighten(ax)
+    return axes
 
 
 def compare_arms(

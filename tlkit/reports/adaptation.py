@@ -16,6 +16,7 @@ from tlkit.reports import classifier
 from tlkit.reports.data import INTERRUPTED, class_terms, data_metrics, data_section, problem_sections
 from tlkit.reports.document import Block, Document, Section, Text
 from tlkit.reports.figures import accuracies, figure
+from tlkit.reports.measures import headline, measures
 from tlkit.reports.result import Result
 
 ARMS = {
@@ -115,6 +116,7 @@ class Adaptation(Result):
             "interval": None
             if accuracy is None
             else classifier.accuracy_interval(accuracy, "test", len(self.target)),
+            **self._measures(),
             "target_accuracy": self.target_accuracy,
             "a_distance": self.a_distance,
             "per_class": []
@@ -130,20 +132,31 @@ class Adaptation(Result):
         found = [self._gains(), self._features(), data_section(self.source, class_terms(names), samples)]
         if self.history:
             found.append(classifier.training_section(self.history))
+        chance = classifier.chance(names)
         answer = "Trained; there are no labelled target images to evaluate it on."
         if self.accuracy is not None:
-            answer = classifier.answer(self.accuracy, "target", len(self.target))
             target = self.probabilities["target"]
+            first = headline(self.target.labels)
+            answer = classifier.answer(self.target.labels, target, "target", first)
+            chance = classifier.chance(names, self.target.labels, first)
             found += classifier.answer_sections(self.target, "target", target, names, self.model)
         if not self.frozen.empty:
             found.append(classifier.frozen_section(self.frozen))
         return Document(
             f"{self.source.card.title}: domain adaptation by {self.method} with {self.backbone}",
             answer,
-            classifier.chance(names),
+            chance,
             [INTERRUPTED] if self.interrupted else [],
             found + problem_sections(self.source),
         )
+
+    def _measures(self) -> dict[str, Any]:
+        """Return the measures on the labelled target, after adaptation and of the source alone (`before`)."""
+        if not self.target.labelled:
+            return {"headline": None, "measures": None, "before": None}
+        labels = self.target.labels
+        after = classifier.measure_metrics(labels, self.probabilities["target"], headline(labels))
+        return after | {"before": measures(labels, self.before.argmax(axis=1))}
 
     def files(self) -> Mapping[str, Callable[[Path], object]]:
         """Return the writer of the model, which Keras opens without tlkit."""

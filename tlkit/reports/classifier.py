@@ -16,6 +16,7 @@ from tlkit.plots.saliency import grad_cam
 from tlkit.reports.data import SHOWN, tiles
 from tlkit.reports.document import Block, Figure, Images, Section, Table, Text, Tile
 from tlkit.reports.figures import figure, stages, thumbnail
+from tlkit.reports.measures import MEASURES, measures, two_class_measures
 from tlkit.reports.result import plain
 from tlkit.reports.words import interval, percent
 
@@ -27,19 +28,57 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(probabilities.argmax(axis=1) == labels))
 
 
-def answer(accuracy: float, split: str, images: int) -> str:
-    """Return an accuracy with its 95 % interval in words.
+def answer(labels: np.ndarray, probabilities: np.ndarray, split: str, first: str = "accuracy") -> str:
+    """Return accuracy, and before it balanced accuracy if that comes first, with the 95 % interval in words.
 
-    >>> answer(0.8, "test", 100)
-    '80 % of 100 test images right, 95 % interval 71 to 87 %'
+    Args:
+        labels: int `(n,)`.
+        probabilities: `(n, classes)`.
+        split: its name, or "".
+        first: a result of `headline`.
+
+    >>> answer(np.arange(40) % 2, np.eye(2)[np.zeros(40, int)], "test")
+    '50 % of 40 test images right, 95 % interval 35 to 65 %'
     """
-    bounds = accuracy_interval(accuracy, split, images)
-    return f"{percent(accuracy)} % of {images:,} {split} images right, 95 % interval {interval(bounds)}"
+    found = measures(labels, probabilities.argmax(axis=1))
+    right = f"{percent(found['accuracy']['value'])} % of {len(labels):,} {split} images right".replace(
+        "  ", " "
+    )
+    if first == "accuracy":
+        return f"{right}, 95 % interval {interval(found[first])}"
+    value = f"{percent(found[first]['value'])} %, 95 % interval {interval(found[first])}"
+    return f"{MEASURES[first].capitalize()} {value} ({right})"
 
 
-def chance(class_names: Sequence[str]) -> str:
-    """Return the number of classes and the accuracy of chance in words."""
-    return f"{len(class_names)} classes; chance is about {percent(1 / len(class_names))} %."
+def chance(class_names: Sequence[str], labels: np.ndarray | None = None, first: str = "accuracy") -> str:
+    """Return the number of classes and the accuracy of chance in words; say so if the classes are unbalanced.
+
+    Args:
+        class_names: the names of all classes.
+        labels: int `(n,)`, of the images that are evaluated.
+        first: a result of `headline`.
+
+    >>> chance(["no", "yes"], np.array([0, 0, 0, 1]), "balanced_accuracy")[33:76]
+    'The classes are unbalanced: always predicti'
+    """
+    said = f"{len(class_names)} classes; chance is about {percent(1 / len(class_names))} %."
+    if labels is None or first == "accuracy":
+        return said
+    counts = np.bincount(labels)
+    return (
+        f"{said} The classes are unbalanced: always predicting {class_names[int(counts.argmax())]} is right "
+        f"for {percent(counts.max() / counts.sum())} % of the images. Balanced accuracy is the mean recall "
+        "of the classes."
+    )
+
+
+def measure_metrics(labels: np.ndarray, probabilities: np.ndarray, first: str) -> dict[str, Any]:
+    """Return every measure with its 95 % interval for `metrics.json`, and `headline`: which comes first.
+
+    With two classes `roc_auc` and `average_precision` follow, of the second class.
+    """
+    found: dict[str, Any] = {"headline": first, "measures": measures(labels, probabilities.argmax(axis=1))}
+    return found | (two_class_measures(labels, probabilities) or {})
 
 
 def accuracy_interval(accuracy: float, split: str, images: int) -> dict[str, Any]:
@@ -111,7 +150,8 @@ def answer_sections(
     is_right = (predicted == labels)[by_confidence]
     wrong, right = by_confidence[~is_right], by_confidence[is_right]
     found = [
-        Section("Confusion", [_confusion(labels, predicted, class_names, name)]),
+        Section("Measures", _measures(labels, probabilities, class_names)),
+        Section("Confusion", [confusion_figure(labels, predicted, class_names, name)]),
         Section("Each class", _classes(labels, probabilities, class_names)),
         Section("Worst mistakes", _mistakes(split, name, probabilities, class_names, wrong)),
     ]
@@ -131,15 +171,75 @@ def frozen_section(frozen: pd.DataFrame) -> Section:
     return Section("Frozen layers", [stages(frozen), table])
 
 
-def _confusion(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str], name: str) -> Figure:
-    side = min(9, 2.6 + 0.3 * len(class_names))
-    right = int((labels == predicted).sum())
+def _measures(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> list[Block]:
+    found = measures(labels, probabilities.argmax(axis=1))
+    rows = [
+        {
+            "measure": MEASURES[name],
+            "value": f"{percent(each['value'])} %",
+            "95 % interval": interval(each),
+        }
+        for name, each in found.items()
+    ]
+    blocks: list[Block] = [
+        Table(pd.DataFrame(rows)),
+        Text(
+            "Balanced accuracy is the mean recall of the classes, macro F1 the mean of their F1: both count "
+            "every class alike. Other images from the same source would give a value within the interval in "
+            "19 of 20 cases.",
+            "soft",
+        ),
+    ]
+    areas = two_class_measures(labels, probabilities)
+    return blocks if areas is None else [*blocks, _thresholds(labels, probabilities, class_names, areas)]
+
+
+def _thresholds(
+    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str], areas: Mapping[str, float]
+) -> Figure:
+    positive = class_names[1]
     return figure(
-        lambda ax: plots.confusion(labels, predicted, class_names, ax),
-        (side, side),
-        f"Confusion matrix of {len(class_names)} classes: {right} of {len(labels)} right.",
-        f"The {name} images. Rows are true classes, columns are predictions; the diagonal is right. The "
-        f"colour is the fraction of the row. {_most_confused(labels, predicted, class_names)}",
+        lambda axes: plots.roc_and_precision_recall(labels, probabilities[:, 1], positive, axes),
+        (8, 4),
+        f"ROC curve, area {areas['roc_auc']:.3f}, and precision-recall curve, average precision "
+        f"{areas['average_precision']:.3f}, of {positive}.",
+        f"Each point of a curve is a threshold on the probability of {positive}. The marked one is 50 %, "
+        f"which the other figures use. The area under the left curve is {areas['roc_auc']:.3f}, the average "
+        f"precision {areas['average_precision']:.3f}. Dashed: a classifier that knows nothing. Choose the "
+        "threshold by what a miss and a false alarm cost.",
+        columns=2,
+    )
+
+
+def confusion_figure(
+    labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str], name: str, *, of: str = ""
+) -> Figure:
+    """Draw the confusion matrix twice: as counts, and as percentages of each true class.
+
+    Args:
+        labels, predicted: int `(n,)` true and predicted classes.
+        class_names: the names of the classes.
+        name: what the images are called, such as "test".
+        of: the task, if there are several.
+    """
+    side = min(9, 2.6 + 0.3 * len(class_names))
+    beside = side <= 6  # inches: two of them fit on a page side by side
+    right = int((labels == predicted).sum())
+
+    def draw(axes: np.ndarray) -> None:
+        plots.confusion(labels, predicted, class_names, axes[0])
+        plots.confusion(labels, predicted, class_names, axes[1], fractions=True)
+
+    return figure(
+        draw,
+        (2 * side, side) if beside else (side, 2 * side),
+        f"Confusion matrix{f' of {of}' if of else ''}, {len(class_names)} classes: {right} of {len(labels)} "
+        "images right.",
+        f"The {name} images, as counts and as percentages of each true class. Rows are true classes, columns "
+        "are predictions; the diagonal is right. The colour is the fraction of the row. "
+        f"{_most_confused(labels, predicted, class_names)}",
+        columns=2 if beside else 1,
+        rows=1 if beside else 2,
     )
 
 

@@ -15,6 +15,7 @@ from tlkit.data import Dataset
 from tlkit.errors import DataError
 from tlkit.reports.document import Block, Document, Section, Table, Text
 from tlkit.reports.figures import figure
+from tlkit.reports.measures import MEASURES, headline
 from tlkit.reports.result import Result
 from tlkit.reports.statistics import paired, summary
 from tlkit.reports.words import counted
@@ -33,8 +34,8 @@ class LabelCounts(Result):
 
     Attributes:
         data: the data set.
-        table: one row for each technique (`arm`), size (`labels`) and seed: `accuracy` on the test split, 0
-            to 1, and `seconds`.
+        table: one row for each technique (`arm`), size (`labels`) and seed: `accuracy`, `balanced_accuracy`
+            and `macro_f1` on the test split, 0 to 1, and `seconds`.
         backbone: its name.
         target_accuracy: the accuracy whose number of labels is forecast, above 0 and below 1.
         held_out: how many of the largest sizes the check of the forecast does not use.
@@ -49,10 +50,16 @@ class LabelCounts(Result):
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
+    def measure(self) -> str:
+        """The column of the table that is reported: balanced accuracy if the classes are unbalanced."""
+        first = headline(self.data.train.labels)
+        return first if first in self.table else "accuracy"  # an earlier table has accuracy alone
+
+    @property
     def best(self) -> str:
         """The technique that is the most accurate with all labels."""
         largest = self.table[self.table["labels"] == self.table["labels"].max()]
-        return str(largest.groupby("arm")["accuracy"].mean().idxmax())
+        return str(largest.groupby("arm")[self.measure].mean().idxmax())
 
     @property
     def best_rows(self) -> pd.DataFrame:
@@ -64,14 +71,14 @@ class LabelCounts(Result):
         """The power law through the accuracies of the best technique; None with fewer than four sizes."""
         rows = self.best_rows
         enough = rows["labels"].nunique() >= 4
-        return fit_power_law(rows["labels"], rows["accuracy"]) if enough else None
+        return fit_power_law(rows["labels"], rows[self.measure]) if enough else None
 
     @property
     def check(self) -> pd.DataFrame | None:
         """The forecast from the smaller sizes and the result at the largest; None with too few sizes."""
         rows = self.best_rows
         try:
-            return forecast_check(rows["labels"], rows["accuracy"], held_out=self.held_out)
+            return forecast_check(rows["labels"], rows[self.measure], held_out=self.held_out)
         except DataError:
             return None
 
@@ -80,8 +87,9 @@ class LabelCounts(Result):
         """The accuracy of the best technique, and the labels that the target needs, in a sentence."""
         rows, law, target = self.best_rows, self.forecast, self.target_accuracy
         most = int(rows["labels"].max())
-        reached = rows[rows["labels"] == most]["accuracy"].mean()
-        said = f"{TECHNIQUES.get(self.best, self.best)} reaches {reached:.0%} with {most} labels"
+        reached = rows[rows["labels"] == most][self.measure].mean()
+        quantity = "" if self.measure == "accuracy" else f" {MEASURES[self.measure]}"
+        said = f"{TECHNIQUES.get(self.best, self.best)} reaches {reached:.0%}{quantity} with {most} labels"
         if law is None:
             return f"{said}. For a forecast measure at least four sizes."
         needed = law.needed(target)
@@ -118,6 +126,7 @@ class LabelCounts(Result):
         return {
             "data": self.data.card.name,
             "backbone": self.backbone,
+            "headline": self.measure,
             "target_accuracy": self.target_accuracy,
             "best": self.best,
             "results": self.table,
@@ -147,24 +156,32 @@ class LabelCounts(Result):
         return {"results.csv": partial(self.table.to_csv, index=False)}
 
     def _curves(self) -> Section:
-        written = summary(self.table, by=("labels", "arm")).apply(
+        written = summary(self.table, self.measure, by=("labels", "arm")).apply(
             lambda row: f"{row['mean']:.3f}" + (f" ± {row['std']:.3f}" if row["seeds"] > 1 else ""), axis=1
         )
         arms, sizes = list(dict.fromkeys(self.table["arm"])), self.table["labels"]
+        quantity = MEASURES[self.measure]
         drawn = figure(
-            lambda ax: plots.curves(self.table, "labels", ax=ax, quantity="test accuracy"),
+            lambda ax: plots.curves(self.table, "labels", self.measure, ax, quantity=f"test {quantity}"),
             (8, 4),
-            f"Test accuracy from {sizes.min()} to {sizes.max()} labels for each technique.",
+            f"Test {quantity} from {sizes.min()} to {sizes.max()} labels for each technique.",
             "A point is one seed, the line the mean, the band one standard deviation. Each smaller set is "
             "part of the larger sets, so that the curve shows the effect of labels and not of luck.",
         )
         by_size = written.unstack("arm").reindex(columns=arms).reset_index()
-        return Section("Accuracy by number of labels", [drawn, Table(by_size)])
+        blocks: list[Block] = [drawn, Table(by_size)]
+        measured = [each for each in MEASURES if each in self.table]
+        if len(measured) > 1:
+            largest = self.table[sizes == sizes.max()].groupby("arm", sort=False)[measured]
+            means = largest.mean().rename(columns=MEASURES).rename_axis("with all labels").reset_index()
+            blocks.append(Table(means, folded="All measures with all labels, means over the seeds"))
+        return Section("Accuracy by number of labels", blocks)
 
     def _gains(self) -> Section:
-        compared = paired(self.table, control=CONTROL, by="labels")
+        compared = paired(self.table, CONTROL, self.measure, by="labels")
+        quantity = f"difference in test {MEASURES[self.measure]} from scratch"
         drawn = figure(
-            lambda ax: plots.differences(compared, ax, quantity="difference in test accuracy from scratch"),
+            lambda ax: plots.differences(compared, ax, quantity=quantity),
             (8, 3.5),
             "Difference from scratch for each technique and number of labels.",
             "Bars are 95 % intervals over the seeds. A mark is filled where the interval excludes zero; "
@@ -177,9 +194,10 @@ class LabelCounts(Result):
 
     def _forecast(self, law: PowerLaw) -> Section:
         rows, check, target = self.best_rows, self.check, self.target_accuracy
+        shown: dict[str, Any] = {"value": self.measure, "setting": "labels"}
         found: list[Block] = [
             figure(
-                lambda ax: plots.forecast(rows, law, ax, target_accuracy=target, setting="labels"),
+                lambda ax: plots.forecast(rows, law, ax, target_accuracy=target, **shown),
                 (8, 4),
                 f"The power law through all sizes of {self.best}, and its forecast.",
                 f"Fitted to all sizes: the error is {law.limit:.3f} + {law.scale:.3g} n^-{law.exponent:.2f}. "
@@ -188,10 +206,10 @@ class LabelCounts(Result):
         ]
         if check is not None:
             known = rows["labels"][rows["labels"] < check["labels"].min()]
-            part = fit_power_law(known, rows["accuracy"][known.index])
+            part = fit_power_law(known, rows[self.measure][known.index])
             found += [
                 figure(
-                    lambda ax: plots.forecast(rows, part, ax, known=known.max(), setting="labels"),
+                    lambda ax: plots.forecast(rows, part, ax, known=known.max(), **shown),
                     (8, 4),
                     "The same with the largest sizes held out.",
                     "The check: a forecast from the smaller sizes alone, and what was measured then. Trust "

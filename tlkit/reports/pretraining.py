@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from tlkit import plots
-from tlkit._internal.intervals import wilson
-from tlkit.data import Dataset
+from tlkit.data import Dataset, Split
+from tlkit.errors import NoLabelsError
 from tlkit.reports.classifier import accuracy_interval
 from tlkit.reports.data import INTERRUPTED, SHOWN, data_metrics, data_section, problem_sections, tiles
 from tlkit.reports.document import Block, Code, Document, Figure, Section, Table, Text, Tile
 from tlkit.reports.figures import accuracies, figure
+from tlkit.reports.measures import MEASURES as NAMES
+from tlkit.reports.measures import headline, measures
 from tlkit.reports.result import Result
 from tlkit.reports.words import interval, percent
 from tlkit.techniques.self_supervised import METHODS
@@ -53,6 +55,8 @@ class Pretraining(Result):
         before, after: measures of the features. `effective_rank` and `spread` (of the embeddings); with two
             views `alignment` and `uniformity`; with labels `knn_accuracy`, 0 to 1.
         sampled: indices of the images of the train split that were measured, at most 500.
+        predicted: classes of the evaluated images by nearest neighbours, int `(n,)`, `before` and `after`;
+            empty without labels.
         features: of these images, float32 `(n, d)`, `before` and `after`.
         shown: what the method makes of some images, uint8 `(n, height, width, 3)` by name.
         seconds: how long the parts took: training, total.
@@ -71,6 +75,7 @@ class Pretraining(Result):
     after: dict[str, float] = field(default_factory=dict)
     sampled: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     features: dict[str, np.ndarray] = field(default_factory=dict)
+    predicted: dict[str, np.ndarray] = field(default_factory=dict)
     shown: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
@@ -82,6 +87,29 @@ class Pretraining(Result):
         if split is None or self.evaluation is None:
             return None
         return accuracy_interval(self.after["knn_accuracy"], split, len(self.evaluation.splits[split]))
+
+    @property
+    def evaluated(self) -> Split:
+        """The labelled images on which the features are evaluated.
+
+        Raises:
+            NoLabelsError: there are none.
+        """
+        split = evaluation_split(self.evaluation)
+        if split is None or self.evaluation is None:
+            raise NoLabelsError("There are no labelled images to evaluate on. Pass evaluate=.")
+        return self.evaluation.splits[split]
+
+    @property
+    def headline(self) -> str:
+        """The measure to state first: accuracy, or balanced accuracy if the classes are unbalanced."""
+        return headline(self.evaluated.labels) if self.predicted else "accuracy"
+
+    def measures(self, when: str) -> dict[str, dict[str, float]] | None:
+        """Return the measures of the nearest neighbours with intervals, "before" or "after"."""
+        if when not in self.predicted:
+            return None
+        return measures(self.evaluated.labels, self.predicted[when])
 
     def metrics(self) -> dict[str, Any]:
         """Return the measures of the features before and after, the last loss, and the settings."""
@@ -97,8 +125,11 @@ class Pretraining(Result):
             "epochs": len(losses or ()),
             "loss": losses[-1] if losses else None,
             **{name: self.after.get(name) for name in MEASURES},
-            "before": {name: self.before.get(name) for name in MEASURES},
+            "before": {name: self.before.get(name) for name in MEASURES}
+            | {"measures": self.measures("before")},
             "interval": self.interval,
+            "headline": self.headline if self.predicted else None,
+            "measures": self.measures("after"),
             "history": self.history,
             "interrupted": self.interrupted,
         }
@@ -148,11 +179,14 @@ class Pretraining(Result):
                 "There are no labels to evaluate it on: compare the neighbours below, or label some dozens "
                 "of images and pass them with --evaluate.",
             )
+        before, after = ((self.measures(when) or {})[self.headline] for when in ("before", "after"))
+        said = f"{percent(after['value'])} % right by nearest neighbours"
+        if self.headline != "accuracy":
+            said = f"{percent(after['value'])} % {NAMES[self.headline]} by nearest neighbours"
         return (
-            f"{percent(self.after['knn_accuracy'])} % right by nearest neighbours; "
-            f"{percent(self.before['knn_accuracy'])} % before",
+            f"{said}; {percent(before['value'])} % before",
             f"{bounds['images']:,} {bounds['split']} images of {self.evaluation.card.name}, 95 % interval "
-            f"{interval(bounds)}. It learned from {images} and no label.",
+            f"{interval(after)}. It learned from {images} and no label.",
         )
 
     def _cautions(self) -> list[str]:
@@ -171,20 +205,29 @@ class Pretraining(Result):
     def _neighbours(self) -> Section:
         found: list[Block] = []
         if (bounds := self.interval) is not None:
-            images = bounds["images"]
-            sides = {"before pretraining": self.before, "after pretraining": self.after}
-            values = {name: each["knn_accuracy"] for name, each in sides.items()}
+            sides = {f"{when} pretraining": self.measures(when) or {} for when in ("before", "after")}
+            firsts = {name: each[self.headline] for name, each in sides.items()}
+            quantity = NAMES[self.headline]
             found.append(
                 accuracies(
-                    values,
-                    "Accuracy of the nearest neighbours",
+                    {name: each["value"] for name, each in firsts.items()},
+                    f"{quantity.capitalize()} of the nearest neighbours",
                     "The five nearest images of the train split vote for the class of each "
                     f"{bounds['split']} image; nothing is trained for it. The control is the same network "
                     "before pretraining.",
-                    quantity=MEASURES["knn_accuracy"],
-                    intervals={name: wilson(round(each * images), images) for name, each in values.items()},
+                    quantity=f"{quantity} of 5 nearest neighbours",
+                    intervals={name: (each["low"], each["high"]) for name, each in firsts.items()},
                 )
             )
+            rows = [
+                {"measure": NAMES[each]}
+                | {
+                    name: f"{percent(side[each]['value'])} % ({interval(side[each])})"
+                    for name, side in sides.items()
+                }
+                for each in NAMES
+            ]
+            found.append(Table(pd.DataFrame(rows)))
         found += [self._nearest(when) for when in self.features]
         return Section("Which images are similar", found)
 

@@ -11,7 +11,10 @@ from tlkit.challenges.model_selection import PROBE, SCORES, SPEED
 from tlkit.data import Dataset
 from tlkit.reports.document import Document, Figure, Section, Table, Text
 from tlkit.reports.figures import figure
+from tlkit.reports.measures import MEASURES as NAMES
+from tlkit.reports.measures import headline
 from tlkit.reports.result import Result
+from tlkit.reports.words import interval, percent
 
 COSTS = ["backbone", "parameters", "megabytes", SPEED]
 
@@ -31,6 +34,8 @@ class Selection(Result):
         images: how many labelled images were scored.
         left_out: the reason for each candidate that was not measured.
         notes: warnings of the scores, and what is missing.
+        measures: of the linear probe by backbone: `value`, `low` and `high` of each measure; see
+            `tlkit.reports.measures.measures`.
         seconds: how long it took: total.
     """
 
@@ -42,7 +47,13 @@ class Selection(Result):
     images: int
     left_out: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    measures: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> str:
+        """The measure to state first: accuracy, or balanced accuracy if the classes are unbalanced."""
+        return headline(self.data.train.labels)
 
     @property
     def answer(self) -> str:
@@ -51,6 +62,12 @@ class Selection(Result):
         best = str(rows[PROBE].idxmax())
         own, top = rows.loc[self.recommended], rows.loc[best]
         said = f"Take {self.recommended}: a linear head on it is right for {own[PROBE]:.1%}"
+        if self.headline != "accuracy" and self.recommended in self.measures:
+            first = self.measures[self.recommended][self.headline]["value"]
+            said = (
+                f"Take {self.recommended}: a linear head on it has a {NAMES[self.headline]} of {first:.1%} "
+                f"and is right for {own[PROBE]:.1%}"
+            )
         if self.recommended == best:
             close = rows[~rows["random"]][PROBE] >= top[PROBE] - self.standard_error
             if close.sum() < 2:
@@ -98,6 +115,8 @@ class Selection(Result):
             "recommended": self.recommended,
             "ranked_by": PROBE,
             "standard_error": self.standard_error,
+            "headline": self.headline,
+            "measures": self.measures,
             "backbones": self.table,
             "score_seconds": self.score_seconds,
             "left_out": self.left_out,
@@ -110,7 +129,9 @@ class Selection(Result):
         )
         ranked = f"In the order of {PROBE}. Megabytes are those of float32 weights."
         found = [
-            Section("Accuracy against cost", [Text(ranked), self._figure(), Table(pareto)]),
+            Section(
+                "Accuracy against cost", [Text(ranked), self._figure(), Table(pareto), *self._measures()]
+            ),
             Section("Every score", self._scores()),
         ]
         if self.left_out:
@@ -124,6 +145,19 @@ class Selection(Result):
             f"({self.standard_error:.3f}) of the best linear probe.",
             self.cautions,
             found,
+        )
+
+    def _measures(self) -> list[Table]:
+        """Return the table of the measures of the linear probe on each backbone."""
+        rows = [
+            {"backbone": name}
+            | {NAMES[each]: f"{percent(found[each]['value'])} % ({interval(found[each])})" for each in NAMES}
+            for name, found in self.measures.items()
+        ]
+        return (
+            [Table(pd.DataFrame(rows), folded="Measures of the linear head with 95 % intervals")]
+            if rows
+            else []
         )
 
     def _scores(self) -> tuple[Text, Table]:

@@ -13,10 +13,12 @@ from keras import ops
 
 from tlkit import plots
 from tlkit.data import Dataset
-from tlkit.reports.classifier import accuracy_interval, frozen_section
+from tlkit.reports.classifier import accuracy_interval, confusion_figure, frozen_section
 from tlkit.reports.data import SHOWN, SPLITS, cautions, data_metrics, data_section, problem_sections, tiles
 from tlkit.reports.document import Block, Document, Figure, Images, Section, Table, Text, Tile
 from tlkit.reports.figures import figure
+from tlkit.reports.measures import MEASURES as NAMES
+from tlkit.reports.measures import headline, measures
 from tlkit.reports.result import Result
 from tlkit.reports.words import interval, percent, shortened
 from tlkit.techniques.multi_task import Regression, Task
@@ -72,24 +74,25 @@ class TaskTraining(Result):
 
     def scores(self, split: str, task: str) -> np.ndarray:
         """Return the task's measure of each image, float `(n,)`; NaN where there is no label."""
-        of, labels = self.tasks[task], self.labels[split][task]
-        scores = of.score(of.filled(labels), self.predictions[split][task])
-        known = ops.convert_to_numpy(of.known(labels)) > 0
-        scores = np.where(known, ops.convert_to_numpy(scores).astype(float), np.nan)
+        scores = self._label_scores(split, task)
         if scores.ndim == 1:
             return scores
         some = ~np.isnan(scores)
         return np.where(some, scores, 0).sum(axis=1) / np.where(some.any(axis=1), some.sum(axis=1), np.nan)
 
     def measures(self, split: str) -> dict[str, float | None]:
-        """Return accuracy (0 to 1) or mean absolute error of each task; None where it has no label."""
-        scores = {name: self.scores(split, name) for name in self.tasks}
+        """Return accuracy (0 to 1) or mean absolute error over all labels of a task; None without labels."""
+        scores = {name: self._label_scores(split, name) for name in self.tasks}
         return {
             name: None if np.isnan(each).all() else float(np.nanmean(each)) for name, each in scores.items()
         }
 
     def baselines(self, split: str | None = None) -> dict[str, float | None]:
-        """Return the same of the best constant answer, by default on the split that is reported."""
+        """Return the same of a constant answer, by default on the split that is reported.
+
+        The constant is the best answer on the training images: the most frequent class, whether most images
+        have a label, or the median of the numbers.
+        """
         split = split or self.evaluated
         return {
             name: task.baseline(self.labels["train"][name], self.labels[split][name])
@@ -101,8 +104,8 @@ class TaskTraining(Result):
     def metrics(self) -> dict[str, Any]:
         """Return the measures of each task with its baseline, and the settings.
 
-        Accuracies are fractions, 0 to 1, errors in the units of the labels. `baseline` is the best constant
-        answer on the split that is reported, `interval` the 95 % interval of an accuracy there.
+        Accuracies are fractions, 0 to 1, errors in the units of the labels. `baseline` is the measure of the
+        constant answer on the split that is reported, `interval` the 95 % interval of an accuracy there.
         """
         measures, baselines = {part: self.measures(part) for part in self.data.splits}, self.baselines()
         tasks = {}
@@ -120,6 +123,7 @@ class TaskTraining(Result):
                 "baseline": baselines[name],
                 "labelled": {part: labelled.get(part) for part in SPLITS},
                 "interval": bounds,
+                **self._class_measures(name),
             }
         return {
             "technique": self.technique,
@@ -132,11 +136,30 @@ class TaskTraining(Result):
             "interrupted": self.interrupted,
         }
 
+    def _class_measures(self, name: str) -> dict[str, Any]:
+        """Return all measures of a task of classification with intervals, and which comes first."""
+        split, task = self.evaluated, self.tasks[name]
+        known = self.known(split, name)
+        if task.kind != "classification" or not known.any():
+            return {"headline": None, "measures": None}
+        labels = np.asarray(self.labels[split][name])[known]
+        predicted = np.asarray(self.predictions[split][name])[known].argmax(axis=1)
+        return {"headline": headline(labels), "measures": measures(labels, predicted)}
+
+    def _outcome(self, name: str, value: float | None) -> str:
+        """Write the measure of a task for the answer of the report."""
+        found = self._class_measures(name)
+        said = outcome(self.tasks[name], value, self.evaluated)
+        if found["headline"] in (None, "accuracy"):
+            return said
+        first = found["measures"][found["headline"]]["value"]
+        return f"{percent(first)} % {NAMES[found['headline']]} ({said})"
+
     def report(self, folder: Path = Path()) -> Document:
         """Return the report: each task against its baseline, the data, the curves and the answers."""
-        split, measures = self.evaluated, self.measures(self.evaluated)
+        split, values = self.evaluated, self.measures(self.evaluated)
         rule = "equal weights" if self.balancing == "equal" else f"losses balanced by {self.balancing}"
-        answers = [f"{name}: {outcome(task, measures[name], split)}" for name, task in self.tasks.items()]
+        answers = [f"{name}: {self._outcome(name, values[name])}" for name in self.tasks]
         if len(answers) > 4:
             answers = [*answers[:4], f"and {len(answers) - 4} more tasks below"]
         terms = {f"task {name}": f"{task.kind}: {_contents(task)}" for name, task in self.tasks.items()}
@@ -159,6 +182,13 @@ class TaskTraining(Result):
         """Return the writer of the model, which Keras opens without tlkit."""
         return {"model.keras": self.model.save}
 
+    def _label_scores(self, split: str, task: str) -> np.ndarray:
+        """Return the task's measure of each label, `(n,)` or `(n, outputs)`; NaN where it is missing."""
+        of, labels = self.tasks[task], self.labels[split][task]
+        scores = of.score(of.filled(labels), self.predictions[split][task])
+        known = ops.convert_to_numpy(of.known(labels)) > 0
+        return np.where(known, ops.convert_to_numpy(scores).astype(float), np.nan)
+
     def _overview(self) -> Section:
         """Compare each task with its best constant answer."""
         numbers, split = self.metrics()["tasks"], self.evaluated
@@ -176,13 +206,21 @@ class TaskTraining(Result):
                     **{part: reached(task, mine[task.measure][part]) for part in splits},
                     "constant": f"{constant(task, self.labels['train'][name])}: {reached(task, floor)}",
                     "95 % interval": interval(mine["interval"]),
+                    **{
+                        NAMES[each]: f"{percent(mine['measures'][each]['value'])} % "
+                        f"({interval(mine['measures'][each])})"
+                        if mine["measures"]
+                        else "–"
+                        for each in ("balanced_accuracy", "macro_f1")
+                    },
                     "labelled": " + ".join(str(mine["labelled"][part]) for part in splits),
                 }
             )
         explained = (
             "Error: the mean absolute error, in the units of the labels. For several labels: the fraction of "
-            "right yes-or-no answers. Constant: the best answer that is the same for every image. Labelled: "
-            f"images with a label, {' + '.join(splits)}. A dash: there is no label."
+            "right yes-or-no answers. Constant: the same answer for every image, the best one "
+            f"on training images. Labelled: images with a label, {' + '.join(splits)}. A dash: there is no "
+            "label."
         )
         blocks: list[Block] = [Table(pd.DataFrame(rows)), Text(explained, "soft")]
         if gains:
@@ -190,9 +228,9 @@ class TaskTraining(Result):
                 lambda ax: plots.task_gains(gains, texts, ax),
                 (7.4, 0.9 + 0.5 * len(gains)),
                 "Each task: " + "; ".join(f"{name} {text}" for name, text in texts.items()) + ".",
-                f"Each task compared with the best answer that is the same for every {split} image: 0 is no "
-                "better, 1 is perfect. Accuracies and errors share this scale; still, two tasks differ in "
-                "difficulty.",
+                f"Each task on the {split} images, compared with the same answer for every image, the best "
+                "one on training images: 0 is no better, 1 is perfect. Accuracies and errors share this "
+                "scale; still, two tasks differ in difficulty.",
             )
             blocks = [drawn, *blocks]
         return Section("Each task", blocks)
@@ -313,10 +351,12 @@ def answer(task: Task, row: np.ndarray) -> str:
 
 
 def constant(task: Task, train: np.ndarray) -> str:
-    """Write the best constant answer according to the training labels."""
-    if task.kind == "classification":
-        return (task.class_names or [])[np.bincount(train[train >= 0]).argmax()]
-    return answer(task, (np.nanmean if task.kind == "multi-label" else np.nanmedian)(train, axis=0))
+    """Write the constant answer that is best on the training labels.
+
+    >>> constant(Regression(), np.array([[1.0], [2.0], [90.0]]))
+    '2'
+    """
+    return answer(task, task.constant(train))
 
 
 def _contents(task: Task) -> str:
@@ -328,17 +368,8 @@ def _contents(task: Task) -> str:
 def _figures(name: str, task: Task, split: str, labels: np.ndarray, predicted: np.ndarray) -> list[Block]:
     drawn: list[Figure] = []
     if task.kind == "classification" and task.outputs <= MAX_CLASSES:
-        side = min(9, 2.6 + 0.3 * task.outputs)
-        names = task.class_names or []
-        drawn = [
-            figure(
-                lambda ax: plots.confusion(labels, predicted.argmax(axis=1), names, ax),
-                (side, side),
-                f"Confusion matrix of {name}: {task.outputs} classes.",
-                f"The labelled {split} images. Rows are true classes, columns are predictions; the diagonal "
-                "is right. The colour is the fraction of the row.",
-            )
-        ]
+        classes = task.class_names or []
+        drawn = [confusion_figure(labels, predicted.argmax(axis=1), classes, f"labelled {split}", of=name)]
     elif task.kind == "regression":
         drawn = [
             figure(

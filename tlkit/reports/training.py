@@ -14,6 +14,7 @@ from tlkit.reports import classifier
 from tlkit.reports.data import SPLITS, cautions, class_terms, data_metrics, data_section, problem_sections
 from tlkit.reports.document import Document, Section, Table
 from tlkit.reports.figures import accuracies
+from tlkit.reports.measures import MEASURES, headline
 from tlkit.reports.result import Result
 from tlkit.reports.words import duration, interval, percent
 
@@ -55,14 +56,21 @@ class Training(Result):
         names = [name for name in self.data.splits if self._labelled(name)]
         return names[-1] if names else None
 
+    @property
+    def headline(self) -> str:
+        """The measure to state first: accuracy, or balanced accuracy if the classes are unbalanced."""
+        labels = [each.labels for each in self.data.splits.values() if each.labelled]
+        return headline(np.concatenate(labels))
+
     def accuracy(self, split: str) -> float:
         """Return the fraction of right answers on one split, 0 to 1."""
         return classifier.accuracy(self.probabilities[split], self.data.splits[split].labels)
 
     def metrics(self) -> dict[str, Any]:
-        """Return the accuracy of each split with its interval, the figures of each class, and the settings.
+        """Return the accuracy of each split, the measures with intervals, those of each class, and settings.
 
-        `interval` is that of the split that is reported. Precision, recall and F1 are fractions, 0 to 1.
+        `interval` (of accuracy) and `measures` are those of the split that is reported; `headline` names the
+        measure that comes first. Precision, recall and F1 are fractions, 0 to 1.
         """
         split, names = self.evaluated, self.data.class_names
         return {
@@ -88,14 +96,16 @@ class Training(Result):
         answer = "Trained; there are no labelled images to evaluate it on."
         if split is not None:
             part = self.data.splits[split]
-            answer = classifier.answer(self.accuracy(split), split, len(part))
+            answer = classifier.answer(part.labels, self.probabilities[split], split, self.headline)
             found += classifier.answer_sections(part, split, self.probabilities[split], names, self.model)
         if not self.frozen.empty:
             found.append(classifier.frozen_section(self.frozen))
         return Document(
             f"{self.data.card.title}: {self.technique} with {self.backbone}",
             answer,
-            classifier.chance(names),
+            classifier.chance(
+                names, None if split is None else self.data.splits[split].labels, self.headline
+            ),
             cautions(split, self.interrupted),
             found + problem_sections(self.data),
         )
@@ -111,15 +121,18 @@ class Training(Result):
 
     def _summary(self) -> dict[str, Any]:
         split, interval = self.evaluated, None
+        measured: dict[str, Any] = {"headline": None, "measures": None}
         if split is not None:
-            images = len(self.data.splits[split])
-            interval = classifier.accuracy_interval(self.accuracy(split), split, images)
+            labels = self.data.splits[split].labels
+            interval = classifier.accuracy_interval(self.accuracy(split), split, len(labels))
+            measured = classifier.measure_metrics(labels, self.probabilities[split], self.headline)
         return {
             "technique": self.technique,
             "backbone": self.backbone,
             "seed": self.seed,
             "accuracy": {name: self.accuracy(name) if self._labelled(name) else None for name in SPLITS},
             "interval": interval,
+            **measured,
             "seconds": self.seconds,
         }
 
@@ -131,20 +144,29 @@ class Training(Result):
         runs = [each._summary() for each in (self, *self._compared())]
         keys = ["technique", *(key for key in ("backbone", "seed") if len({run[key] for run in runs}) > 1)]
         named = {", ".join(str(run[key]) for key in keys): run for run in runs}
-        known = {name: run["interval"] for name, run in named.items() if run["interval"]}
-        values = {name: named[name]["accuracy"][bounds["split"]] for name, bounds in known.items()}
+        known = {name: run for name, run in named.items() if run["measures"]}
+        first = next((run["headline"] for run in known.values()), "accuracy")
+        quantity = MEASURES[first]
         drawn = accuracies(
-            values,
-            "Accuracy of each technique",
+            {name: run["measures"][first]["value"] for name, run in known.items()},
+            f"{quantity.capitalize()} of each technique",
             "A point is one run, its bar the 95 % interval from the number of images. Where bars overlap "
             "widely, these images cannot tell which is better; another seed may change the order as well.",
-            intervals={name: (bounds["low"], bounds["high"]) for name, bounds in known.items()},
+            quantity=quantity,
+            intervals={
+                name: (run["measures"][first]["low"], run["measures"][first]["high"])
+                for name, run in known.items()
+            },
         )
         rows = [
             {
                 "run": name,
-                "accuracy": f"{percent(values[name])} %" if name in values else "–",
-                "95 % interval": interval(run["interval"]),
+                **{
+                    title: f"{percent(run['measures'][each]['value'])} % ({interval(run['measures'][each])})"
+                    if run["measures"]
+                    else "–"
+                    for each, title in MEASURES.items()
+                },
                 "images": f"{run['interval']['images']} {run['interval']['split']}" if name in known else "–",
                 "training": duration(run["seconds"].get("training")),
                 "total": duration(run["seconds"].get("total")),

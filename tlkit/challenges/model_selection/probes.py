@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from threadpoolctl import threadpool_limits
 
 from tlkit.challenges.model_selection.examples import check_examples
@@ -37,7 +37,25 @@ def linear_probe(features: np.ndarray, labels: np.ndarray, *, folds: int = 5, se
     >>> linear_probe(np.eye(2)[labels], labels)
     1.0
     """
-    return _held_out_accuracy("logistic regression", features, labels, folds, seed)
+    return _fold_accuracy(*_held_out("logistic regression", features, labels, folds, seed))
+
+
+def probe_predictions(
+    features: np.ndarray, labels: np.ndarray, *, folds: int = 5, seed: int = 0
+) -> tuple[np.ndarray, float]:
+    """Return the cross-validated predictions of the linear probe, and its score, the value of `linear_probe`.
+
+    Args:
+        features, labels, folds, seed: as for `linear_probe`.
+
+    Returns:
+        The predicted labels `(n,)`, each by a head that was trained on other examples; and the accuracy.
+
+    Raises:
+        DataError: as for `linear_probe`.
+    """
+    found = _held_out("logistic regression", features, labels, folds, seed)
+    return np.unique(labels)[found[0]], _fold_accuracy(*found)
 
 
 def knn(features: np.ndarray, labels: np.ndarray, *, folds: int = 5, seed: int = 0) -> float:
@@ -63,10 +81,13 @@ def knn(features: np.ndarray, labels: np.ndarray, *, folds: int = 5, seed: int =
     >>> knn(np.eye(2)[labels], labels)
     1.0
     """
-    return _held_out_accuracy(NEIGHBOURS, features, labels, folds, seed)
+    return _fold_accuracy(*_held_out(NEIGHBOURS, features, labels, folds, seed))
 
 
-def _held_out_accuracy(name: str, features: np.ndarray, labels: np.ndarray, folds: int, seed: int) -> float:
+def _held_out(
+    name: str, features: np.ndarray, labels: np.ndarray, folds: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Return predicted and true class indices, and the rows of each fold."""
     if folds < 2:
         raise DataError(f"folds={folds} was given; expected 2 or more, such as 5.")
     examples = check_examples(features, labels, min_per_class=2)
@@ -75,5 +96,10 @@ def _held_out_accuracy(name: str, features: np.ndarray, labels: np.ndarray, fold
         # a class smaller than the number of folds is absent from some of them, which does no harm
         warnings.filterwarnings("ignore", message="The least populated class")
         warnings.simplefilter("ignore", ConvergenceWarning)
-        correct = cross_val_score(head(name), examples.features, examples.classes, cv=splits)
-    return float(correct.mean())
+        rows = [held_out for _, held_out in splits.split(examples.features, examples.classes)]
+        predicted = cross_val_predict(head(name), examples.features, examples.classes, cv=splits)
+    return predicted, examples.classes, rows
+
+
+def _fold_accuracy(predicted: np.ndarray, classes: np.ndarray, rows: list[np.ndarray]) -> float:
+    return float(np.mean([np.mean(predicted[each] == classes[each]) for each in rows]))

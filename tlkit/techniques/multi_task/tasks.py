@@ -67,9 +67,15 @@ class Task(Configured):
         """Return the measure of each label, with the shape of `errors`."""
         raise NotImplementedError
 
+    def constant(self, train: np.ndarray) -> np.ndarray:
+        """Return the prediction, float32 `(outputs,)`, that is best if it is the same for all of `train`."""
+        raise NotImplementedError
+
     def baseline(self, train: np.ndarray, test: np.ndarray) -> float:
         """Return the measure on `test` of the constant prediction that is best on `train`."""
-        raise NotImplementedError
+        known = ops.convert_to_numpy(self.known(test)) > 0
+        predictions = np.broadcast_to(self.constant(train), (len(test), self.outputs))
+        return float(ops.convert_to_numpy(self.score(self.filled(test), predictions))[known].mean())
 
     def loss(self, labels: Any, predictions: Any, sample_weight: Any = None) -> Any:
         """Return the mean loss over all labels that are not missing; 0, without a gradient, if all are."""
@@ -149,9 +155,8 @@ class Classification(Task):
     def score(self, labels: Any, predictions: Any) -> Any:
         return ops.cast(ops.equal(ops.cast(ops.argmax(predictions, axis=-1), "int32"), labels), "float32")
 
-    def baseline(self, train: np.ndarray, test: np.ndarray) -> float:
-        majority = np.bincount(train[train >= 0]).argmax()
-        return float(np.mean(test[test >= 0] == majority))
+    def constant(self, train: np.ndarray) -> np.ndarray:
+        return np.eye(self.outputs, dtype="float32")[np.bincount(train[train >= 0]).argmax()]
 
 
 @keras.saving.register_keras_serializable("tlkit")
@@ -209,9 +214,8 @@ class MultiLabel(Task):
     def score(self, labels: Any, predictions: Any) -> Any:
         return ops.cast(ops.equal(predictions > 0.5, labels > 0.5), "float32")
 
-    def baseline(self, train: np.ndarray, test: np.ndarray) -> float:
-        correct = (test > 0.5) == (np.nanmean(train, axis=0) > 0.5)
-        return float(np.mean(correct[~np.isnan(test)]))
+    def constant(self, train: np.ndarray) -> np.ndarray:
+        return (np.nansum(train - 0.5, axis=0) > 0).astype("float32")
 
 
 @keras.saving.register_keras_serializable("tlkit")
@@ -284,8 +288,8 @@ class Regression(Task):
     def score(self, labels: Any, predictions: Any) -> Any:
         return ops.abs(labels - predictions)
 
-    def baseline(self, train: np.ndarray, test: np.ndarray) -> float:
-        return float(np.nanmean(np.abs(test - np.nanmedian(train, axis=0))))
+    def constant(self, train: np.ndarray) -> np.ndarray:
+        return np.nanmedian(train, axis=0).astype("float32")  # a mean has the least squared error
 
 
 def _columns(labels: Any) -> Any:
