@@ -8,6 +8,7 @@ from contextlib import nullcontext
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "PYTEST_XDIST_WORKER" not in os.environ:  # workers share the cache of the process that starts them
     os.environ["TLKIT_CACHE"] = tempfile.mkdtemp(prefix="tlkit-tests-")
+os.environ["TLKIT_PRECISION"] = "float32"  # results must not depend on the processor
 os.environ["TLKIT_PROGRESS"] = tempfile.mkdtemp(prefix="tlkit-progress-")
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads would only wait
     os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -140,3 +140,72 @@ def test_networks_for_two_image_sizes_have_different_fingerprints():
     small, large = (load_backbone("EfficientNetLite0", weights=None, image_size=size) for size in (32, 64))
     large.set_weights(small.get_weights())
     assert engines.fingerprint(small) != engines.fingerprint(large)
+
+
+@pytest.fixture
+def conv():
+    """A small network with an output of random features."""
+    keras.utils.set_random_seed(0)
+    pixels = keras.Input((16, 16, 3))
+    x = keras.layers.Rescaling(1 / 255)(pixels)
+    x = keras.layers.Conv2D(24, 3, activation="relu")(x)
+    return keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(x), name="conv")
+
+
+@pytest.fixture
+def random_images():
+    return np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype="uint8")
+
+
+needs_bfloat16 = pytest.mark.skipif(not engines.has_bfloat16(), reason="the processor has no bfloat16 units")
+
+
+@needs_bfloat16
+def test_auto_is_bfloat16_where_the_first_images_agree(conv, random_images, monkeypatch):
+    monkeypatch.delenv("TLKIT_PRECISION")
+    assert engines.choose_precision(conv, random_images) == "bfloat16"
+    assert engines.choose_precision(conv, random_images, engine="predict") == "float32"
+    monkeypatch.setattr(engines, "AGREEMENT", 1.1)
+    assert engines.choose_precision(conv, random_images) == "float32"
+
+
+@needs_bfloat16
+def test_the_decision_is_made_once_for_a_network(conv, random_images, monkeypatch):
+    monkeypatch.delenv("TLKIT_PRECISION")
+    key = engines.fingerprint(conv)
+    assert engines.choose_precision(conv, random_images, key=key) == "bfloat16"
+    monkeypatch.setattr(engines, "_agree", None)  # must not be asked again
+    assert engines.choose_precision(conv, random_images[:1], key=key) == "bfloat16"
+
+
+@needs_bfloat16
+def test_bfloat16_is_close_to_float32_and_not_equal(conv, random_images):
+    exact, rough = (engines.infer(conv, random_images, precision=each) for each in ("float32", "bfloat16"))
+    assert rough.dtype == np.float32
+    assert 0 < np.abs(rough - exact).max() < 0.05 * np.abs(exact).max()
+
+
+def test_without_bfloat16_units_auto_is_float32_and_bfloat16_is_refused(conv, random_images, monkeypatch):
+    monkeypatch.delenv("TLKIT_PRECISION")
+    monkeypatch.setattr(engines, "has_bfloat16", lambda: False)
+    assert engines.choose_precision(conv, random_images) == "float32"
+    with pytest.raises(TlkitError, match=r"needs OpenVINO and a processor with bfloat16.*precision='auto'"):
+        engines.choose_precision(conv, random_images, precision="bfloat16")
+
+
+def test_a_network_that_cannot_be_exported_is_computed_in_float32(conv, random_images, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no such operation")
+
+    monkeypatch.delenv("TLKIT_PRECISION")
+    monkeypatch.setattr(engines, "has_bfloat16", lambda: True)
+    monkeypatch.setattr(engines, "_compiled", fail)
+    assert engines.choose_precision(conv, random_images) == "float32"
+
+
+def test_an_unknown_precision_is_refused_wherever_it_was_given(conv, random_images, monkeypatch):
+    with pytest.raises(UnknownNameError, match="no precision named 'float16'"):
+        engines.choose_precision(conv, random_images, precision="float16")
+    monkeypatch.setenv("TLKIT_PRECISION", "double")
+    with pytest.raises(UnknownNameError, match="no precision named 'double'"):
+        engines.choose_precision(conv, random_images)

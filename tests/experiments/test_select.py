@@ -99,7 +99,7 @@ def clock(monkeypatch):
 def test_speed_leaves_out_the_start_of_the_engine(monkeypatch, clock, digits):
     asked = []
 
-    def infer(network, images):
+    def infer(network, images, precision):
         clock.seconds += 0.2
         for start in range(0, len(images), 8):
             asked.append(images[start : start + 8])
@@ -113,7 +113,7 @@ def test_speed_leaves_out_the_start_of_the_engine(monkeypatch, clock, digits):
 
 
 def test_speed_of_an_engine_that_takes_windows_is_that_of_the_pass(monkeypatch, clock, digits):
-    def infer(network, images):
+    def infer(network, images, precision):
         clock.seconds += len(images[0 : len(images)]) / 1000
 
     monkeypatch.setattr(engines, "infer", infer)

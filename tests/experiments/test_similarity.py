@@ -14,7 +14,7 @@ import tlkit
 from tlkit.challenges.task_similarity import distances
 from tlkit.cli import cli
 from tlkit.errors import DataError, TlkitError, TlkitWarning, UnknownNameError
-from tlkit.experiments.similarity import Sample, sample, similarity, transfer_accuracy
+from tlkit.experiments.similarity import Sample, sample, similarity, transfer_measures
 
 SMALL = {"backbone": "LeNet", "weights": None, "image_size": 28}
 OPTIONS = ["--backbone", "LeNet", "--image-size", "28", "--images", "40"]
@@ -116,7 +116,7 @@ def test_labels_transfer_where_the_classes_lie_in_the_same_places():
     samples |= {"others": made(["owl", "bee"] * 20, ["owl", "bee"])}
     features = {"home": places, "same": places[::-1], "swapped": places[:, ::-1], "others": places}
     samples["same"] = made(labels[::-1])
-    table = transfer_accuracy(features, samples)
+    table = transfer_measures(features, samples)["accuracy"]
     assert table.loc["home", ["home", "same", "swapped"]].tolist() == [1, 1, 0]
     assert table.loc["swapped", "home"] == 0
     assert table["others"].isna().all()
@@ -126,11 +126,11 @@ def test_labels_transfer_where_the_classes_lie_in_the_same_places():
 def test_labels_that_are_missing_or_of_other_classes_do_not_transfer():
     unlabelled = Sample(np.zeros((4, 8, 8, 3), "uint8"), None, [], 4)
     features = {"one": np.eye(4), "other": np.eye(4)}
-    assert transfer_accuracy(features, {"one": made(["cat", "dog"] * 2), "other": unlabelled}) is None
+    assert not transfer_measures(features, {"one": made(["cat", "dog"] * 2), "other": unlabelled})
     others = made(["owl", "bee"] * 2, ["owl", "bee"])
-    assert transfer_accuracy(features, {"one": made(["cat", "dog"] * 2), "other": others}) is None
+    assert not transfer_measures(features, {"one": made(["cat", "dog"] * 2), "other": others})
     lonely = {"one": made(["cat", "cat", "cat", "dog"]), "other": made(["cat", "dog"] * 2)}
-    table = transfer_accuracy(features, lonely)
+    table = transfer_measures(features, lonely)["accuracy"]
     assert np.isnan(table.loc["one", "one"])
     assert np.isfinite(table.loc["one", "other"])
 

@@ -26,7 +26,15 @@ def result(*tables, measure=None, transfer=None, weights="imagenet", notes=None)
     by_measure = {each.attrs["measure"]: each for each in tables}
     measure = measure or next(iter(by_measure))
     return Similarity(
-        samples, by_measure, transfer, measure, "EfficientNetLite0", weights, 0, notes or {}, {"total": 3.0}
+        samples,
+        by_measure,
+        transfer or {},
+        measure,
+        "EfficientNetLite0",
+        weights,
+        0,
+        notes or {},
+        {"total": 3.0},
     )
 
 
@@ -47,7 +55,7 @@ def test_of_two_the_answer_compares_with_the_halves_of_one():
 
 
 def test_a_clear_case_has_no_cautions_and_all_its_sections(titles):
-    transfer = pd.DataFrame(np.eye(4), index=list("abcd"), columns=list("abcd"))
+    transfer = {"accuracy": pd.DataFrame(np.eye(4), index=list("abcd"), columns=list("abcd"))}
     found = result(table(FOUR), table(np.multiply(FOUR, 2), "a-distance"), transfer=transfer)
     report = found.report()
     assert report.cautions == []
@@ -66,7 +74,9 @@ def test_a_clear_case_has_no_cautions_and_all_its_sections(titles):
 
 def test_transfer_is_written_by_source_and_then_target():
     transfer = pd.DataFrame([[0.9, 0.4], [0.7, 0.8]], index=list("ab"), columns=list("ab"))
-    numbers = result(table([[0, 1.0], [1.0, 0]]), transfer=transfer).metrics()
+    measured = {"accuracy": transfer, "balanced_accuracy": transfer / 2}
+    numbers = result(table([[0, 1.0], [1.0, 0]]), transfer=measured).metrics()
+    assert numbers["transfer_measures"]["balanced_accuracy"]["a"] == {"a": 0.45, "b": 0.2}
     assert numbers["transfer"] == {"a": {"a": 0.9, "b": 0.4}, "b": {"a": 0.7, "b": 0.8}}
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+import os
 import sys
 import tempfile
 import warnings
@@ -24,6 +25,8 @@ from tlkit.errors import TlkitError, TlkitWarning, UnknownNameError
 IGNORED_SETTINGS = ("name", "trainable")  # layer settings that do not affect the output
 PROBE_SIZE = 64  # height and width in pixels of the test images for a network that takes any size
 TOLERANCE = 1e-3  # relative to the largest output; the engines agree to 1e-4
+AGREEMENT = 0.98  # least correlation of outputs in bfloat16 with those in float32
+CHECKED = 16  # images for which the two are compared
 BATCH_SIZE = 8  # measured: larger batches do not fit the caches of a CPU
 _export_errors: dict[str, Exception] = {}  # failed exports of this process, by the key of the network
 
@@ -33,6 +36,7 @@ def infer(
     images: Any,
     *,
     engine: str = "auto",
+    precision: str = "float32",
     progress: bool = False,
     out: np.ndarray | None = None,
     key: str | None = None,
@@ -45,12 +49,14 @@ def infer(
         engine: `"openvino"` (on the CPU; the exported network is cached), `"predict"` (Keras), or `"auto"`.
             `"auto"` is OpenVINO on a CPU and Keras on an accelerator. If the export fails, `"auto"` warns
             and uses Keras.
+        precision: `"float32"`, or `"bfloat16"` for OpenVINO on a processor with bfloat16 units; see
+            `choose_precision`.
         progress: show a progress bar.
         out: the array to write the outputs to, such as a memory-mapped float16 file.
         key: the `fingerprint` of the model, if it is already known.
 
     Returns:
-        `out`, or a new float32 array `(n, ...)`. The engines agree to 1e-4 of the largest value.
+        `out`, or a new float32 array `(n, ...)`. In float32 the engines agree to 1e-4 of the largest value.
 
     Raises:
         TlkitError: there are no images, they have another size than the model takes, or OpenVINO was
@@ -69,7 +75,7 @@ def infer(
         raise UnknownNameError("engine", engine, ["auto", "openvino", "predict"])
     if engine == "openvino" or (engine == "auto" and not has_accelerator()):
         try:
-            compiled = _compiled(model, images.dtype == np.uint8, key)
+            compiled = _compiled(model, images.dtype == np.uint8, key, precision)
         except Exception as error:  # an export can fail in many ways, but `predict` always works
             if engine == "openvino":
                 raise TlkitError(
@@ -82,6 +88,77 @@ def infer(
         else:
             return _collect(_openvino(compiled, images, progress), len(images), out)
     return _collect(_predict(model, images, progress), len(images), out)
+
+
+def choose_precision(
+    model: keras.Model, images: Any, *, precision: str = "auto", engine: str = "auto", key: str | None = None
+) -> str:
+    """Return the precision in which to run a network: `"bfloat16"` or `"float32"`.
+
+    bfloat16 has the range of float32 and 8 bits of precision instead of 24. `"auto"` chooses it if OpenVINO
+    runs the network, the processor has bfloat16 units, and the outputs for the first images agree with those
+    in float32: their deviations from the mean have a correlation of at least 0.98. The decision is cached.
+    The environment variable `TLKIT_PRECISION` replaces `"auto"`.
+
+    Kalamkar et al. 2019, "A Study of BFLOAT16 for Deep Learning Training".
+
+    Args:
+        model: a network from raw images `(n, height, width, 3)` to one output.
+        images: as for `infer`.
+        precision: `"auto"`, `"bfloat16"` or `"float32"`.
+        engine: as for `infer`.
+        key: the `fingerprint` of the model, if it is already known.
+
+    Raises:
+        UnknownNameError: there is no such precision.
+        TlkitError: bfloat16 was requested, and cannot be used here.
+
+    >>> choose_precision(None, None, precision="float32")
+    'float32'
+    """
+    if precision == "auto":
+        precision = os.environ.get("TLKIT_PRECISION", "auto")
+    if precision not in ("auto", "bfloat16", "float32"):
+        raise UnknownNameError("precision", precision, ["auto", "bfloat16", "float32"])
+    by_openvino = engine == "openvino" or (engine == "auto" and not has_accelerator())
+    usable = by_openvino and has_bfloat16()
+    if precision == "bfloat16" and not usable:
+        raise TlkitError(
+            "precision='bfloat16' needs OpenVINO and a processor with bfloat16 units. Use precision='auto', "
+            "which takes float32 elsewhere."
+        )
+    if precision != "auto":
+        return precision
+    if not usable or len(images) == 0:
+        return "float32"
+
+    def compare() -> dict[str, np.ndarray]:
+        return {"agree": _agree(model, images, key)}
+
+    try:
+        found = cache.arrays("engines", f"{key}-bfloat16", compare) if key else compare()
+    except Exception:  # of the export; `infer` gives the reason
+        return "float32"
+    return "bfloat16" if found["agree"] else "float32"
+
+
+def _agree(model: keras.Model, images: Any, key: str | None) -> np.ndarray:
+    """Return whether the outputs for the first images are nearly the same in bfloat16 as in float32."""
+    few = images[:CHECKED]
+    deviations = []
+    for precision in ("float32", "bfloat16"):
+        outputs = infer(model, few, engine="openvino", precision=precision, key=key)
+        flat = outputs.reshape(len(outputs), -1)
+        deviations.append(flat - flat.mean(axis=0) if len(flat) > 1 else flat)
+    one, other = deviations
+    norms = np.linalg.norm(one) * np.linalg.norm(other)
+    return np.asarray(bool(norms > 0 and (one * other).sum() / norms >= AGREEMENT))
+
+
+@once
+def has_bfloat16() -> bool:
+    """Return whether OpenVINO finds bfloat16 units in the processor."""
+    return "BF16" in openvino_module().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def has_accelerator() -> bool:
@@ -159,7 +236,7 @@ def _predict(model: keras.Model, images: Any, progress: bool) -> Iterator[np.nda
             bar.update(len(block))
 
 
-def _compiled(model: keras.Model, uint8: bool, key: str | None) -> Any:
+def _compiled(model: keras.Model, uint8: bool, key: str | None, precision: str) -> Any:
     openvino, key = openvino_module(), f"{model.name}-{key or fingerprint(model)}"
     if key in _export_errors:
         raise _export_errors[key]
@@ -172,8 +249,8 @@ def _compiled(model: keras.Model, uint8: bool, key: str | None) -> Any:
     network = core.read_model(exported["graph"].tobytes(), openvino.Tensor(exported["weights"]))
     preprocessing = openvino.preprocess.PrePostProcessor(network)
     preprocessing.input().tensor().set_element_type(openvino.Type.u8 if uint8 else openvino.Type.f32)
-    # On a CPU with bfloat16 units, OpenVINO would use them by default, with errors of several per cent.
-    settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+    hint = {"float32": "f32", "bfloat16": "bf16"}[precision]  # by default OpenVINO decides by the processor
+    settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": hint}
     return core.compile_model(preprocessing.build(), "CPU", settings)
 
 

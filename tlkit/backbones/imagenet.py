@@ -48,8 +48,8 @@ def predict_imagenet(
         TlkitError: `top` is out of range.
 
     >>> from tlkit.data import photos
-    >>> [each[0][0] for each in predict_imagenet(photos(), top=1)][1:3]
-    ['Egyptian cat', 'espresso']
+    >>> predict_imagenet(photos().subset([4]), top=1)[0][0][0]  # a cup of coffee
+    'espresso'
     """
     if not 1 <= top <= len(imagenet_classes()):
         raise TlkitError(f"top={top} was given; expected 1 to {len(imagenet_classes())} classes per image.")

@@ -23,7 +23,7 @@ from tlkit.techniques.domain_adaptation import (
     pair,
     proxy_a_distance,
 )
-from tlkit.techniques.feature_extraction import extract
+from tlkit.techniques.feature_extraction import extract, feature_precision
 from tlkit.techniques.training import compile_state_kept, make_state
 
 BOTTLENECK = 256
@@ -94,6 +94,7 @@ def adapt(
         inputs["target"] = unlabelled if evaluate is None else arms.inputs(evaluated)
     name = next((each.card.name for each in (evaluate, target) if isinstance(each, Dataset)), "target")
     found = Adaptation(keras.Model(), source, evaluated, name, chosen.name, validator, network.name, seed)
+    found.precision = feature_precision(network, source.train) if on_features else None
     sizes = len(inputs["train"]), len(unlabelled)
     pairs = pair(
         (inputs["train"], source.train.labels), unlabelled, batch_size=min(BATCH_SIZE, *sizes), seed=seed

@@ -14,7 +14,7 @@ from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset
 from tlkit.experiments import phases
 from tlkit.models import backbone_of, build_classifier, feature_network, frozen_table, head_of
-from tlkit.techniques.feature_extraction import Features, extract_splits, fit_head
+from tlkit.techniques.feature_extraction import Features, fit_head
 from tlkit.techniques.fine_tuning import fine_tune
 
 
@@ -28,6 +28,7 @@ class Fitted:
     probabilities: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     frozen: pd.DataFrame = field(default_factory=pd.DataFrame)
+    precision: str | None = None
     interrupted: bool = False
 
 
@@ -68,7 +69,9 @@ def fit_classifier(
     if not scratch:
         with clock.part("features"):
             progress = phases.shows_progress(verbose)
-            features = extract_splits(feature_network(model), data.splits, progress=progress)
+            features, fitted.precision = phases.split_features(
+                feature_network(model), data.splits, progress=progress
+            )
         with clock.part("training"):
             shared["epochs"] = (epochs or head_epochs) if frozen else head_epochs
             fitted.history["head"] = _fit_head(model, data, features, shared)

@@ -12,6 +12,7 @@ from tlkit import backbones
 from tlkit.data import Dataset, Split
 from tlkit.errors import DataError
 from tlkit.models import augmentation, normalizations
+from tlkit.techniques.feature_extraction import extract_splits, feature_precision
 
 FRACTION, LEARNING_RATE, DEPTH_DECAY = 0.7, 1e-3, 0.7  # of fine-tuning
 EPOCHS, HEAD_EPOCHS = 8, 50  # of fine-tuning or training from scratch, and of a head
@@ -83,6 +84,20 @@ def prepare_from_scratch(network: keras.Model) -> None:
     """
     for layer in normalizations(network):
         layer.momentum = 0.9
+
+
+def split_features(
+    network: keras.Model, splits: dict[str, Split], *, progress: bool = False
+) -> tuple[dict[str, np.ndarray], str]:
+    """Return the features of each split, and the precision of those that a head learns from.
+
+    The test split is always computed in float32, so that the measured accuracy is that of the saved model.
+    """
+    precision = feature_precision(network, splits["train"])
+    test = {name: split for name, split in splits.items() if name == "test"}
+    others = {name: split for name, split in splits.items() if name != "test"}
+    features = extract_splits(network, others, precision=precision, progress=progress)
+    return features | extract_splits(network, test, precision="float32", progress=progress), precision
 
 
 def predict_splits(model: keras.Model, splits: dict[str, Split]) -> dict[str, Any]:

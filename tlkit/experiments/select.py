@@ -30,7 +30,7 @@ from tlkit.errors import DataError, TlkitError, TlkitWarning, WeightsError
 from tlkit.models import pooled
 from tlkit.reports.measures import measures
 from tlkit.reports.selection import Selection
-from tlkit.techniques.feature_extraction import extract
+from tlkit.techniques.feature_extraction import extract, feature_precision
 
 REPEATS, FEW, LONG_ENOUGH = 5, 8, 0.5  # of a timing: runs, different images, and seconds of a run
 MAX_TIMED = 8192  # images
@@ -95,6 +95,7 @@ def select(
         bench.left_out,
         list(dict.fromkeys(bench.notes)),
         bench.measures,
+        bench.precision,
         {"total": time.perf_counter() - bench.start},
     )
 
@@ -113,6 +114,7 @@ class _Bench:
         self.left_out: dict[str, str] = {}
         self.notes: list[str] = []
         self.measures: dict[str, dict[str, dict[str, float]]] = {}
+        self.precision: dict[str, str] = {}
 
     def measure(self, each: Candidate) -> str:
         """Measure a candidate or leave it out, and return a line about it."""
@@ -143,7 +145,8 @@ class _Bench:
         estimate = time.perf_counter() - began + len(self.split) / speed + scoring
         if estimate > left:
             return f"would take about {estimate:.0f} s, and {left:.0f} s were left"
-        features = extract(backbone, self.split, progress=self.progress)
+        self.precision[each.name] = precision = feature_precision(backbone, self.split)
+        features = extract(backbone, self.split, precision=precision, progress=self.progress)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", TlkitWarning)
             found = model_selection.scores(
@@ -179,18 +182,20 @@ class _Bench:
 def images_per_second(backbone: keras.Model, split: Split) -> float:
     """Return how many images a second the network runs on this machine, by the engine that `extract` takes.
 
+    The precision is that of `extract`, too.
+
     The median of a few runs over images in memory; nothing is taken from the cache. What counts is the time
     between the engine's requests for images, so that neither its start nor the decoding of files does.
     """
     network, few = pooled(backbone), split.images[:FEW]
-    count = MAX_TIMED // 32
-    count = int(np.clip(_speed(network, few, count) * LONG_ENOUGH, count, MAX_TIMED))
-    return median(_speed(network, few, count) for _ in range(REPEATS))
+    precision, count = feature_precision(backbone, split), MAX_TIMED // 32
+    count = int(np.clip(_speed(network, few, count, precision) * LONG_ENOUGH, count, MAX_TIMED))
+    return median(_speed(network, few, count, precision) for _ in range(REPEATS))
 
 
-def _speed(network: keras.Model, few: np.ndarray, count: int) -> float:
+def _speed(network: keras.Model, few: np.ndarray, count: int, precision: str) -> float:
     images, start = _Watched(few, count), time.perf_counter()
-    engines.infer(network, images)
+    engines.infer(network, images, precision=precision)
     asked = images.asked[len(images.asked) // 4 :]
     if len(asked) < 4:  # by windows of thousands, behind a start that is short beside them
         return count / (time.perf_counter() - start)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import cross_val_predict
 from threadpoolctl import threadpool_limits
 
 from tlkit import backbones
@@ -19,9 +19,10 @@ from tlkit.data.catalog import ALIASES
 from tlkit.data.folder import read_files
 from tlkit.data.layout import UNDECIDED, find_images, images_below
 from tlkit.errors import DataError, TlkitError, TlkitWarning
+from tlkit.reports.measures import MEASURE_NAMES, point_measures
 from tlkit.reports.similarity import Sample, Similarity
 from tlkit.techniques import few_shot
-from tlkit.techniques.feature_extraction import extract
+from tlkit.techniques.feature_extraction import extract, feature_precision
 
 LEAST = 10  # images of a data set: five in each half, one for each fold of the domain classifier
 FOLDS = 5
@@ -86,8 +87,10 @@ def similarity(
             )
     set_seed(seed)  # of random weights
     network = backbones.load_backbone(backbone, weights=weights, image_size=image_size)
+    precision = feature_precision(network, next(iter(samples.values())).images)
     features = {
-        title: extract(network, Split(each.images), progress=progress) for title, each in samples.items()
+        title: extract(network, Split(each.images), precision=precision, progress=progress)
+        for title, each in samples.items()
     }
     tables, notes = {}, {}
     for measure in chosen:
@@ -100,12 +103,13 @@ def similarity(
     return Similarity(
         samples,
         tables,
-        transfer_accuracy(features, samples),
+        transfer_measures(features, samples),
         chosen[0].name,
         network.name,
         weights,
         seed,
         notes,
+        precision,
         {"total": time.perf_counter() - start},
     )
 
@@ -129,14 +133,15 @@ def sample(name: str, most: int, *, image_size: int, seed: int = 0, progress: bo
     return Sample(np.asarray(part.images), labels, data.class_names, len(data.train))
 
 
-def transfer_accuracy(features: dict[str, np.ndarray], samples: dict[str, Sample]) -> pd.DataFrame | None:
-    """Return the accuracy of a probe from each data set to each other one with the same classes.
+def transfer_measures(features: dict[str, np.ndarray], samples: dict[str, Sample]) -> dict[str, pd.DataFrame]:
+    """Return the measures of a probe from each data set to each other one with the same classes.
 
     A distance between domains ignores labels; this uses them. It says whether the classes are in the same
     places of the feature space. See `Similarity.transfer`.
     """
     known = {name: each.labels for name, each in samples.items() if each.labels is not None}
-    table = pd.DataFrame(np.nan, index=list(samples), columns=list(samples))
+    empty = pd.DataFrame(np.nan, index=list(samples), columns=list(samples))
+    tables = {measure: empty.copy() for measure in MEASURE_NAMES}
     for one in known:
         same = [
             name for name in known if set(samples[name].class_names) == set(samples[one].class_names) != set()
@@ -146,19 +151,22 @@ def transfer_accuracy(features: dict[str, np.ndarray], samples: dict[str, Sample
         with threadpool_limits(1):  # with so few examples, threads only wait for each other
             probe = few_shot.head(PROBE).fit(features[one], known[one])
             for other in same:
-                table.loc[one, other] = (
+                predicted = (
                     _cross_validated(features[one], known[one])
                     if other == one
-                    else float(probe.score(features[other], known[other]))
+                    else probe.predict(features[other])
                 )
-    return None if table.isna().all(axis=None) else table
+                if predicted is not None:
+                    for measure, value in point_measures(known[other], predicted).items():
+                        tables[measure].loc[one, other] = value
+    return {} if tables["accuracy"].isna().all(axis=None) else tables
 
 
-def _cross_validated(features: np.ndarray, labels: np.ndarray) -> float:
+def _cross_validated(features: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     folds = min(FOLDS, min(Counter(labels).values()))
     if folds < 2:
-        return float("nan")  # a class with one image cannot be learned where that image is held out
-    return float(cross_val_score(few_shot.head(PROBE), features, labels, cv=folds).mean())
+        return None  # a class with one image cannot be learned where that image is held out
+    return cross_val_predict(few_shot.head(PROBE), features, labels, cv=folds)
 
 
 def _of_folder(root: Path, most: int, image_size: int, seed: int, progress: bool) -> Sample:

@@ -18,7 +18,10 @@ from tlkit.models import backbone_of, freeze, frozen_table, unfreeze
 from tlkit.optimizers import depth_scales, scaled_learning_rates, warmup_cosine
 from tlkit.reports.tasks import TaskTraining
 from tlkit.techniques import TECHNIQUES
-from tlkit.techniques.feature_extraction import MOST_STEPS, SMALLEST_BATCH, extract_splits
+from tlkit.techniques.feature_extraction import (
+    MOST_STEPS,
+    SMALLEST_BATCH,
+)
 from tlkit.techniques.multi_task import BALANCINGS, HardSharing, MultiTask, Task, build_multi_task
 from tlkit.techniques.multi_task.table import encoded, tasks_for
 from tlkit.techniques.training import early_stopping
@@ -100,7 +103,9 @@ def train_tasks(
     if not scratch:
         with clock.part("features"):
             progress = phases.shows_progress(verbose)
-            features = extract_splits(backbone_of(model), data.splits, progress=progress)
+            features, found.precision = phases.split_features(
+                backbone_of(model), data.splits, progress=progress
+            )
         with clock.part("training"):
             head_epochs = (epochs or plan.head_epochs) if frozen else plan.head_epochs
             found.history["head"] = _fit_heads(fitting, features, head_epochs, rule.build())

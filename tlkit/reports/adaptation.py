@@ -60,6 +60,8 @@ class Adaptation(Result):
         source_labels: int `(n,)` of these source examples.
         seconds: how long the parts took: features, training, total.
         frozen: what was frozen; see `tlkit.frozen_table`.
+        precision: in which the features of the frozen backbone were computed, "bfloat16" or "float32"; None
+            if they were not.
         interrupted: Ctrl-C stopped the training.
     """
 
@@ -81,6 +83,7 @@ class Adaptation(Result):
     source_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     seconds: dict[str, float] = field(default_factory=dict)
     frozen: pd.DataFrame = field(default_factory=pd.DataFrame)
+    precision: str | None = None
     interrupted: bool = False
 
     @property
@@ -104,6 +107,7 @@ class Adaptation(Result):
             "validator": self.validator,
             "backbone": self.backbone,
             "seed": self.seed,
+            "feature_precision": self.precision,
             **data_metrics(self.source),
             "target": self.target_name,
             "splits": missing

@@ -16,7 +16,7 @@ from tlkit.plots.saliency import grad_cam
 from tlkit.reports.data import SHOWN, tiles
 from tlkit.reports.document import Block, Figure, Images, Section, Table, Text, Tile
 from tlkit.reports.figures import figure, stages, thumbnail
-from tlkit.reports.measures import MEASURES, measures, two_class_measures
+from tlkit.reports.measures import MEASURE_NAMES, measures, two_class_measures
 from tlkit.reports.result import plain
 from tlkit.reports.words import interval, percent
 
@@ -47,7 +47,7 @@ def answer(labels: np.ndarray, probabilities: np.ndarray, split: str, first: str
     if first == "accuracy":
         return f"{right}, 95 % interval {interval(found[first])}"
     value = f"{percent(found[first]['value'])} %, 95 % interval {interval(found[first])}"
-    return f"{MEASURES[first].capitalize()} {value} ({right})"
+    return f"{MEASURE_NAMES[first].capitalize()} {value} ({right})"
 
 
 def chance(class_names: Sequence[str], labels: np.ndarray | None = None, first: str = "accuracy") -> str:
@@ -175,7 +175,7 @@ def _measures(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequen
     found = measures(labels, probabilities.argmax(axis=1))
     rows = [
         {
-            "measure": MEASURES[name],
+            "measure": MEASURE_NAMES[name],
             "value": f"{percent(each['value'])} %",
             "95 % interval": interval(each),
         }

@@ -15,7 +15,7 @@ from tlkit.data import Dataset
 from tlkit.errors import DataError
 from tlkit.reports.document import Block, Document, Section, Table, Text
 from tlkit.reports.figures import figure
-from tlkit.reports.measures import MEASURES, headline
+from tlkit.reports.measures import MEASURE_NAMES, headline
 from tlkit.reports.result import Result
 from tlkit.reports.statistics import paired, summary
 from tlkit.reports.words import counted
@@ -88,7 +88,7 @@ class LabelCounts(Result):
         rows, law, target = self.best_rows, self.forecast, self.target_accuracy
         most = int(rows["labels"].max())
         reached = rows[rows["labels"] == most][self.measure].mean()
-        quantity = "" if self.measure == "accuracy" else f" {MEASURES[self.measure]}"
+        quantity = "" if self.measure == "accuracy" else f" {MEASURE_NAMES[self.measure]}"
         said = f"{TECHNIQUES.get(self.best, self.best)} reaches {reached:.0%}{quantity} with {most} labels"
         if law is None:
             return f"{said}. For a forecast measure at least four sizes."
@@ -160,7 +160,7 @@ class LabelCounts(Result):
             lambda row: f"{row['mean']:.3f}" + (f" ± {row['std']:.3f}" if row["seeds"] > 1 else ""), axis=1
         )
         arms, sizes = list(dict.fromkeys(self.table["arm"])), self.table["labels"]
-        quantity = MEASURES[self.measure]
+        quantity = MEASURE_NAMES[self.measure]
         drawn = figure(
             lambda ax: plots.curves(self.table, "labels", self.measure, ax, quantity=f"test {quantity}"),
             (8, 4),
@@ -170,16 +170,16 @@ class LabelCounts(Result):
         )
         by_size = written.unstack("arm").reindex(columns=arms).reset_index()
         blocks: list[Block] = [drawn, Table(by_size)]
-        measured = [each for each in MEASURES if each in self.table]
+        measured = [each for each in MEASURE_NAMES if each in self.table]
         if len(measured) > 1:
             largest = self.table[sizes == sizes.max()].groupby("arm", sort=False)[measured]
-            means = largest.mean().rename(columns=MEASURES).rename_axis("with all labels").reset_index()
+            means = largest.mean().rename(columns=MEASURE_NAMES).rename_axis("with all labels").reset_index()
             blocks.append(Table(means, folded="All measures with all labels, means over the seeds"))
         return Section("Accuracy by number of labels", blocks)
 
     def _gains(self) -> Section:
         compared = paired(self.table, CONTROL, self.measure, by="labels")
-        quantity = f"difference in test {MEASURES[self.measure]} from scratch"
+        quantity = f"difference in test {MEASURE_NAMES[self.measure]} from scratch"
         drawn = figure(
             lambda ax: plots.differences(compared, ax, quantity=quantity),
             (8, 3.5),

@@ -14,7 +14,7 @@ from sklearn.metrics import (
 
 from tlkit._internal.intervals import wilson_of
 
-MEASURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
+MEASURE_NAMES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
 UNBALANCED = 1.5  # ratio of the largest to the smallest class from which accuracy misleads
 DRAWS = 1000
 SHRINKAGE = 2.0  # images that each class takes from the mean of all classes

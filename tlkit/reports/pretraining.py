@@ -17,8 +17,7 @@ from tlkit.reports.classifier import accuracy_interval
 from tlkit.reports.data import INTERRUPTED, SHOWN, data_metrics, data_section, problem_sections, tiles
 from tlkit.reports.document import Block, Code, Document, Figure, Section, Table, Text, Tile
 from tlkit.reports.figures import accuracies, figure
-from tlkit.reports.measures import MEASURES as NAMES
-from tlkit.reports.measures import headline, measures
+from tlkit.reports.measures import MEASURE_NAMES, headline, measures
 from tlkit.reports.result import Result
 from tlkit.reports.words import interval, percent
 from tlkit.techniques.self_supervised import METHODS
@@ -182,7 +181,7 @@ class Pretraining(Result):
         before, after = ((self.measures(when) or {})[self.headline] for when in ("before", "after"))
         said = f"{percent(after['value'])} % right by nearest neighbours"
         if self.headline != "accuracy":
-            said = f"{percent(after['value'])} % {NAMES[self.headline]} by nearest neighbours"
+            said = f"{percent(after['value'])} % {MEASURE_NAMES[self.headline]} by nearest neighbours"
         return (
             f"{said}; {percent(before['value'])} % before",
             f"{bounds['images']:,} {bounds['split']} images of {self.evaluation.card.name}, 95 % interval "
@@ -207,7 +206,7 @@ class Pretraining(Result):
         if (bounds := self.interval) is not None:
             sides = {f"{when} pretraining": self.measures(when) or {} for when in ("before", "after")}
             firsts = {name: each[self.headline] for name, each in sides.items()}
-            quantity = NAMES[self.headline]
+            quantity = MEASURE_NAMES[self.headline]
             found.append(
                 accuracies(
                     {name: each["value"] for name, each in firsts.items()},
@@ -220,12 +219,12 @@ class Pretraining(Result):
                 )
             )
             rows = [
-                {"measure": NAMES[each]}
+                {"measure": MEASURE_NAMES[each]}
                 | {
                     name: f"{percent(side[each]['value'])} % ({interval(side[each])})"
                     for name, side in sides.items()
                 }
-                for each in NAMES
+                for each in MEASURE_NAMES
             ]
             found.append(Table(pd.DataFrame(rows)))
         found += [self._nearest(when) for when in self.features]

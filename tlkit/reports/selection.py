@@ -11,8 +11,7 @@ from tlkit.challenges.model_selection import PROBE, SCORES, SPEED
 from tlkit.data import Dataset
 from tlkit.reports.document import Document, Figure, Section, Table, Text
 from tlkit.reports.figures import figure
-from tlkit.reports.measures import MEASURES as NAMES
-from tlkit.reports.measures import headline
+from tlkit.reports.measures import MEASURE_NAMES, headline
 from tlkit.reports.result import Result
 from tlkit.reports.words import interval, percent
 
@@ -36,6 +35,7 @@ class Selection(Result):
         notes: warnings of the scores, and what is missing.
         measures: of the linear probe by backbone: `value`, `low` and `high` of each measure; see
             `tlkit.reports.measures.measures`.
+        precision: in which the features of each backbone were computed, "bfloat16" or "float32".
         seconds: how long it took: total.
     """
 
@@ -48,6 +48,7 @@ class Selection(Result):
     left_out: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     measures: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    precision: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -64,10 +65,9 @@ class Selection(Result):
         said = f"Take {self.recommended}: a linear head on it is right for {own[PROBE]:.1%}"
         if self.headline != "accuracy" and self.recommended in self.measures:
             first = self.measures[self.recommended][self.headline]["value"]
-            said = (
-                f"Take {self.recommended}: a linear head on it has a {NAMES[self.headline]} of {first:.1%} "
-                f"and is right for {own[PROBE]:.1%}"
-            )
+            quantity = MEASURE_NAMES[self.headline]
+            said = f"Take {self.recommended}: a linear head on it has a {quantity} of {first:.1%}"
+            said += f" and is right for {own[PROBE]:.1%}"
         if self.recommended == best:
             close = rows[~rows["random"]][PROBE] >= top[PROBE] - self.standard_error
             if close.sum() < 2:
@@ -115,6 +115,7 @@ class Selection(Result):
             "recommended": self.recommended,
             "ranked_by": PROBE,
             "standard_error": self.standard_error,
+            "feature_precision": self.precision,
             "headline": self.headline,
             "measures": self.measures,
             "backbones": self.table,
@@ -151,7 +152,10 @@ class Selection(Result):
         """Return the table of the measures of the linear probe on each backbone."""
         rows = [
             {"backbone": name}
-            | {NAMES[each]: f"{percent(found[each]['value'])} % ({interval(found[each])})" for each in NAMES}
+            | {
+                MEASURE_NAMES[each]: f"{percent(found[each]['value'])} % ({interval(found[each])})"
+                for each in MEASURE_NAMES
+            }
             for name, found in self.measures.items()
         ]
         return (

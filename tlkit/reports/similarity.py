@@ -1,6 +1,7 @@
 """The result of comparing data sets: which are similar, and when not to believe it."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tlkit import plots
 from tlkit.challenges.task_similarity.measures import MEASURES
 from tlkit.reports.document import Block, Document, Section, Table, Text
 from tlkit.reports.figures import figure
+from tlkit.reports.measures import MEASURE_NAMES
 from tlkit.reports.result import Result
 from tlkit.reports.words import listed
 
@@ -44,24 +46,26 @@ class Similarity(Result):
     Attributes:
         samples: the images that were compared, by the name of the data set.
         tables: of `tlkit.challenges.task_similarity.distances`, by the name of the measure.
-        transfer: accuracy, 0 to 1, of a probe trained on labels of the row's data set and tested on the
-            column's; cross-validated on the diagonal. NaN where the classes differ; None where no two data
-            sets have the same classes.
+        transfer: accuracy, balanced accuracy and macro F1, 0 to 1, by name, of a probe trained on labels of
+            the row's data set and tested on the column's; cross-validated on the diagonal. NaN where the
+            classes differ; empty where no two data sets have the same classes.
         measure: the measure of the answer and the figures.
         backbone, weights: the network of the features.
         seed: of the samples, their halves, the folds, and of random weights.
         notes: warnings of each measure.
+        precision: in which the features were computed, "bfloat16" or "float32".
         seconds: how long it took: total.
     """
 
     samples: dict[str, Sample]
     tables: dict[str, pd.DataFrame]
-    transfer: pd.DataFrame | None
+    transfer: dict[str, pd.DataFrame]
     measure: str
     backbone: str
     weights: str | None
     seed: int
     notes: dict[str, list[str]] = field(default_factory=dict)
+    precision: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -139,7 +143,9 @@ class Similarity(Result):
             ],
             "distances": {name: each.to_dict() for name, each in self.tables.items()},
             "notes": self.notes,
-            "transfer": None if self.transfer is None else self.transfer.T.to_dict(),
+            "feature_precision": self.precision,
+            "transfer": self.transfer["accuracy"].T.to_dict() if self.transfer else None,
+            "transfer_measures": {name: each.T.to_dict() for name, each in self.transfer.items()},
         }
 
     def report(self, folder: Path = Path()) -> Document:
@@ -148,7 +154,7 @@ class Similarity(Result):
         found = [self._distances()]
         if len(self.tables) > 1:
             found.append(self._all_measures())
-        if self.transfer is not None:
+        if self.transfer:
             found.append(_transfer(self.transfer))
         return Document(
             f"How far apart are {listed(list(self.table.index))}?",
@@ -223,14 +229,16 @@ def _number(value: float) -> str:
     return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
 
 
-def _transfer(transfer: pd.DataFrame) -> Section:
-    shown = transfer.dropna(how="all").dropna(how="all", axis=1)
+def _transfer(transfer: Mapping[str, pd.DataFrame]) -> Section:
     explained = (
         "Some data sets have the same classes. A linear probe learns from the labels of the data set on the "
         "left and is tested on the data set at the top; on the diagonal it is cross-validated. This needs "
         "the labels of both. No distance predicts it: two domains may be similar with their classes "
         "interchanged."
     )
-    return Section(
-        "Do labels transfer?", [Text(explained), Table(shown.rename_axis("accuracy").reset_index())]
-    )
+    tables = [
+        Table(shown.rename_axis(MEASURE_NAMES[measure]).reset_index())
+        for measure, each in transfer.items()
+        if not (shown := each.dropna(how="all").dropna(how="all", axis=1)).empty
+    ]
+    return Section("Do labels transfer?", [Text(explained), *tables])

@@ -17,8 +17,7 @@ from tlkit.reports.classifier import accuracy_interval, confusion_figure, frozen
 from tlkit.reports.data import SHOWN, SPLITS, cautions, data_metrics, data_section, problem_sections, tiles
 from tlkit.reports.document import Block, Document, Figure, Images, Section, Table, Text, Tile
 from tlkit.reports.figures import figure
-from tlkit.reports.measures import MEASURES as NAMES
-from tlkit.reports.measures import headline, measures
+from tlkit.reports.measures import MEASURE_NAMES, headline, measures
 from tlkit.reports.result import Result
 from tlkit.reports.words import interval, percent, shortened
 from tlkit.techniques.multi_task import Regression, Task
@@ -45,6 +44,8 @@ class TaskTraining(Result):
         labels: as `Task.encode` returns them, for each split and task.
         seconds: how long the parts took: features, training, total.
         frozen: what was frozen in the last phase; see `tlkit.frozen_table`.
+        precision: in which the features of the frozen backbone were computed, "bfloat16" or "float32"; None
+            if they were not.
         interrupted: Ctrl-C stopped the training; the model is the best one until then.
     """
 
@@ -60,6 +61,7 @@ class TaskTraining(Result):
     labels: dict[str, Labels] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     frozen: pd.DataFrame = field(default_factory=pd.DataFrame)
+    precision: str | None = None
     interrupted: bool = False
 
     @property
@@ -129,6 +131,7 @@ class TaskTraining(Result):
             "technique": self.technique,
             "backbone": self.backbone,
             "seed": self.seed,
+            "feature_precision": self.precision,
             "balancing": self.balancing,
             **data_metrics(self.data),
             "evaluated": self.evaluated,
@@ -153,7 +156,7 @@ class TaskTraining(Result):
         if found["headline"] in (None, "accuracy"):
             return said
         first = found["measures"][found["headline"]]["value"]
-        return f"{percent(first)} % {NAMES[found['headline']]} ({said})"
+        return f"{percent(first)} % {MEASURE_NAMES[found['headline']]} ({said})"
 
     def report(self, folder: Path = Path()) -> Document:
         """Return the report: each task against its baseline, the data, the curves and the answers."""
@@ -207,7 +210,7 @@ class TaskTraining(Result):
                     "constant": f"{constant(task, self.labels['train'][name])}: {reached(task, floor)}",
                     "95 % interval": interval(mine["interval"]),
                     **{
-                        NAMES[each]: f"{percent(mine['measures'][each]['value'])} % "
+                        MEASURE_NAMES[each]: f"{percent(mine['measures'][each]['value'])} % "
                         f"({interval(mine['measures'][each])})"
                         if mine["measures"]
                         else "–"

@@ -14,7 +14,7 @@ from tlkit.reports import classifier
 from tlkit.reports.data import SPLITS, cautions, class_terms, data_metrics, data_section, problem_sections
 from tlkit.reports.document import Document, Section, Table
 from tlkit.reports.figures import accuracies
-from tlkit.reports.measures import MEASURES, headline
+from tlkit.reports.measures import MEASURE_NAMES, headline
 from tlkit.reports.result import Result
 from tlkit.reports.words import duration, interval, percent
 
@@ -33,6 +33,8 @@ class Training(Result):
         probabilities: float32 `(n, classes)` for each split of the data, by name.
         seconds: how long the parts took: features, training, total.
         frozen: what was frozen in the last phase; see `tlkit.frozen_table`.
+        precision: in which the features of the frozen backbone were computed, "bfloat16" or "float32"; None
+            if they were not.
         interrupted: Ctrl-C stopped the training; the model is the best one until then.
         others: trainings on the same data, which the report compares with this one; this one may be among
             them.
@@ -47,6 +49,7 @@ class Training(Result):
     probabilities: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     frozen: pd.DataFrame = field(default_factory=pd.DataFrame)
+    precision: str | None = None
     interrupted: bool = False
     others: Sequence["Training"] = ()
 
@@ -130,6 +133,7 @@ class Training(Result):
             "technique": self.technique,
             "backbone": self.backbone,
             "seed": self.seed,
+            "feature_precision": self.precision,
             "accuracy": {name: self.accuracy(name) if self._labelled(name) else None for name in SPLITS},
             "interval": interval,
             **measured,
@@ -146,7 +150,7 @@ class Training(Result):
         named = {", ".join(str(run[key]) for key in keys): run for run in runs}
         known = {name: run for name, run in named.items() if run["measures"]}
         first = next((run["headline"] for run in known.values()), "accuracy")
-        quantity = MEASURES[first]
+        quantity = MEASURE_NAMES[first]
         drawn = accuracies(
             {name: run["measures"][first]["value"] for name, run in known.items()},
             f"{quantity.capitalize()} of each technique",
@@ -165,7 +169,7 @@ class Training(Result):
                     title: f"{percent(run['measures'][each]['value'])} % ({interval(run['measures'][each])})"
                     if run["measures"]
                     else "–"
-                    for each, title in MEASURES.items()
+                    for each, title in MEASURE_NAMES.items()
                 },
                 "images": f"{run['interval']['images']} {run['interval']['split']}" if name in known else "–",
                 "training": duration(run["seconds"].get("training")),

@@ -44,6 +44,7 @@ def extract(
     *,
     pooling: str = "avg",
     engine: str = "auto",
+    precision: str = "auto",
     keep: bool = True,
     progress: bool = False,
 ) -> np.ndarray:
@@ -59,9 +60,12 @@ def extract(
             `tlkit.build_classifier`.
         engine: `"auto"`, `"openvino"` or `"predict"`; see `tlkit.backbones.engines.infer`. Batches always use
             `"predict"`.
+        precision: `"auto"`, `"bfloat16"` or `"float32"`. `"auto"` is bfloat16 on a processor that has units
+            for it, if the features of the first images agree with those in float32; see
+            `tlkit.backbones.engines.choose_precision`.
         keep: read the features from the disk cache, or compute and store them if they are missing. The cache
-            key depends on the graph and weights of the backbone and on the pixels. Features of batches are
-            never stored.
+            key depends on the graph and weights of the backbone, on the pixels and on the precision. Features
+            of batches are never stored.
         progress: show a progress bar.
 
     Returns:
@@ -76,16 +80,38 @@ def extract(
         check_finite(images, "images")
         batches = (batch[0] if isinstance(batch, tuple | list) else batch for batch in in_order(images))
         return np.concatenate([_run(network, each) for each in batches])
-    return _features(network, images, engine=engine, keep=keep, progress=progress)
+    return _features(network, images, engine=engine, precision=precision, keep=keep, progress=progress)
+
+
+def feature_precision(backbone: keras.Model, images: Any, *, precision: str = "auto") -> str:
+    """Return the precision in which `extract` computes the features of these images here.
+
+    Args:
+        backbone, images, precision: as for `extract`.
+
+    Returns:
+        `"bfloat16"` or `"float32"`.
+
+    >>> from tlkit import backbones
+    >>> network = backbones.load_backbone("LeNet", weights=None)
+    >>> feature_precision(network, np.zeros((2, 28, 28, 3)), precision="float32")
+    'float32'
+    """
+    network = pooled(backbone)
+    return engines.choose_precision(network, _pixels(images), precision=precision, key=_key(network))
 
 
 def extract_splits(
-    backbone: keras.Model, splits: Mapping[str, Split], *, progress: bool = False
+    backbone: keras.Model,
+    splits: Mapping[str, Split],
+    *,
+    precision: str = "auto",
+    progress: bool = False,
 ) -> dict[str, np.ndarray]:
     """Compute the features of several splits; the weights of the backbone are hashed only once.
 
     Args:
-        backbone, progress: as for `extract`.
+        backbone, precision, progress: as for `extract`.
         splits: the splits by name, such as `data.splits`.
 
     Returns:
@@ -94,7 +120,7 @@ def extract_splits(
     network = pooled(backbone)
     key = _key(network)
     return {
-        name: _features(network, split, key=key, engine="auto", progress=progress)
+        name: _features(network, split, key=key, engine="auto", precision=precision, progress=progress)
         for name, split in splits.items()
     }
 
@@ -112,18 +138,31 @@ def _key(network: keras.Model) -> str | None:
         return None
 
 
+def _pixels(images: Any) -> Any:
+    return images.images if isinstance(images, Split) else images
+
+
 def _features(
-    network: keras.Model, images: Any, *, keep: bool = True, key: str | None = None, **options: Any
+    network: keras.Model,
+    images: Any,
+    *,
+    engine: str,
+    precision: str,
+    keep: bool = True,
+    key: str | None = None,
+    progress: bool = False,
 ) -> np.ndarray:
-    pixels = images.images if isinstance(images, Split) else images
-    key = key or _key(network)
+    pixels, key = _pixels(images), key or _key(network)
+    chosen = engines.choose_precision(network, pixels, precision=precision, engine=engine, key=key)
 
     def compute() -> dict[str, np.ndarray]:
-        return {"features": engines.infer(network, pixels, key=key, **options)}
+        features = engines.infer(network, pixels, engine=engine, precision=chosen, progress=progress, key=key)
+        return {"features": features}
 
     if key is None or not keep:
         return compute()["features"]
-    return cache.arrays("features", f"{key}-{_fingerprint(pixels)}", compute)["features"]
+    apart = "" if chosen == "float32" else f"-{chosen}"
+    return cache.arrays("features", f"{key}-{_fingerprint(pixels)}{apart}", compute)["features"]
 
 
 def train_head(
@@ -137,6 +176,7 @@ def train_head(
     loss: Any = None,
     callbacks: Any = (),
     engine: str = "auto",
+    precision: str = "auto",
     **options: Any,
 ) -> keras.callbacks.History:
     """Train the head of a classifier on the features of its frozen backbone.
@@ -160,7 +200,7 @@ def train_head(
         callbacks: as for `fit`; they receive the whole model. With `validation_data` and no `EarlyStopping`
             callback, training stops after 10 epochs without a lower validation loss, and the weights of the
             best epoch are restored.
-        engine: see `extract`.
+        engine, precision: see `extract`.
         options: further arguments of `compile` and `fit`: `metrics`, `class_weight` (also `"balanced"`),
             `verbose` (0 by default). `batch_size` is 32 by default, or larger so that an epoch has at most
             100 steps.
@@ -183,7 +223,7 @@ def train_head(
     check_divisible(batch_size, **sizes_of(data, held_out))
     freeze(model)
     _, fitting = compile_and_fit_options(options)
-    inference = {"engine": engine, "progress": shows_progress(fitting)}
+    inference = {"engine": engine, "precision": precision, "progress": shows_progress(fitting)}
     network = feature_network(model)
     return fit_head(
         model,
