@@ -122,9 +122,10 @@ def lay_out(pages: Path) -> None:
     for lesson in series:
         (pages / "pictures" / f"{lesson.number}.png").write_bytes(answer(lesson))
     cards = tlkit.list_datasets()
-    for card in cards:
-        contact_strip(card.name).save(
-            pages / "pictures" / f"{card.name.replace('/', '-')}.png", optimize=True
+    here = [card.name for card in cards if tlkit.data.is_here(card.name)]
+    for name in here:
+        contact_strip(name).save(
+            pages / "pictures" / f"{name.replace('/', '-')}.png", optimize=True
         )
     icon().save(pages / "icon.png", optimize=True)
     given = {
@@ -133,6 +134,7 @@ def lay_out(pages: Path) -> None:
         "answers": {lesson.number: says(lesson) for lesson in series},
         "lesson": lambda number: lesson_link(series, number),
         "cards": cards,
+        "here": here,
         "measured": measured((ROOT / "README.md").read_text("utf-8")),
         "speed": speed(),
         "recipes": RECIPES,
@@ -257,7 +259,7 @@ def summary(name: str) -> str:
     """Return the first sentence that a public name of `tlkit` says of itself, on one line.
 
     >>> summary("list_datasets")
-    'Return the cards of the data sets that work offline.'
+    'Return the cards of the data sets that `load` knows by name.'
     """
     return " ".join((getattr(tlkit, name).__doc__ or "").strip().split("\n\n")[0].split())
 

@@ -130,7 +130,7 @@ def _pixels(files: list[Path], image_size: int, content: str) -> np.ndarray:
         except DataError as error:
             raise DataError(_broken(f"a photo cannot be read: {error}")) from error
 
-    return cache.arrays("data", f"solar-{image_size}-{content}", decode_all)["pixels"]
+    return cache.arrays("data", f"solar-{image_size}-{content}-bilinear", decode_all)["pixels"]
 
 
 def _broken(fault: str) -> str:

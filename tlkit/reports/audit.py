@@ -1,29 +1,31 @@
-"""Sections of an audit: the problems with images of the pairs, the classes, and what could be removed."""
+"""Sections of an audit: the problems with their images, the classes, and what could be removed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from tlkit.plots.audit import PAIRS_PER_ROW, class_counts, image_pairs
-from tlkit.reports.document import Block, Figure, Section, Table, Text
-from tlkit.reports.figures import figure
-from tlkit.reports.words import counted
+from tlkit.reports.document import Block, Figure, Images, Section, Table, Text, Tile
+from tlkit.reports.figures import accuracies, figure, thumbnail
+from tlkit.reports.words import counted, percent, shortened
 
 LISTED = 12  # names of a kind
+CONFUSIONS = 8  # pairs of a given and a suggested label
 MAX_CLASSES = 60  # classes in the figure
+ALL = "all images"
 
 
-def problem_section(title: str, text: str, examples: Sequence[str], pairs: Figure | None) -> Section:
+def problem_section(title: str, text: str, shown: Sequence[Block], examples: Sequence[str] = ()) -> Section:
     """Return the section on one problem.
 
     Args:
         title: its level, name and count.
         text: why it matters and what to do.
-        examples: names of images.
-        pairs: of `pair_figure`, for a problem about pairs.
+        shown: figures and images.
+        examples: names of images, where they are not shown.
     """
-    blocks: list[Block] = [Text(text), *([] if pairs is None else [pairs])]
+    blocks: list[Block] = [Text(text), *shown]
     if examples:
         more = len(examples) - LISTED
         column = "which" if more <= 0 else f"which (the first {LISTED}, and {more} more in metrics.json)"
@@ -51,6 +53,109 @@ def pair_figure(
         columns=PAIRS_PER_ROW,
         rows=rows,
     )
+
+
+def label_blocks(images: np.ndarray, errors: pd.DataFrame) -> list[Block]:
+    """Show the images of the first likely label errors, and which labels are confused most often.
+
+    Args:
+        images: uint8 `(n, height, width, 3)`, of the first `n` rows of the table.
+        errors: all likely label errors: `file`, `given`, `suggested` and `probability`.
+    """
+    tiles = [
+        Tile(
+            [thumbnail(pixels, f"{each.file}, labelled {each.given}")],
+            [
+                (f"label: {each.given}", ""),
+                (f"suggested: {each.suggested}, {percent(each.probability)}\u00a0%", ""),
+                (each.file, "file"),
+            ],
+        )
+        for pixels, each in zip(images, errors.itertuples(), strict=False)
+    ]
+    counts = errors.groupby(["given", "suggested"]).size().sort_values(ascending=False, kind="stable")
+    caption = (
+        "The least probable labels come first. Each image has its label, the suggested class and the "
+        f"probability of that class.{_rest(len(images), len(errors))}"
+    )
+    confused = counts[:CONFUSIONS].rename("images").reset_index().rename(columns={"given": "label"})
+    return [Images(tiles), Text(caption, "soft"), Table(confused, "Which labels are suspected most often")]
+
+
+def outlier_blocks(images: np.ndarray, outliers: pd.DataFrame) -> list[Block]:
+    """Show the images of the first outliers.
+
+    Args:
+        images: uint8 `(n, height, width, 3)`, of the first `n` rows of the table.
+        outliers: all outliers: `file`, `given` and `distance`.
+    """
+    tiles = [
+        Tile(
+            [thumbnail(pixels, f"{each.file}, labelled {each.given}")],
+            [(f"label: {each.given}", ""), (f"distance: {each.distance:.1f}", ""), (each.file, "file")],
+        )
+        for pixels, each in zip(images, outliers.itertuples(), strict=False)
+    ]
+    caption = (
+        "The farthest images come first. The distance is that to the nearest other images; it is 1 for a "
+        f"typical image.{_rest(len(images), len(outliers))}"
+    )
+    return [Images(tiles), Text(caption, "soft")]
+
+
+def group_accuracies(groups: Sequence[Mapping[str, float]], overall: float, count: int) -> Figure:
+    """Draw the accuracy in each group, and in all images.
+
+    Args:
+        groups: `accuracy`, `low` and `high` of the first groups.
+        overall: the accuracy in all images.
+        count: the number of all groups.
+    """
+    values = {ALL: overall} | {f"group {n}": each["accuracy"] for n, each in enumerate(groups, 1)}
+    intervals = {ALL: (overall, overall)}
+    intervals |= {f"group {n}": (each["low"], each["high"]) for n, each in enumerate(groups, 1)}
+    return accuracies(
+        values,
+        "Accuracy in the groups and in all images",
+        "The fraction of cross-validated predictions that agree with the label, with its 95 % interval."
+        f"{_rest(len(groups), count)}",
+        intervals=intervals,
+    )
+
+
+def group_blocks(number: int, images: np.ndarray, members: pd.DataFrame) -> list[Block]:
+    """Describe a weak group and show its first images.
+
+    Args:
+        number: of the group.
+        images: uint8 `(n, height, width, 3)`, of the first `n` members.
+        members: all images of the group, those that are predicted wrongly first: `file`, `given`, and
+            `suggested`, which is "" where the prediction agrees with the label.
+    """
+    tiles = [
+        Tile(
+            [thumbnail(pixels, f"{each.file}, labelled {each.given}")],
+            [
+                (f"label: {each.given}", ""),
+                (f"predicted: {each.suggested or each.given}", "wrong" if each.suggested else "right"),
+                (each.file, "file"),
+            ],
+        )
+        for pixels, each in zip(images, members.itertuples(), strict=False)
+    ]
+    labels = [f"{name} ({count})" for name, count in members["given"].value_counts().items()]
+    wrong = members[members["suggested"] != ""]
+    mistakes = (wrong["given"] + " predicted as " + wrong["suggested"]).value_counts()
+    text = (
+        f"Group {number}: {counted(len(members), 'image')}; {len(wrong)} predictions differ from the label, "
+        f"and these are shown first. Labels: {shortened(labels, 4)}. Most frequent mistake: "
+        f"{mistakes.index[0]} ({mistakes.iloc[0]})."
+    )
+    return [Text(text), Images(tiles)]
+
+
+def _rest(shown: int, count: int) -> str:
+    return f" These are {shown} of {count}; the others are in suspects.csv." if count > shown else ""
 
 
 def class_section(classes: pd.DataFrame) -> Section:

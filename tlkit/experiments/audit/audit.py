@@ -1,24 +1,30 @@
-"""The audit: an inventory, the pairs in it, the problems that follow, and the report."""
+"""The audit: an inventory, the pairs in it, what a backbone finds, the problems that follow, the report."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 
 from tlkit.data import Dataset, ImageFiles
+from tlkit.experiments.audit.check import Check, check
+from tlkit.experiments.audit.features import features_of, network_for, read_at
 from tlkit.experiments.audit.inventory import NO_SPLIT, from_dataset, from_folder
 from tlkit.experiments.audit.pairs import BITS, COLOUR, pairs, superfluous
-from tlkit.experiments.audit.problems import ERROR, Problem, problems
+from tlkit.experiments.audit.problems import ERROR, LABEL_ERRORS, OUTLIERS, WEAK_GROUPS, Problem, problems
+from tlkit.experiments.audit.suspects import suspects
+from tlkit.experiments.phases import Clock
 from tlkit.reports import audit as sections
-from tlkit.reports.document import Document, Figure
+from tlkit.reports.document import Block, Document, Figure
 from tlkit.reports.result import Result
 from tlkit.reports.words import counted
 
 SHOWN = 9  # pairs of a kind
+SUSPECTS, MEMBERS, GROUPS = 18, 6, 8  # images of a kind, images of a group, and groups that the report shows
 
 
 @dataclass(repr=False)
@@ -35,7 +41,8 @@ class Audit(Result):
         unreadable: "name: reason" of each.
         pixels: the images, in the order of the rows; files are read only when they are shown.
         drawn: the splits are those that `tlkit.load` draws, not the folder's own.
-        seconds: how long it took: total.
+        check: what a frozen backbone finds, such as likely label errors; None without a backbone.
+        seconds: how long it took: total, and its parts.
     """
 
     title: str
@@ -46,6 +53,7 @@ class Audit(Result):
     unreadable: list[str]
     pixels: np.ndarray | ImageFiles = field(default_factory=lambda: np.zeros((0, 1, 1, 3), "uint8"))
     drawn: bool = False
+    check: Check | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -59,11 +67,22 @@ class Audit(Result):
         """The problems that make later measurements wrong."""
         return [each for each in self.problems if each.level == ERROR]
 
+    @property
+    def suspects(self) -> pd.DataFrame:
+        """Every image to look at, and why; see `tlkit.experiments.audit.suspects.suspects`."""
+        return suspects(self.images, self.pairs, self.check)
+
+    @property
+    def cautions(self) -> list[str]:
+        """What could not be checked, and why."""
+        return [] if self.check is None else self.check.cautions
+
     def removable(self, *, near: bool = True) -> list[str]:
         """Return the files to remove, so that no image is there twice, under two labels, or unreadable.
 
         Of several copies with the same label one is kept, that of the test split if there is one. Of copies
-        with two labels none is kept, because nothing here tells which label is right.
+        with two labels none is kept, because nothing here tells which label is right. Likely label errors,
+        outliers, and pairs that only the features find, are not among the files.
 
         Args:
             near: similar images as well. Check them first: they are not always copies.
@@ -86,16 +105,21 @@ class Audit(Result):
         'No problem was found. That is no proof: wrong labels are not detected here.'
         """
         if not self.problems:
-            return "No problem was found. That is no proof: wrong labels are not detected here."
+            unseen = "are not detected here"
+            if self.check is not None:
+                unseen = "can escape" if self.check.informative else "could not be looked for"
+            return f"No problem was found. That is no proof: wrong labels {unseen}."
         names = [each.name for each in self.errors]
         others = len(self.problems) - len(names)
+        labels = 0 if self.check is None else len(self.check.label_errors)
+        suspected = f" {labels} of {len(self.images):,} labels may be wrong." if labels else ""
         if not names:
-            return f"No error, but {counted(others, 'thing')} to check."
+            return f"No error, but {counted(others, 'thing')} to check.{suspected}"
         more = f" Then there {'is' if others == 1 else 'are'} {counted(others, 'thing')} to check."
-        return f"Fix this first: {'; '.join(names)}.{more if others else ''}"
+        return f"Fix this first: {'; '.join(names)}.{more if others else ''}{suspected}"
 
     def metrics(self) -> dict[str, Any]:
-        """Return the problems, the classes, the pairs, and the files that could be removed."""
+        """Return the problems, classes, pairs, files that could be removed, and the number of suspects."""
         return {
             "data": self.title,
             "images": len(self.images),
@@ -104,37 +128,89 @@ class Audit(Result):
             "pairs": self.pairs.drop(columns=["i", "j"]),
             "unreadable": self.unreadable,
             "removable": self.removable(),
+            "check": None if self.check is None else self.check.metrics(),
+            "suspects": self.suspects["kind"].value_counts().to_dict(),
         }
 
+    def files(self) -> Mapping[str, Callable[[Path], object]]:
+        """Return `suspects.csv`, the suspects as a table."""
+        return {"suspects.csv": partial(self.suspects.to_csv, index=False)}
+
     def report(self, folder: Path = Path()) -> Document:
-        """Return the report: every problem with its pairs, the classes, and what could be removed."""
+        """Return the report: every problem with its images, the classes, and what could be removed."""
         document = Document(
-            f"{self.title}: what to fix before training",
-            self.answer,
-            f"{len(self.images)} images of {len(self.classes)} classes. Two images are similar if at most "
-            f"{BITS} of 64 bits of their perceptual hashes differ, and their colours by {COLOUR:.0f} of 255 "
-            "levels; mirrored, rotated or heavily cropped copies are not found.",
+            f"{self.title}: what to fix before training", self.answer, self._detail(), self.cautions
         )
-        if self.drawn:
-            document.detail += " The folder has no splits of its own: these are those that tlkit train draws."
         for each in self.problems:
             title = f"{each.level.capitalize()}: {each.name} ({each.count})"
-            document.sections.append(
-                sections.problem_section(
-                    title, f"{each.why} {each.remedy}", each.examples, self._pair_figure(each)
-                )
-            )
+            shown, text = self._shown(each), f"{each.why} {each.remedy}"
+            listed = [] if each.name in (LABEL_ERRORS, WEAK_GROUPS, OUTLIERS) else each.examples
+            document.sections.append(sections.problem_section(title, text, shown, listed))
         document.sections.append(sections.class_section(self.classes))
         if names := self.removable():
             document.sections.append(sections.removable_section(names))
         return document
 
+    def _detail(self) -> str:
+        found = (
+            f"{len(self.images)} images of {len(self.classes)} classes. Two images are similar if at most "
+            f"{BITS} of 64 bits of their perceptual hashes differ, and their colours by {COLOUR:.0f} of 255 "
+            "levels; mirrored, rotated or heavily cropped copies are not found in this way."
+        )
+        if self.drawn:
+            found += " The folder has no splits of its own: these are those that tlkit train draws."
+        if self.check is None:
+            return found
+        found += (
+            f" Near duplicates by features, often mirrored or slightly cropped copies, have nearly equal "
+            f"features of {self.check.backbone} at {self.check.image_size} pixels."
+        )
+        if self.check.predictions is not None:
+            low, high = self.check.predictions.interval
+            found += (
+                " Labels are checked by a logistic regression of these features, cross-validated on all "
+                f"splits together: {self.check.predictions.accuracy:.0%} of its predictions agree with the "
+                f"labels (95 % interval {low:.0%} to {high:.0%})."
+            )
+        return found
+
+    def _shown(self, problem: Problem) -> list[Block]:
+        """Return the images of a problem."""
+        check = self.check
+        if check is not None and problem.name == LABEL_ERRORS:
+            table = self._named(check.label_errors)
+            return sections.label_blocks(self.images_at(table["row"][:SUSPECTS]), table)
+        if check is not None and problem.name == OUTLIERS:
+            table = self._named(check.outliers)
+            return sections.outlier_blocks(self.images_at(table["row"][:SUSPECTS]), table)
+        if check is not None and check.predictions is not None and problem.name == WEAK_GROUPS:
+            groups, suspected = check.weak_groups[:GROUPS], self.suspects
+            blocks: list[Block] = [
+                sections.group_accuracies(
+                    [vars(each) for each in groups], check.predictions.accuracy, len(check.weak_groups)
+                )
+            ]
+            for number, each in enumerate(groups, 1):
+                members = suspected[suspected["group"] == str(number)]
+                mistakes_first = np.argsort(members["suggested"] == "", kind="stable")
+                shown = self.images_at(each.members[mistakes_first[:MEMBERS]])
+                blocks += sections.group_blocks(number, shown, members.iloc[mistakes_first])
+            return blocks
+        pairs = self._pair_figure(problem)
+        return [] if pairs is None else [pairs]
+
+    def _named(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Add the files and labels of the images in the column `row`."""
+        chosen = self.images.iloc[table["row"].to_numpy(int)]
+        return table.assign(file=chosen["name"].to_numpy(), given=chosen["class"].to_numpy())
+
     def _pair_figure(self, problem: Problem) -> Figure | None:
         """Draw the first pairs of a problem that is about pairs."""
-        if self.pairs.empty:
+        pairs = self.pairs if self.check is None else pd.concat([self.pairs, self.check.near_duplicates])
+        if pairs.empty:
             return None
-        lines = self.pairs["one"] + " and " + self.pairs["other"]
-        rows = self.pairs[lines.isin(problem.examples[:SHOWN])][:SHOWN]
+        lines = pairs["one"] + " and " + pairs["other"]
+        rows = pairs[lines.isin(problem.examples[:SHOWN])][:SHOWN]
         if rows.empty:
             return None
         name, split = self.images["class"], self.images["split"]
@@ -154,6 +230,9 @@ class Audit(Result):
 def audit(
     data: str | Path | Dataset,
     *,
+    backbone: str | keras.Model | None = "EfficientNetLite0",
+    weights: str | None = "imagenet",
+    image_size: int | None = None,
     validation: float = 0.2,
     test: float = 0.2,
     seed: int = 0,
@@ -161,36 +240,65 @@ def audit(
     colour: float = COLOUR,
     progress: bool = False,
 ) -> Audit:
-    """Find copies, leaks between splits, contradictory labels, small classes and odd files.
+    """Find copies, leaks, small classes, odd files, and likely label errors, outliers and weak groups.
 
-    Every file is read once, and kept at a small size. Nothing is changed.
+    The last three need the features of a frozen backbone. Likely label errors are those of confident learning
+    (Northcutt, Jiang & Chuang 2021), by cross-validated predictions on all splits together. They are likely,
+    and not certain: look at them. How many of them are wrong is measured in `benchmarks/audit.py`, by labels
+    that were flipped on purpose. Nothing is changed.
 
     Args:
         data: a folder as for `tlkit.load`, or a data set that is loaded already.
-        validation, test, seed: as for `tlkit.load`, to know which copies it will put into two splits.
+        backbone: a name of `tlkit.list_backbones()`; or a model from raw images to features; or None for an
+            audit without a network.
+        weights: `"imagenet"`, None (random) or a weights file, for a name.
+        image_size: height and width in pixels that the network takes, for a name; by default those of its
+            ImageNet weights. A smaller size is faster, and finds less.
+        validation, test, seed: as for `tlkit.load`, to know which copies it will put into two splits. The
+            seed is also that of the cross-validation.
         bits, colour: how much two images may differ that count as similar; see `pairs`.
-        progress: show a progress bar.
+        progress: show progress bars.
+
+    Returns:
+        The problems. `tlkit.write_report(audit, "runs/audit")` writes them, and `suspects.csv`.
 
     Raises:
         DataError: there is no such folder, or it is not laid out by class, or nothing in it can be read.
+        UnknownNameError, WeightsError, TlkitError: there is no such backbone, or it cannot be loaded.
 
     >>> from tlkit import load
-    >>> audit(load("digits/optical"), bits=0).errors
+    >>> audit(load("digits/optical"), backbone=None, bits=0).errors
     []
     """
-    start = time.perf_counter()
-    there = (
-        from_dataset(data)
-        if isinstance(data, Dataset)
-        else from_folder(data, validation=validation, test=test, seed=seed, progress=progress)
-    )
-    images, found = there.images, pairs(there.images, bits=bits, colour=colour)
-    counts = pd.crosstab(images["class"], images["split"])
-    order = [name for name in ("train", "validation", "test", NO_SPLIT) if name in counts]
-    classes = counts.reindex(index=there.class_names, columns=order, fill_value=0)
-    classes = classes.rename_axis(index="class", columns=None)
-    classes.insert(0, "images", classes.sum(axis=1))
-    wrong = problems(images, found, classes, there.unreadable)
+    clock = Clock()
+    network = None
+    if backbone is not None:  # first, since a misspelt name should not wait for the images
+        network = network_for(backbone, weights=weights, image_size=image_size, seed=seed)
+    with clock.part("inventory"):
+        there = (
+            from_dataset(data, progress=progress)
+            if isinstance(data, Dataset)
+            else from_folder(data, validation=validation, test=test, seed=seed, progress=progress)
+        )
+        images, found = there.images, pairs(there.images, bits=bits, colour=colour)
+    checked, pixels = None, there.pixels
+    if network is not None and len(images) > 1:  # one image has no other to compare it with
+        with clock.part("features"):
+            pixels = read_at(there, network.input_shape[1], progress=progress)
+            features = features_of(network, pixels, images["split"].to_numpy(str), progress=progress)
+        with clock.part("checks"):
+            checked = check(
+                features,
+                images,
+                found,
+                there.class_names,
+                backbone=network.name,
+                image_size=network.input_shape[1],
+                seed=seed,
+                progress=progress,
+            )
+    classes = class_counts(images, there.class_names)
+    wrong = problems(images, found, classes, there.unreadable, checked)
     return Audit(
         there.title,
         wrong,
@@ -198,7 +306,18 @@ def audit(
         classes,
         found,
         there.unreadable,
-        there.pixels,
+        pixels,
         there.drawn,
-        {"total": time.perf_counter() - start},
+        checked,
+        clock.stop(),
     )
+
+
+def class_counts(images: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
+    """Return the number of images of each class, together and in each split; see `Audit.classes`."""
+    counts = pd.crosstab(images["class"], images["split"])
+    order = [name for name in ("train", "validation", "test", NO_SPLIT) if name in counts]
+    classes = counts.reindex(index=list(class_names), columns=order, fill_value=0)
+    classes = classes.rename_axis(index="class", columns=None)
+    classes.insert(0, "images", classes.sum(axis=1))
+    return classes

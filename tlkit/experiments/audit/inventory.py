@@ -96,8 +96,12 @@ def from_folder(
     return Inventory(root.resolve().name, table, ImageFiles(readable, SIDE), class_names, unreadable, drawn)
 
 
-def from_dataset(data: Dataset) -> Inventory:
+def from_dataset(data: Dataset, *, progress: bool = False) -> Inventory:
     """Make an inventory of a data set; the properties of its files, such as their sizes, are not known.
+
+    Args:
+        data: labelled.
+        progress: show progress bars.
 
     Raises:
         DataError: the data set has no classes.
@@ -106,7 +110,7 @@ def from_dataset(data: Dataset) -> Inventory:
         raise DataError("This data set has no classes. An audit needs images with one class each.")
     rows = []
     for name, split in data.splits.items():
-        for row in range(len(split)):
+        for row in tqdm(range(len(split)), f"reading {name} images", disable=not progress):
             resized = np.asarray(Image.fromarray(split.images[row]).resize((SIDE, SIDE)))
             place = {"class": data.class_names[split.labels[row]], "split": name}
             rows.append({"name": str(split.names[row])} | place | image_properties(resized))

@@ -43,9 +43,21 @@ def pairs(images: pd.DataFrame, *, bits: int = BITS, colour: float = COLOUR) -> 
         similar = np.abs(colours[start + i] - colours[start + j]).mean(axis=1) <= colour
         found.append(np.stack([firsts[start + i[similar]], firsts[start + j[similar]]], axis=1))
     i, j = np.concatenate(found).T.astype(int)
+    table = compared(images, i, j)
+    order = ["identical", "bits", "colour"]
+    return table.sort_values(order, ascending=[False, True, True], kind="stable").reset_index(drop=True)
+
+
+def compared(images: pd.DataFrame, i: np.ndarray, j: np.ndarray) -> pd.DataFrame:
+    """Return the table of `pairs` for given pairs of images.
+
+    Args:
+        images: the table of an `Inventory`.
+        i, j: int `(pairs,)`, the rows of both images.
+    """
     one, other = images.iloc[i].reset_index(drop=True), images.iloc[j].reset_index(drop=True)
     levels = np.stack([*images["colours"], np.zeros(len(images["colours"].iloc[0]), "uint8")]).astype("int16")
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "one": one["name"],
             "other": other["name"],
@@ -62,8 +74,6 @@ def pairs(images: pd.DataFrame, *, bits: int = BITS, colour: float = COLOUR) -> 
             "j": j,
         }
     )
-    order = ["identical", "bits", "colour"]
-    return table.sort_values(order, ascending=[False, True, True], kind="stable").reset_index(drop=True)
 
 
 def superfluous(images: pd.DataFrame, found: pd.DataFrame) -> list[str]:

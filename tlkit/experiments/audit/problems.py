@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from tlkit._internal.intervals import wilson
+from tlkit.experiments.audit.check import Check
 from tlkit.experiments.audit.inventory import NO_SPLIT
 
 TINY = 20  # images of a class; with 4 of 4 test images right, the 95 % interval begins at 51 %
@@ -15,6 +16,9 @@ SPREAD = 0.5  # difference between classes, in the fraction with a property, tha
 ELONGATED = 2.0  # ratio of the sides from which a square crop removes half of the image
 SMALL = 64  # pixels of the shorter side below which an image is small
 ERROR, WARNING, NOTE = "error", "warning", "note"
+CONTRADICTION = "The labels contradict each other: one of the two images always counts as wrong."
+LEAK = "A leak: the network is evaluated on copies of its training images, so its accuracy is too high."
+LABEL_ERRORS, WEAK_GROUPS, OUTLIERS = "likely label errors", "groups with a low accuracy", "outliers"
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,11 @@ class Problem:
 
 
 def problems(
-    images: pd.DataFrame, pairs: pd.DataFrame, classes: pd.DataFrame, unreadable: Sequence[str]
+    images: pd.DataFrame,
+    pairs: pd.DataFrame,
+    classes: pd.DataFrame,
+    unreadable: Sequence[str],
+    check: Check | None = None,
 ) -> list[Problem]:
     """Return the problems of a data set, the most serious first.
 
@@ -49,10 +57,12 @@ def problems(
         pairs: the table of identical and similar images, from `pairs`.
         classes: one row for each class, with the column `images` and the number of images in each split.
         unreadable: "name: reason" of each file that cannot be read.
+        check: what a frozen backbone finds; None without one.
     """
     found = [
-        *_copies(pairs),
+        *_copies(pairs, pairs[:0] if check is None else check.near_duplicates),
         _unreadable(unreadable),
+        *([] if check is None else _suspects(images, check)),
         *_small_classes(classes),
         _imbalance(classes),
         _few_test_images(images),
@@ -62,39 +72,22 @@ def problems(
     return sorted((each for each in found if each is not None), key=lambda each: levels.index(each.level))
 
 
-def _copies(pairs: pd.DataFrame) -> list[Problem | None]:
+def _copies(pairs: pd.DataFrame, near: pd.DataFrame) -> list[Problem | None]:
     identical, similar = pairs[pairs["identical"]], pairs[~pairs["identical"]]
-    contradiction = "The labels contradict each other: one of the two images always counts as wrong."
-    leak = "A leak: the network is evaluated on copies of its training images, so its accuracy is too high."
-    check = "Check the pairs. "
-    return [
+    found = [
         _of_pairs(
             ERROR,
             "identical images with different labels",
             identical[identical["two_classes"]],
-            contradiction,
+            CONTRADICTION,
             "Decide which label is right and delete the other copy, or delete both copies.",
         ),
         _of_pairs(
             ERROR,
             "identical images in two splits",
             identical[identical["two_splits"]],
-            leak,
+            LEAK,
             "Delete all copies but one, then train again.",
-        ),
-        _of_pairs(
-            WARNING,
-            "similar images with different labels",
-            similar[similar["two_classes"]],
-            contradiction,
-            check + "If both images show the same object, decide which label is right.",
-        ),
-        _of_pairs(
-            WARNING,
-            "similar images in two splits",
-            similar[similar["two_splits"]],
-            leak,
-            check + "Delete all copies but one, or put all images of a scene into the same split.",
         ),
         _of_pairs(
             NOTE,
@@ -103,14 +96,33 @@ def _copies(pairs: pd.DataFrame) -> list[Problem | None]:
             "A repeated image counts more than once.",
             "Delete all copies but one.",
         ),
-        _of_pairs(
-            NOTE,
-            "similar images in one split",
-            _within(similar),
-            "Several images of one scene are worth less than the same number of different images.",
-            check + "Keep the images that differ.",
-        ),
     ]
+    for name, those in {"similar images": similar, "near duplicates by features": near}.items():
+        found += [
+            _of_pairs(
+                WARNING,
+                f"{name} with different labels",
+                those[those["two_classes"]],
+                CONTRADICTION,
+                "Check the pairs. If both images show the same object, decide which label is right.",
+            ),
+            _of_pairs(
+                WARNING,
+                f"{name} in two splits",
+                those[those["two_splits"]],
+                LEAK,
+                "Check the pairs. Delete all copies but one, or put all images of a scene into the same "
+                "split.",
+            ),
+            _of_pairs(
+                NOTE,
+                f"{name} in one split",
+                _within(those),
+                "Several images of one scene are worth less than the same number of different images.",
+                "Check the pairs. Keep the images that differ.",
+            ),
+        ]
+    return found
 
 
 def _within(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -130,6 +142,46 @@ def _unreadable(files: Sequence[str]) -> Problem | None:
     why = "These files are left out of training and testing."
     remedy = "Copy the files again from their source, or delete them."
     return Problem(ERROR, "unreadable files", len(files), why, remedy, list(files))
+
+
+def _suspects(images: pd.DataFrame, check: Check) -> list[Problem]:
+    errors, far, groups = check.label_errors, check.outliers, check.weak_groups
+    accuracy = "" if check.predictions is None else f"{check.predictions.accuracy:.0%}"
+    names = images["name"].to_numpy()
+    labels = zip(names[errors["row"].astype(int)], errors["given"], errors["suggested"], strict=True)
+    found = [
+        Problem(
+            WARNING,
+            LABEL_ERRORS,
+            len(errors),
+            "By the features of the image, another class is more probable than its label. The predictions "
+            f"can be wrong as well: they agree with {accuracy} of all labels.",
+            "Look at each image, the least probable label first, and correct the labels that are wrong.",
+            [f"{name}: {given}, suggested {suggested}" for name, given, suggested in labels],
+        ),
+        Problem(
+            NOTE,
+            WEAK_GROUPS,
+            len(groups),
+            "In these groups of similar images, fewer predictions agree with the label than in all images "
+            f"({accuracy}).",
+            "Look at the images of each group. If their labels are right, collect more images like them.",
+            [
+                f"group {number}: {len(each.members)} images, accuracy {each.accuracy:.0%}"
+                for number, each in enumerate(groups, 1)
+            ],
+        ),
+        Problem(
+            NOTE,
+            OUTLIERS,
+            len(far),
+            "These images resemble no other images of the data.",
+            "Look at each image. Delete it if it does not belong to the data. If it is right but rare, "
+            "collect more images like it.",
+            names[far["row"].astype(int)].tolist(),
+        ),
+    ]
+    return [each for each in found if each.count]
 
 
 def _small_classes(classes: pd.DataFrame) -> list[Problem | None]:
