@@ -15,6 +15,7 @@ AHEAD, BEHIND = "#0072B2", "#D55E00"
 ROWS = (
     ("frozen_features", "Features of", "predict", "frozen features: Keras predict"),
     ("frozen_features", "Features of", "torch", "frozen features: PyTorch, channels last"),
+    ("frozen_features", "in bfloat16 beside", "float32", "features in bfloat16: in float32"),
     ("frozen_features", "within a point", "usual fit", "a head, to the same accuracy: fit of a frozen base"),
     ("frozen_trunk", "all of it", "fit, same views", "top two stages, all epochs: fit"),
     ("frozen_trunk", "within a point", "fit, same views", "top two stages, to the same accuracy: fit"),

@@ -2,8 +2,9 @@
 
     .venv/bin/python benchmarks/speed/frozen_features.py
 
-EfficientNetLite0 with ImageNet weights on emoji of 128 pixels. The usual fit is that of the Keras guide
-"Transfer learning & fine-tuning": the frozen base runs in inference mode in every step of 10 epochs.
+EfficientNetLite0 with ImageNet weights on emoji of 128 pixels, in float32; and in bfloat16, which
+`tlkit.extract` takes by default where the processor has units for it. The usual fit is that of the Keras
+guide "Transfer learning & fine-tuning": the frozen base runs in inference mode in every step of 10 epochs.
 """
 
 import math
@@ -21,7 +22,7 @@ from learning_curves import Curve, emoji, first_time, start_curve
 from measuring import ROUNDS, Comparison, Peer, Report, absent, main, rate, take_turns
 from tqdm import tqdm
 
-SIZE, EPOCHS = 128, 10
+SIZE, EPOCHS, BFLOAT16 = 128, 10, "tlkit, bfloat16"
 TORCH = Path(__file__).parent / "peers" / "torch_features.py"
 
 
@@ -37,15 +38,17 @@ def extraction(report: Report, n: int) -> None:
     import numpy as np
 
     import tlkit
+    from tlkit.backbones.engines import has_bfloat16
 
     backbone = tlkit.load_backbone("EfficientNetLite0", image_size=SIZE)
     few = emoji(("twemoji",), SIZE)[0].images
     images = np.resize(few, (n, *few.shape[1:]))
     features: dict[str, np.ndarray] = {}
 
-    def extract(side: str, engine: str) -> Callable[[], None]:
+    def extract(side: str, engine: str, precision: str = "float32") -> Callable[[], None]:
         def job() -> None:
-            features[side] = tlkit.extract(backbone, images, engine=engine, keep=False)
+            found = tlkit.extract(backbone, images, engine=engine, precision=precision, keep=False)
+            features[side] = found
 
         return job
 
@@ -57,6 +60,8 @@ def extraction(report: Report, n: int) -> None:
         return time.perf_counter() - start
 
     jobs: dict[str, Any] = {"tlkit": extract("tlkit", "auto"), "predict": extract("predict", "predict")}
+    if has_bfloat16():
+        jobs[BFLOAT16] = extract(BFLOAT16, "auto", "bfloat16")
     report.missing |= absent("torch")
     with tempfile.TemporaryDirectory() as folder:
         pixels, written = Path(folder, "pixels.npy"), Path(folder, "features.npy")
@@ -68,13 +73,18 @@ def extraction(report: Report, n: int) -> None:
             peer.__exit__()
             features["torch"] = np.load(written)
     for side, theirs in features.items():
-        assert np.abs(theirs - features["tlkit"]).max() < 1e-3 * np.abs(theirs).max(), (
+        apart = 0.1 if side == BFLOAT16 else 1e-3  # of the largest value
+        assert np.abs(theirs - features["tlkit"]).max() < apart * np.abs(theirs).max(), (
             f"{side}: other features"
         )
     products = rate(2 * len(matrix) ** 3 / 1e9, {"": seconds.pop("product")})[""]
     work = f"Features of {n:,} images of {SIZE} pixels"
     images_a_second = rate(n, seconds)
     report.comparisons.append(Comparison(work, "images/s", "tlkit", images_a_second, better="more"))
+    if BFLOAT16 in images_a_second:
+        halves = {BFLOAT16: images_a_second[BFLOAT16], "float32": images_a_second["tlkit"]}
+        title = f"{work}, in bfloat16 beside float32"
+        report.comparisons.append(Comparison(title, "images/s", BFLOAT16, halves, better="more"))
     billions = operations(backbone) / 1e9
     reached = {"tlkit": [billions * each for each in images_a_second["tlkit"]], "matrix product": products}
     title = f"{work}: arithmetic beside numpy's float32 matrix product, which is the peak"

@@ -118,3 +118,17 @@ def test_images_needed_is_where_the_interval_becomes_narrow(fraction):
     needed = images_needed(fraction)
     low, high = wilson(round(fraction * (needed + 10)), needed + 10)
     assert (high - low) / 2 <= 0.051
+
+
+def test_balanced_measures_stand_beside_accuracy_and_first_where_classes_are_unbalanced(saved):
+    measures = {
+        "accuracy": {"value": 0.75, "low": 0.70, "high": 0.79},
+        "balanced_accuracy": {"value": 0.61, "low": 0.55, "high": 0.67},
+        "macro_f1": {"value": 0.6, "low": 0.54, "high": 0.66},
+    }
+    text = render(open_run(saved(measures=measures, headline="balanced_accuracy")))
+    assert "Balanced accuracy 61.0 % (55.0 % to 67.0 %), macro F1 60.0 % (54.0 % to 66.0 %)." in text
+    assert "read the balanced accuracy first" in text
+    [result] = yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"]
+    assert result["metrics"][1] == {"type": "balanced_accuracy", "value": 0.61}
+    assert "read the balanced" not in render(open_run(saved(measures=measures, headline="accuracy")))
