@@ -17,9 +17,9 @@ rows at 0 % have the suspects in the data as they are. Uniform flips are easier 
 that people make.
 
 The filter of cleanlab and the threshold of near duplicates were chosen on emoji and clothes with the seeds 0
-to 4, and flipped labels of solar cells were used for no choice. All three data sets, with their own labels,
-were looked at for the image size, the candidates of the regularisation, and what counts as a copy in the
-cross-validation.
+to 4. Flipped labels of solar cells were used for no choice. The image size, the candidates for the
+regularisation and the definition of a copy in the cross-validation were chosen on the unflipped labels of all
+three data sets.
 
 Copies: 100 images are added that are mirrored, or cropped to 95 or 90 % of their side at a random place. What
 is measured is how many the perceptual hashes and the features find. Foreign images: five of another data set

@@ -189,7 +189,7 @@ def test_without_bfloat16_units_auto_is_float32_and_bfloat16_is_refused(conv, ra
     monkeypatch.delenv("TLKIT_PRECISION")
     monkeypatch.setattr(engines, "has_bfloat16", lambda: False)
     assert engines.choose_precision(conv, random_images) == "float32"
-    with pytest.raises(TlkitError, match=r"needs OpenVINO and a processor with bfloat16.*precision='auto'"):
+    with pytest.raises(TlkitError, match=r"needs OpenVINO and a processor with bfloat16.*Use float32"):
         engines.choose_precision(conv, random_images, precision="bfloat16")
 
 

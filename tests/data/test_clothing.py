@@ -143,7 +143,7 @@ MISSING = dict(list(PHOTOS.items())[1:])
     ("photos", "says"),
     [
         (BRIGHTER, r"train/dress have a mean grey level of 75\.\d, expected 70"),
-        (RENAMED, "its file names have the checksum"),
+        (RENAMED, "the checksum of its file names is"),
         (MISSING, "it has 23 photos, expected 24"),
         ({}, "it has 0 photos"),
     ],
@@ -221,7 +221,9 @@ def test_an_empty_tlkit_data_is_named(copies, monkeypatch, tmp_path):
 
 def test_copies_of_another_version_are_refused_and_not_touched(copies):
     (copies / "train" / "hat" / "0.jpg").rename(copies / "train" / "hat" / "new.jpg")
-    with pytest.raises(DataError, match=r"is not the data set 'clothing': its file names.*unset TLKIT_DATA"):
+    with pytest.raises(
+        DataError, match=r"is not the data set 'clothing': the checksum of its file names.*unset TLKIT_DATA"
+    ):
         load("clothing")
     assert (copies / "train" / "hat" / "new.jpg").is_file()
 

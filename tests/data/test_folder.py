@@ -350,7 +350,7 @@ def make_flat_splits(root, write_image):
             make_few,
             "class 'dog' has 2, and each needs at least 3, one for each of train, validation, test. Add",
         ),
-        (make_unknown_class, "test/cow: not among the classes of train .cat, dog.*Rename"),
+        (make_unknown_class, r"no class for test/cow.*the classes of train are cat, dog.*Rename"),
     ],
 )
 def test_the_error_of_an_unsuitable_folder_names_the_next_step(tmp_path, write_image, make, message):

@@ -245,7 +245,7 @@ def test_a_column_named_split_decides_the_splits(animals, table):
 
 def test_a_column_named_split_must_have_valid_values_and_train(animals, table):
     lines = table().read_text().splitlines()[1:]
-    with pytest.raises(DataError, match="'split' has no train"):
+    with pytest.raises(DataError, match="'split' never says train"):
         load_table(animals, table("\n".join(["file,kind,split", *[f"{x[:9]},cat,test" for x in lines]])))
     with pytest.raises(DataError, match=r"has 'tset' for cat/0\.png; expected train"):
         load_table(animals, table("\n".join(["file,kind,split", *[f"{x[:9]},cat,tset" for x in lines]])))

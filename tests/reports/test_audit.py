@@ -103,7 +103,7 @@ def test_each_likely_label_error_has_its_image_its_label_and_the_suggestion(chec
     [images] = [block for block in found.blocks if isinstance(block, Images)]
     first = checked.suspects.iloc[0]
     lines = [text for text, _ in images.tiles[0].lines]
-    assert lines[0] == f"label: {first['given']}"
+    assert lines[0] == f"label: {first['label']}"
     assert lines[1].startswith(f"suggested: {first['suggested']}, ")
     assert lines[2] == first["file"]
     assert "can be wrong as well" in found.blocks[0].text

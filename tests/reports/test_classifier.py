@@ -136,7 +136,7 @@ def test_everything_has_its_place(result, titles):
         "Confusion",
         "Each class",
         "Worst mistakes",
-        "Where the network looked",
+        "Image regions that raised the score",
         "Frozen layers",
     ]
 

@@ -25,8 +25,8 @@ CONTROL = ("a:none", 0.3, 10.0, True)
 def test_the_recommended_backbone_is_compared_with_the_best(selection):
     report = selection(("b", 0.81, 10.0, False), ("a", 0.80, 25.0, False), CONTROL).report()
     assert report.answer == (
-        "Take a: a linear head on it is right for 80.0%, as good as b (81.0%) within the standard error of "
-        "300 images, and 2.5 times as fast."
+        "Take a: a linear head on it has an accuracy of 80.0%. That is within one standard error of the best "
+        "(b, 81.0%), and it is 2.5 times as fast."
     )
     assert report.cautions == []
     assert "within one standard error (0.020)" in report.detail
@@ -34,16 +34,18 @@ def test_the_recommended_backbone_is_compared_with_the_best(selection):
 
 def test_the_best_alone_and_the_best_of_equals_are_distinguished(selection):
     alone = selection(("a", 0.80, 10.0, False), ("b", 0.70, 90.0, False), CONTROL)
-    assert alone.answer.endswith("right for 80.0%, and no other comes within one standard error.")
+    assert alone.answer.endswith("80.0%. No other pretrained backbone is within one standard error of it.")
     equals = selection(("a", 0.80, 10.0, False), ("b", 0.79, 9.0, False), CONTROL)
-    assert equals.answer.endswith("the best, and the fastest of 2 within one standard error.")
+    assert equals.answer.endswith(
+        "It is the most accurate, and the fastest of the 2 backbones within one standard error."
+    )
 
 
 def test_a_choice_that_does_not_beat_its_random_control_is_a_caution(selection):
     near = selection(("a", 0.80, 10.0, False), ("a:none", 0.79, 10.0, True))
     assert "not better than random weights (a:none, 79.0%)" in near.cautions[0]
     above = selection(("a:none", 0.85, 10.0, True), ("a", 0.80, 10.0, False))
-    assert above.answer.endswith("but a:none is right for 85.0%, with random weights.")
+    assert above.answer.endswith("but a:none, with random weights, has 85.0%.")
     assert "not better than random weights" in above.cautions[0]
 
 
@@ -63,7 +65,10 @@ def test_what_was_left_out_and_noted_is_in_the_report(selection):
     report = found.report()
     [table] = report.sections[-1].blocks
     assert table.frame.to_dict("records") == [{"backbone": "c", "why": "would take about 90 s"}]
-    assert report.cautions == ["1 left out, and perhaps better: see below.", "The H-score is blind."]
+    assert report.cautions == [
+        "1 backbone not measured, which may be better: see Left out.",
+        "The H-score is blind.",
+    ]
     assert found.metrics()["left_out"] == {"c": "would take about 90 s"}
 
 

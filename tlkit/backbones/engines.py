@@ -97,8 +97,9 @@ def choose_precision(
 
     bfloat16 has the range of float32 and 8 bits of precision instead of 24. `"auto"` chooses it if OpenVINO
     runs the network, the processor has bfloat16 units, and the outputs for the first images agree with those
-    in float32: their deviations from the mean have a correlation of at least 0.98. The decision is cached.
-    The environment variable `TLKIT_PRECISION` replaces `"auto"`.
+    in float32: their deviations from the mean have a correlation of at least 0.98. The decision is made once
+    per network, on the first 16 images that it processes, and cached; later images are not checked. The
+    environment variable `TLKIT_PRECISION` replaces `"auto"`.
 
     Kalamkar et al. 2019, "A Study of BFLOAT16 for Deep Learning Training".
 
@@ -124,8 +125,8 @@ def choose_precision(
     usable = by_openvino and has_bfloat16()
     if precision == "bfloat16" and not usable:
         raise TlkitError(
-            "precision='bfloat16' needs OpenVINO and a processor with bfloat16 units. Use precision='auto', "
-            "which takes float32 elsewhere."
+            "bfloat16 was requested by precision= or TLKIT_PRECISION; it needs OpenVINO and a processor with "
+            "bfloat16 units. Use float32, or unset TLKIT_PRECISION."
         )
     if precision != "auto":
         return precision

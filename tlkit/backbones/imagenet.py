@@ -33,8 +33,8 @@ def predict_imagenet(
     """Classify images into the 1,000 ImageNet classes with a pretrained network, without any training.
 
     Args:
-        images: a split; or RGB images `(n, height, width, 3)`, values 0 to 255. Networks are most accurate at
-            the size that they were trained at, 224 pixels for EfficientNetLite0.
+        images: a split; or square RGB images `(n, size, size, 3)`, values 0 to 255. Networks are most
+            accurate at the size that they were trained at, 224 pixels for EfficientNetLite0.
         backbone: a name of `tlkit.list_backbones()` with ImageNet weights.
         top: number of classes per image, 1 to 1000.
 
@@ -45,7 +45,7 @@ def predict_imagenet(
     Raises:
         UnknownNameError: no backbone has this name.
         WeightsError: the weights are missing, or the network has no source head; see `source_head`.
-        TlkitError: `top` is out of range.
+        TlkitError: `top` is out of range; the images are not square, or too small for the network.
 
     >>> from tlkit.data import photos
     >>> predict_imagenet(photos().subset([4]), top=1)[0][0][0]  # a cup of coffee

@@ -27,7 +27,7 @@ LEVELS = {"error": "red", "warning": "yellow", "note": "cyan"}
     "--backbone",
     default="EfficientNetLite0",
     show_default=True,
-    help="See `tlkit backbones`; none to look for copies, leaks and odd files alone.",
+    help="A name of `tlkit backbones`, or none to skip the checks that need features.",
 )
 @weights_option()
 @image_size_option(help="Height and width in pixels for the backbone.  [default: the backbone's own]")
@@ -52,9 +52,9 @@ def audit(
 ) -> None:
     """Look for problems of DATA, a folder of images or a data set, before training.
 
-    Copies, leaks between the splits, one image under two labels, small classes, unreadable and odd files;
-    by the features of a frozen backbone also likely label errors, outliers, and groups of images that are
-    often predicted wrongly. Nothing is changed. The exit code is 1 if there is an error.
+    It finds copies, leaks between the splits, one image under two labels, small classes, and unreadable or
+    odd files. With a backbone, it also finds likely label errors, outliers, near duplicates and groups with a
+    low accuracy. Nothing is changed. The exit code is 1 if there is an error.
     """
     row = None if backbone.lower() == "none" else BACKBONES.find(backbone)
     if row is not None and image_size is not None:
@@ -66,7 +66,7 @@ def audit(
     from tlkit.experiments import audit as experiment
 
     result = experiment.audit(
-        data if is_folder(data) else load(data),
+        data if is_folder(data) else load(data, seed=seed),
         backbone=None if row is None else row.name,
         weights=None if row is None else weights_of(weights, row),
         image_size=image_size,

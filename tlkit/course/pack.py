@@ -82,16 +82,20 @@ def pack(
     packages = {name: each for name, each in packages.items() if not (commercial and name in NOT_COMMERCIAL)}
     folders = {name: folder_of(name) for name in data}
     size = sum(file.size or 0 for each in packages.values() for file in each.files or ())
+    photos = sum(
+        file.stat().st_size for each in folders.values() for file in each.rglob("*") if file.is_file()
+    )
     versions = {name: each.version for name, each in packages.items()}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if wheels:
-            refuse_full_disk(out.parent, size * PACKING_FRACTION)
+            refuse_full_disk(out.parent, size * PACKING_FRACTION + 2 * photos)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".packing-") as temporary:
             folder = Path(temporary)
             about = write_contents(folder, lessons, versions, wheels=wheels, progress=progress)
             about |= {"data": write_data(folder / "data", folders), "solar": not commercial}
-            about["installed_megabytes"] = round(1.2 * size / 1e6)  # measured: 1.18
+            # measured: 1.18 of the packages; the photos are in the pack and in the environment
+            about["installed_megabytes"] = round((1.2 * size + 2 * photos) / 1e6)
             write_instructions(folder, out.stem, about)
             with atomic(out) as path:
                 compress(folder, path, out.stem, progress)

@@ -1,4 +1,4 @@
-"""Load any data set by name or folder: with a card, from tensorflow-datasets, or your own images."""
+"""Load a data set with a card, a data set of tensorflow-datasets, or a folder, by name or path."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -95,8 +95,8 @@ def load(
             tensorflow-datasets, or the path of a folder with one sub-folder per class. The name of a card
             takes precedence; for a folder of the same name write "./emoji".
         image_size: height and width in pixels; None takes the card's size, or 224 for your own images.
-        validation, test: fractions of each class to split off if the source has no such split; the sizes of
-            the splits of data sets with a card are fixed.
+        validation, test: fractions of each class to split off where the source has no such split. A folder
+            with a train folder gets no new test split. Data sets with a card have splits of fixed sizes.
         seed: chooses the random split. Those of emoji, digits and clothing are fixed.
         in_memory: for folders: keep the decoded images in memory (True), decode them at each access (False),
             or keep up to 0.5 GB (None). All other sources are kept in memory.

@@ -28,12 +28,13 @@ URL = f"https://github.com/alexeygrigorev/clothing-dataset-small/archive/{COMMIT
 SIDE = 256  # pixels of the shorter side of a stored photo
 PACKED = Path(sys.prefix) / "share" / "tlkit" / NAME  # where the installer of a class pack puts the photos
 OTHERWISE = (
-    "Go online once; or copy the folder from a machine that has it, and set TLKIT_DATA to the folder that "
-    "contains it. Offline, use solar, emoji or a folder of your own."
+    "Go online once. Or copy the folder 'clothing' from tlkit's cache on a machine that downloaded it, and "
+    "set TLKIT_DATA to the folder that contains the copy. Offline, use emoji or a folder of your own."
 )
 FEW_TRAIN, FEW_VALIDATION = 20, 10  # images per class of "clothing/few"
 TOLERANCE = 0.5  # of a mean grey level, 0 to 255; resizing to half the size changes it by up to 0.1
-# Bytes change when photos are resized, and names do not tell what is in a file; mean grey levels do.
+# File names do not identify the content, and a checksum of bytes would reject a copy of another size. So the
+# mean grey level of each class is compared, too.
 LEVELS = {  # of the classes, in the order of the card
     "train": (128.9, 108.7, 126.4, 122.2, 126.3, 130.0, 125.1, 129.0, 130.2, 126.9),
     "validation": (131.3, 105.7, 120.8, 125.1, 124.5, 128.9, 123.3, 134.1, 123.8, 124.4),
@@ -44,18 +45,25 @@ LEVELS = {  # of the classes, in the order of the card
 def load(name: str, image_size: int | None = None, *, seed: int = 0) -> Dataset:
     """Load "clothing", or "clothing/few" with 20 training photos of each class.
 
-    The photos are read from the folder `clothing` in the folder that the environment variable `TLKIT_DATA`
-    names, in a class pack, or in the cache. If there is none, they are downloaded into the cache. The images
-    are uint8 `(n, image_size, image_size, 3)`.
+    If the environment variable `TLKIT_DATA` is set, the photos are read from its sub-folder `clothing`, and
+    from nowhere else. Otherwise they are read from the environment of a class pack or from the cache. If
+    neither has them, they are downloaded into the cache.
 
     Args:
-        name: "clothing", or "clothing/few": 20 photos of each class to train on, 10 to validate on, and the
+        name: "clothing", or "clothing/few": 20 photos of each class for training, 10 for validation, and the
             whole test split.
         image_size: height and width in pixels; 128 by default. The stored photos have up to 256.
         seed: chooses the photos of "clothing/few"; the splits are those of the source.
 
+    Returns:
+        A data set of uint8 RGB images `(n, image_size, image_size, 3)`, values 0 to 255.
+
     Raises:
-        DataError: there is no network connection, the download failed, or the photos are of another version.
+        DataError: there is no network connection, the download failed, `TLKIT_DATA` names a folder without
+            the photos, or the photos are of another version.
+
+    Warns:
+        TlkitWarning: the downloaded photos are damaged, and are downloaded again.
     """
     card = read_card(name)
     data = load_folder(folder(), image_size=image_size or card.image_size)
@@ -87,9 +95,10 @@ def folder() -> Path:
     if here and not fault:
         return here
     if here and here != downloaded:
+        advice = "Install the class pack again" if here == PACKED else "Copy the folder again"
+        way = f"delete {here}" if here == PACKED else "unset TLKIT_DATA"
         raise DataError(
-            f"{here} is not the data set {NAME!r}: {fault}. Copy the folder again from a machine where tlkit "
-            "downloaded it, or unset TLKIT_DATA to download it."
+            f"{here} is not the data set {NAME!r}: {fault}. {advice}, or {way} to download the photos."
         )
     if fault:
         warnings.warn(f"{here} is damaged: {fault}. It is downloaded again.", TlkitWarning, stacklevel=2)
@@ -113,7 +122,7 @@ def _download(target: Path) -> Path:
         try:
             levels = _unpack(archive, photos)
         except (OSError, zipfile.BadZipFile, zlib.error) as error:
-            raise failed(what, photos, error) from error
+            raise failed(what, target.parent, error) from error
         if fault := _fault(photos) or _other_content(levels):
             raise DataError(
                 f"The archive at {URL} is not the data set {NAME!r} that tlkit expects: {fault}. Nothing was "
@@ -159,7 +168,9 @@ def _fault(photos: Path) -> str:
     if len(names) != sum(expected.counts.values()):
         return f"it has {len(names):,} photos, expected {sum(expected.counts.values()):,}"
     found = checksum(f"{name}\n".encode() for name in names)
-    return "" if found == expected.checksum else f"its file names have the checksum {found}"
+    if found == expected.checksum:
+        return ""
+    return f"the checksum of its file names is {found}, expected {expected.checksum}"
 
 
 def _other_content(levels: dict[tuple[str, str], list[float]]) -> str:

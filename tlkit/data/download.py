@@ -34,10 +34,13 @@ def download(url: str, folder: Path, *, what: str, otherwise: str) -> Path:
     """Download a file into a folder, with a progress bar on standard error.
 
     Args:
-        url: of the file.
-        folder: an existing folder. Let it be a temporary one, since a killed process leaves a partial file.
-        what: is downloaded, for the error message.
+        url: the address of the file.
+        folder: an existing temporary folder, since a killed process leaves a partial file in it.
+        what: the name of the data, for the error message.
         otherwise: what to do without a network connection, for the error message.
+
+    Returns:
+        The path of the file.
 
     Raises:
         DataError: the server cannot be reached, does not have the file, or the connection was cut; or the
@@ -54,14 +57,14 @@ def download(url: str, folder: Path, *, what: str, otherwise: str) -> Path:
         with redirect_stdout(sys.stderr), _patience(STALLED_SECONDS):
             return Path(get_file("download", origin=url, cache_dir=folder, cache_subdir=""))
     except Exception as error:  # of the network or the disk; Keras raises a bare Exception, too
-        raise failed(what, folder, error) from error
+        raise failed(what, folder.parent, error) from error
 
 
 def failed(what: str, folder: Path, error: Exception) -> DataError:
-    """Return the error of a download that the network or the disk stopped."""
+    """Return the error of a download into a folder that the network or the disk stopped."""
     reason = getattr(error, "strerror", None) or error
     return DataError(
-        f"{what} could not be downloaded to {folder.parent}: {reason}. Nothing was kept. Check the network "
+        f"{what} could not be downloaded to {folder}: {reason}. Nothing was kept. Check the network "
         "connection and the free disk space, then try again. TLKIT_CACHE names another folder for downloads."
     )
 

@@ -45,7 +45,7 @@ def load_folder(
     only another folder is skipped, as in `path/archive/train/train/cat/1.jpg`. A test folder whose images are
     not sorted into classes is left out with a warning. For a table of labels, see `load_table`.
 
-    Every file is decoded once. Unreadable files are left out with a warning.
+    Every file is decoded once while the folder is loaded. Unreadable files are left out with a warning.
 
     Args:
         path: the folder.

@@ -86,8 +86,8 @@ def find_images(root: Path) -> tuple[list[Found], list[str]]:
     )
     if unknown:
         raise DataError(
-            f"{', '.join(unknown)}: not among the classes of train ({', '.join(class_names)}), so a model "
-            "cannot learn them. Rename or move these folders, or add the classes to train."
+            f"Train has no class for {', '.join(unknown)}, so a model cannot learn it; the classes of train "
+            f"are {', '.join(class_names)}. Rename or move these folders, or add the classes to train."
         )
     if len(class_names) < 2:
         raise DataError(

@@ -60,7 +60,10 @@ def load_tfds(
             f"Offline, use {', '.join(offline)}, or the path of a folder."
         ) from error
     if "train" not in arrays:
-        raise DataError(f"'tfds:{name}' has the splits {', '.join(arrays)}; expected one named train.")
+        raise DataError(
+            f"'tfds:{name}' has the splits {', '.join(arrays)}; expected one named train. Choose another "
+            "data set."
+        )
 
     images, labels = arrays["train"]
     part = stratified(

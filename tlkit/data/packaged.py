@@ -26,8 +26,10 @@ def packaged(package: str, path: str, distribution: str) -> Path:
     for folder in (spec.submodule_search_locations or []) if spec else []:
         if (found := Path(folder) / path).exists():
             return found
-    state = "is not installed" if spec is None else f"has no file {path!r} in the installed version"
+    made = f"This data set is made from the package {distribution!r}, which"
+    if spec is None:
+        raise DataError(f"{made} is not installed. Install it: pip install {distribution}")
     raise DataError(
-        f"This data set is made from the package {distribution!r}, which {state}. Install it again: "
+        f"{made} has no file {path!r} in the installed version. Install it again: "
         f"pip install --force-reinstall {distribution}"
     )

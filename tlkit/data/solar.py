@@ -43,18 +43,21 @@ def load(name: str, image_size: int | None = None, *, seed: int = 0) -> Dataset:
     are its two domains, monocrystalline and polycrystalline cells. "solar/grades" has four classes, the
     experts' probability of a defect.
 
-    The images are uint8 `(n, image_size, image_size, 3)` with three equal channels. A quarter of the cells
-    are for testing and 15 % for validation, stratified by type and grade. For the same seed, a cell is in the
-    same split in every view. The attributes are labels for several tasks: "defect" (defective or intact),
-    "type" (mono or poly) and "probability" (of a defect: 0, 1/3, 2/3 or 1).
+    The images are uint8 `(n, image_size, image_size, 3)`, values 0 to 255, with three equal channels. A
+    quarter of the cells are for testing and 15 % for validation, stratified by type and grade. For the same
+    seed, a cell is in the same split in every view. The attributes are labels for several tasks: "defect"
+    (defective or intact), "type" (mono or poly) and "probability" (of a defect: 0, 1/3, 2/3 or 1).
 
     Args:
-        name: of the view.
+        name: the name of the view.
         image_size: height and width in pixels; 128 by default. The photos have 300.
         seed: chooses the split.
 
     Raises:
         DataError: the package elpv-dataset is not installed, is incomplete, or has an unreadable photo.
+
+    Warns:
+        TlkitWarning: the photos differ from the checksum of the card.
     """
     card, cells = read_card(name), all_cells()
     files = [cell.file for cell in cells]

@@ -228,7 +228,9 @@ def _assign_splits(
                 )
             part[row] = split
         if "train" not in part:
-            raise DataError(f"Column {SPLIT_COLUMN!r} has no train. Mark the training images with it.")
+            raise DataError(
+                f"Column {SPLIT_COLUMN!r} never says train. Write train in the rows of the training images."
+            )
     fractions = {
         "validation": 0 if "validation" in part else validation,
         "test": test if column is None else 0,

@@ -11,7 +11,7 @@ from tlkit.reports.figures import accuracies, figure, thumbnail
 from tlkit.reports.words import counted, percent, shortened
 
 LISTED = 12  # names of a kind
-CONFUSIONS = 8  # pairs of a given and a suggested label
+CONFUSIONS = 8  # pairs of a label and a suggested class
 MAX_CLASSES = 60  # classes in the figure
 ALL = "all images"
 
@@ -60,25 +60,25 @@ def label_blocks(images: np.ndarray, errors: pd.DataFrame) -> list[Block]:
 
     Args:
         images: uint8 `(n, height, width, 3)`, of the first `n` rows of the table.
-        errors: all likely label errors: `file`, `given`, `suggested` and `probability`.
+        errors: all likely label errors: `file`, `label`, `suggested` and `probability`.
     """
     tiles = [
         Tile(
-            [thumbnail(pixels, f"{each.file}, labelled {each.given}")],
+            [thumbnail(pixels, f"{each.file}, labelled {each.label}")],
             [
-                (f"label: {each.given}", ""),
+                (f"label: {each.label}", ""),
                 (f"suggested: {each.suggested}, {percent(each.probability)}\u00a0%", ""),
                 (each.file, "file"),
             ],
         )
         for pixels, each in zip(images, errors.itertuples(), strict=False)
     ]
-    counts = errors.groupby(["given", "suggested"]).size().sort_values(ascending=False, kind="stable")
+    counts = errors.groupby(["label", "suggested"]).size().sort_values(ascending=False, kind="stable")
     caption = (
         "The least probable labels come first. Each image has its label, the suggested class and the "
         f"probability of that class.{_rest(len(images), len(errors))}"
     )
-    confused = counts[:CONFUSIONS].rename("images").reset_index().rename(columns={"given": "label"})
+    confused = counts[:CONFUSIONS].rename("images").reset_index()
     return [Images(tiles), Text(caption, "soft"), Table(confused, "Which labels are suspected most often")]
 
 
@@ -87,18 +87,18 @@ def outlier_blocks(images: np.ndarray, outliers: pd.DataFrame) -> list[Block]:
 
     Args:
         images: uint8 `(n, height, width, 3)`, of the first `n` rows of the table.
-        outliers: all outliers: `file`, `given` and `distance`.
+        outliers: all outliers: `file`, `label` and `distance`.
     """
     tiles = [
         Tile(
-            [thumbnail(pixels, f"{each.file}, labelled {each.given}")],
-            [(f"label: {each.given}", ""), (f"distance: {each.distance:.1f}", ""), (each.file, "file")],
+            [thumbnail(pixels, f"{each.file}, labelled {each.label}")],
+            [(f"label: {each.label}", ""), (f"distance: {each.distance:.1f}", ""), (each.file, "file")],
         )
         for pixels, each in zip(images, outliers.itertuples(), strict=False)
     ]
     caption = (
-        "The farthest images come first. The distance is that to the nearest other images; it is 1 for a "
-        f"typical image.{_rest(len(images), len(outliers))}"
+        "The farthest images come first. The distance is the mean cosine distance to the ten nearest images, "
+        f"relative to the median of all images.{_rest(len(images), len(outliers))}"
     )
     return [Images(tiles), Text(caption, "soft")]
 
@@ -127,25 +127,25 @@ def group_blocks(number: int, images: np.ndarray, members: pd.DataFrame) -> list
     """Describe a weak group and show its first images.
 
     Args:
-        number: of the group.
+        number: the number of the group.
         images: uint8 `(n, height, width, 3)`, of the first `n` members.
-        members: all images of the group, those that are predicted wrongly first: `file`, `given`, and
+        members: all images of the group, those that are predicted wrongly first: `file`, `label`, and
             `suggested`, which is "" where the prediction agrees with the label.
     """
     tiles = [
         Tile(
-            [thumbnail(pixels, f"{each.file}, labelled {each.given}")],
+            [thumbnail(pixels, f"{each.file}, labelled {each.label}")],
             [
-                (f"label: {each.given}", ""),
-                (f"predicted: {each.suggested or each.given}", "wrong" if each.suggested else "right"),
+                (f"label: {each.label}", ""),
+                (f"predicted: {each.suggested or each.label}", "wrong" if each.suggested else "right"),
                 (each.file, "file"),
             ],
         )
         for pixels, each in zip(images, members.itertuples(), strict=False)
     ]
-    labels = [f"{name} ({count})" for name, count in members["given"].value_counts().items()]
+    labels = [f"{name} ({count})" for name, count in members["label"].value_counts().items()]
     wrong = members[members["suggested"] != ""]
-    mistakes = (wrong["given"] + " predicted as " + wrong["suggested"]).value_counts()
+    mistakes = (wrong["label"] + " predicted as " + wrong["suggested"]).value_counts()
     text = (
         f"Group {number}: {counted(len(members), 'image')}; {len(wrong)} predictions differ from the label, "
         f"and these are shown first. Labels: {shortened(labels, 4)}. Most frequent mistake: "
@@ -173,7 +173,7 @@ def class_section(classes: pd.DataFrame) -> Section:
 def removable_section(names: Sequence[str]) -> Section:
     """Return the section on the files that could be removed."""
     text = (
-        "Without these files no image is there twice, under two labels, or unreadable; look at the pairs "
-        f"first. All {len(names)} names are in metrics.json, as removable."
+        "Removing these files leaves no unreadable files, and no pairs that the perceptual hashes find. "
+        f"Check the pairs first. All {len(names)} names are in metrics.json, as removable."
     )
     return Section("What could be removed", [Text(text), Table(pd.DataFrame({"file": list(names[:LISTED])}))])

@@ -1,4 +1,4 @@
-"""Sections about a classifier: its curves, its confusions, its mistakes, and where it looks."""
+"""Sections about a classifier: its curves, its confusions, its mistakes, and the image regions that count."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def answer(labels: np.ndarray, probabilities: np.ndarray, split: str, first: str = "accuracy") -> str:
-    """Return accuracy, and before it balanced accuracy if that comes first, with the 95 % interval in words.
+    """Return a sentence with the accuracy and the headline measure, and the 95 % interval of the latter.
 
     Args:
         labels: int `(n,)`.
@@ -161,7 +161,7 @@ def answer_sections(
             "Grad-CAM: bright regions raised the score of the predicted class. It shows coarsely where the "
             "network found evidence, and not why it counts."
         )
-        found.append(Section("Where the network looked", [Text(explained), Images(heat)]))
+        found.append(Section("Image regions that raised the score", [Text(explained), Images(heat)]))
     return found
 
 
@@ -185,8 +185,8 @@ def _measures(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequen
         Table(pd.DataFrame(rows)),
         Text(
             "Balanced accuracy is the mean recall of the classes, macro F1 the mean of their F1: both count "
-            "every class alike. Other images from the same source would give a value within the interval in "
-            "19 of 20 cases.",
+            "every class alike. In about 95 % of cases, an interval computed in this way contains the value "
+            "for unlimited images from the same source.",
             "soft",
         ),
     ]

@@ -17,7 +17,7 @@ from tlkit._internal.intervals import wilson_of
 MEASURE_NAMES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
 UNBALANCED = 1.5  # ratio of the largest to the smallest class from which accuracy misleads
 DRAWS = 1000
-SHRINKAGE = 2.0  # images that each class takes from the mean of all classes
+SHRINKAGE = 2.0  # pseudo-images of each class with the mean recall, which shrink recalls towards it
 
 
 def point_measures(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -44,12 +44,12 @@ def point_measures(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float
 
 
 def measures(labels: np.ndarray, predicted: np.ndarray) -> dict[str, dict[str, float]]:
-    """Return `value`, `low` and `high` of every measure; the 95 % interval is over images of these classes.
+    """Return `value`, `low` and `high` of every measure: its 95 % interval.
 
-    All are Wilson's interval. For balanced accuracy and macro F1 its number of images is the effective one:
-    the number at which an accuracy of the same value has the same variance. Unlike bootstrap intervals, they
-    have a width even if every image is right. `tests/reports/test_measures.py` simulates how often they
-    contain the true value.
+    The interval covers the random choice of the images of each class. It is Wilson's. For balanced accuracy
+    and macro F1, it uses an effective number of images: the number at which an accuracy of the same value has
+    the same variance. Unlike a bootstrap interval, it has a width even if every image is right.
+    `tests/reports/test_measures.py` simulates how often it contains the true value.
 
     Args:
         labels, predicted: int `(n,)` true and predicted classes, at least one.
@@ -122,7 +122,7 @@ def headline(labels: np.ndarray) -> str:
     """Return the measure to state first: accuracy, or balanced accuracy if the classes are unbalanced.
 
     Args:
-        labels: int `(n,)`, of all images of the data set that are at hand.
+        labels: int `(n,)`, of the images that decide whether the classes are unbalanced.
 
     >>> headline(np.array([0, 1] * 50 + [1] * 50))
     'balanced_accuracy'

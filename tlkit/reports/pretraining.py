@@ -40,7 +40,7 @@ CAPTIONS = {
 
 @dataclass
 class Pretraining(Result):
-    """A backbone that learned without labels, its pretext task, and what became of its features.
+    """A backbone that learned without labels, its pretext task, and measures of its features.
 
     Attributes:
         model: the backbone: raw images to features, without the method's own layers.
@@ -175,8 +175,8 @@ class Pretraining(Result):
         if bounds is None or self.evaluation is None:
             return (
                 f"Learned from {images} without labels",
-                "There are no labels to evaluate it on: compare the neighbours below, or label some dozens "
-                "of images and pass them with --evaluate.",
+                "There are no labels to evaluate it on: compare the neighbours below, or label a few dozen "
+                "images and pass them with --evaluate.",
             )
         before, after = ((self.measures(when) or {})[self.headline] for when in ("before", "after"))
         said = f"{percent(after['value'])} % right by nearest neighbours"
@@ -185,7 +185,7 @@ class Pretraining(Result):
         return (
             f"{said}; {percent(before['value'])} % before",
             f"{bounds['images']:,} {bounds['split']} images of {self.evaluation.card.name}, 95 % interval "
-            f"{interval(after)}. It learned from {images} and no label.",
+            f"{interval(after)}. The backbone was trained on {images} without labels.",
         )
 
     def _cautions(self) -> list[str]:

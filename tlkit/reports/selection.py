@@ -13,7 +13,7 @@ from tlkit.reports.document import Document, Figure, Section, Table, Text
 from tlkit.reports.figures import figure
 from tlkit.reports.measures import MEASURE_NAMES, headline
 from tlkit.reports.result import Result
-from tlkit.reports.words import interval, percent
+from tlkit.reports.words import counted, interval, percent
 
 COSTS = ["backbone", "parameters", "megabytes", SPEED]
 
@@ -62,22 +62,25 @@ class Selection(Result):
         rows = self.table.set_index("backbone")
         best = str(rows[PROBE].idxmax())
         own, top = rows.loc[self.recommended], rows.loc[best]
-        said = f"Take {self.recommended}: a linear head on it is right for {own[PROBE]:.1%}"
+        said = f"Take {self.recommended}: a linear head on it has an accuracy of {own[PROBE]:.1%}"
         if self.headline != "accuracy" and self.recommended in self.measures:
             first = self.measures[self.recommended][self.headline]["value"]
             quantity = MEASURE_NAMES[self.headline]
             said = f"Take {self.recommended}: a linear head on it has a {quantity} of {first:.1%}"
-            said += f" and is right for {own[PROBE]:.1%}"
+            said += f" (accuracy {own[PROBE]:.1%})"
         if self.recommended == best:
             close = rows[~rows["random"]][PROBE] >= top[PROBE] - self.standard_error
             if close.sum() < 2:
-                return f"{said}, and no other comes within one standard error."
-            return f"{said}, the best, and the fastest of {close.sum()} within one standard error."
+                return f"{said}. No other pretrained backbone is within one standard error of it."
+            return (
+                f"{said}. It is the most accurate, and the fastest of the {close.sum()} backbones within one "
+                "standard error."
+            )
         if top["random"]:
-            return f"{said}; but {best} is right for {top[PROBE]:.1%}, with random weights."
+            return f"{said}; but {best}, with random weights, has {top[PROBE]:.1%}."
         return (
-            f"{said}, as good as {best} ({top[PROBE]:.1%}) within the standard error of {self.images} "
-            f"images, and {own[SPEED] / top[SPEED]:.1f} times as fast."
+            f"{said}. That is within one standard error of the best ({best}, {top[PROBE]:.1%}), and it is "
+            f"{own[SPEED] / top[SPEED]:.1f} times as fast."
         )
 
     @property
@@ -103,7 +106,8 @@ class Selection(Result):
                 "images."
             )
         if self.left_out:
-            found.append(f"{len(self.left_out)} left out, and perhaps better: see below.")
+            count = counted(len(self.left_out), "backbone")
+            found.append(f"{count} not measured, which may be better: see Left out.")
         return [*found, *self.notes]
 
     def metrics(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def extract(
         pooling: `"avg"` for the mean over the positions, or `"token"` for the class token; see
             `tlkit.build_classifier`.
         engine: `"auto"`, `"openvino"` or `"predict"`; see `tlkit.backbones.engines.infer`. Batches always use
-            `"predict"`.
+            `"predict"` in float32.
         precision: `"auto"`, `"bfloat16"` or `"float32"`. `"auto"` is bfloat16 on a processor that has units
             for it, if the features of the first images agree with those in float32; see
             `tlkit.backbones.engines.choose_precision`.

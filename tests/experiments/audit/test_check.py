@@ -58,7 +58,7 @@ def test_flipped_labels_are_suspects_and_the_suggestion_is_the_true_class():
     assert found["score"].is_monotonic_increasing
     for each in found.itertuples():
         assert each.suggested == CLASSES[labels[each.row]]
-        assert each.given == CLASSES[given[each.row]]
+        assert each.label == CLASSES[given[each.row]]
         assert each.score < 0.5 < each.probability
 
 
@@ -249,7 +249,7 @@ def test_suspects_are_never_removable_without_a_look(bright_and_dark):
 
 def test_suspects_are_sorted_by_kind_and_within_it_the_worst_first(bright_and_dark):
     suspects = bright_and_dark.suspects
-    expected = ["file", "split", "kind", "given", "suggested", "score", "partner", "group"]
+    expected = ["file", "split", "kind", "label", "suggested", "score", "partner", "group"]
     assert suspects.columns.tolist() == expected
     kinds = list(dict.fromkeys(suspects["kind"]))
     assert kinds == [each for each in ("label", "near duplicate", "outlier", "weak group") if each in kinds]

@@ -48,7 +48,7 @@ def test_the_default_backbone_finds_a_wrong_label_and_writes_it_into_a_table(run
     suspects = pd.read_csv(tmp_path / "out" / "suspects.csv").fillna("")
     first = suspects.iloc[0]
     assert (first["file"], first["kind"]) == ("squares/6.png", "label")
-    assert (first["given"], first["suggested"]) == ("squares", "stripes")
+    assert (first["label"], first["suggested"]) == ("squares", "stripes")
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["check"]["better_than_chance"]
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert "Warning: likely label errors" in page

@@ -34,14 +34,16 @@ class Audit(Result):
     Attributes:
         title: its name.
         problems: the worst first.
-        images: one row for each image: `name`, `class`, `split`, `grey`, `blank`, its hashes; for files also
-            `width`, `height`, `mode`, `transparent`.
+        images: one row for each image: `name`, `class`, `split`, `digest`, `hash`, `colours`, `grey` and
+            `blank` (see `tlkit.experiments.audit.inventory.image_properties`); for files also `width`,
+            `height`, `mode` and `transparent`.
         classes: one row for each class: `images`, and how many of them in each split.
         pairs: identical or similar images, see `tlkit.experiments.audit.pairs.pairs`.
         unreadable: "name: reason" of each.
         pixels: the images, in the order of the rows; files are read only when they are shown.
         drawn: the splits are those that `tlkit.load` draws, not the folder's own.
         check: what a frozen backbone finds, such as likely label errors; None without a backbone.
+        bits, colour: by how much two images could differ and count as similar; see `audit`.
         seconds: how long it took: total, and its parts.
     """
 
@@ -54,6 +56,8 @@ class Audit(Result):
     pixels: np.ndarray | ImageFiles = field(default_factory=lambda: np.zeros((0, 1, 1, 3), "uint8"))
     drawn: bool = False
     check: Check | None = None
+    bits: int = BITS
+    colour: float = COLOUR
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -64,7 +68,7 @@ class Audit(Result):
 
     @property
     def errors(self) -> list[Problem]:
-        """The problems that make later measurements wrong."""
+        """The problems to fix before training: they make measurements wrong, or lose files or classes."""
         return [each for each in self.problems if each.level == ERROR]
 
     @property
@@ -102,13 +106,13 @@ class Audit(Result):
         """The result in a sentence.
 
         >>> Audit("cats", [], pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), []).answer
-        'No problem was found. That is no proof: wrong labels are not detected here.'
+        'No problems were found. Wrong labels are not checked without a backbone.'
         """
         if not self.problems:
-            unseen = "are not detected here"
+            wrong = "are not checked without a backbone"
             if self.check is not None:
-                unseen = "can escape" if self.check.informative else "could not be looked for"
-            return f"No problem was found. That is no proof: wrong labels {unseen}."
+                wrong = "can go undetected" if self.check.informative else "could not be checked"
+            return f"No problems were found. Wrong labels {wrong}."
         names = [each.name for each in self.errors]
         others = len(self.problems) - len(names)
         labels = 0 if self.check is None else len(self.check.label_errors)
@@ -154,8 +158,9 @@ class Audit(Result):
     def _detail(self) -> str:
         found = (
             f"{len(self.images)} images of {len(self.classes)} classes. Two images are similar if at most "
-            f"{BITS} of 64 bits of their perceptual hashes differ, and their colours by {COLOUR:.0f} of 255 "
-            "levels; mirrored, rotated or heavily cropped copies are not found in this way."
+            f"{self.bits} of 64 bits of their perceptual hashes differ, and their colours by "
+            f"{self.colour:.0f} of 255 levels; mirrored, rotated or heavily cropped copies are not found in "
+            "this way."
         )
         if self.drawn:
             found += " The folder has no splits of its own: these are those that tlkit train draws."
@@ -202,7 +207,7 @@ class Audit(Result):
     def _named(self, table: pd.DataFrame) -> pd.DataFrame:
         """Add the files and labels of the images in the column `row`."""
         chosen = self.images.iloc[table["row"].to_numpy(int)]
-        return table.assign(file=chosen["name"].to_numpy(), given=chosen["class"].to_numpy())
+        return table.assign(file=chosen["name"].to_numpy(), label=chosen["class"].to_numpy())
 
     def _pair_figure(self, problem: Problem) -> Figure | None:
         """Draw the first pairs of a problem that is about pairs."""
@@ -254,16 +259,19 @@ def audit(
         weights: `"imagenet"`, None (random) or a weights file, for a name.
         image_size: height and width in pixels that the network takes, for a name; by default those of its
             ImageNet weights. A smaller size is faster, and finds less.
-        validation, test, seed: as for `tlkit.load`, to know which copies it will put into two splits. The
-            seed is also that of the cross-validation.
-        bits, colour: how much two images may differ that count as similar; see `pairs`.
+        validation, test: for a folder, as for `tlkit.load`; a loaded data set keeps its own splits.
+        seed: chooses the splits of a folder, the folds of the cross-validation and the groups.
+        bits: by how many of the 64 bits of their hashes two similar images differ at most; 10 by default.
+        colour: by how many of 255 levels the colours of two similar images differ at most, on average; 12 by
+            default.
         progress: show progress bars.
 
     Returns:
         The problems. `tlkit.write_report(audit, "runs/audit")` writes them, and `suspects.csv`.
 
     Raises:
-        DataError: there is no such folder, or it is not laid out by class, or nothing in it can be read.
+        DataError: there is no such folder, it is not laid out by class, it has fewer than two classes, or
+            nothing in it can be read; a loaded data set has no classes; or a file changes during the audit.
         UnknownNameError, WeightsError, TlkitError: there is no such backbone, or it cannot be loaded.
 
     >>> from tlkit import load
@@ -309,6 +317,8 @@ def audit(
         pixels,
         there.drawn,
         checked,
+        bits,
+        colour,
         clock.stop(),
     )
 

@@ -25,7 +25,7 @@ class Check:
         backbone, image_size: the network, and the height and width of its images in pixels.
         predictions: cross-validated predictions; None if fewer than two classes have enough images.
         predicted: names of the predicted classes, `(n,)`; "" for images that are not predicted.
-        label_errors: one row for each likely label error, the least probable label first: `row`, `given` and
+        label_errors: one row for each likely label error, the least probable label first: `row`, `label` and
             `suggested` (names of classes), `score` (the probability of the given label) and `probability` (of
             the suggested class).
         outliers: one row for each outlier, the farthest first: `row`, `distance` and `score`.
@@ -111,8 +111,8 @@ def check(
     """Find likely label errors, outliers, near duplicates and weak groups by the features of all images.
 
     In the cross-validation, images count as copies of each other if their features are nearly equal, if their
-    perceptual hashes differ in at most 4 bits, or if the hashes are similar and the features are nearer than
-    the nearest neighbours of half of all images.
+    perceptual hashes differ in at most 4 bits, or if the hashes are similar and the features are closer than
+    the median distance to the nearest neighbour.
 
     Args:
         features: float32 `(n, d)`, of a frozen backbone.
@@ -130,7 +130,7 @@ def check(
     groups = grouped(np.concatenate([copies, near]), len(images))
     found = cross_validate(features, labels, groups, seed=seed, progress=progress)
     errors = label_errors(found)
-    for column in ("given", "suggested"):
+    for column in ("label", "suggested"):
         errors[column] = [class_names[label] for label in errors[column]]
     weak = []
     if found is not None and found.informative:

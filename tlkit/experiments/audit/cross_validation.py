@@ -75,9 +75,9 @@ def cross_validate(
 
     The images are divided into five folds of about equal class frequencies. A regression of standardised
     features that is trained on four folds predicts the fifth. Images of one group, such as copies, are in the
-    same fold, so that a copy cannot vouch for a wrong label. The regularisation is the candidate with the
-    lowest log loss on the predicted images. There are only a few candidates, so this choice hardly favours
-    the given labels.
+    same fold, so that no regression is trained on a copy of an image that it predicts. The regularisation is
+    the candidate with the lowest log loss on the predicted images. There are only a few candidates, so this
+    choice hardly favours the labels in the data.
 
     Args:
         features: float32 `(n, d)`.

@@ -123,8 +123,8 @@ def from_dataset(data: Dataset, *, progress: bool = False) -> Inventory:
 def image_properties(pixels: np.ndarray) -> dict[str, Any]:
     """Return the properties by which an image is compared with others, and whether it is grey or blank.
 
-    The perceptual hash has one bit for each of 64 low spatial frequencies of the brightness: 1 if the
-    frequency is stronger than the median. Size, compression and contrast hardly change it.
+    The perceptual hash has one bit for each of 64 low spatial frequencies of the brightness: 1 if
+    its DCT coefficient is above the median. Size, compression and contrast hardly change it.
 
     Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions".
 

@@ -14,13 +14,13 @@ def label_errors(found: Predictions | None) -> pd.DataFrame:
     """Return the images whose label is likely wrong, the least probable label first.
 
     Confident learning estimates how many labels are wrong: it counts the images that are confidently
-    predicted to be of another class than their label says. That many images are returned, those whose given
-    label is the least probable, except where the label is the most probable class all the same.
+    predicted to be of another class than their label says. The same number of images with the least
+    probable labels are returned, without those whose label is also the prediction.
 
     Northcutt, Jiang & Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels".
 
     Returns:
-        A table with one row per image: `row`, `given` and `suggested` (class indices), `score` (the
+        A table with one row per image: `row`, `label` and `suggested` (class indices), `score` (the
         probability of the given label, 0 to 1) and `probability` (of the suggested class). It is empty if
         there are no predictions or they are no better than chance, because they then say nothing about
         labels.
@@ -30,16 +30,16 @@ def label_errors(found: Predictions | None) -> pd.DataFrame:
     >>> labels[0] = 1  # wrong on purpose
     >>> probabilities = np.array([[0.9, 0.1], [0.1, 0.9]])[truth]
     >>> label_errors(Predictions(np.arange(100), np.arange(2), labels, probabilities, 0.01))
-       row  given  suggested  score  probability
+       row  label  suggested  score  probability
     0    0      1          0    0.1          0.9
     """
     if found is None or not found.informative:
-        return pd.DataFrame(columns=["row", "given", "suggested", "score", "probability"])
+        return pd.DataFrame(columns=["row", "label", "suggested", "score", "probability"])
     likely = find_label_issues(found.labels, found.probabilities, filter_by=FILTER, n_jobs=1) & ~found.right
     table = pd.DataFrame(
         {
             "row": found.rows,
-            "given": found.classes[found.labels],
+            "label": found.classes[found.labels],
             "suggested": found.classes[found.predicted],
             "score": get_label_quality_scores(found.labels, found.probabilities),
             "probability": found.probabilities.max(axis=1),

@@ -17,7 +17,12 @@ ELONGATED = 2.0  # ratio of the sides from which a square crop removes half of t
 SMALL = 64  # pixels of the shorter side below which an image is small
 ERROR, WARNING, NOTE = "error", "warning", "note"
 CONTRADICTION = "The labels contradict each other: one of the two images always counts as wrong."
-LEAK = "A leak: the network is evaluated on copies of its training images, so its accuracy is too high."
+LEAK = "A leak: copies of an image are in two splits, so the measured accuracy can be too high."
+LIKELY_CONTRADICTION = "If the two images show the same object, one of the labels is wrong."
+LIKELY_LEAK = (
+    "If these are copies, the network may be evaluated on images that it was trained on, and its accuracy is "
+    "overestimated."
+)
 LABEL_ERRORS, WEAK_GROUPS, OUTLIERS = "likely label errors", "groups with a low accuracy", "outliers"
 
 
@@ -103,14 +108,14 @@ def _copies(pairs: pd.DataFrame, near: pd.DataFrame) -> list[Problem | None]:
                 WARNING,
                 f"{name} with different labels",
                 those[those["two_classes"]],
-                CONTRADICTION,
+                LIKELY_CONTRADICTION,
                 "Check the pairs. If both images show the same object, decide which label is right.",
             ),
             _of_pairs(
                 WARNING,
                 f"{name} in two splits",
                 those[those["two_splits"]],
-                LEAK,
+                LIKELY_LEAK,
                 "Check the pairs. Delete all copies but one, or put all images of a scene into the same "
                 "split.",
             ),
@@ -148,14 +153,14 @@ def _suspects(images: pd.DataFrame, check: Check) -> list[Problem]:
     errors, far, groups = check.label_errors, check.outliers, check.weak_groups
     accuracy = "" if check.predictions is None else f"{check.predictions.accuracy:.0%}"
     names = images["name"].to_numpy()
-    labels = zip(names[errors["row"].astype(int)], errors["given"], errors["suggested"], strict=True)
+    labels = zip(names[errors["row"].astype(int)], errors["label"], errors["suggested"], strict=True)
     found = [
         Problem(
             WARNING,
             LABEL_ERRORS,
             len(errors),
             "By the features of the image, another class is more probable than its label. The predictions "
-            f"can be wrong as well: they agree with {accuracy} of all labels.",
+            f"can be wrong as well: {accuracy} of them agree with the labels that were checked.",
             "Look at each image, the least probable label first, and correct the labels that are wrong.",
             [f"{name}: {given}, suggested {suggested}" for name, given, suggested in labels],
         ),
@@ -263,7 +268,8 @@ def _properties(images: pd.DataFrame) -> list[Problem | None]:
             "greyscale images among colour images",
             images["grey"],
             "A greyscale image has no colours that could help to recognise its class.",
-            "If the images to classify later are partly greyscale too, do nothing.",
+            "If the images to classify later are all in colour, replace or remove these images. Otherwise do "
+            "nothing.",
         ),
     ]
     if "width" in images:
@@ -274,7 +280,8 @@ def _properties(images: pd.DataFrame) -> list[Problem | None]:
                 "transparent images",
                 images["transparent"],
                 "tlkit replaces transparency with a white background.",
-                "If the images to classify later have a white background too, do nothing.",
+                "If the images to classify later have other backgrounds, put these images on such a "
+                "background. Otherwise do nothing.",
             ),
             (
                 f"images smaller than {SMALL} pixels",

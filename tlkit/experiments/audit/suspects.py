@@ -8,7 +8,7 @@ import pandas as pd
 from tlkit.experiments.audit.check import Check
 
 LABEL, NEAR, OUTLIER, WEAK = "label", "near duplicate", "outlier", "weak group"
-COLUMNS = ["file", "split", "kind", "given", "suggested", "score", "partner", "group"]
+COLUMNS = ["file", "split", "kind", "label", "suggested", "score", "partner", "group"]
 HASH_BITS = 64
 
 
@@ -30,7 +30,7 @@ def suspects(images: pd.DataFrame, pairs: pd.DataFrame, check: Check | None) -> 
         check: of `tlkit.experiments.audit.check.check`; None without a backbone.
 
     Returns:
-        A table with the columns `file`, `split`, `kind`, `given` (the label), `suggested` (the predicted
+        A table with the columns `file`, `split`, `kind`, `label` (the label), `suggested` (the predicted
         class, if it differs), `score`, `partner` (the other file of a near duplicate) and `group` (the number
         of the weak group, from 1); "" where there is none.
     """
@@ -43,7 +43,7 @@ def suspects(images: pd.DataFrame, pairs: pd.DataFrame, check: Check | None) -> 
         return pd.DataFrame(columns=COLUMNS)
     table = pd.concat(parts, ignore_index=True)
     chosen = images.iloc[table["row"].to_numpy(int)].reset_index(drop=True)
-    table = table.assign(file=chosen["name"], split=chosen["split"], given=chosen["class"])
+    table = table.assign(file=chosen["name"], split=chosen["split"], label=chosen["class"])
     return table.reindex(columns=COLUMNS).astype({"score": float}).fillna("")
 
 

@@ -36,8 +36,9 @@ def weak_groups(features: np.ndarray, right: np.ndarray, *, seed: int = 0) -> li
     """Return the groups of images in which the accuracy is lower than overall, the weakest first.
 
     k-means divides the images by their features alone into groups of 50 on average, at most 50 groups. A
-    group is weak if its accuracy is below that of all images by the exact binomial test. The test is
-    corrected for the number of groups (Bonferroni), because the weakest of many groups always looks weak.
+    group is weak if an exact binomial test finds its accuracy significantly lower than that of all images, at
+    5 % and corrected for the number of groups (Bonferroni), because the weakest of many groups always seems
+    weak.
 
     Eyuboglu et al. 2022, "Domino: Discovering Systematic Errors with Cross-Modal Embeddings", find such
     groups with a mixture model.
@@ -45,7 +46,10 @@ def weak_groups(features: np.ndarray, right: np.ndarray, *, seed: int = 0) -> li
     Args:
         features: `(n, d)`.
         right: bool `(n,)`, whether each out-of-sample prediction is right.
-        seed: of the groups.
+        seed: chooses the groups.
+
+    Returns:
+        The weak groups; none if there are fewer than 100 images.
 
     >>> x = np.eye(4)[np.repeat([0, 1, 2, 3], 50)] + np.random.default_rng(0).normal(0, 0.01, (200, 4))
     >>> [len(each.members) for each in weak_groups(x, np.arange(200) >= 40)]
