@@ -1,9 +1,14 @@
 """Every format of image file is decoded to a square RGB array that looks like the image."""
 
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from tlkit.data import resizing
 from tlkit.data.decode import WINDOW, decode, ordered_map, square
 from tlkit.errors import DataError
 
@@ -88,6 +93,16 @@ def test_exif_orientation_rotates_the_image(tmp_path):
     assert colours(pixels[22:]) == {WHITE}
 
 
+def test_exif_orientation_rotates_a_jpeg_that_is_decoded_at_a_reduced_size(tmp_path):
+    image = Image.new("RGB", (400, 300), WHITE)
+    image.paste(RED, (0, 0, 200, 300))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = decode(save(image, tmp_path / "rotated.jpg", exif=exif, quality=95), 40)
+    for half, colour in ((pixels[:18], RED), (pixels[22:], WHITE)):
+        assert abs(half.astype(int) - colour).max() < 5
+
+
 def test_the_first_frame_of_an_animation_is_taken(tmp_path):
     frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, WHITE)]
     path = save(frames[0], tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
@@ -102,11 +117,47 @@ def test_a_large_jpeg_decoded_at_a_reduced_size_has_nearly_the_same_pixels(tmp_p
     assert abs(difference).max() <= 4
 
 
-def test_a_truncated_file_is_named(tmp_path, write_image):
-    content = write_image("whole.png", size=(64, 64)).read_bytes()
-    path = tmp_path / "half.png"
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+@pytest.mark.parametrize("size", [60, 100, 150, 240, 480])  # a JPEG is decoded at 1/1, 1/1, 1/2, 1/4 and 1/8
+def test_stripes_too_fine_for_the_result_become_grey(tmp_path, ending, size):
+    period = 1.4 * size / 40  # in pixels of the file; the finest stripes that 40 pixels can show take 2 each
+    row = 127.5 + 120 * np.sin(2 * np.pi * np.arange(size) / period)
+    vertical = np.tile(row.astype("uint8"), (size, 1))
+    for stripes in (vertical, vertical.T):
+        options = {"quality": 95} if ending == "jpg" else {}
+        pixels = decode(save(Image.fromarray(stripes), tmp_path / f"stripes.{ending}", **options), 40)
+        assert pixels.std() < 0.2 * stripes.std()
+        assert abs(pixels.mean() - stripes.mean()) < 2
+
+
+def test_a_small_jpeg_is_enlarged_smoothly(tmp_path):
+    ramp = np.tile(np.linspace(0, 255, 16).astype("uint8"), (16, 1))
+    row = decode(save(Image.fromarray(ramp), tmp_path / "small.jpg", quality=95), 64)[32, :, 0].astype(int)
+    assert row[0] < 5
+    assert row[-1] > 250
+    assert -2 <= np.diff(row).min() <= np.diff(row).max() <= 10
+
+
+def test_a_grey_image_has_the_pixels_of_the_same_image_in_rgb(tmp_path, write_image):
+    grey = Image.open(write_image("noise.png", size=(50, 40))).convert("L")
+    pixels = decode(save(grey, tmp_path / "grey.png"), 12)
+    np.testing.assert_array_equal(pixels, decode(save(grey.convert("RGB"), tmp_path / "rgb.png"), 12))
+
+
+def test_a_progressive_jpeg_has_the_pixels_of_a_baseline_jpeg(tmp_path, write_image):
+    image = Image.open(write_image("noise.png", size=(200, 150)))
+    baseline, progressive = (
+        decode(save(image, tmp_path / f"{kind}.jpg", progressive=kind), 32) for kind in (False, True)
+    )
+    np.testing.assert_array_equal(baseline, progressive)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_a_truncated_file_is_named(tmp_path, write_image, name):
+    content = write_image(name, size=(64, 64)).read_bytes()
+    path = tmp_path / f"half_{name}"
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match=r"half\.png: "):
+    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}: .+$"):
         decode(path, 8)
 
 
@@ -137,3 +188,22 @@ def test_the_threaded_map_keeps_order_and_holds_few_items_at_a_time():
     for received, result in enumerate(ordered_map(lambda i: i * i, items())):
         assert result == received**2
         assert len(started) - received <= WINDOW
+
+
+def test_python_exits_silently_with_an_unfinished_map():
+    # An object that Python clears late holds the iterator, as when a script leaves off within an epoch.
+    script = "import os, tlkit.data.decode as d; os.kept = d.ordered_map(abs, range(99)); next(os.kept)"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("size", [(300, 300), (50, 120), (3, 70), (64, 64), (200, 9)])
+def test_both_ways_to_resize_agree_within_a_level(mode, size, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), "uint8")
+    image = Image.fromarray(noise).convert(mode)
+    fast = resizing.fit(image, 64)
+    monkeypatch.setattr(resizing, "FAST", False)
+    assert abs(fast.astype(int) - resizing.fit(image, 64)).max() <= 1
+    assert fast.shape == (64, 64, 3)
+    assert fast.flags.writeable
