@@ -1,14 +1,16 @@
-"""Resize images bilinearly with antialiasing: fast where the package for it is installed, else by Pillow."""
+"""Resize images bilinearly with antialiasing: by SIMD instructions where that works, else by Pillow."""
 
 import threading
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import PIL
 from PIL import Image, ImageOps
 
-# There are no wheels for ARM on Linux. Pillow's result differs by at most one level.
-FAST = find_spec("cykooz_resizer") is not None
+# The fast package has no wheels for Linux on ARM. It reads the memory of Pillow's images, whose layout may
+# change with the next major version. Pillow's own result differs by at most one level.
+FAST = find_spec("cykooz_resizer") is not None and PIL.__version__.split(".")[0] in ("11", "12")
 _of_thread = threading.local()
 
 
@@ -28,23 +30,15 @@ def fit(image: Image.Image, image_size: int) -> np.ndarray:
     >>> fit(Image.new("RGB", (40, 20), "red"), 8)[0, 0].tolist()
     [255, 0, 0]
     """
-    if not FAST:
-        small = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
-        return np.array(small.convert("RGB"))
-    pixels = _fit(image, image_size)
-    return np.repeat(pixels, 3, axis=-1) if image.mode == "L" else np.ascontiguousarray(pixels[..., :3])
-
-
-def _fit(image: Image.Image, image_size: int) -> np.ndarray:
-    """Return the resized pixels with one channel for grey images, and with four for RGB."""
-    from cykooz_resizer import ImageData, PixelType
-
-    kind, layout = (PixelType.U8, "L") if image.mode == "L" else (PixelType.U8x4, "RGBX")
-    source = ImageData(*image.size, kind, image.tobytes("raw", layout))
-    target = ImageData(image_size, image_size, kind)
-    resizer, options = _resizer()
-    resizer.resize(source, target, options)
-    return np.frombuffer(target.get_buffer(), "uint8").reshape(image_size, image_size, -1)
+    size = image_size, image_size
+    if FAST:
+        small = Image.new(image.mode, size)
+        image.load()
+        resizer, options = _resizer()
+        resizer.resize_pil(image, small, options)
+    else:
+        small = ImageOps.fit(image, size, Image.Resampling.BILINEAR)
+    return np.array(small.convert("RGB") if small.mode == "L" else small)
 
 
 def _resizer() -> tuple[Any, Any]:
