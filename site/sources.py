@@ -124,9 +124,7 @@ def lay_out(pages: Path) -> None:
     cards = tlkit.list_datasets()
     here = [card.name for card in cards if tlkit.data.is_here(card.name)]
     for name in here:
-        contact_strip(name).save(
-            pages / "pictures" / f"{name.replace('/', '-')}.png", optimize=True
-        )
+        contact_strip(name).save(pages / "pictures" / f"{name.replace('/', '-')}.png", optimize=True)
     icon().save(pages / "icon.png", optimize=True)
     given = {
         "repository": REPOSITORY,
