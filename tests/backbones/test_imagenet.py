@@ -1,6 +1,7 @@
 """The thousand ImageNet classes have names, and a pretrained network finds them in photographs."""
 
 import pytest
+from pushes import full
 
 import tlkit
 from tlkit.backbones import imagenet_classes
@@ -29,6 +30,7 @@ def test_the_content_of_photographs_is_among_the_five_most_probable_classes():
         assert 0 < sum(probabilities) <= 1
 
 
+@full
 def test_a_network_of_another_size_takes_arrays():
     (classes,) = tlkit.predict_imagenet(photos(128).images[3:4], top=1)
     assert len(classes) == 1

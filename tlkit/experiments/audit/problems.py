@@ -109,15 +109,14 @@ def _copies(pairs: pd.DataFrame, near: pd.DataFrame) -> list[Problem | None]:
                 f"{name} with different labels",
                 those[those["two_classes"]],
                 LIKELY_CONTRADICTION,
-                "Check the pairs. If both images show the same object, decide which label is right.",
+                "Check the pairs, and decide which label is right.",
             ),
             _of_pairs(
                 WARNING,
                 f"{name} in two splits",
                 those[those["two_splits"]],
                 LIKELY_LEAK,
-                "Check the pairs. Delete all copies but one, or put all images of a scene into the same "
-                "split.",
+                "Check the pairs. Delete all copies but one, or put all images of a scene into one split.",
             ),
             _of_pairs(
                 NOTE,
