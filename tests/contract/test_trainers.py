@@ -385,7 +385,7 @@ class Raise(keras.callbacks.Callback):
         raise self.error
 
 
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("error", mostly_full([RuntimeError, KeyboardInterrupt], KeyboardInterrupt))
 @each_trainer
 def test_the_compile_state_is_as_before_after_an_error_and_after_ctrl_c(trainer, error):
     classifier = build("foreign-cnn")

@@ -319,14 +319,18 @@ def test_the_page_shows_all_and_asks_for_nothing_from_outside(run):
 
 
 def test_a_gain_within_the_interval_and_no_gain_are_cautions(run):
-    def cautions(before):
-        changed = replace(run, before=run.before | {"knn_accuracy": before}, features={}, history={})
-        return changed.report().cautions
+    labels = run.evaluated.labels
 
-    reached = run.after["knn_accuracy"]
-    assert "gained nothing" in cautions(reached)[0]
-    assert "cannot tell" in cautions(reached - 0.02)[0]
-    assert cautions(reached - 0.5) == []
+    def right(share):
+        return np.where(np.arange(len(labels)) < share * len(labels), labels, (labels + 1) % 10)
+
+    def cautions(before, after=0.8):
+        predicted = {"before": right(before), "after": right(after)}
+        return replace(run, predicted=predicted, features={}, history={}).report().cautions
+
+    assert "gained nothing" in cautions(0.8)[0]
+    assert "cannot tell" in cautions(0.79)[0]
+    assert cautions(0.3) == []
 
 
 def test_metrics_are_plain_and_finite(run, tmp_path):

@@ -157,6 +157,11 @@ def test_what_a_column_is_comes_from_all_images_and_its_classes_from_training(da
     assert kinds["size"].class_names == [str(n) for n in range(10)]
 
 
+def test_a_data_set_without_attributes_is_told_where_they_come_from(digits):
+    with pytest.raises(DataError, match=r"have no attributes, so there are no tasks.*load_table.*'solar'"):
+        tasks_for(digits)
+
+
 def test_a_class_that_was_never_trained_is_a_missing_label_and_named(data):
     digit, marks = (data.test.attributes[name].astype("U20") for name in ("the digit", "marks"))
     digit[:2], marks[3] = "d10", "even|huge"

@@ -25,8 +25,8 @@ CONTROL = ("a:none", 0.3, 10.0, True)
 def test_the_recommended_backbone_is_compared_with_the_best(selection):
     report = selection(("b", 0.81, 10.0, False), ("a", 0.80, 25.0, False), CONTROL).report()
     assert report.answer == (
-        "Take a: a linear head on it has an accuracy of 80.0%. That is within one standard error of the best "
-        "(b, 81.0%), and it is 2.5 times as fast."
+        "Take a: a linear head on it has an accuracy of 80.0%. Its accuracy is within one standard error of "
+        "the best (b, 81.0%), and it is 2.5 times as fast."
     )
     assert report.cautions == []
     assert "within one standard error (0.020)" in report.detail

@@ -94,10 +94,8 @@ def split_features(
     The test split is always computed in float32, so that the measured accuracy is that of the saved model.
     """
     precision = feature_precision(network, splits["train"])
-    test = {name: split for name, split in splits.items() if name == "test"}
-    others = {name: split for name, split in splits.items() if name != "test"}
-    features = extract_splits(network, others, precision=precision, progress=progress)
-    return features | extract_splits(network, test, precision="float32", progress=progress), precision
+    precisions = {name: "float32" if name == "test" else precision for name in splits}
+    return extract_splits(network, splits, precision=precisions, progress=progress), precision
 
 
 def predict_splits(model: keras.Model, splits: dict[str, Split]) -> dict[str, Any]:

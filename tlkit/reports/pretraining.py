@@ -178,7 +178,7 @@ class Pretraining(Result):
                 "There are no labels to evaluate it on: compare the neighbours below, or label a few dozen "
                 "images and pass them with --evaluate.",
             )
-        before, after = ((self.measures(when) or {})[self.headline] for when in ("before", "after"))
+        before, after = self._compared()
         said = f"{percent(after['value'])} % right by nearest neighbours"
         if self.headline != "accuracy":
             said = f"{percent(after['value'])} % {MEASURE_NAMES[self.headline]} by nearest neighbours"
@@ -188,16 +188,21 @@ class Pretraining(Result):
             f"{interval(after)}. The backbone was trained on {images} without labels.",
         )
 
+    def _compared(self) -> list[dict[str, float]]:
+        """Return the headline measure with its interval, before and after pretraining."""
+        return [(self.measures(when) or {})[self.headline] for when in ("before", "after")]
+
     def _cautions(self) -> list[str]:
-        found, bounds = [INTERRUPTED] if self.interrupted else [], self.interval
-        if bounds is None:
+        found = [INTERRUPTED] if self.interrupted else []
+        if self.interval is None:
             return found
-        if self.after["knn_accuracy"] <= self.before["knn_accuracy"]:
+        before, after = self._compared()
+        if after["value"] <= before["value"]:
             found.append(
                 "Pretraining gained nothing here. Start from the earlier weights, or try another method, "
                 "more epochs or more images."
             )
-        elif self.before["knn_accuracy"] >= bounds["low"]:
+        elif before["value"] >= after["low"]:
             found.append("The gain lies within the interval: with so few images we cannot tell.")
         return found
 

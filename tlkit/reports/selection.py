@@ -79,8 +79,8 @@ class Selection(Result):
         if top["random"]:
             return f"{said}; but {best}, with random weights, has {top[PROBE]:.1%}."
         return (
-            f"{said}. That is within one standard error of the best ({best}, {top[PROBE]:.1%}), and it is "
-            f"{own[SPEED] / top[SPEED]:.1f} times as fast."
+            f"{said}. Its accuracy is within one standard error of the best ({best}, {top[PROBE]:.1%}), and "
+            f"it is {own[SPEED] / top[SPEED]:.1f} times as fast."
         )
 
     @property

@@ -105,23 +105,25 @@ def extract_splits(
     backbone: keras.Model,
     splits: Mapping[str, Split],
     *,
-    precision: str = "auto",
+    precision: str | Mapping[str, str] = "auto",
     progress: bool = False,
 ) -> dict[str, np.ndarray]:
     """Compute the features of several splits; the weights of the backbone are hashed only once.
 
     Args:
-        backbone, precision, progress: as for `extract`.
+        backbone, progress: as for `extract`.
         splits: the splits by name, such as `data.splits`.
+        precision: as for `extract`; or one for each split, by its name.
 
     Returns:
         float32 `(n, d)` per split, by the names of `splits`.
     """
     network = pooled(backbone)
+    precisions = dict.fromkeys(splits, precision) if isinstance(precision, str) else precision
     key = _key(network)
     return {
-        name: _features(network, split, key=key, engine="auto", precision=precision, progress=progress)
-        for name, split in splits.items()
+        name: _features(network, each, key=key, engine="auto", precision=precisions[name], progress=progress)
+        for name, each in splits.items()
     }
 
 

@@ -48,7 +48,8 @@ def user_network():
 # callbacks
 
 
-@pytest.mark.parametrize("options", [{}, pytest.param({"save_freq": 2}, marks=full)])
+@full  # tests/contract checks such a checkpoint on every push
+@pytest.mark.parametrize("options", [{}, {"save_freq": 2}])
 def test_a_checkpoint_is_the_plain_network(options, tasks, examples, learner_of, tmp_path):
     x, labels = examples
     learner = learner_of(tasks, PCGrad())

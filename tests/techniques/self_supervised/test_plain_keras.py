@@ -34,7 +34,8 @@ Batches = partial(plain_keras.Batches, size=16)
 # callbacks
 
 
-@pytest.mark.parametrize("options", [{}, pytest.param({"save_freq": 2}, marks=full)])
+@full  # tests/contract checks such a checkpoint on every push
+@pytest.mark.parametrize("options", [{}, {"save_freq": 2}])
 def test_a_checkpoint_is_the_plain_backbone(options, small, images, tmp_path):
     backbone = small(map_of_features=True)
     checkpoint = callbacks.ModelCheckpoint(tmp_path / "backbone.keras", **options)

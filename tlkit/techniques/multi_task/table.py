@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from tlkit.data import Dataset, Split
-from tlkit.errors import TlkitWarning
+from tlkit.errors import DataError, TlkitWarning
 from tlkit.techniques.multi_task.columns import infer_tasks, labels_for
 from tlkit.techniques.multi_task.tasks import Task
 from tlkit.techniques.multi_task.writing import is_missing, parts_of
@@ -20,8 +20,14 @@ def tasks_for(data: Dataset, kinds: Mapping[str, str] | None = None) -> dict[str
     images only.
 
     Raises:
-        UnknownNameError, DataError: as for `infer_tasks`.
+        UnknownNameError, DataError: as for `infer_tasks`; or the images have no attributes.
     """
+    if not data.train.attributes:
+        raise DataError(
+            f"The images of {data.card.name!r} have no attributes, so there are no tasks to learn. Read a "
+            "table with one column per task (tlkit.data.load_table, or --labels FILE.csv), or take the data "
+            "set 'solar'."
+        )
     columns = {
         name: np.concatenate([split.attributes[name] for split in data.splits.values()])
         for name in data.train.attributes
