@@ -2,10 +2,11 @@
 
     .venv/bin/python benchmarks/photos.py
 
-The data are `solar` (defective or intact; a quarter of the cells for testing, drawn by type and grade for
-each seed, as in Deitsch et al. 2019), `clothing` (its own splits) and `clothing/few` (20 training and 10
-validation labels per class, drawn for each seed), all at 128 pixels. The network is EfficientNetLite0. The
-first table compares the arms:
+The data are `solar` (defective or intact), `clothing` (with the splits of its source) and `clothing/few` (20
+training and 10 validation labels per class), all at 128 pixels. For each seed, the test split of `solar` is a
+random quarter, stratified by type and grade; Deitsch et al. 2019 also test on a quarter. The labels of
+`clothing/few` are drawn for each seed. There are five seeds, and three for `clothing`. The network is
+EfficientNetLite0. The first comparison has four arms:
 
 - `scikit-learn`: features of the frozen network, standardised, and a logistic regression with cross-validated
   regularisation. It learns from the training and the validation labels, since it needs no validation split.
@@ -16,12 +17,15 @@ first table compares the arms:
 The published results on solar cells are those of Deitsch et al. 2019: a support vector machine and a
 fine-tuned VGG19 at 300 pixels, with another random quarter for testing.
 
-The second table says what features in bfloat16 cost: the accuracy of a linear probe for 50 random quarters
-of each data set, with features in float32, in bfloat16, and in bfloat16 for training and float32 for testing
-(which is what `tlkit.train` does). The third one says how many images a second each precision gives.
+The second comparison measures what bfloat16 features change: the accuracy of a linear probe on `solar`,
+`emoji` and `clothing`, each split 50 times at random into three quarters for training and one quarter for
+testing. The features are in float32, in bfloat16, or in bfloat16 for training and in float32 for testing.
+`tlkit.train` does the last on processors with bfloat16 units. The third comparison is the number of images
+per second in each precision.
 
-Set `TLKIT_DATA` to a folder with `clothing`, or it is downloaded. The script writes `photos.csv` after each
-cell, and skips the cells in it; delete it to start again. It writes `photos.json` and draws `photos.png`.
+If `TLKIT_DATA` does not name a folder with `clothing`, the photos are downloaded. The script appends each run
+(one arm, data set and seed) to `photos.csv` and skips the runs in it; delete the file to start again. It
+writes all results to `photos.json` and draws `photos.png`.
 """
 
 import json
@@ -138,7 +142,7 @@ def precision_cost() -> Any:
 
 
 def precision_speed(rounds: int = 5) -> dict[str, list[float]]:
-    """Return images a second of both precisions, measured in turns."""
+    """Return the images per second in both precisions, measured alternately."""
     import numpy as np
 
     import tlkit
@@ -177,34 +181,40 @@ def numbers(table: Any, cost: Any, speed: dict[str, list[float]]) -> dict[str, A
         "published": PUBLISHED,
         "means": means,
         "compared with scikit-learn": gains,
-        "cost of bfloat16": costs,
-        "images a second": {name: round(median(values)) for name, values in speed.items()},
+        "accuracy minus that in float32": costs,
+        "images per second": {name: round(median(values)) for name, values in speed.items()},
         "times as fast": round(median(speed["bfloat16"]) / median(speed["float32"]), 2),
     }
 
 
 def draw(table: Any, cost: Any) -> None:
-    """Draw accuracy and balanced accuracy of each arm, and the cost of bfloat16 in points."""
+    """Draw the measures of each arm, and what bfloat16 changes in points of accuracy."""
     import matplotlib.pyplot as plt
 
     import tlkit
     from tlkit import plots
 
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7), layout="constrained")
-    titles = {
-        "solar": "Solar cells: defective or intact",
-        "clothing": "Clothes, 3,409 labels",
-        "clothing/few": "Clothes, 20 training labels per class",
+    figure, axes = plt.subplot_mosaic("AB;CD;EE", figsize=(11, 9), layout="constrained")
+    panels = {
+        "A": ("solar", "accuracy", "Solar cells: defective or intact"),
+        "B": ("solar", "balanced_accuracy", "Solar cells: defective or intact"),
+        "C": ("clothing", "balanced_accuracy", "Clothes, all labels"),
+        "D": ("clothing/few", "balanced_accuracy", "Clothes, 20 training labels per class"),
     }
-    for ax, name in zip(axes.flat, titles, strict=False):
+    for panel, (name, measure, title) in panels.items():
         rows = table[table["data"] == name]
-        arms = {arm: part["balanced_accuracy"].to_list() for arm, part in rows.groupby("arm", sort=False)}
-        plots.compare_arms(arms, ax, quantity="balanced accuracy on the test images")
-        ax.set_title(titles[name], loc="left", fontsize=10)
+        arms = {arm: part[measure].to_list() for arm, part in rows.groupby("arm", sort=False)}
+        plots.compare_arms(arms, axes[panel], quantity=f"{measure.replace('_', ' ')} on the test images")
+        axes[panel].set_title(title, loc="left", fontsize=10)
+    for (name, value), line in zip(PUBLISHED.items(), ("--", ":"), strict=True):
+        axes["A"].axvline(value, color="grey", linestyle=line, label=name)
+    axes["A"].legend(loc="lower right", fontsize=8)
     compared = tlkit.paired(cost.assign(points=100 * cost["accuracy"]), "float32", "points", by="data")
     rows = compared.reset_index().assign(arm=lambda each: each["data"] + ": " + each["arm"]).set_index("arm")
-    plots.differences(rows, axes[1, 1], quantity="cost of bfloat16 in points of accuracy of a linear probe")
-    axes[1, 1].set_title("Features in bfloat16 instead of float32", loc="left", fontsize=10)
+    plots.differences(
+        rows, axes["E"], quantity="accuracy of a linear probe, minus that in float32, in points"
+    )
+    axes["E"].set_title("Features in bfloat16 instead of float32", loc="left", fontsize=10)
     figure.savefig(HERE.with_suffix(".png"), dpi=110)
 
 

@@ -40,7 +40,7 @@ def test_the_report_shows_pairs_and_lists_what_could_be_removed(audited, titles)
     [pairs] = [block for block in first.blocks if isinstance(block, Figure)]
     assert pairs.alt == "3 pairs of images: identical images with different labels."
     assert audited.problems[0].remedy in first.blocks[0].text
-    assert "The folder has no splits of its own" in report.detail
+    assert "The folder lacks a split, so the audit draws it" in report.detail
 
 
 def test_the_written_page_escapes_names_and_the_numbers_are_complete(audited, tmp_path, stands_alone):
@@ -106,7 +106,7 @@ def test_each_likely_label_error_has_its_image_its_label_and_the_suggestion(chec
     assert lines[0] == f"label: {first['label']}"
     assert lines[1].startswith(f"suggested: {first['suggested']}, ")
     assert lines[2] == first["file"]
-    assert "can be wrong as well" in found.blocks[0].text
+    assert "Predictions can be wrong, too" in found.blocks[0].text
     count = len(checked.check.label_errors)
     [caption] = [block.text for block in found.blocks if isinstance(block, Text) and block.style == "soft"]
     assert f"These are 18 of {count}" in caption or count <= 18

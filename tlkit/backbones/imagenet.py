@@ -1,4 +1,4 @@
-"""What a pretrained network already knows: the thousand classes of ImageNet.
+"""Classify images into the 1,000 classes of ImageNet, without any training.
 
 Keras and NumPy are imported where they are needed, as in `tlkit.backbones.building`.
 """
@@ -16,8 +16,8 @@ from tlkit.errors import TlkitError
 def imagenet_classes() -> tuple[str, ...]:
     """Return the English names of the 1,000 ImageNet classes, in the order of a source head's outputs.
 
-    The names are those of `keras.applications`. Three were changed, because two pairs of classes had the same
-    name: crane (bird), crane (machine), and tank suit.
+    The names are those of `keras.applications`, with spaces instead of underscores. Three names differ,
+    because two pairs of classes had the same name: crane (bird), crane (machine), and tank suit.
 
     Russakovsky et al. 2015, "ImageNet Large Scale Visual Recognition Challenge".
 
@@ -35,7 +35,8 @@ def predict_imagenet(
     Args:
         images: a split; or square RGB images `(n, size, size, 3)`, values 0 to 255. Networks are most
             accurate at the size that they were trained at, 224 pixels for EfficientNetLite0.
-        backbone: a name of `tlkit.list_backbones()` with ImageNet weights.
+        backbone: a name of `tlkit.list_backbones()` with ImageNet weights, except VGG and ConvNeXt, whose
+            heads do not take mean features.
         top: number of classes per image, 1 to 1000.
 
     Returns:

@@ -26,7 +26,8 @@ class Card:
         classes: the class names, in the order of the labels.
         counts: the number of images by split.
         image_size: the default height and width in pixels.
-        checksum: the BLAKE2b digest of the content; "" for your own images.
+        checksum: the BLAKE2b digest of the content, or of the file names of a data set that is downloaded; ""
+            for your own images.
         made_with: the package versions that the counts and the checksum belong to.
     """
 

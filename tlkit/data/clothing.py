@@ -28,8 +28,9 @@ URL = f"https://github.com/alexeygrigorev/clothing-dataset-small/archive/{COMMIT
 SIDE = 256  # pixels of the shorter side of a stored photo
 PACKED = Path(sys.prefix) / "share" / "tlkit" / NAME  # where the installer of a class pack puts the photos
 OTHERWISE = (
-    "Go online once. Or copy the folder 'clothing' from tlkit's cache on a machine that downloaded it, and "
-    "set TLKIT_DATA to the folder that contains the copy. Offline, use emoji or a folder of your own."
+    "Go online once. Or download it on another machine, where tlkit.data.clothing.folder() returns its "
+    "folder. Copy that folder here, and set TLKIT_DATA to the folder that contains the copy. Offline, use "
+    "emoji or a folder of your own."
 )
 FEW_TRAIN, FEW_VALIDATION = 20, 10  # images per class of "clothing/few"
 TOLERANCE = 0.5  # of a mean grey level, 0 to 255; resizing to half the size changes it by up to 0.1
@@ -52,7 +53,8 @@ def load(name: str, image_size: int | None = None, *, seed: int = 0) -> Dataset:
     Args:
         name: "clothing", or "clothing/few": 20 photos of each class for training, 10 for validation, and the
             whole test split.
-        image_size: height and width in pixels; 128 by default. The stored photos have up to 256.
+        image_size: height and width in pixels; 128 by default. The shorter side of a stored photo has at most
+            256 pixels.
         seed: chooses the photos of "clothing/few"; the splits are those of the source.
 
     Returns:
@@ -74,7 +76,7 @@ def load(name: str, image_size: int | None = None, *, seed: int = 0) -> Dataset:
 
 
 def is_here() -> bool:
-    """Return whether the photos are on this machine."""
+    """Return whether a folder for the photos is on this machine; its content is not checked."""
     return any(place.is_dir() for place in _places())
 
 
@@ -88,8 +90,8 @@ def folder() -> Path:
     here = next((place for place in _places() if place.is_dir()), None)
     if here is None and _places() != [PACKED, downloaded]:
         raise DataError(
-            f"TLKIT_DATA names {_places()[0].parent}, which has no folder {NAME!r}. Copy the photos there, "
-            "or unset TLKIT_DATA to download them."
+            f"TLKIT_DATA names {_places()[0].parent}, which has no folder {NAME!r}. Copy the folder {NAME!r} "
+            "into it, or unset TLKIT_DATA to download the photos."
         )
     fault = _fault(here) if here else ""
     if here and not fault:

@@ -65,7 +65,7 @@ def failed(what: str, folder: Path, error: Exception) -> DataError:
     reason = getattr(error, "strerror", None) or error
     return DataError(
         f"{what} could not be downloaded to {folder}: {reason}. Nothing was kept. Check the network "
-        "connection and the free disk space, then try again. TLKIT_CACHE names another folder for downloads."
+        "connection and the free disk space, then try again. Set TLKIT_CACHE to download to another folder."
     )
 
 

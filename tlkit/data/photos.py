@@ -27,7 +27,8 @@ def photos(image_size: int = 224) -> Split:
         image_size: height and width in pixels.
 
     Returns:
-        uint8 RGB `(6, image_size, image_size, 3)`, values 0 to 255, with the names of the files.
+        An unlabelled split: uint8 RGB `(6, image_size, image_size, 3)`, values 0 to 255, named after the
+        files.
 
     Raises:
         DataError: the size is below 1, or a photograph is missing from its package.

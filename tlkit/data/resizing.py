@@ -17,11 +17,11 @@ _of_thread = threading.local()
 def fit(image: Image.Image, image_size: int) -> np.ndarray:
     """Resize the shorter side of an image to `image_size`, and crop the centre.
 
-    The filter is bilinear with antialiasing: a triangle that is as wide as the reduction, as in torchvision's
-    `Resize(antialias=True)`.
+    The filter is bilinear with antialiasing, as in torchvision's `Resize(antialias=True)`: when an image
+    becomes k times smaller, the triangular kernel becomes k times wider.
 
     Args:
-        image: of mode L or RGB.
+        image: of mode L or RGB, 8 bits per channel, any size.
         image_size: height and width in pixels.
 
     Returns:

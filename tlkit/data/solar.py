@@ -1,4 +1,4 @@
-"""Photos of solar cells, with and without defects: two cell types, four grades of damage."""
+"""Photos of solar cells of two types, with the experts' probability that each cell is defective."""
 
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -50,7 +50,7 @@ def load(name: str, image_size: int | None = None, *, seed: int = 0) -> Dataset:
 
     Args:
         name: the name of the view.
-        image_size: height and width in pixels; 128 by default. The photos have 300.
+        image_size: height and width in pixels; 128 by default. The original photos are 300 x 300.
         seed: chooses the split.
 
     Raises:

@@ -44,12 +44,12 @@ def point_measures(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float
 
 
 def measures(labels: np.ndarray, predicted: np.ndarray) -> dict[str, dict[str, float]]:
-    """Return `value`, `low` and `high` of every measure: its 95 % interval.
+    """Return each measure with its 95 % confidence interval: `value`, `low` and `high`, 0 to 1.
 
-    The interval covers the random choice of the images of each class. It is Wilson's. For balanced accuracy
-    and macro F1, it uses an effective number of images: the number at which an accuracy of the same value has
-    the same variance. Unlike a bootstrap interval, it has a width even if every image is right.
-    `tests/reports/test_measures.py` simulates how often it contains the true value.
+    The interval accounts for the random choice of the test images. It is Wilson's. For balanced accuracy and
+    macro F1, it uses an effective number of images: the number at which an accuracy of the same value has the
+    same variance. Unlike a bootstrap interval, it has a width even if every prediction is right.
+    `tests/reports/test_measures.py` simulates how often the interval contains the true value.
 
     Args:
         labels, predicted: int `(n,)` true and predicted classes, at least one.

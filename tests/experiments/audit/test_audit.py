@@ -4,6 +4,7 @@ import shutil
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image, ImageOps
 
@@ -76,6 +77,32 @@ def test_a_copy_in_the_test_split_is_a_leak_and_the_train_image_goes(folder, fou
     assert seen.removable() == [f"train/{train}"]
     assert not seen.drawn
     assert test
+
+
+def test_a_copy_stays_if_the_other_one_contradicts_a_label(folder):
+    seen = audit(folder)
+    a, b, c = (seen.images["name"] == name for name in ("cat/1.png", "cat/2.png", "dog/30.png"))
+    seen.images.loc[a, "split"] = "test"  # the one of the two cats that would be kept
+    seen.images.loc[b, "split"] = "train"
+    i, j, k = (int(np.flatnonzero(each)[0]) for each in (a, b, c))
+    cats = {"i": i, "j": j, "one": "cat/1.png", "other": "cat/2.png", "two_classes": False}
+    contradiction = {"i": i, "j": k, "one": "cat/1.png", "other": "dog/30.png", "two_classes": True}
+    seen.pairs = pd.DataFrame([cats, contradiction])
+    assert seen.removable() == ["cat/1.png", "dog/30.png"]
+
+
+def test_a_missing_validation_split_is_drawn(folder):
+    for split, numbers in {"train": range(20), "test": range(20, 25)}.items():
+        for name, first in {"cat": 0, "dog": 25}.items():
+            (folder / split / name).mkdir(parents=True)
+            for number in numbers:
+                file = f"{first + number}.png"
+                (folder / name / file).rename(folder / split / name / file)
+    for name in ("cat", "dog"):
+        (folder / name).rmdir()
+    seen = audit(folder)
+    assert seen.drawn
+    assert seen.classes.loc["cat"].to_dict() == {"images": 25, "train": 16, "validation": 4, "test": 5}
 
 
 def test_of_many_copies_one_stays_and_the_pairs_stay_few(folder):

@@ -1,4 +1,4 @@
-"""What is wrong with a folder of images, before anything is trained on it."""
+"""Find what is wrong with a folder of images, before anything is trained on it."""
 
 from tlkit.experiments.audit.audit import Audit, audit
 from tlkit.experiments.audit.check import Check

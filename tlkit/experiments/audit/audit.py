@@ -40,8 +40,8 @@ class Audit(Result):
         classes: one row for each class: `images`, and how many of them in each split.
         pairs: identical or similar images, see `tlkit.experiments.audit.pairs.pairs`.
         unreadable: "name: reason" of each.
-        pixels: the images, in the order of the rows; files are read only when they are shown.
-        drawn: the splits are those that `tlkit.load` draws, not the folder's own.
+        pixels: the images, in the order of the rows: an array, or files that are read when they are indexed.
+        drawn: some splits are those that `tlkit.load` draws, because the folder does not have them.
         check: what a frozen backbone finds, such as likely label errors; None without a backbone.
         bits, colour: by how much two images could differ and count as similar; see `audit`.
         seconds: how long it took: total, and its parts.
@@ -73,7 +73,7 @@ class Audit(Result):
 
     @property
     def suspects(self) -> pd.DataFrame:
-        """Every image to look at, and why; see `tlkit.experiments.audit.suspects.suspects`."""
+        """Every image to check, and why; see `tlkit.experiments.audit.suspects.suspects`."""
         return suspects(self.images, self.pairs, self.check)
 
     @property
@@ -82,18 +82,20 @@ class Audit(Result):
         return [] if self.check is None else self.check.cautions
 
     def removable(self, *, near: bool = True) -> list[str]:
-        """Return the files to remove, so that no image is there twice, under two labels, or unreadable.
+        """Return the names of copies, of contradictions and of unreadable files, which could be removed.
 
-        Of several copies with the same label one is kept, that of the test split if there is one. Of copies
-        with two labels none is kept, because nothing here tells which label is right. Likely label errors,
-        outliers, and pairs that only the features find, are not among the files.
+        Of a pair with two labels, both images are removed, because nothing here tells which label is right.
+        Of the other copies, one is kept: that of the test split if there is one. Likely label errors,
+        outliers and pairs that only the features find are not included.
 
         Args:
-            near: similar images as well. Check them first: they are not always copies.
+            near: include similar images. Check them first: they are not always copies.
         """
         chosen = self.pairs if near else self.pairs[self.pairs["identical"]]
         two = chosen[chosen["two_classes"]]
-        out = {*two["one"], *two["other"], *superfluous(self.images, chosen[~chosen["two_classes"]])}
+        out = {*two["one"], *two["other"]}
+        left = chosen[~chosen["one"].isin(out) & ~chosen["other"].isin(out)]
+        out |= {*superfluous(self.images, left)}
         out |= {line.split(": ", 1)[0] for line in self.unreadable}
         return sorted(out)
 
@@ -158,12 +160,12 @@ class Audit(Result):
     def _detail(self) -> str:
         found = (
             f"{len(self.images)} images of {len(self.classes)} classes. Two images are similar if at most "
-            f"{self.bits} of 64 bits of their perceptual hashes differ, and their colours by "
-            f"{self.colour:.0f} of 255 levels; mirrored, rotated or heavily cropped copies are not found in "
-            "this way."
+            f"{self.bits} of 64 bits of their perceptual hashes differ, and their colours differ by at most "
+            f"{self.colour:.0f} of 255 levels on average. Mirrored, rotated or heavily cropped copies are "
+            "not found in this way."
         )
         if self.drawn:
-            found += " The folder has no splits of its own: these are those that tlkit train draws."
+            found += " The folder lacks a split, so the audit draws it as tlkit train does."
         if self.check is None:
             return found
         found += (
@@ -247,31 +249,33 @@ def audit(
 ) -> Audit:
     """Find copies, leaks, small classes, odd files, and likely label errors, outliers and weak groups.
 
-    The last three need the features of a frozen backbone. Likely label errors are those of confident learning
-    (Northcutt, Jiang & Chuang 2021), by cross-validated predictions on all splits together. They are likely,
-    and not certain: look at them. How many of them are wrong is measured in `benchmarks/audit.py`, by labels
-    that were flipped on purpose. Nothing is changed.
+    Likely label errors, outliers and weak groups need the features of a frozen backbone. Likely label errors
+    are found by confident learning (Northcutt, Jiang & Chuang 2021) from cross-validated predictions on all
+    splits together. Check each of them, because some of these labels are right: `benchmarks/audit.py`
+    measures the precision with labels that were flipped on purpose. The audit changes no file.
 
     Args:
         data: a folder as for `tlkit.load`, or a data set that is loaded already.
         backbone: a name of `tlkit.list_backbones()`; or a model from raw images to features; or None for an
             audit without a network.
         weights: `"imagenet"`, None (random) or a weights file, for a name.
-        image_size: height and width in pixels that the network takes, for a name; by default those of its
-            ImageNet weights. A smaller size is faster, and finds less.
+        image_size: height and width in pixels of the input of the network, for a name; by default the size of
+            the backbone, such as 224. A smaller size is faster, and finds less.
         validation, test: for a folder, as for `tlkit.load`; a loaded data set keeps its own splits.
         seed: chooses the splits of a folder, the folds of the cross-validation and the groups.
-        bits: by how many of the 64 bits of their hashes two similar images differ at most; 10 by default.
-        colour: by how many of 255 levels the colours of two similar images differ at most, on average; 12 by
-            default.
+        bits: two images are similar only if at most this many of the 64 bits of their perceptual hashes
+            differ; 10 by default.
+        colour: two images are similar only if their colours differ by at most this many of 255 levels on
+            average; 12 by default.
         progress: show progress bars.
 
     Returns:
         The problems. `tlkit.write_report(audit, "runs/audit")` writes them, and `suspects.csv`.
 
     Raises:
-        DataError: there is no such folder, it is not laid out by class, it has fewer than two classes, or
-            nothing in it can be read; a loaded data set has no classes; or a file changes during the audit.
+        DataError: there is no such folder, it is not laid out by class, it has fewer than two classes, it has
+            a class that train lacks, or nothing in it can be read; `validation` or `test` is out of range; a
+            loaded data set has no classes; or a file changes during the audit.
         UnknownNameError, WeightsError, TlkitError: there is no such backbone, or it cannot be loaded.
 
     >>> from tlkit import load

@@ -13,7 +13,7 @@ from tlkit.experiments.audit.pairs import compared
 from tlkit.experiments.audit.weak_groups import WeakGroup, weak_groups
 from tlkit.reports.words import shortened
 
-# All similar pairs of uniform images, such as solar cells, would link a quarter of the data into one group.
+# In uniform images, such as solar cells, links between all similar pairs would merge a quarter of the data.
 COPY_BITS = 4
 
 
@@ -26,13 +26,14 @@ class Check:
         predictions: cross-validated predictions; None if fewer than two classes have enough images.
         predicted: names of the predicted classes, `(n,)`; "" for images that are not predicted.
         label_errors: one row for each likely label error, the least probable label first: `row`, `label` and
-            `suggested` (names of classes), `score` (the probability of the given label) and `probability` (of
+            `suggested` (names of classes), `score` (the probability of the label) and `probability` (of
             the suggested class).
-        outliers: one row for each outlier, the farthest first: `row`, `distance` and `score`.
-        near_duplicates: pairs whose features are nearly equal and whose perceptual hashes are not: the
-            columns of `Audit.pairs`, and `distance`. The most similar pairs come first.
+        outliers: one row for each outlier, the farthest first: `row`, `distance` (mean distance to the
+            nearest images, relative to the median of all images) and `score`, which is `exp(-distance)`.
+        near_duplicates: pairs with nearly equal features that are not in `Audit.pairs`: its columns, and
+            `distance`, relative to the median distance to the nearest neighbour. The most similar come first.
         weak_groups: groups of similar images in which the predictions are worse than overall.
-        pair_distances: the distance of the features of each pair in `Audit.pairs`.
+        pair_distances: the same distance for each pair in `Audit.pairs`, `(pairs,)`.
         unchecked: the classes that have too few images to check their labels.
     """
 

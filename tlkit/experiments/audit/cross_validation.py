@@ -26,7 +26,7 @@ class Predictions:
     Attributes:
         rows: int `(m,)`, which images; those of classes that are too small are missing.
         classes: int `(k,)`, the class index of each column of the probabilities.
-        labels: int `(m,)`, the column of each image's given label.
+        labels: int `(m,)`, the column of each image's label.
         probabilities: `(m, k)`, out of sample.
         strength: the chosen inverse regularisation strength C.
     """
@@ -44,12 +44,12 @@ class Predictions:
 
     @property
     def right(self) -> np.ndarray:
-        """Whether the prediction agrees with the given label, bool `(m,)`."""
+        """Whether the prediction agrees with the label, bool `(m,)`."""
         return self.predicted == self.labels
 
     @property
     def accuracy(self) -> float:
-        """The fraction of predictions that agree with the given label."""
+        """The fraction of predictions that agree with the label."""
         return float(self.right.mean())
 
     @property
@@ -71,13 +71,13 @@ class Predictions:
 def cross_validate(
     features: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, seed: int = 0, progress: bool = False
 ) -> Predictions | None:
-    """Predict each image with a logistic regression of the features of other images.
+    """Predict the class of each image by a logistic regression that is trained on other images.
 
-    The images are divided into five folds of about equal class frequencies. A regression of standardised
-    features that is trained on four folds predicts the fifth. Images of one group, such as copies, are in the
-    same fold, so that no regression is trained on a copy of an image that it predicts. The regularisation is
-    the candidate with the lowest log loss on the predicted images. There are only a few candidates, so this
-    choice hardly favours the labels in the data.
+    The images are divided into five folds with about equal class frequencies. For each fold, a logistic
+    regression is trained on the standardised features of the other four. All images of a group, such as
+    copies, are in the same fold, so no regression is trained on a copy of an image that it predicts. Among
+    the candidates for the regularisation strength, the one with the lowest log loss of these predictions is
+    used. There are only a few candidates, so the choice hardly overfits the labels.
 
     Args:
         features: float32 `(n, d)`.

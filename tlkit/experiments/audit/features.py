@@ -24,13 +24,13 @@ def network_for(
     Args:
         backbone: a name of `tlkit.list_backbones()`, or a model from raw images to features.
         weights: `"imagenet"`, None (random) or a weights file, for a name.
-        image_size: height and width in pixels, for a name; by default the size at which its ImageNet weights
-            were trained. Small images are enlarged to it, because their features are then better.
+        image_size: height and width in pixels, for a name; by default the size of the backbone, such as 224.
+            Smaller images are enlarged to it, because their features are then better.
         seed: of random weights.
 
     Raises:
-        UnknownNameError, WeightsError, TlkitError: as `tlkit.load_backbone`; or a given model takes images of
-            any size.
+        UnknownNameError, WeightsError, TlkitError: as `tlkit.load_backbone`.
+        TlkitError: the input of a model is not square images of one size.
 
     >>> network_for("LeNet", weights=None, image_size=None, seed=0).input_shape
     (None, 28, 28, 3)
@@ -71,7 +71,8 @@ def features_of(
 ) -> np.ndarray:
     """Return the features of all images, float32 `(n, d)`.
 
-    Each split is extracted on its own: `tlkit train` then finds its features in the disk cache.
+    Each split is extracted on its own, so that `tlkit train` with the same network, image size and precision
+    finds the features in the disk cache.
 
     Args:
         network: of `network_for`.

@@ -35,7 +35,7 @@ class Inventory:
         pixels: the images in the order of the rows; files are read when they are indexed.
         class_names: of all classes, including empty ones.
         unreadable: "name: reason" of each file that cannot be read.
-        drawn: whether the splits are those that `tlkit.load` draws, instead of the folder's own.
+        drawn: whether some splits are those that `tlkit.load` draws, because the folder does not have them.
     """
 
     title: str
@@ -62,7 +62,8 @@ def from_folder(
 
     Raises:
         DataError: there is no such folder, it has no images, it has fewer than two classes, its layout does
-            not name the classes, or none of its files can be read.
+            not name the classes, validation or test has a class that train lacks, none of its files can be
+            read, or the fractions are negative or leave no training data.
     """
     root = Path(path).expanduser()
     found, class_names = find_images(root)
@@ -91,8 +92,9 @@ def from_folder(
             f"{unreadable[0]}. Copy the folder again from its source."
         )
     table = pd.DataFrame(rows)
+    own = table["split"]
     table["split"] = _split(table, class_names, validation, test, seed)
-    drawn = any(each.split == UNDECIDED for each in found)
+    drawn = bool((table["split"] != own).any())
     return Inventory(root.resolve().name, table, ImageFiles(readable, SIDE), class_names, unreadable, drawn)
 
 

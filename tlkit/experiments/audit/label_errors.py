@@ -13,17 +13,20 @@ FILTER = "low_self_confidence"
 def label_errors(found: Predictions | None) -> pd.DataFrame:
     """Return the images whose label is likely wrong, the least probable label first.
 
-    Confident learning estimates how many labels are wrong: it counts the images that are confidently
-    predicted to be of another class than their label says. The same number of images with the least
-    probable labels are returned, without those whose label is also the prediction.
+    Confident learning estimates how many labels are wrong. It counts the images whose probability of another
+    class is at least the mean probability of that class over the images that are labelled with it. The same
+    number of images with the least probable labels are returned, without those whose label is also the
+    prediction.
 
     Northcutt, Jiang & Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels".
 
+    Args:
+        found: of `cross_validate`; None if too few classes have enough images.
+
     Returns:
         A table with one row per image: `row`, `label` and `suggested` (class indices), `score` (the
-        probability of the given label, 0 to 1) and `probability` (of the suggested class). It is empty if
-        there are no predictions or they are no better than chance, because they then say nothing about
-        labels.
+        probability of the label, 0 to 1) and `probability` (of the suggested class). It is empty if there are
+        no predictions, or if their accuracy is not significantly above that of predicting the largest class.
 
     >>> import numpy as np
     >>> labels, truth = np.repeat([0, 1], 50), np.repeat([0, 1], 50)

@@ -62,7 +62,10 @@ class Distances:
         self.nearest = distances / self.median
 
     def near_duplicates(self) -> np.ndarray:
-        """Return the pairs of rows whose distance is below `NEAR`, `(pairs, 2)`, the smaller row first."""
+        """Return the pairs of rows with a distance below `NEAR`, int `(pairs, 2)`, the smaller row first.
+
+        Only the ten nearest neighbours of each row are compared with it.
+        """
         one, place = np.nonzero(self.nearest < NEAR)
         pairs = np.sort(np.stack([one, self.neighbours[one, place]], axis=1), axis=1)
         return np.unique(pairs, axis=0)
@@ -74,7 +77,9 @@ class Distances:
 
 
 def grouped(links: np.ndarray, count: int) -> np.ndarray:
-    """Return a number for each of `count` rows that is equal for rows which links `(m, 2)` connect.
+    """Return the number of the group of each of `count` rows, int `(count,)`.
+
+    Two rows are in the same group if a link, or a chain of links, connects them. Links are int `(m, 2)`.
 
     >>> grouped(np.array([[0, 2], [2, 3]]), 4).tolist()
     [0, 1, 0, 0]

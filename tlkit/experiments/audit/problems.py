@@ -16,7 +16,9 @@ SPREAD = 0.5  # difference between classes, in the fraction with a property, tha
 ELONGATED = 2.0  # ratio of the sides from which a square crop removes half of the image
 SMALL = 64  # pixels of the shorter side below which an image is small
 ERROR, WARNING, NOTE = "error", "warning", "note"
-CONTRADICTION = "The labels contradict each other: one of the two images always counts as wrong."
+CONTRADICTION = (
+    "A network predicts the same class for identical images, so at least one prediction counts as wrong."
+)
 LEAK = "A leak: copies of an image are in two splits, so the measured accuracy can be too high."
 LIKELY_CONTRADICTION = "If the two images show the same object, one of the labels is wrong."
 LIKELY_LEAK = (
@@ -31,8 +33,8 @@ class Problem:
     """A problem of a data set.
 
     Attributes:
-        level: "error" (measured accuracies will be wrong), "warning" (they may be wrong), or "note" (check
-            whether it matters).
+        level: "error" (fix before training: it can make measured accuracies wrong, or loses files or
+            classes), "warning" (it may make them wrong), or "note" (check whether it matters).
         name: of the problem.
         count: number of images, pairs or classes that are affected.
         why: how the problem affects training or testing.
@@ -158,9 +160,9 @@ def _suspects(images: pd.DataFrame, check: Check) -> list[Problem]:
             WARNING,
             LABEL_ERRORS,
             len(errors),
-            "By the features of the image, another class is more probable than its label. The predictions "
-            f"can be wrong as well: {accuracy} of them agree with the labels that were checked.",
-            "Look at each image, the least probable label first, and correct the labels that are wrong.",
+            "According to the features of each image, another class is more probable than its label. "
+            f"Predictions can be wrong, too: {accuracy} of them agree with the labels that were checked.",
+            "Inspect each image, the least probable label first, and correct the labels that are wrong.",
             [f"{name}: {given}, suggested {suggested}" for name, given, suggested in labels],
         ),
         Problem(
@@ -169,7 +171,7 @@ def _suspects(images: pd.DataFrame, check: Check) -> list[Problem]:
             len(groups),
             "In these groups of similar images, fewer predictions agree with the label than in all images "
             f"({accuracy}).",
-            "Look at the images of each group. If their labels are right, collect more images like them.",
+            "Inspect the images of each group. If their labels are right, collect more images like them.",
             [
                 f"group {number}: {len(each.members)} images, accuracy {each.accuracy:.0%}"
                 for number, each in enumerate(groups, 1)
@@ -179,8 +181,8 @@ def _suspects(images: pd.DataFrame, check: Check) -> list[Problem]:
             NOTE,
             OUTLIERS,
             len(far),
-            "These images resemble no other images of the data.",
-            "Look at each image. Delete it if it does not belong to the data. If it is right but rare, "
+            "The features of these images are unusually far from those of their ten nearest images.",
+            "Inspect each image. Delete it if it does not belong to the data. If it is right but rare, "
             "collect more images like it.",
             names[far["row"].astype(int)].tolist(),
         ),
@@ -199,8 +201,9 @@ def _small_classes(classes: pd.DataFrame) -> list[Problem | None]:
             ERROR if min(few.values()) < 3 else WARNING,
             f"classes with fewer than {TINY} images",
             len(few),
-            f"Even if all {TINY // 5} test images of a class are right, the 95 % interval of its accuracy "
-            f"begins at {low:.0%}. A class with fewer than 3 images cannot be divided into splits.",
+            f"Of {TINY} images, about {TINY // 5} are test images. Even if all of these are classified "
+            f"correctly, the 95 % interval of the accuracy begins at {low:.0%}. A class with fewer than 3 "
+            "images cannot be divided into splits.",
             "Collect more images, merge the class with a related one, or leave the class out.",
             [f"{name}: {n}" for name, n in few.items()],
         )
@@ -210,7 +213,8 @@ def _small_classes(classes: pd.DataFrame) -> list[Problem | None]:
             WARNING,
             "classes missing from a split",
             len(gaps),
-            "A class needs images in every split: training learns it, and testing measures it.",
+            "Without training images, a class cannot be learned. Without test images, its accuracy is "
+            "unknown.",
             "Move some images, or let tlkit draw the splits from one folder for each class.",
             gaps,
         )
@@ -249,8 +253,8 @@ def _few_test_images(images: pd.DataFrame) -> Problem | None:
         WARNING,
         "few test images",
         n,
-        f"If 80 % of {n} images are right, the 95 % interval is {low:.0%} to {high:.0%}. Smaller differences "
-        "cannot be detected.",
+        f"If 80 % of {n} test images are classified correctly, the 95 % interval of the accuracy is "
+        f"{low:.0%} to {high:.0%}. A difference between two models within this range may be due to chance.",
         "Collect more images, or repeat the training with other splits (--seed) and compare the results.",
     )
 

@@ -1,4 +1,4 @@
-"""The table of all suspects: a row for each image, or pair of images, that somebody should look at."""
+"""The table of all suspects: a row for each image, or pair of images, that somebody should check."""
 
 from collections.abc import Iterator
 
@@ -18,10 +18,11 @@ def suspects(images: pd.DataFrame, pairs: pd.DataFrame, check: Check | None) -> 
     The kinds follow each other in this order, and the worst suspect of each kind comes first. The scores,
     from 0 (worst) to 1, can be compared within a kind only:
 
-    - label: the cross-validated probability of the given label;
-    - near duplicate: `1 - exp(-distance)` of the features, which is 0 if they are equal; without a backbone,
-      the fraction of the bits of the perceptual hashes that differ;
-    - outlier: `exp(-distance)` of the features from those of the nearest images;
+    - label: the cross-validated probability of the label;
+    - near duplicate (identical, similar, or with nearly equal features): `1 - exp(-distance)`, where the
+      distance of the features is relative to the median distance to the nearest neighbour; without a
+      backbone, the fraction of the bits of the perceptual hashes that differ;
+    - outlier: `exp(-distance)`, where the distance is that of `neighbours.outliers`;
     - weak group: the accuracy of the predictions in the group.
 
     Args:

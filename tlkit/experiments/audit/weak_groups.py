@@ -35,10 +35,10 @@ class WeakGroup:
 def weak_groups(features: np.ndarray, right: np.ndarray, *, seed: int = 0) -> list[WeakGroup]:
     """Return the groups of images in which the accuracy is lower than overall, the weakest first.
 
-    k-means divides the images by their features alone into groups of 50 on average, at most 50 groups. A
-    group is weak if an exact binomial test finds its accuracy significantly lower than that of all images, at
-    5 % and corrected for the number of groups (Bonferroni), because the weakest of many groups always seems
-    weak.
+    k-means divides the images by their features alone into at most 50 groups, of 50 images or more on
+    average. An exact binomial test compares the accuracy of each group with that of all images. A group is
+    weak if its accuracy is significantly lower at 5 %, with a Bonferroni correction for the number of groups.
+    Without the correction, some of many groups would seem weak by chance.
 
     Eyuboglu et al. 2022, "Domino: Discovering Systematic Errors with Cross-Modal Embeddings", find such
     groups with a mixture model.
