@@ -87,8 +87,28 @@ def test_a_copy_stays_if_the_other_one_contradicts_a_label(folder):
     i, j, k = (int(np.flatnonzero(each)[0]) for each in (a, b, c))
     cats = {"i": i, "j": j, "one": "cat/1.png", "other": "cat/2.png", "two_classes": False}
     contradiction = {"i": i, "j": k, "one": "cat/1.png", "other": "dog/30.png", "two_classes": True}
-    seen.pairs = pd.DataFrame([cats, contradiction])
+    seen.pairs = pd.DataFrame([cats, contradiction]).assign(identical=False)
     assert seen.removable() == ["cat/1.png", "dog/30.png"]
+
+
+def test_of_many_similar_copies_one_stays_if_another_one_contradicts_a_label(folder):
+    seen = audit(folder)
+    names = ["cat/1.png", "cat/2.png", "cat/3.png", "dog/30.png"]
+    a, b, c, d = (int(np.flatnonzero(seen.images["name"] == name)[0]) for name in names)
+    rows = [(a, b, False), (a, c, False), (a, d, True)]
+    table = pd.DataFrame(rows, columns=["i", "j", "two_classes"]).assign(identical=False)
+    name = seen.images["name"].to_numpy()
+    seen.pairs = table.assign(one=name[table["i"]], other=name[table["j"]])
+    gone = seen.removable()
+    assert {"cat/1.png", "dog/30.png"} < set(gone)
+    assert len({"cat/2.png", "cat/3.png"} & set(gone)) == 1
+
+
+def test_identical_images_under_two_labels_all_go(folder):
+    shutil.copy(folder / "cat/3.png", folder / "cat/x.png")
+    shutil.copy(folder / "cat/3.png", folder / "cat/y.png")
+    shutil.copy(folder / "cat/3.png", folder / "dog/z.png")
+    assert audit(folder).removable() == ["cat/3.png", "cat/x.png", "cat/y.png", "dog/z.png"]
 
 
 def test_a_missing_validation_split_is_drawn(folder):

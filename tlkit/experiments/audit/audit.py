@@ -84,18 +84,19 @@ class Audit(Result):
     def removable(self, *, near: bool = True) -> list[str]:
         """Return the names of copies, of contradictions and of unreadable files, which could be removed.
 
-        Of a pair with two labels, both images are removed, because nothing here tells which label is right.
-        Of the other copies, one is kept: that of the test split if there is one. Likely label errors,
-        outliers and pairs that only the features find are not included.
+        Of a pair with two labels, both images are removed with all their identical copies, because nothing
+        here tells which label is right. Of other copies, one is kept: that of the test split if there is one.
+        Likely label errors, outliers and pairs that only the features find are not included.
 
         Args:
             near: include similar images. Check them first: they are not always copies.
         """
         chosen = self.pairs if near else self.pairs[self.pairs["identical"]]
         two = chosen[chosen["two_classes"]]
-        out = {*two["one"], *two["other"]}
-        left = chosen[~chosen["one"].isin(out) & ~chosen["other"].isin(out)]
-        out |= {*superfluous(self.images, left)}
+        names, same = self.images["name"], two[two["identical"]]
+        digests = self.images["digest"][names.isin([*same["one"], *same["other"]])]
+        out = {*two["one"], *two["other"], *names[self.images["digest"].isin(digests)]}
+        out |= {*superfluous(self.images[~names.isin(out)], chosen[~chosen["two_classes"]])}
         out |= {line.split(": ", 1)[0] for line in self.unreadable}
         return sorted(out)
 
@@ -260,7 +261,7 @@ def audit(
             audit without a network.
         weights: `"imagenet"`, None (random) or a weights file, for a name.
         image_size: height and width in pixels of the input of the network, for a name; by default the size of
-            the backbone, such as 224. A smaller size is faster, and finds less.
+            the backbone, such as 224. A smaller size is faster.
         validation, test: for a folder, as for `tlkit.load`; a loaded data set keeps its own splits.
         seed: chooses the splits of a folder, the folds of the cross-validation and the groups.
         bits: two images are similar only if at most this many of the 64 bits of their perceptual hashes

@@ -83,15 +83,18 @@ def superfluous(images: pd.DataFrame, found: pd.DataFrame) -> list[str]:
     in the training split.
 
     Args:
-        images: the table of an `Inventory`.
+        images: rows of the table of an `Inventory`, without the images that are removed anyway.
         found: rows of the table that `pairs` returns, one for each pair of copies.
     """
-    if found.empty:
+    if found.empty or images.empty:
         return []
-    links = coo_array((np.ones(len(found)), (found["i"], found["j"])), shape=(len(images),) * 2)
+    count = int(max(images.index.max(), found[["i", "j"]].max().max())) + 1
+    links = coo_array((np.ones(len(found)), (found["i"], found["j"])), shape=(count, count))
     _, group = connected_components(links, directed=False)
     place = images["split"].map(KEPT_FIRST.index)
-    ranked = images.assign(group=group, place=place).sort_values(["group", "place"], kind="stable")
+    ranked = images.assign(group=group[images.index], place=place).sort_values(
+        ["group", "place"], kind="stable"
+    )
     return ranked.loc[ranked.duplicated("group"), "name"].sort_index().tolist()
 
 

@@ -254,7 +254,7 @@ def _few_test_images(images: pd.DataFrame) -> Problem | None:
         "few test images",
         n,
         f"If 80 % of {n} test images are classified correctly, the 95 % interval of the accuracy is "
-        f"{low:.0%} to {high:.0%}. A difference between two models within this range may be due to chance.",
+        f"{low:.0%} to {high:.0%}. Two models whose accuracies lie in it may differ by chance.",
         "Collect more images, or repeat the training with other splits (--seed) and compare the results.",
     )
 
