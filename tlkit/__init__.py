@@ -45,6 +45,7 @@ _HOME = {
     "unfreeze": "models",
     "extract": "techniques.feature_extraction",
     "train_head": "techniques.feature_extraction",
+    "solve_head": "techniques.solved_head",
     "fine_tune": "techniques.fine_tuning",
     "gradual_unfreezing": "techniques.fine_tuning",
     "DomainAdapter": "techniques.domain_adaptation",

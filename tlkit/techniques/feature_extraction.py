@@ -229,8 +229,8 @@ def train_head(
     network = feature_network(model)
     return fit_head(
         model,
-        _all_features(network, data, **inference),
-        None if held_out is None else _all_features(network, held_out, **inference),
+        labelled_features(network, data, **inference),
+        None if held_out is None else labelled_features(network, held_out, **inference),
         epochs=epochs,
         learning_rate=learning_rate,
         optimizer=optimizer,
@@ -334,7 +334,7 @@ def _steps_per_execution(steps: int, callbacks: Any) -> int:
     return 1 if single else min(steps, MOST_STEPS)
 
 
-def _all_features(network: keras.Model, data: Labelled, **inference: Any) -> Features:
+def labelled_features(network: keras.Model, data: Labelled, **inference: Any) -> Features:
     """Return features, labels and sample weights (or None) in the same order."""
     if data.images is not None:
         return Features(_features(network, data.images, **inference), data.labels, data.weights)

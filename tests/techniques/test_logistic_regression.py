@@ -1,0 +1,148 @@
+"""The solved logistic regression: scikit-learn's solution, the choice of the strength, and large data."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from tlkit.errors import DataError, TlkitError
+from tlkit.techniques import logistic_regression
+from tlkit.techniques.logistic_regression import solve
+
+
+def features(n=60, d=90, classes=3, spread=2.0, seed=0):
+    """Features with unequal scales and a mean far from zero, as those of a network."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % classes
+    centres = rng.normal(size=(classes, d))
+    x = (centres[labels] + rng.normal(0, spread, (n, d))) * np.geomspace(0.1, 30, d) + 5
+    return x.astype("float32"), labels
+
+
+def scikit_learn(x, y, strength, **options):
+    classifier = LogisticRegression(C=strength, tol=1e-9, max_iter=100_000, **options)
+    return make_pipeline(StandardScaler(), classifier).fit(x.astype("float64"), y)
+
+
+@pytest.mark.parametrize("strength", [1e-3, 1.0])
+@pytest.mark.parametrize(("n", "classes"), [(60, 2), (60, 5), (300, 2), (300, 4)])
+def test_the_solution_is_that_of_scikit_learn_on_standardised_features(n, classes, strength):
+    x, y = features(n, classes=classes)
+    new, _ = features(40, seed=1)
+    solved = solve(x, y, classes, strengths=[strength])
+    expected = scikit_learn(x, y, strength).predict_proba(new)
+    np.testing.assert_allclose(solved.predict(new), expected, atol=1e-5)
+
+
+def test_the_strength_has_the_lowest_cross_validated_log_loss():
+    x, y = features(spread=4)
+    solved = solve(x, y, 3)
+    assert solved.log_losses[solved.strength] == min(solved.log_losses.values())
+    right = solved.held_out[np.arange(len(y)), y]
+    assert -np.log(right).mean() == pytest.approx(solved.log_losses[solved.strength], rel=1e-4)
+
+
+def test_a_held_out_probability_comes_from_a_head_that_did_not_see_the_label():
+    x, _ = features(100, d=200)
+    y = np.random.default_rng(0).permutation(np.arange(100) % 2)  # labels without a pattern
+    solved = solve(x, y, 2, strengths=[1.0])
+    assert (solved.predict(x).argmax(axis=1) == y).mean() == 1
+    assert 0.3 < (solved.held_out.argmax(axis=1) == y).mean() < 0.7
+
+
+def test_the_result_is_the_same_each_time():
+    x, y = features()
+    first, second = solve(x, y, 3), solve(x, y, 3)
+    assert first.strength == second.strength
+    np.testing.assert_array_equal(first.kernel, second.kernel)
+    np.testing.assert_array_equal(first.held_out, second.held_out)
+
+
+def test_balanced_class_weights_are_those_of_scikit_learn():
+    x, y = features(90, spread=6)
+    few = np.flatnonzero((y > 0) | (np.arange(90) < 12))
+    x, y = x[few], y[few]
+    solved = solve(x, y, 3, strengths=[0.01], class_weight="balanced")
+    expected = scikit_learn(x, y, 0.01, class_weight="balanced").predict_proba(x)
+    np.testing.assert_allclose(solved.predict(x), expected, atol=1e-5)
+    plain = solve(x, y, 3, strengths=[0.01])
+    assert solved.predict(x)[:, 0].sum() > plain.predict(x)[:, 0].sum(), "the rare class counts more"
+
+
+def test_a_weight_of_two_counts_as_two_examples():
+    x, y = features()
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    doubled = np.where(np.arange(60) < 30, 2.0, 1.0)
+    weighted = solve(x, y, 3, strengths=[0.1], sample_weight=doubled)
+    heavier = solve(x, y, 3, strengths=[0.2], sample_weight=doubled / 2)
+    np.testing.assert_allclose(weighted.predict(x), heavier.predict(x), atol=1e-5)
+    assert not np.allclose(weighted.predict(x), solve(x, y, 3, strengths=[0.1]).predict(x), atol=1e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_large_features_give_the_same_solution_in_chunks(monkeypatch, classes, tmp_path):
+    x, y = features(500, classes=classes)
+    expected = solve(x, y, classes, class_weight="balanced")
+    monkeypatch.setattr(logistic_regression, "IN_MEMORY", 100)
+    monkeypatch.setattr(logistic_regression, "CHUNK", 70)
+    np.save(tmp_path / "x.npy", x)
+    found = solve(np.load(tmp_path / "x.npy", mmap_mode="r"), y, classes, class_weight="balanced")
+    assert found.strength == expected.strength
+    np.testing.assert_allclose(found.predict(x), expected.predict(x), atol=1e-3)
+    # those that choose the strength are less exact
+    np.testing.assert_allclose(found.held_out, expected.held_out, atol=0.06)
+
+
+def test_of_many_rows_some_choose_the_strength_and_all_are_held_out_once(monkeypatch):
+    x, y = features(400)
+    monkeypatch.setattr(logistic_regression, "MOST_ROWS", 150)
+    solved = solve(x, y, 3)
+    assert solved.held_out.shape == (400, 3)
+    np.testing.assert_allclose(solved.held_out.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(solved.predict(x), solve(x, y, 3, strengths=[solved.strength]).predict(x))
+
+
+def test_one_label_per_class_cannot_be_cross_validated():
+    x, y = features(3)
+    solved = solve(x, y, 3)
+    assert solved.held_out is None
+    assert not solved.log_losses
+    assert (solved.predict(x).argmax(axis=1) == y).all()
+
+
+def test_a_class_with_one_label_is_learned_too():
+    x, y = features(41, classes=2)
+    y[-1] = 2
+    solved = solve(x, y, 3)
+    assert solved.predict(x)[-1].argmax() == 2
+    assert np.isfinite(list(solved.log_losses.values())).all()
+
+
+def test_a_class_without_labels_is_never_predicted():
+    x, y = features(40, classes=2)
+    assert solve(x, 2 * y, 3).predict(x)[:, 1].max() < 1e-6
+
+
+def test_a_constant_feature_does_no_harm():
+    x, y = features()
+    constant = np.hstack([x, np.full((60, 1), 7, "float32")])
+    assert np.isfinite(solve(constant, y, 3).kernel).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"strengths": []}, TlkitError, r"strengths=\[\] was given; expected positive numbers"),
+        ({"strengths": [0.1, 0]}, TlkitError, "expected positive numbers"),
+        ({"folds": 1}, TlkitError, "folds=1 was given; expected at least 2"),
+        ({"labels": np.zeros(60, int)}, DataError, "All labels belong to one class"),
+        ({"features": np.full((60, 2), np.nan)}, DataError, "Some features are NaN or infinite"),
+        ({"sample_weight": np.zeros(60)}, DataError, "all weights are 0"),
+        ({"class_weight": "equal"}, TlkitError, "class_weight='equal' was given"),
+    ],
+)
+def test_bad_arguments_are_refused(changes, error, message):
+    x, y = features()
+    with pytest.raises(error, match=message):
+        solve(**{"features": x, "labels": y, "classes": 3} | changes)

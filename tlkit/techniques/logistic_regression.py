@@ -1,0 +1,262 @@
+"""Regularised logistic regression with a cross-validated strength, for features of any size."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from tlkit.errors import DataError, TlkitError
+from tlkit.techniques.training import class_weights
+
+STRENGTHS = tuple(np.logspace(-5, 0, 11).tolist())  # values of C in scikit-learn: the first regularises most
+FOLDS = 5
+WITHOUT_FOLDS = 0.01  # C where every class has a single label, so that nothing can be cross-validated
+PATIENCE = 2  # strengths without a lower log loss, after which the weaker ones are not tried
+MOST_ROWS = 5_000  # more are not used to choose the strength
+IN_MEMORY = 10_000_000  # values (n x d); larger features are read in chunks
+CHUNK = 4096  # rows
+ABSENT = -1e4  # bias of a class without labels
+
+
+@dataclass(frozen=True)
+class SolvedHead:
+    """A linear head with softmax, the solution of a regularised logistic regression.
+
+    Attributes:
+        kernel: float32 `(d, classes)`, for features that are not standardised.
+        bias: float32 `(classes,)`.
+        strength: the inverse of the strength of the regularisation, `C` in scikit-learn.
+        log_losses: the cross-validated log loss in nats, by strength; empty if it was not cross-validated.
+        held_out: the cross-validated probabilities, float32 `(n, classes)`: a head that did not learn from
+            an image predicts it. None if every class has a single label.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    strength: float
+    log_losses: dict[float, float]
+    held_out: np.ndarray | None
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Return probabilities, float32 `(n, classes)`, of features `(n, d)`."""
+        return softmax(features @ self.kernel + self.bias, axis=1).astype("float32")
+
+
+def solve(
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    *,
+    class_weight: Any = None,
+    sample_weight: np.ndarray | None = None,
+    strengths: Sequence[float] = STRENGTHS,
+    folds: int = FOLDS,
+    progress: bool = False,
+) -> SolvedHead:
+    """Choose the strength of the regularisation by cross-validation, and solve the head on all labels.
+
+    The strength is chosen on at most 5,000 rows. Features of more than 10 million values are read in chunks,
+    so they may be memory-mapped.
+
+    Args:
+        features: float `(n, d)`.
+        labels: int `(n,)` class indices.
+        classes: number of classes; a class without labels gets a probability near 0.
+        class_weight, strengths, folds, progress: see `tlkit.solve_head`.
+        sample_weight: `(n,)`, or None.
+
+    Raises:
+        DataError: features that are not finite, labels of a single class, or weights that are all zero.
+        TlkitError: `strengths`, `folds` or `class_weight` are out of range.
+
+    >>> features = np.random.default_rng(0).normal(size=(40, 3)) + np.arange(40)[:, None] % 2
+    >>> solved = solve(features, np.arange(40) % 2, classes=2)
+    >>> solved.kernel.shape, solved.held_out.shape
+    ((3, 2), (40, 2))
+    """
+    _check(features, labels, strengths, folds)
+    weights = _weights(labels, class_weight, sample_weight)
+    problem = _Problem(features, labels, weights, classes)
+    strengths, everything = sorted(strengths), np.arange(len(labels))
+    strength, log_losses, held_out = strengths[0], {}, None
+    folds = min(folds, int(np.bincount(labels).max()))
+    # the products are small, so that threads would mostly wait for each other
+    with threadpool_limits(1 if features.size <= IN_MEMORY else None):
+        if folds > 1:
+            rows = np.sort(np.random.default_rng(0).permutation(everything)[:MOST_ROWS])
+            log_losses, held_out = _cross_validated(problem, rows, strengths, folds, progress)
+            strength = min(log_losses, key=log_losses.__getitem__)
+            if len(rows) < len(labels):
+                _, held_out = _cross_validated(problem, everything, [strength], folds, progress)
+        elif len(strengths) > 1:
+            strength = WITHOUT_FOLDS
+        ((kernel, bias),) = problem.solutions(everything, [strength], exact=True)
+    return SolvedHead(kernel.astype("float32"), bias.astype("float32"), strength, log_losses, held_out)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Features `(n, d)`, class indices `(n,)`, weights `(n,)` and the number of classes."""
+
+    features: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    classes: int
+
+    def solutions(
+        self, rows: np.ndarray, strengths: Sequence[float], *, exact: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield kernel `(d, classes)` and bias `(classes,)` for some rows, for each strength in turn.
+
+        To choose a strength, less than exact solutions are enough, and several times as fast.
+        """
+        in_memory = len(rows) * self.features.shape[1] <= IN_MEMORY
+        solver = _in_memory if in_memory else _in_chunks
+        return solver(self, rows, strengths, exact)
+
+    def held_out(self, rows: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        """Return the probabilities of some rows, float32 `(n, classes)`."""
+        kernel, bias = kernel.astype("float32"), bias.astype("float32")
+        return np.concatenate(
+            [softmax(self.features[part] @ kernel + bias, axis=1) for part in _chunks(rows)]
+        ).astype("float32")
+
+
+def _cross_validated(
+    problem: _Problem, rows: np.ndarray, strengths: Sequence[float], folds: int, progress: bool
+) -> tuple[dict[float, float], np.ndarray]:
+    """Return the log loss in nats by strength, and the held-out probabilities at the best strength.
+
+    The only label of a class does not count, since the head that predicts it does not know the class.
+    """
+    labels, weights = problem.labels[rows], problem.weights[rows]
+    splitter = StratifiedKFold(min(folds, int(np.bincount(labels).max())), shuffle=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class has fewer labels than there are folds
+        parts = [(rows[known], new) for known, new in splitter.split(rows, labels)]
+    paths = [problem.solutions(known, strengths) for known, _ in parts]
+    counted = np.bincount(labels)[labels] > 1
+    losses: dict[float, float] = {}
+    best, without_gain = np.zeros((len(rows), problem.classes), "float32"), 0
+    bar = tqdm(strengths, "head", unit="strength", disable=not progress)
+    for strength, *heads in zip(bar, *paths, strict=True):
+        found = np.zeros_like(best)
+        for (_, new), head in zip(parts, heads, strict=True):
+            found[new] = problem.held_out(rows[new], *head)
+        right = np.clip(found[np.arange(len(rows)), labels], 1e-7, 1)
+        loss = float(np.average(-np.log(right[counted]), weights=weights[counted]))
+        if loss < min(losses.values(), default=np.inf):
+            best, without_gain = found, 0
+        else:
+            without_gain += 1
+        losses[strength] = loss
+        if without_gain == PATIENCE:
+            break
+    bar.close()
+    return losses, best
+
+
+def _in_memory(
+    problem: _Problem, rows: np.ndarray, strengths: Sequence[float], exact: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Solve by scikit-learn; each solution is the start of the next one."""
+    scaler, precision = StandardScaler(), "float64" if exact else "float32"
+    scaled, basis = scaler.fit_transform(problem.features[rows].astype(precision)), None
+    if len(rows) < scaled.shape[1]:
+        # the kernel is a sum of rows, so it has as many coordinates as there are rows
+        basis, coordinates = np.linalg.qr(scaled.T)
+        scaled = coordinates.T
+    model = LogisticRegression(warm_start=True, max_iter=10_000, tol=1e-8 if exact else 1e-3)
+    for strength in strengths:
+        model.set_params(C=strength).fit(scaled, problem.labels[rows], problem.weights[rows])
+        kernel, bias = model.coef_.T, model.intercept_
+        if len(bias) == 1:  # of two classes, scikit-learn returns the second alone
+            kernel, bias = np.hstack([-kernel, kernel]) / 2, np.hstack([-bias, bias]) / 2
+        kernel = kernel if basis is None else basis @ kernel
+        yield _unscaled(kernel, bias, scaler, model.classes_, problem.classes)
+
+
+def _in_chunks(
+    problem: _Problem, rows: np.ndarray, strengths: Sequence[float], exact: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Solve by L-BFGS with the loss and its gradient summed over chunks of rows."""
+    scaler = StandardScaler()
+    for part in _chunks(rows):
+        scaler.partial_fit(problem.features[part])
+    present, labels = np.unique(problem.labels[rows], return_inverse=True)
+    d, classes = problem.features.shape[1], len(present)
+    weights = problem.weights[rows]
+    start = np.zeros((d + 1, classes))
+
+    def objective(flat: np.ndarray, strength: float) -> tuple[float, np.ndarray]:
+        scaled = flat.reshape(d + 1, classes)
+        kernel, bias = _unscaled(scaled[:-1], scaled[-1], scaler, np.arange(classes), classes)
+        value, gradient = 0.0, np.zeros((d + 1, classes))
+        for part, known, weight in zip(_chunks(rows), _chunks(labels), _chunks(weights), strict=True):
+            x = problem.features[part]
+            logs = log_softmax((x @ kernel.astype("float32")).astype("float64") + bias, axis=1)
+            truth = np.arange(len(known)), known
+            value -= weight @ logs[truth]
+            error = np.exp(logs)
+            error[truth] -= 1
+            error *= weight[:, None]
+            gradient[:-1] += x.T @ error.astype("float32")
+            gradient[-1] += error.sum(axis=0)
+        gradient[:-1] = (gradient[:-1] - np.outer(scaler.mean_, gradient[-1])) / scaler.scale_[:, None]
+        gradient[:-1] += scaled[:-1] / strength
+        value += np.square(scaled[:-1]).sum() / (2 * strength)
+        return value / weights.sum(), gradient.ravel() / weights.sum()
+
+    for strength in strengths:
+        # of two classes, scikit-learn penalises the difference of the two vectors
+        solver = {"maxiter": 10_000, "gtol": 1e-7 if exact else 1e-4, "ftol": 1e-14}
+        argument = strength / 2 if classes == 2 else strength
+        found = minimize(objective, start.ravel(), (argument,), "L-BFGS-B", jac=True, options=solver)
+        start = found.x.reshape(d + 1, classes)
+        yield _unscaled(start[:-1], start[-1], scaler, present, problem.classes)
+
+
+def _unscaled(
+    kernel: np.ndarray, bias: np.ndarray, scaler: StandardScaler, present: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the head for features that are not standardised, with a column for every class."""
+    whole, biases = np.zeros((len(kernel), classes)), np.full(classes, ABSENT)
+    whole[:, present] = kernel / scaler.scale_[:, None]
+    biases[present] = bias - scaler.mean_ @ whole[:, present]
+    return whole, biases
+
+
+def _chunks(rows: np.ndarray) -> list[np.ndarray]:
+    return np.split(rows, range(CHUNK, len(rows), CHUNK))
+
+
+def _weights(labels: np.ndarray, class_weight: Any, sample_weight: np.ndarray | None) -> np.ndarray:
+    by_class = class_weights(class_weight, labels)
+    weights = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, "float64").ravel()
+    if by_class is not None:
+        weights = weights * np.array([by_class.get(label, 1.0) for label in labels.tolist()])
+    if weights.min() < 0 or weights.sum() == 0:
+        raise DataError("A weight is negative, or all weights are 0. Give positive weights.")
+    return weights
+
+
+def _check(features: np.ndarray, labels: np.ndarray, strengths: Sequence[float], folds: int) -> None:
+    if not len(strengths) or min(strengths) <= 0:
+        raise TlkitError(f"strengths={strengths} was given; expected positive numbers, such as [0.01, 0.1].")
+    if folds < 2:
+        raise TlkitError(f"folds={folds} was given; expected at least 2.")
+    if len(np.unique(labels)) < 2:
+        raise DataError("All labels belong to one class; give examples of at least 2 classes.")
+    if not all(np.isfinite(features[part]).all() for part in _chunks(np.arange(len(labels)))):
+        raise DataError(
+            "Some features are NaN or infinite. Check the images and the weights of the backbone."
+        )
