@@ -38,9 +38,11 @@ SUBJECTS = {
     "backbones": ["tlkit.backbones"],
     "models": ["tlkit.models"],
     "callbacks": ["tlkit.callbacks"],
-    "feature extraction": ["tlkit.techniques.feature_extraction"],
+    "feature extraction": ["tlkit.techniques.feature_extraction", "tlkit.techniques.solved_head"],
     "fine-tuning": [
         "tlkit.techniques.fine_tuning",
+        "tlkit.techniques.robust_fine_tuning",
+        "tlkit.techniques.learning_rate",
         "tlkit.optimizers",
         "tlkit.techniques.frozen_trunk",
         "tlkit.techniques.views",

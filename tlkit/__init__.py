@@ -47,6 +47,8 @@ _HOME = {
     "train_head": "techniques.feature_extraction",
     "solve_head": "techniques.solved_head",
     "fine_tune": "techniques.fine_tuning",
+    "find_learning_rate": "techniques.learning_rate",
+    "robust_fine_tune": "techniques.robust_fine_tuning",
     "gradual_unfreezing": "techniques.fine_tuning",
     "DomainAdapter": "techniques.domain_adaptation",
     "pair": "techniques.domain_adaptation",

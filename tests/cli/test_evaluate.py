@@ -46,13 +46,16 @@ def test_it_writes_the_metrics_the_predictions_and_the_report(
     assert done.exit_code == 0, done
     assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "predictions.csv", "report.html"]
     found, table = metrics(out), pd.read_csv(out / "predictions.csv")
-    assert list(table) == ["image", "true", "predicted", "circle", "square"]
-    assert sorted(table["image"]) == sorted(
+    assert list(table) == [
+        *("file", "split", "truth", "prediction", "probability"),
+        *("p(circle)", "p(square)"),
+    ]
+    assert sorted(table["file"]) == sorted(
         path.relative_to(squares_and_circles).as_posix() for path in squares_and_circles.rglob("*.png")
     )
-    assert (table["true"] == table["image"].str.split("/").str[0]).all()
-    assert (table["predicted"] == table[["circle", "square"]].idxmax(axis=1)).all()
-    assert found["accuracy"] == (table["true"] == table["predicted"]).mean()
+    assert (table["truth"] == table["file"].str.split("/").str[0]).all()
+    assert ("p(" + table["prediction"] + ")" == table[["p(circle)", "p(square)"]].idxmax(axis=1)).all()
+    assert found["accuracy"] == (table["truth"] == table["prediction"]).mean()
     assert (found["images"], found["interval"]["images"]) == (8, 8)
     assert {row["name"]: row["support"] for row in found["per_class"]} == {"circle": 3, "square": 5}
     page = (out / "report.html").read_text("utf-8")

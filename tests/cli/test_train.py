@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from pushes import mostly_full
 
@@ -12,7 +13,12 @@ from tlkit.techniques import TECHNIQUES
 def test_it_writes_the_model_the_metrics_and_the_report(trained, metrics):
     done, out = trained
     assert done.exit_code == 0, done
-    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "model.keras", "report.html"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "metrics.json",
+        "model.keras",
+        "predictions.csv",
+        "report.html",
+    ]
     found = metrics(out)
     assert found["technique"] == "scratch"
     assert found["splits"] == {"train": 24, "validation": 8, "test": 8}
@@ -23,11 +29,24 @@ def test_it_writes_the_model_the_metrics_and_the_report(trained, metrics):
     assert f"Report: {out / 'report.html'}" in done.stdout
 
 
-def test_features_are_extracted_unless_another_technique_is_named(shapes, tmp_path, command, metrics):
+def test_held_out_labels_choose_the_technique_unless_one_is_named(shapes, tmp_path, command, metrics):
     small = ("--backbone", "LeNet", "--image-size", 28, "--weights", "none", "--epochs", 1)
     with pytest.warns(UserWarning, match=r"broken\.png"):
-        assert command("train", shapes, "--out", tmp_path / "run", *small).exit_code == 0
-    assert metrics(tmp_path / "run")["technique"] == "feature-extraction"
+        done = command("train", shapes, "--out", tmp_path / "run", *small)
+    assert done.exit_code == 0, done
+    found = metrics(tmp_path / "run")
+    assert found["asked"] == "auto"
+    assert found["fine_tuning"]["reason"] in done.stdout
+    table = pd.read_csv(tmp_path / "run" / "predictions.csv")
+    assert table["split"].value_counts().to_dict() == found["splits"]
+    test = table[table["split"] == "test"]
+    assert (test["truth"] == test["prediction"]).mean() == pytest.approx(found["accuracy"]["test"])
+    assert (table["file"].str.split("/").str[0] == table["truth"]).all()
+
+
+def test_epochs_are_refused_where_a_head_is_solved(shapes, tmp_path, refused):
+    words = ("train", shapes, "--out", tmp_path / "run", "--technique", "feature-extraction", "--epochs", 1)
+    assert "has no option epochs" in refused(*words)
 
 
 def test_a_technique_is_one_of_the_registry(shapes, tmp_path, command):
@@ -73,7 +92,7 @@ def test_labels_in_a_table_are_for_another_command(tmp_path, shapes, table, comm
 @pytest.mark.parametrize("name", mostly_full(["train", "adapt"], "adapt"))
 def test_the_same_seed_gives_the_same_random_weights(name, shapes, tmp_path, command):
     words = {
-        "train": (shapes, "--technique", "feature-extraction"),
+        "train": (shapes, "--technique", "fine-tuning"),
         "adapt": (shapes, shapes, "--method", "entropy", "--features"),
     }
     small = ("--backbone", "LeNet", "--weights", "none", "--image-size", 28, "--epochs", 1)

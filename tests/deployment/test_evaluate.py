@@ -80,7 +80,7 @@ def test_the_report_has_the_confusions_and_the_table_a_row_for_each_image(run, d
     assert "of 100 images right, 95 % interval" in document.answer
     assert {"Confusion", "Each class", "Worst mistakes"} <= {section.title for section in document.sections}
     write_report(found, tmp_path)
-    table = pd.read_csv(tmp_path / "predictions.csv", dtype={"true": str, "predicted": str})
-    assert table["image"].tolist() == digits.test.names.tolist()
-    assert np.mean(table["true"] == table["predicted"]) == found.accuracy
-    np.testing.assert_allclose(table[digits.class_names].sum(axis=1), 1, atol=1e-4)
+    table = pd.read_csv(tmp_path / "predictions.csv", dtype={"truth": str, "prediction": str})
+    assert table["file"].tolist() == digits.test.names.tolist()
+    assert np.mean(table["truth"] == table["prediction"]) == found.accuracy
+    np.testing.assert_allclose(table[[f"p({name})" for name in digits.class_names]].sum(axis=1), 1, atol=1e-4)

@@ -8,13 +8,18 @@ import keras
 import numpy as np
 import pytest
 from pushes import traced
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from tlkit.backbones import engines
 from tlkit.callbacks import EpochLines, Interruptible
+from tlkit.data import Split
 from tlkit.errors import TlkitError, UnknownNameError
 from tlkit.experiments.fitting import class_weights
 from tlkit.experiments.train import train
 from tlkit.models import backbone_of
+from tlkit.techniques.feature_extraction import extract
 
 LENET = {"backbone": "LeNet", "weights": None}
 
@@ -47,19 +52,25 @@ def test_a_training_knows_what_was_frozen(scratch):
     assert set(scratch.frozen["state"]) == {"trainable"}
 
 
-def test_fine_tuning_starts_with_the_head(digits, weights):
-    tuned = train(digits, technique="fine-tuning", backbone="LeNet", weights=weights, epochs=1, head_epochs=5)
-    assert list(tuned.history) == ["head", "fine-tuning"]
-    assert len(tuned.history["fine-tuning"]["loss"]) == 1
-    assert tuned.frozen.loc["conv1", "state"] == "frozen"
-    assert tuned.frozen.loc["dense", "state"] == "trainable"
-    assert set(tuned.seconds) == {"features", "training", "total"}
+QUICK = {"batch_size": 64, "least_steps": 2, "most_steps": 2, "views": 0}
 
 
-def test_by_default_the_backbone_is_frozen_and_the_whole_model_predicts_as_its_head_does(digits, weights):
-    frozen = train(digits, backbone="LeNet", weights=weights, epochs=5)
-    assert frozen.technique == "feature-extraction"
-    assert list(frozen.history) == ["head"]
+def test_fine_tuning_starts_at_the_solved_head(digits, weights):
+    tuned = train(digits, technique="fine-tuning", backbone="LeNet", weights=weights, **QUICK)
+    assert tuned.technique == "fine-tuning"
+    assert tuned.tuning.held_out[0.0].shape == (300, 10)
+    if tuned.tuning.mix:
+        assert len(tuned.history["fine-tuning"]["loss"]) == 1
+        assert tuned.frozen.loc["conv1", "state"] == "frozen"
+        assert tuned.frozen.loc["dense", "state"] == "trainable"
+    assert set(tuned.seconds) == {"features", "head", "training", "total"}
+
+
+def test_a_frozen_backbone_keeps_its_weights_and_the_model_predicts_as_its_head(digits, weights):
+    frozen = train(digits, technique="feature-extraction", backbone="LeNet", weights=weights)
+    assert frozen.technique == frozen.asked == "feature-extraction"
+    assert not frozen.history
+    assert frozen.tuning is None
     assert frozen.frozen["state"].tolist() == ["frozen"] * 3 + ["trainable"]
     before = keras.models.load_model(weights).get_weights()
     assert all(map(np.array_equal, before, backbone_of(frozen.model).get_weights()))
@@ -67,12 +78,86 @@ def test_by_default_the_backbone_is_frozen_and_the_whole_model_predicts_as_its_h
     np.testing.assert_allclose(whole, frozen.probabilities["test"], atol=1e-4)
 
 
+def test_a_frozen_backbone_is_as_accurate_as_logistic_regression_on_its_features(digits, weights):
+    frozen = train(digits, technique="feature-extraction", backbone="LeNet", weights=weights)
+    x = {name: extract(backbone_of(frozen.model), split) for name, split in digits.splits.items()}
+    labels = np.concatenate([digits.train.labels, digits.validation.labels])
+    probe = make_pipeline(
+        StandardScaler(), LogisticRegression(C=min(frozen.strengths, key=frozen.strengths.get))
+    )
+    probe.fit(np.concatenate([x["train"], x["validation"]]), labels)
+    assert frozen.accuracy("test") == pytest.approx(probe.score(x["test"], digits.test.labels), abs=0.011)
+
+
+def test_validation_images_are_predicted_by_models_that_did_not_learn_from_them(digits, weights):
+    """With random labels, a model that learned from an image would be right about it."""
+    rng = np.random.default_rng(0)
+    random = replace(
+        digits,
+        train=Split(digits.train.images, rng.permutation(digits.train.labels)),
+        validation=Split(digits.validation.images, rng.permutation(digits.validation.labels)),
+    )
+    for technique, options in (("feature-extraction", {}), ("fine-tuning", QUICK)):
+        found = train(random, technique=technique, backbone="LeNet", weights=weights, **options)
+        assert found.accuracy("validation") < 0.3
+
+
+def test_by_default_held_out_labels_choose_and_both_techniques_are_reported(digits, weights, tmp_path):
+    found = train(digits, backbone="LeNet", weights=weights, **QUICK)
+    assert found.asked == "auto"
+    assert found.technique == ("fine-tuning" if found.tuning.mix else "feature-extraction")
+    numbers = found.metrics()
+    assert numbers["asked"] == "auto"
+    assert numbers["fine_tuning"]["held_out_labels"] == 300
+    assert numbers["fine_tuning"]["reason"]
+    if found.tuning.mix:
+        assert [each.technique for each in found.others] == ["feature-extraction"]
+    titles = [section.title for section in found.report().sections]
+    assert {"Frozen or fine-tuned", "The head"} <= set(titles)
+
+
+def test_without_time_the_network_stays_frozen_and_the_report_says_so(digits, weights):
+    found = train(digits, backbone="LeNet", weights=weights, minutes=0)
+    frozen = train(digits, technique="feature-extraction", backbone="LeNet", weights=weights)
+    assert found.technique == "feature-extraction"
+    np.testing.assert_allclose(found.probabilities["test"], frozen.probabilities["test"], atol=1e-6)
+    assert "There was no time to fine-tune" in found.metrics()["fine_tuning"]["reason"]
+
+
+def test_test_labels_are_never_read(digits, weights):
+    class Unread(Split):
+        @property
+        def labels(self):
+            raise AssertionError("a test label was read")
+
+    test = Unread(digits.test.images, digits.test.labels, digits.test.names)
+    for technique in ("auto", "scratch"):
+        options = {"epochs": 1} if technique == "scratch" else {"weights": weights, **QUICK}
+        train(replace(digits, test=test), technique=technique, backbone="LeNet", **options)
+
+
+def test_the_same_seed_gives_the_same_model(digits, weights):
+    first, second = (
+        train(digits, technique="fine-tuning", backbone="LeNet", weights=weights, seed=3, **QUICK)
+        for _ in range(2)
+    )
+    assert first.tuning.mix == second.tuning.mix
+    for one, other in zip(first.model.get_weights(), second.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_small_network_learns_from_a_hundred_images(digits):
+    with traced():
+        few = replace(digits, train=digits.train.few(8), validation=digits.validation.few(2))
+        assert train(few, technique="scratch", backbone="LeNet").accuracy("test") > 0.5
+
+
 def test_features_are_computed_once(digits, monkeypatch):
     """Freezing the backbone between extraction and head training must not look like another backbone."""
     computed = []
     infer = engines.infer
     monkeypatch.setattr(engines, "infer", lambda *given, **more: computed.append(1) or infer(*given, **more))
-    train(digits, technique="feature-extraction", **LENET, epochs=1, seed=5)
+    train(digits, technique="feature-extraction", **LENET, seed=5)
     assert len(computed) == len(digits.splits)
 
 
@@ -107,8 +192,11 @@ def test_unknown_techniques_are_named(digits):
 
 
 def test_options_that_a_technique_does_not_have_are_refused(digits):
-    with pytest.raises(TlkitError, match=r"has no option learning_rate.*technique='fine-tuning'"):
-        train(digits, **LENET, learning_rate=1e-4)
+    for options in ({"learning_rate": 1e-4}, {"epochs": 3}):
+        with pytest.raises(TlkitError, match=f"has no option {next(iter(options))}.*technique='fine-tuning'"):
+            train(digits, technique="feature-extraction", **LENET, **options)
+    with pytest.raises(TlkitError, match=r"There is no setting rate; there are fraction, learning_rate"):
+        train(digits, **LENET, rate=1)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 0.5])
@@ -135,10 +223,13 @@ def test_ctrl_c_ends_training_with_the_best_epoch(digits, lenet):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_ctrl_c_in_the_head_skips_fine_tuning_and_all_is_predicted(digits):
-    stopped = train(digits, technique="fine-tuning", **LENET, callbacks=[PressCtrlC()])
+def test_ctrl_c_in_fine_tuning_leaves_the_frozen_network_and_all_is_predicted(digits, weights):
+    stopped = train(
+        digits, backbone="LeNet", weights=weights, epochs=4, batch_size=64, callbacks=[PressCtrlC()]
+    )
     assert stopped.interrupted
-    assert list(stopped.history) == ["head"]
+    assert stopped.technique == "feature-extraction"
+    assert not stopped.history
     assert set(stopped.probabilities) == {"train", "validation", "test"}
 
 
@@ -154,7 +245,8 @@ def test_a_backbone_of_ones_own_is_transferred_or_starts_anew(digits):
     backbone = keras.Sequential([keras.Input((28, 28, 3)), *parts], name="mine")
     before = [np.array(each) for each in backbone.get_weights()]
     for technique, moved in (("feature-extraction", False), ("scratch", True)):
-        training = train(digits, technique=technique, backbone=backbone, epochs=1)
+        options = {"epochs": 1} if technique == "scratch" else {}
+        training = train(digits, technique=technique, backbone=backbone, **options)
         assert training.backbone == "mine"
         after = training.model.get_layer("mine").get_weights()
         assert moved == any(not np.array_equal(*pair) for pair in zip(before, after, strict=True))

@@ -61,7 +61,12 @@ def text(result, page):
 
 def test_the_model_is_written_with_the_report_and_can_be_opened(result, tmp_path):
     out = write_report(result, tmp_path / "runs" / "demo", command=COMMAND)
-    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "model.keras", "report.html"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "metrics.json",
+        "model.keras",
+        "predictions.csv",
+        "report.html",
+    ]
     numbers = json.loads((out / "metrics.json").read_text("utf-8"))
     assert numbers == numbers | plain(result.metrics())
     assert numbers["command"] == COMMAND
@@ -254,5 +259,5 @@ def test_an_evaluation_reports_the_answers_for_other_images(result, tmp_path, pa
     out = write_report(found, tmp_path / "evaluation")
     assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "predictions.csv", "report.html"]
     rows = (out / "predictions.csv").read_text("utf-8").splitlines()
-    assert rows[0].startswith("image,true,predicted,0,1,")
-    assert rows[1].startswith("<i>0</i>.png,7,")
+    assert rows[0].startswith("file,split,truth,prediction,probability,p(0),p(1),")
+    assert rows[1].startswith("<i>0</i>.png,evaluated,7,")

@@ -69,7 +69,18 @@ def trained(technique: str, image_size: int, epochs: int, seed: int) -> Any:
 @click.argument("data")
 @click.option("--out", type=Path, required=True, help="Folder for model.keras, metrics.json, report.html.")
 @click.option(
-    "--technique", type=click.Choice(TECHNIQUES.names), default="feature-extraction", show_default=True
+    "--technique",
+    type=click.Choice(["auto", *TECHNIQUES.names]),
+    default="auto",
+    show_default=True,
+    help="auto: solve a head on frozen features, then fine-tune if held-out labels say that it pays.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0),
+    default=5.0,
+    show_default=True,
+    help="Time for fine-tuning, or for a training from scratch.",
 )
 @backbone_option()
 @weights_option()
@@ -86,6 +97,7 @@ def train(
     test: float,
     image_size: int | None,
     epochs: int | None,
+    minutes: float,
     seed: int,
     overwrite: bool,
 ) -> None:
@@ -98,14 +110,25 @@ def train(
     import_keras()
     from tlkit.data import load
     from tlkit.experiments import train as experiment
+    from tlkit.reports.choice import reason
 
     body = start_of(network.name, technique, weights_of(weights, network), size, seed)
     images = load(data, image_size=size, validation=validation, test=test, seed=seed, progress=bars())
     click.echo(images)
     result = experiment.train(
-        images, technique=technique, backbone=body, epochs=epochs, seed=seed, verbose=verbosity()
+        images,
+        technique=technique,
+        backbone=body,
+        epochs=epochs,
+        minutes=minutes,
+        seed=seed,
+        verbose=verbosity(),
     )
-    click.echo(outcome(result))
+    for each in result.others:
+        click.echo(f"{each.technique}: {outcome(each)}")
+    click.echo(f"{result.technique}: {outcome(result)}" if result.others else outcome(result))
+    if result.tuning is not None:
+        click.echo(reason(result.tuning))
     finish(result, out)
 
 

@@ -105,6 +105,19 @@ def blocks(images: np.ndarray | ImageFiles, size: int) -> Iterator[np.ndarray]:
     return (images[start : start + size] for start in range(0, len(images), size))
 
 
+def joined(parts: Sequence[np.ndarray | ImageFiles]) -> np.ndarray | ImageFiles:
+    """Return the images of all parts as one; files are not read."""
+    files = [each for each in parts if isinstance(each, ImageFiles)]
+    if len(files) == len(parts):
+        return ImageFiles([path for each in files for path in each.paths], files[0].image_size)
+    return parts[0] if len(parts) == 1 else np.concatenate([np.asarray(each) for each in parts])
+
+
+def taken(images: np.ndarray | ImageFiles, rows: np.ndarray) -> np.ndarray | ImageFiles:
+    """Return the images of these rows; files are not read."""
+    return images.take(rows) if isinstance(images, ImageFiles) else images[rows]
+
+
 def scan(
     paths: Sequence[Path], image_size: int, keep: bool, progress: bool = False
 ) -> tuple[np.ndarray | None, list[bytes | DataError]]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 
 from tlkit.data import Dataset, Split, is_folder, load
 from tlkit.deployment.saved_run import SavedRun, open_run
@@ -76,11 +75,9 @@ class Evaluation(Result):
 
     def files(self) -> Mapping[str, Callable[[Path], object]]:
         """Return the writer of the predictions: a row for each image."""
-        table = pd.DataFrame(self.probabilities, columns=self.class_names)
-        names = np.array(self.class_names)
-        table.insert(0, "predicted", names[self.probabilities.argmax(axis=1)])
-        table.insert(0, "true", names[self.images.labels])
-        table.insert(0, "image", self.images.names)
+        table = classifier.predictions_table(
+            {"evaluated": self.images}, {"evaluated": self.probabilities}, self.class_names
+        )
         return {"predictions.csv": partial(table.to_csv, index=False)}
 
 

@@ -1,6 +1,7 @@
 """Train a classifier by a technique: what `train` and `label_counts` share."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,14 +9,22 @@ import keras
 import numpy as np
 import pandas as pd
 from sklearn.utils.class_weight import compute_class_weight
+from tqdm import tqdm
 
 from tlkit._internal.seeds import set_seed
 from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset
+from tlkit.data.labelled import labelled
 from tlkit.experiments import phases
-from tlkit.models import backbone_of, build_classifier, feature_network, frozen_table, head_of
-from tlkit.techniques.feature_extraction import Features, fit_head
+from tlkit.models import backbone_of, build_classifier, feature_network, freeze, frozen_table, head_of
+from tlkit.techniques.feature_extraction import Features
 from tlkit.techniques.fine_tuning import fine_tune
+from tlkit.techniques.robust_fine_tuning import Recipe, RobustFineTuning, Tuner
+from tlkit.techniques.solved_head import solve_on_features
+from tlkit.techniques.step_budget import StepBudget
+
+AUTO, FROZEN, TUNED, SCRATCH = "auto", "feature-extraction", "fine-tuning", "scratch"
+MINUTES = 5.0  # for fine-tuning, or for a training from random weights
 
 
 @dataclass
@@ -24,11 +33,15 @@ class Fitted:
 
     model: keras.Model
     backbone: str
+    technique: str
     history: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     probabilities: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     frozen: pd.DataFrame = field(default_factory=pd.DataFrame)
     precision: str | None = None
+    strengths: dict[float, float] = field(default_factory=dict)
+    tuning: RobustFineTuning | None = None
+    frozen_probabilities: dict[str, np.ndarray] = field(default_factory=dict)
     interrupted: bool = False
 
 
@@ -38,8 +51,8 @@ def fit_classifier(
     *,
     backbone: str | keras.Model,
     weights: str | None,
-    epochs: int | None,
-    head_epochs: int,
+    epochs: int | None = None,
+    minutes: float | None = MINUTES,
     augment: bool = True,
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -49,7 +62,7 @@ def fit_classifier(
     """Train a classifier and predict all splits; for the arguments see `tlkit.train`."""
     clock, watch = phases.Clock(), Interruptible()
     set_seed(seed)
-    scratch, frozen = technique == "scratch", technique == "feature-extraction"
+    scratch = technique == SCRATCH
     if scratch and isinstance(backbone, keras.Model):
         backbone = keras.models.clone_model(backbone)  # the same network with new random weights
     model = build_classifier(
@@ -57,58 +70,109 @@ def fit_classifier(
         len(data.class_names),
         weights=None if scratch else weights,
         image_size=data.image_size,
-        augmentation=phases.augmentation_for(data) if augment and not frozen else None,
+        augmentation=phases.augmentation_for(data) if augment and technique != FROZEN else None,
     )
-    fitted = Fitted(model, backbone_of(model).name)
-    shared: dict[str, Any] = {
-        "class_weight": class_weights(data.train.labels),
-        "callbacks": [*callbacks, watch],
-        "verbose": verbose,
-    }
-    features: dict[str, np.ndarray] = {}
-    if not scratch:
-        with clock.part("features"):
-            progress = phases.shows_progress(verbose)
-            features, fitted.precision = phases.split_features(
-                feature_network(model), data.splits, progress=progress
-            )
+    fitted = Fitted(model, backbone_of(model).name, technique)
+    shared = {"callbacks": [*callbacks, watch], "minutes": minutes, "epochs": epochs, **options}
+    if scratch:
         with clock.part("training"):
-            shared["epochs"] = (epochs or head_epochs) if frozen else head_epochs
-            fitted.history["head"] = _fit_head(model, data, features, shared)
-    if not frozen and not watch.interrupted:
-        with clock.part("training"):
-            shared["epochs"] = epochs or phases.EPOCHS
-            phase = "scratch" if scratch else "fine-tuning"
-            fitted.history[phase] = _fit_network(model, data, scratch, {**shared, **options})
+            fitted.history = {technique: _from_scratch(model, data, verbose=verbose, **shared)}
+        fitted.probabilities = phases.predict_splits(model, data.splits)
+    else:
+        _transfer(fitted, data, clock, seed=seed, progress=phases.shows_progress(verbose), **shared)
     fitted.interrupted, fitted.frozen = watch.interrupted, frozen_table(model)
-    fitted.probabilities = (
-        {name: head_of(model).predict(each, verbose=0) for name, each in features.items()}
-        if frozen
-        else phases.predict_splits(model, data.splits)
-    )
     fitted.seconds = clock.stop()
     return fitted
 
 
-def _fit_head(
-    model: keras.Model, data: Dataset, features: Mapping[str, np.ndarray], options: Mapping[str, Any]
-) -> dict[str, list[float]]:
-    validation = None
-    if data.validation is not None:
-        validation = Features(features["validation"], data.validation.labels)
-    train = Features(features["train"], data.train.labels)
-    return fit_head(model, train, validation, **options).history
+def _transfer(
+    fitted: Fitted,
+    data: Dataset,
+    clock: phases.Clock,
+    *,
+    seed: int,
+    progress: bool,
+    minutes: float | None,
+    epochs: int | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+    **options: Any,
+) -> None:
+    """Solve the head on frozen features; then fine-tune, unless the technique is feature extraction."""
+    model, splits = fitted.model, data.splits
+    freeze(model)
+    with clock.part("features"):
+        features, fitted.precision = phases.split_features(feature_network(model), splits, progress=progress)
+    known = [name for name in ("train", "validation") if name in splits and splits[name].labelled]
+    labels = np.concatenate([splits[name].labels for name in known])
+    weights = class_weights(labels)
+    rows = [Features(features[name], splits[name].labels) for name in known]
+    with clock.part("head"):
+        solved = solve_on_features(model, rows, class_weight=weights, progress=progress)
+    fitted.strengths = solved.log_losses
+    found = {name: head_of(model).predict(each, verbose=0) for name, each in features.items()}
+    fitted.probabilities = found | _of_validation(solved.held_out, np.arange(len(labels)), data)
+    if fitted.technique == FROZEN:
+        return
+    fitted.frozen_probabilities = fitted.probabilities
+    if epochs is not None:
+        steps = epochs * math.ceil(len(labels) / options.get("batch_size", Recipe.batch_size))
+        options |= {"least_steps": steps, "most_steps": steps}
+    with clock.part("training"):
+        parts = [labelled(splits[name]) for name in known]
+        tuner = Tuner(model, parts, rows, solved, weights, seed, callbacks, progress, **options)
+        tuning = tuner.run(None if minutes is None else 60 * minutes, forced=fitted.technique == TUNED)
+    fitted.tuning = tuning
+    if fitted.technique == AUTO:
+        fitted.technique = TUNED if tuning.mix else FROZEN
+    if tuning.mix:
+        fitted.history = {TUNED: tuning.history}
+        held_out = _of_validation(tuning.held_out[tuning.mix], tuning.rows, data)
+        fitted.probabilities = phases.predict_splits(model, splits) | held_out
 
 
-def _fit_network(
-    model: keras.Model, data: Dataset, scratch: bool, options: Mapping[str, Any]
+def _of_validation(held_out: np.ndarray | None, rows: np.ndarray, data: Dataset) -> dict[str, np.ndarray]:
+    """Return the held-out probabilities of the validation images, in order, as those of their split."""
+    if held_out is None or data.validation is None or not data.validation.labelled:
+        return {}
+    inside = rows >= len(data.train)
+    order = np.argsort(rows[inside])
+    return {"validation": held_out[inside][order]}
+
+
+def _from_scratch(
+    model: keras.Model,
+    data: Dataset,
+    *,
+    minutes: float | None,
+    epochs: int | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: int | str,
+    **options: Any,
 ) -> dict[str, list[float]]:
-    usual: dict[str, Any] = {"fraction": phases.FRACTION, "depth_decay": phases.DEPTH_DECAY}
-    if scratch:
-        phases.prepare_from_scratch(backbone_of(model))
-        usual = {"fraction": 1.0, "batch_norm": True}
-    usual["learning_rate"] = phases.LEARNING_RATE
-    return fine_tune(model, data.train, data.validation, **{**usual, **options}).history
+    """Train all layers from random weights, and keep the best epoch on the validation split."""
+    phases.prepare_from_scratch(backbone_of(model))
+    each_epoch = math.ceil(len(data.train) / options.get("batch_size", phases.BATCH_SIZE))
+    wanted = phases.SCRATCH_EPOCHS * each_epoch
+    steps = (
+        min(max(wanted, phases.SCRATCH_LEAST), phases.SCRATCH_MOST) if epochs is None else epochs * each_epoch
+    )
+    rate = None if "optimizer" in options else options.pop("learning_rate", phases.LEARNING_RATE)
+    if rate is not None:
+        options["optimizer"] = keras.optimizers.Adam(rate)
+    shown = phases.shows_progress(verbose)
+    with tqdm(total=steps, desc="from scratch", unit="step", disable=not shown) as bar:
+        limit = None if minutes is None or epochs else 60 * minutes
+        budget = StepBudget(rate, steps, seconds=limit, least=phases.SCRATCH_LEAST, bar=bar)
+        usual = {"fraction": 1.0, "batch_norm": True, "class_weight": class_weights(data.train.labels)}
+        return fine_tune(
+            model,
+            data.train,
+            data.validation,
+            epochs=math.ceil(steps / each_epoch),
+            callbacks=[budget, *callbacks],
+            verbose=0 if shown else verbose,
+            **usual | options,
+        ).history
 
 
 def class_weights(labels: np.ndarray, *, from_ratio: float = 3.0) -> dict[int, float] | None:

@@ -15,7 +15,7 @@ from tlkit.challenges.dataset_size import nested_subsets
 from tlkit.data import Dataset
 from tlkit.errors import DataError, TlkitError
 from tlkit.experiments.cells import run_cells
-from tlkit.experiments.fitting import fit_classifier
+from tlkit.experiments.fitting import FROZEN, fit_classifier
 from tlkit.reports.label_counts import LabelCounts
 from tlkit.reports.measures import point_measures
 from tlkit.techniques import TECHNIQUES
@@ -24,7 +24,6 @@ BATCH = 32  # images in a step
 STEPS, STEPS_OF_SMALL = 100, 400  # of a training, at least: random weights take hundreds
 SMALL = 1_000_000  # parameters
 EPOCHS = 8  # at least
-HEAD_STEPS, HEAD_EPOCHS = 200, 50  # of a head, at least
 SIZES = 6
 CONTROL = "scratch"
 
@@ -94,16 +93,10 @@ def trained(
 ) -> dict[str, float]:
     """Train with that many labels, and return the measures on the test split, 0 to 1."""
     few = nested_subsets(data.train, [labels], seed=seed)[labels]
-    steps_per_epoch = math.ceil(labels / BATCH)
-    epochs = max(EPOCHS, math.ceil(steps / steps_per_epoch))
-    head_epochs = max(HEAD_EPOCHS, math.ceil(HEAD_STEPS / steps_per_epoch))
+    if technique != FROZEN:
+        options |= {"epochs": max(EPOCHS, math.ceil(steps / math.ceil(labels / BATCH))), "batch_size": BATCH}
     fitted = fit_classifier(
-        replace(data, train=few, validation=None),
-        technique,
-        epochs=head_epochs if technique == "feature-extraction" else epochs,
-        head_epochs=head_epochs,
-        seed=seed,
-        **options,
+        replace(data, train=few, validation=None), technique, minutes=None, seed=seed, **options
     )
     assert data.test is not None  # checked by `label_counts`
     return point_measures(data.test.labels, fitted.probabilities["test"].argmax(axis=1))

@@ -16,6 +16,8 @@ from tlkit.techniques.feature_extraction import extract_splits, feature_precisio
 
 FRACTION, LEARNING_RATE, DEPTH_DECAY = 0.7, 1e-3, 0.7  # of fine-tuning
 EPOCHS, HEAD_EPOCHS = 8, 50  # of fine-tuning or training from scratch, and of a head
+BATCH_SIZE = 32
+SCRATCH_EPOCHS, SCRATCH_LEAST, SCRATCH_MOST = 30, 400, 6_000  # of a training from random weights; steps
 
 
 class Clock:

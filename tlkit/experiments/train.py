@@ -1,14 +1,14 @@
 """Train a classifier on a data set by one technique of transfer learning."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
 
 from tlkit.data import Dataset
 from tlkit.errors import TlkitError
-from tlkit.experiments import phases
-from tlkit.experiments.fitting import fit_classifier
+from tlkit.experiments.fitting import AUTO, FROZEN, MINUTES, Fitted, fit_classifier
 from tlkit.reports.training import Training
 from tlkit.techniques import TECHNIQUES
 
@@ -16,36 +16,46 @@ from tlkit.techniques import TECHNIQUES
 def train(
     data: Dataset,
     *,
-    technique: str = "feature-extraction",
+    technique: str = AUTO,
     backbone: str | keras.Model = "EfficientNetLite0",
     weights: str | None = "imagenet",
     epochs: int | None = None,
-    head_epochs: int = phases.HEAD_EPOCHS,
+    minutes: float | None = MINUTES,
     augment: bool = True,
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = 0,
     **options: Any,
 ) -> Training:
-    """Train a classifier, keep its best epoch on the validation split, and predict all splits.
+    """Train a classifier and predict all splits. By default, held-out labels choose the technique.
+
+    `technique="auto"` solves a head on the features of the frozen backbone, which takes seconds. Then it
+    fine-tunes the backbone, if there is time, and measures on held-out labels whether this is better (see
+    `tlkit.robust_fine_tune`). The result is the better one of both. Both appear in the report.
+
+    All labels of the training and of the validation split are used for training. The predictions for the
+    validation split come from models that did not learn from these images (cross-validation). Training from
+    scratch is the exception: there the validation split chooses the best epoch.
 
     Args:
         data: a labelled data set.
-        technique: `"feature-extraction"` (freeze the backbone and train a head), `"fine-tuning"` (then train
-            its upper layers as well) or `"scratch"` (train the same network from random weights: the
-            control).
+        technique: `"auto"`, `"feature-extraction"` (freeze the backbone and solve a head), `"fine-tuning"`
+            (then fine-tune its upper layers as far as held-out labels say that it pays) or `"scratch"`
+            (train the same network from random weights: the control).
         backbone: a name of `tlkit.list_backbones()`; or a model from raw images to features, such as
             `tlkit.load_backbone` returns, of KerasHub, or your own. From scratch, a copy with new random
             weights is trained.
         weights: `"imagenet"` or a weights file, for a name; ignored from scratch.
-        epochs: at most; of the head for feature extraction (50 by default), else of the network (8).
-        head_epochs: epochs of the head before fine-tuning.
+        epochs: passes over the images, for fine-tuning and from scratch; by default, a number of steps that
+            depends on the number of images, and on `minutes`.
+        minutes: time for fine-tuning or for training from scratch; None for no limit. A training that was
+            asked for by name makes at least its least number of steps.
         augment: random flips, shifts, rotations and zooms in training; digits are not mirrored.
         seed: of the weights, the order of the images and the augmentation.
-        callbacks: Keras callbacks for every phase.
+        callbacks: Keras callbacks for every training of the network.
         verbose: as for Keras's `fit`: 0 is silent, 1 shows progress bars, 2 prints a line for each epoch.
-        options: of `tlkit.fine_tune`, for fine-tuning and training from scratch. By default `fraction=0.7`,
-            `learning_rate=1e-3` and `depth_decay=0.7`.
+        options: of the fine-tuning (see `tlkit.techniques.robust_fine_tuning.Recipe`), such as
+            `learning_rate=3e-4`; or of `tlkit.fine_tune`, from scratch.
 
     Returns:
         The trained model with its figures. `tlkit.write_report(training, "runs/mine")` writes them.
@@ -61,23 +71,38 @@ def train(
     >>> training.probabilities["test"].shape
     (359, 10)
     """
-    technique = TECHNIQUES.find(technique).name
-    if options and technique == "feature-extraction":
+    asked = technique if technique.lower() == AUTO else TECHNIQUES.find(technique).name
+    unused = [*options, *([] if epochs is None else ["epochs"])] if asked == FROZEN else []
+    if unused:
         raise TlkitError(
-            f"technique='feature-extraction' trains a head alone and has no option {', '.join(options)}. "
-            "Leave it out, or choose technique='fine-tuning'."
+            f"technique='feature-extraction' solves a head and has no option {', '.join(unused)}. Leave it "
+            "out, or choose technique='fine-tuning'."
         )
     fitted = fit_classifier(
         data,
-        technique,
+        asked.lower(),
         backbone=backbone,
         weights=weights,
         epochs=epochs,
-        head_epochs=head_epochs,
+        minutes=minutes,
         augment=augment,
         seed=seed,
         callbacks=callbacks,
         verbose=verbose,
         **options,
     )
-    return Training(data=data, technique=technique, seed=seed, **vars(fitted))
+    return _result(data, seed, asked.lower(), fitted)
+
+
+def _result(data: Dataset, seed: int, asked: str, fitted: Fitted) -> Training:
+    """Return the result; the frozen network is one of its `others` if the network was fine-tuned too."""
+    values = vars(fitted).copy()
+    frozen = values.pop("frozen_probabilities")
+    result = Training(data=data, seed=seed, asked=asked, **values)
+    if frozen and fitted.technique != FROZEN:
+        seconds = {name: fitted.seconds[name] for name in ("features", "head")}
+        seconds["total"] = sum(seconds.values())
+        result.others = [
+            replace(result, technique=FROZEN, probabilities=frozen, history={}, tuning=None, seconds=seconds)
+        ]
+    return result

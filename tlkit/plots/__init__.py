@@ -4,6 +4,7 @@ from tlkit.plots.adaptation import class_gains, discriminator, domains
 from tlkit.plots.curves import curves, trade_off
 from tlkit.plots.explorer import explorer
 from tlkit.plots.images import heatmap, images, overlay, top_classes
+from tlkit.plots.learning_rate import learning_rate
 from tlkit.plots.multi_task import gradient_cosines, task_weights
 from tlkit.plots.networks import frozen
 from tlkit.plots.overfitting import distance_from_start, gaps, reliability
@@ -34,6 +35,7 @@ __all__ = [
     "image_rows",
     "images",
     "learning_curves",
+    "learning_rate",
     "neighbours",
     "overlay",
     "pareto",

@@ -99,6 +99,35 @@ def class_metrics(
     return [{"name": each} | plain(dict(zip(names, values, strict=True))) for each, *values in rows]
 
 
+def predictions_table(
+    splits: Mapping[str, Split], probabilities: Mapping[str, np.ndarray], class_names: Sequence[str]
+) -> pd.DataFrame:
+    """Return a row for each predicted image, for `predictions.csv`.
+
+    Args:
+        splits: the images by the name of their split; images without labels have an empty truth.
+        probabilities: float32 `(n, classes)` by the name of the split.
+        class_names: in the order of the probabilities.
+
+    Returns:
+        The columns file, split, truth, prediction and probability (of the prediction, 0 to 1), and the
+        probability of each class, named such as `p(cat)`.
+    """
+    names, parts = np.array(class_names, object), []
+    for split, found in probabilities.items():
+        part, best = splits[split], found.argmax(axis=1)
+        columns = {
+            "file": part.names,
+            "split": split,
+            "truth": names[part.labels] if part.labelled else "",
+            "prediction": names[best],
+            "probability": found.max(axis=1),
+        }
+        each = pd.DataFrame(found, columns=[f"p({name})" for name in class_names])
+        parts.append(pd.concat([pd.DataFrame(columns), each], axis=1))
+    return pd.concat(parts, ignore_index=True)
+
+
 def samples(split: Split, class_names: Sequence[str]) -> list[Tile]:
     """Return some images of a split: one of every class, then a second one of each, and so on."""
     turn = pd.Series(split.labels).groupby(split.labels).cumcount()

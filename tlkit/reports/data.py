@@ -17,6 +17,11 @@ VALIDATION_ONLY = (
     "There is no test split, so these are validation images. Training kept the epoch that was best on them: "
     "expect a slightly lower accuracy on new images."
 )
+CROSS_VALIDATED = (
+    "There is no test split, so these are validation images. Models that did not learn from them predicted "
+    "them (cross-validation). They helped to choose the settings: expect a slightly lower accuracy on new "
+    "images."
+)
 TRAIN_ONLY = (
     "There is neither a test nor a validation split, so these are the training images. The accuracy says "
     "nothing about new images."
@@ -24,9 +29,12 @@ TRAIN_ONLY = (
 INTERRUPTED = "Training was interrupted before its end."
 
 
-def cautions(split: str | None, interrupted: bool) -> list[str]:
+def cautions(split: str | None, interrupted: bool, *, cross_validated: bool = False) -> list[str]:
     """Return why the figures of a split may be too good."""
-    found = {"validation": [VALIDATION_ONLY], "train": [TRAIN_ONLY]}.get(split or "", [])
+    found = {
+        "validation": [CROSS_VALIDATED if cross_validated else VALIDATION_ONLY],
+        "train": [TRAIN_ONLY],
+    }.get(split or "", [])
     return [*found, INTERRUPTED] if interrupted else list(found)
 
 

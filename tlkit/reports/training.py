@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,17 @@ import keras
 import numpy as np
 import pandas as pd
 
+from tlkit._internal.intervals import mean_interval
 from tlkit.data import Dataset
 from tlkit.reports import classifier
+from tlkit.reports.choice import choice_metrics, head_section, tuning_section
 from tlkit.reports.data import SPLITS, cautions, class_terms, data_metrics, data_section, problem_sections
-from tlkit.reports.document import Document, Section, Table
+from tlkit.reports.document import Block, Document, Section, Table, Text
 from tlkit.reports.figures import accuracies
 from tlkit.reports.measures import MEASURE_NAMES, headline
 from tlkit.reports.result import Result
 from tlkit.reports.words import duration, interval, percent
+from tlkit.techniques.robust_fine_tuning import RobustFineTuning
 
 
 @dataclass
@@ -26,15 +30,20 @@ class Training(Result):
     Attributes:
         model: raw images to class probabilities.
         data: the data set with its splits.
-        technique: a name of `tlkit.techniques.TECHNIQUES`.
+        technique: the one that was taken, a name of `tlkit.techniques.TECHNIQUES`.
         backbone: its name.
         seed: of the weights, the order of the images and the augmentation.
-        history: Keras's history (loss, accuracy, val_loss, val_accuracy by epoch) of each phase, by name.
-        probabilities: float32 `(n, classes)` for each split of the data, by name.
-        seconds: how long the parts took: features, training, total.
+        history: Keras's history of each training of the network, by name; empty if it stayed frozen.
+        probabilities: float32 `(n, classes)` for each split of the data, by name. Those of the validation
+            split come from models that did not learn from the image, except from scratch.
+        seconds: how long the parts took: features, head, training, total.
         frozen: what was frozen in the last phase; see `tlkit.frozen_table`.
         precision: in which the features of the frozen backbone were computed, "bfloat16" or "float32"; None
             if they were not.
+        strengths: the cross-validated log loss of the head in nats, by C (the inverse of the strength of the
+            regularisation); empty from scratch.
+        tuning: how the network was fine-tuned, with the held-out log losses; None if it was not tried.
+        asked: the technique that was asked for, which may be `"auto"`.
         interrupted: Ctrl-C stopped the training; the model is the best one until then.
         others: trainings on the same data, which the report compares with this one; this one may be among
             them.
@@ -50,6 +59,9 @@ class Training(Result):
     seconds: dict[str, float] = field(default_factory=dict)
     frozen: pd.DataFrame = field(default_factory=pd.DataFrame)
     precision: str | None = None
+    strengths: dict[float, float] = field(default_factory=dict)
+    tuning: RobustFineTuning | None = None
+    asked: str = ""
     interrupted: bool = False
     others: Sequence["Training"] = ()
 
@@ -78,6 +90,7 @@ class Training(Result):
         split, names = self.evaluated, self.data.class_names
         return {
             **self._summary(),
+            **choice_metrics(self.strengths, self.tuning, self.asked or self.technique),
             **data_metrics(self.data),
             "classes": len(names),
             "class_names": list(names),
@@ -94,6 +107,10 @@ class Training(Result):
         found = [self._comparison()] if self._compared() else []
         samples = classifier.samples(self.data.train, names)
         found.append(data_section(self.data, class_terms(names), samples))
+        if self.tuning is not None:
+            found.append(tuning_section(self.tuning))
+        if self.strengths:
+            found.append(head_section(self.strengths))
         if self.history:
             found.append(classifier.training_section(self.history))
         answer = "Trained; there are no labelled images to evaluate it on."
@@ -109,13 +126,14 @@ class Training(Result):
             classifier.chance(
                 names, None if split is None else self.data.splits[split].labels, self.headline
             ),
-            cautions(split, self.interrupted),
+            cautions(split, self.interrupted, cross_validated=bool(self.strengths)),
             found + problem_sections(self.data),
         )
 
     def files(self) -> Mapping[str, Callable[[Path], object]]:
-        """Return the writer of the model, which Keras opens without tlkit."""
-        return {"model.keras": self.model.save}
+        """Return the writers of the model, which Keras opens without tlkit, and of all predictions."""
+        table = classifier.predictions_table(self.data.splits, self.probabilities, self.data.class_names)
+        return {"model.keras": self.model.save, "predictions.csv": partial(table.to_csv, index=False)}
 
     def _labelled(self, split: str) -> bool:
         part = self.data.splits.get(split)
@@ -177,4 +195,28 @@ class Training(Result):
             }
             for name, run in named.items()
         ]
-        return Section("Compared with other techniques", [drawn, Table(pd.DataFrame(rows))])
+        blocks: list[Block] = [drawn, Table(pd.DataFrame(rows))]
+        return Section("Compared with other techniques", [*blocks, *map(self._difference, self._paired())])
+
+    def _paired(self) -> list["Training"]:
+        """Return the other trainings that were evaluated on the same images."""
+        split = self.evaluated
+        return [
+            each
+            for each in self._compared()
+            if split is not None and each.evaluated == split and each.data is self.data
+        ]
+
+    def _difference(self, other: "Training") -> Text:
+        """Compare the accuracy with that of another training, image by image."""
+        split = self.evaluated
+        assert split is not None
+        labels = self.data.splits[split].labels
+        mine, others = (each.probabilities[split].argmax(axis=1) == labels for each in (self, other))
+        gains = 100 * (mine.astype(float) - others)
+        low, high = mean_interval(gains)
+        told = "" if low > 0 or high < 0 else " These images cannot tell which is more accurate."
+        return Text(
+            f"Accuracy on the {split} images, {self.technique} minus {other.technique}: {gains.mean():+.1f} "
+            f"points (95 % interval {low:+.1f} to {high:+.1f}, paired by image).{told}"
+        )

@@ -1,5 +1,6 @@
 """Fine-tuning: train a pretrained backbone further, together with its head."""
 
+import math
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,7 +33,7 @@ from tlkit.techniques.training import (
     steps_of,
 )
 
-BATCH_SIZE = 32
+BATCH_SIZE, PATIENCE = 32, 5
 
 
 def fine_tune(
@@ -92,8 +93,8 @@ def fine_tune(
             Class indices are converted to one-hot labels if the loss needs them, so
             `keras.losses.CategoricalCrossentropy(label_smoothing=0.1)` works.
         callbacks: as for `fit`; they receive the whole model, also with `views`. With `validation_data` and
-            no `EarlyStopping` callback, training stops after 5 epochs without a lower validation loss, and
-            the weights of the best epoch are restored.
+            no `EarlyStopping` callback, training stops after 5 epochs, or 30 % of `epochs` if these are more,
+            without a lower validation loss, and the weights of the best epoch are restored.
         options: further arguments of `compile` and `fit`, such as `metrics`, `batch_size` (32 by default),
             `class_weight` (also `"balanced"`) and `verbose` (0 by default).
 
@@ -145,9 +146,13 @@ def fine_tune(
             settings.compile(each)  # a checkpoint saves the whole model, with this compile state
             make_state(each, _first_labels(data, classes), model.outputs[0].shape)
         scales = optimizers.depth_scales(model, depth_decay)
+        patience = max(PATIENCE, math.ceil(0.3 * epochs))  # three times as long as the warm-up
         stack.enter_context(optimizers.scaled_learning_rates(settings.optimizer, scales))
         stack.enter_context(plain_errors(*train_inputs, *(validation or ())))
-        defaults = [*_averaging(settings.optimizer, callbacks), *early_stopping(held_out, 5, callbacks)]
+        defaults = [
+            *_averaging(settings.optimizer, callbacks),
+            *early_stopping(held_out, patience, callbacks),
+        ]
         return learner.fit(
             *train_inputs,
             validation_data=validation[0] if validation and len(validation) == 1 else validation,
@@ -206,15 +211,15 @@ def _inputs(
     Sample weights are added to `fitting`, the arguments of `fit`. `classes` is None for class indices.
     """
     if views is None:
-        train = _arguments(data, batch_size, classes, fitting)
-        yield model, train, None if held_out is None else _arguments(held_out, batch_size, classes)
+        train = fit_arguments(data, batch_size, classes, fitting)
+        yield model, train, None if held_out is None else fit_arguments(held_out, batch_size, classes)
         return
     options: dict[str, Any] = {"batch_size": batch_size, "progress": shows_progress(fitting)}
     with on_activations(model, data, held_out, views=views, classes=classes, **options) as inputs:
         yield inputs
 
 
-def _arguments(
+def fit_arguments(
     data: Labelled, batch_size: int, classes: int | None, options: dict[str, Any] | None = None
 ) -> tuple[Any, ...]:
     """Return the data arguments of `fit`; or, if `options` of `fit` is None, those of `evaluate`."""

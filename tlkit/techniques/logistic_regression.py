@@ -17,7 +17,7 @@ from tqdm import tqdm
 from tlkit.errors import DataError, TlkitError
 from tlkit.techniques.training import class_weights
 
-STRENGTHS = tuple(np.logspace(-5, 0, 11).tolist())  # values of C in scikit-learn: the first regularises most
+STRENGTHS = tuple(np.logspace(-5, 2, 15).tolist())  # values of C in scikit-learn: the first regularises most
 FOLDS = 5
 WITHOUT_FOLDS = 0.01  # C where every class has a single label, so that nothing can be cross-validated
 PATIENCE = 2  # strengths without a lower log loss, after which the weaker ones are not tried
@@ -87,7 +87,8 @@ def solve(
     weights = _weights(labels, class_weight, sample_weight)
     problem = _Problem(features, labels, weights, classes)
     strengths, everything = sorted(strengths), np.arange(len(labels))
-    strength, log_losses, held_out = strengths[0], {}, None
+    strength, held_out = strengths[0], None
+    log_losses: dict[float, float] = {}
     folds = min(folds, int(np.bincount(labels).max()))
     # the products are small, so that threads would mostly wait for each other
     with threadpool_limits(1 if features.size <= IN_MEMORY else None):

@@ -82,14 +82,13 @@ def solve_on_features(model: keras.Model, data: Sequence[Features], **options: A
     """Set the head of a classifier to the solution on features that are already extracted.
 
     Args:
-        model: see `solve_head`; its backbone is frozen.
+        model: see `solve_head`. Which layers are trainable does not change.
         data: features with their labels, such as those of the training and of the validation images.
         options: of `solve`.
 
     Returns:
         The solution. `held_out` holds the rows of all `data`, in order.
     """
-    freeze(model)
     below, last = cut_last(head_of(model))
     if below.weights or not last.use_bias:
         what = "no bias" if not below.weights else "layers with weights below its last layer"
@@ -103,7 +102,7 @@ def solve_on_features(model: keras.Model, data: Sequence[Features], **options: A
     values = np.concatenate([each.values for each in data]) if len(data) > 1 else data[0].values
     if any(not isinstance(each, keras.layers.InputLayer | keras.layers.Dropout) for each in below.layers):
         values = below.predict(values, verbose=0)  # such as a layer that scales the features to length 1
-    labels = np.concatenate([_indices(each.labels) for each in data])
+    labels = np.concatenate([indices(each.labels) for each in data])
     weights = None
     if any(each.weights is not None for each in data):
         weights = np.concatenate(
@@ -115,7 +114,7 @@ def solve_on_features(model: keras.Model, data: Sequence[Features], **options: A
     return solved
 
 
-def _indices(labels: np.ndarray) -> np.ndarray:
+def indices(labels: np.ndarray) -> np.ndarray:
     """Return class indices `(n,)` of labels that are indices or one-hot."""
     if labels.ndim == 1 or labels.shape[-1] == 1:
         return labels.ravel().astype(int)

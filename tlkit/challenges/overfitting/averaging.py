@@ -7,6 +7,7 @@ import numpy as np
 
 from tlkit.errors import TlkitError
 from tlkit.techniques.continual_learning.new_classes import copied
+from tlkit.techniques.interpolation import interpolated
 
 
 def wise_ft(before: keras.Model | Sequence[np.ndarray], after: keras.Model, mix: float = 0.5) -> keras.Model:
@@ -46,11 +47,5 @@ def wise_ft(before: keras.Model | Sequence[np.ndarray], after: keras.Model, mix:
             "two networks. Keep the weights of the model that you fine-tune: before = model.get_weights()."
         )
     between = copied(after)
-    between.set_weights([_between(w0, w1, mix) for w0, w1 in zip(start, end, strict=True)])
+    between.set_weights(interpolated(start, end, mix))
     return between
-
-
-def _between(start: np.ndarray, end: np.ndarray, mix: float) -> np.ndarray:
-    if mix in (0, 1) or end.dtype.kind != "f":
-        return end if mix else start
-    return (start + mix * (end.astype("float64") - start)).astype(end.dtype)

@@ -1,0 +1,197 @@
+"""Fine-tuning from the solved head: the choice by held-out labels, the mix, time, and the frozen fallback."""
+
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from tlkit import augmentation, build_classifier
+from tlkit.data import Split
+from tlkit.errors import TlkitError
+from tlkit.models import frozen_table
+from tlkit.techniques import robust_fine_tuning
+from tlkit.techniques.robust_fine_tuning import MIXES, Recipe, affordable, log_loss, robust_fine_tune
+from tlkit.techniques.solved_head import solve_head
+from tlkit.techniques.step_budget import StepBudget
+
+QUICK = {"batch_size": 32, "least_steps": 3, "most_steps": 3, "views": 0}
+
+
+@pytest.fixture(scope="module")
+def bright():
+    """Images of two classes that differ in brightness alone: 20 of each, and 10 of each for validation."""
+    rng = np.random.default_rng(0)
+
+    def split(n):
+        labels = np.arange(n) % 2
+        pixels = rng.integers(0, 120, (n, 28, 28, 3)) + 100 * labels[:, None, None, None]
+        return Split(pixels.astype("uint8"), labels)
+
+    return split(40), split(20)
+
+
+@pytest.fixture
+def model():
+    keras.utils.set_random_seed(0)
+    return build_classifier("LeNet", 2, weights=None)
+
+
+def always(mix):
+    """Replace the log loss, so that a mix is chosen."""
+    order = iter(range(10**6))
+
+    def loss(probabilities, labels):
+        return float(next(order) % len(MIXES) != MIXES.index(mix))
+
+    return loss
+
+
+def test_where_tuning_hurts_the_model_is_the_frozen_network_bit_by_bit(bright, model):
+    frozen = keras.models.clone_model(model)
+    frozen.set_weights(model.get_weights())
+    solve_head(frozen, *bright)
+    before = frozen_table(frozen)["state"].tolist()
+    hurt = robust_fine_tune(model, *bright, folds=1, learning_rate=10.0, **QUICK)
+    assert hurt.mix == 0
+    assert hurt.log_losses[0.0] == min(hurt.log_losses.values())
+    assert not hurt.history
+    for one, other in zip(frozen.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert frozen_table(model)["state"].tolist() == before
+
+
+def test_a_training_that_diverges_to_nan_falls_back_to_the_frozen_network(bright, model):
+    diverged = robust_fine_tune(model, *bright, folds=1, learning_rate=1e30, **QUICK)
+    assert diverged.mix == 0
+    assert all(np.isfinite(each).all() for each in model.get_weights())
+
+
+def test_the_mix_with_the_lowest_held_out_log_loss_is_taken(bright, model, monkeypatch):
+    monkeypatch.setattr(robust_fine_tuning, "log_loss", always(0.5))
+    keras.utils.set_random_seed(0)
+    solved = keras.models.clone_model(model)
+    solved.set_weights(model.get_weights())
+    solve_head(solved, *bright)
+    found = robust_fine_tune(model, *bright, folds=1, **QUICK)
+    assert found.mix == 0.5
+    monkeypatch.setattr(robust_fine_tuning, "log_loss", always(1.0))
+    whole = keras.models.clone_model(model)
+    whole.set_weights(solved.get_weights())
+    robust_fine_tune(whole, *bright, folds=1, **QUICK)
+    for start, end, mixed in zip(solved.get_weights(), whole.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(mixed, (start + end) / 2, atol=1e-6)
+
+
+def test_every_label_is_held_out_once_and_the_last_training_sees_all(bright, model, monkeypatch):
+    seen = []
+    train = robust_fine_tuning.Tuner._train
+
+    def watched(tuner, start, rows, steps, bar=None):
+        if bar is not None:
+            seen.append(set(rows.tolist()))
+        return train(tuner, start, rows, steps, bar)
+
+    monkeypatch.setattr(robust_fine_tuning.Tuner, "_train", watched)
+    monkeypatch.setattr(robust_fine_tuning, "log_loss", always(1.0))
+    found = robust_fine_tune(model, *bright, **QUICK)
+    assert found.folds == 3
+    assert sorted(found.rows.tolist()) == list(range(60))
+    *parts, last = seen
+    assert last == set(range(60))
+    held_out = np.split(found.rows, np.cumsum([60 - len(part) for part in parts])[:-1])
+    assert all(part.isdisjoint(rows.tolist()) for part, rows in zip(parts, held_out, strict=True))
+
+
+def test_one_fold_holds_out_the_validation_split(bright, model):
+    found = robust_fine_tune(model, *bright, folds=1, **QUICK)
+    assert found.rows.tolist() == list(range(40, 60))
+    np.testing.assert_array_equal(found.labels, bright[1].labels)
+
+
+def test_stored_activations_give_the_same_training(bright, monkeypatch):
+    monkeypatch.setattr(robust_fine_tuning, "log_loss", always(1.0))
+    after = []
+    for views in (0, 1):
+        keras.utils.set_random_seed(0)
+        model = build_classifier("LeNet", 2, weights=None, dropout=0)
+        options = QUICK | {"views": views, "batch_size": 64}
+        robust_fine_tune(model, *bright, folds=1, fraction=0.3, learning_rate=1e-4, **options)
+        after.append(model.predict(bright[1].images, verbose=0))
+    np.testing.assert_allclose(*after, atol=5e-3)
+
+
+def test_a_model_of_logits_with_augmentation_is_tuned(bright):
+    model = build_classifier("LeNet", 2, weights=None, activation=None, augmentation=augmentation())
+    found = robust_fine_tune(model, *bright, **QUICK | {"views": 2}, folds=1, fraction=0.3)
+    for probabilities in found.held_out.values():
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert not model.compiled
+
+
+def test_an_error_leaves_the_frozen_network_with_its_solved_head(bright, model):
+    class Fails(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise RuntimeError("stop")
+
+    solved = keras.models.clone_model(model)
+    solved.set_weights(model.get_weights())
+    solve_head(solved, *bright)
+    with pytest.raises(RuntimeError, match="stop"):
+        robust_fine_tune(model, *bright, callbacks=[Fails()], **QUICK)
+    for one, other in zip(solved.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_short_time_takes_folds_first_then_steps():
+    splits = [(np.arange(40), np.arange(40, 60))] * 3
+    recipe = Recipe(least_steps=100, epochs=50, batch_size=10)  # 300 steps
+    assert affordable(splits, recipe, 60, 0.1, None) == (splits, 300)
+    assert affordable(splits, recipe, 60, 0.1, 121) == (splits, 300)
+    assert affordable(splits, recipe, 60, 0.1, 100) == (splits[:1], 300)
+    assert affordable(splits, recipe, 60, 0.1, 40) == (splits[:1], 200)
+    assert affordable(splits, recipe, 60, 0.1, 10) == ([], 0)
+
+
+def test_without_time_nothing_is_tuned(bright, model):
+    found = robust_fine_tune(model, *bright, minutes=0, **QUICK)
+    assert (found.steps, found.folds, found.mix) == (0, 0, 0)
+    assert set(frozen_table(model)["state"]) == {"frozen", "trainable"}
+
+
+def test_batches_are_refused(bright, model):
+    with pytest.raises(TlkitError, match=r"Batches were given.*Give a split"):
+        robust_fine_tune(model, bright[0].batches(), **QUICK)
+
+
+def test_a_log_loss_of_nan_is_infinite():
+    assert log_loss(np.array([[np.nan, 0.5]]), np.array([1])) == np.inf
+
+
+def test_a_step_budget_warms_up_and_ends_after_its_steps(lenet, digits):
+    rates = []
+
+    class Rates(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    lenet.compile("adam", "sparse_categorical_crossentropy")
+    lenet.fit(digits.train.batches(20), epochs=5, callbacks=[StepBudget(0.1, 20), Rates()], verbose=0)
+    assert len(rates) == 20
+    assert rates[0] == 0
+    assert max(rates) == pytest.approx(0.1)
+    assert rates[-1] < 0.002
+
+
+def test_a_step_budget_shortens_to_its_time_but_not_below_the_least(lenet, digits):
+    class Slow(keras.callbacks.Callback):
+        steps = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.steps += 1
+            time.sleep(0.02)
+
+    lenet.compile("adam", "sparse_categorical_crossentropy")
+    slow, budget = Slow(), StepBudget(0.1, 1000, seconds=0.01, least=12)
+    lenet.fit(digits.train.batches(10), epochs=5, callbacks=[budget, slow], verbose=0)
+    assert slow.steps == budget.steps == 12

@@ -1,0 +1,127 @@
+"""Sections on how a training was chosen: the strength of the head, and whether to fine-tune."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from tlkit._internal.intervals import mean_interval
+from tlkit.plots.style import PALETTE, lighten
+from tlkit.reports.document import Block, Section, Text
+from tlkit.reports.figures import figure
+from tlkit.reports.words import counted, percent
+from tlkit.techniques.robust_fine_tuning import RobustFineTuning
+
+
+def head_section(strengths: Mapping[float, float]) -> Section:
+    """Return the section on the strength of the regularisation of the head.
+
+    Args:
+        strengths: the cross-validated log loss in nats by C, the inverse of the strength.
+    """
+    best = min(strengths, key=strengths.__getitem__)
+
+    def draw(axes: Axes) -> None:
+        _line(axes, strengths, best, "C (to the left: stronger regularisation)")
+        axes.set_xscale("log")
+
+    drawn = figure(
+        draw,
+        (6.4, 2.6),
+        f"Log loss by C. It is lowest, {strengths[best]:.3g} nats, at C = {best:.2g}.",
+        "Each point is a head that was solved with one strength of the regularisation. It predicted images "
+        "that it did not learn from (cross-validation). The strength with the lowest log loss was chosen.",
+    )
+    return Section("The head", [drawn])
+
+
+def tuning_section(tuning: RobustFineTuning) -> Section:
+    """Return the section on whether fine-tuning pays."""
+    blocks: list[Block] = [Text(reason(tuning))]
+    if tuning.held_out:
+        drawn = figure(
+            lambda axes: _line(
+                axes, tuning.log_losses, tuning.mix, "mix (0: frozen network, 1: fine-tuned network)"
+            ),
+            (6.4, 2.6),
+            f"Log loss of {len(tuning.labels)} held-out labels by mix; it is lowest at {tuning.mix:g}.",
+            "Each point is a network whose weights lie between those of the frozen and of the fine-tuned "
+            "network. It predicted images that it did not learn from. The mix with the lowest log loss was "
+            "chosen.",
+        )
+        blocks.append(drawn)
+    return Section("Frozen or fine-tuned", blocks)
+
+
+def _line(axes: Axes, losses: Mapping[float, float], chosen: float, setting: str) -> None:
+    """Draw held-out log losses against a setting, with the chosen value marked."""
+    finite = {each: loss for each, loss in losses.items() if np.isfinite(loss)}
+    axes.plot(list(finite), list(finite.values()), marker="o", markersize=4, color=PALETTE["blue"])
+    axes.plot(chosen, losses[chosen], "o", markersize=11, fillstyle="none", color=PALETTE["vermillion"])
+    axes.annotate("chosen", (chosen, losses[chosen]), (0, 12), textcoords="offset points", ha="center")
+    axes.margins(y=0.2)
+    axes.set(xlabel=setting, ylabel="held-out log loss (nats)")
+    lighten(axes)
+
+
+def reason(tuning: RobustFineTuning) -> str:
+    """Say in words why the network was fine-tuned or not."""
+    if tuning.interrupted:
+        return "Fine-tuning was interrupted, so this is the frozen network with its solved head."
+    if not tuning.steps:
+        return (
+            "There was no time to fine-tune, so this is the frozen network with its solved head. Give more "
+            "time: --minutes (minutes= in Python)."
+        )
+    gain, losses = accuracy_gain(tuning), tuning.log_losses
+    if not tuning.mix:
+        return (
+            f"Fine-tuning did not lower the log loss of {counted(len(tuning.labels), 'held-out label')}, so "
+            "this is the frozen network with its solved head."
+        )
+    points = f"{100 * gain['difference']:+.1f} points of accuracy"
+    within = f"95 % interval {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
+    told = "" if gain["low"] > 0 else ": in accuracy alone, these labels cannot tell which is better"
+    return (
+        f"Fine-tuning lowered the log loss of {counted(len(tuning.labels), 'held-out label')} from "
+        f"{losses[0.0]:.3g} to {losses[tuning.mix]:.3g} nats ({points}, {within}{told}). The weights are "
+        f"{percent(tuning.mix)} % of the way from the frozen to the fine-tuned network."
+    )
+
+
+def accuracy_gain(tuning: RobustFineTuning) -> dict[str, float]:
+    """Return the held-out accuracy of the chosen mix minus that of the frozen network, with its interval.
+
+    Returns:
+        `difference`, `low` and `high`, fractions from -1 to 1; the 95 % interval is paired by image.
+    """
+    right = {mix: tuning.held_out[mix].argmax(axis=1) == tuning.labels for mix in (0.0, tuning.mix)}
+    gains = right[tuning.mix].astype(float) - right[0.0]
+    low, high = mean_interval(gains)
+    return {"difference": float(gains.mean()), "low": low, "high": high}
+
+
+def choice_metrics(
+    strengths: Mapping[float, float], tuning: RobustFineTuning | None, asked: str
+) -> dict[str, Any]:
+    """Return what `metrics.json` says about the choices."""
+    found: dict[str, Any] = {
+        "asked": asked,
+        "head": {
+            "C": min(strengths, key=strengths.__getitem__) if strengths else None,
+            "log_losses": [{"C": c, "log_loss": loss} for c, loss in strengths.items()],
+        },
+        "fine_tuning": None,
+    }
+    if tuning is not None:
+        found["fine_tuning"] = {
+            "mix": tuning.mix,
+            "steps": tuning.steps,
+            "folds": tuning.folds,
+            "held_out_labels": len(tuning.labels),
+            "log_losses": [{"mix": mix, "log_loss": loss} for mix, loss in tuning.log_losses.items()],
+            "accuracy_gain": accuracy_gain(tuning) if tuning.held_out else None,
+            "reason": reason(tuning),
+        }
+    return found

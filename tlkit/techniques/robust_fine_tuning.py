@@ -1,0 +1,426 @@
+"""Fine-tuning for few labels: it starts at the solved head, and held-out labels decide how far it goes.
+
+With few labels, fine-tuning can lose to the frozen network. This technique measures both on labels that
+neither learned from:
+
+1. Solve the head on the frozen features (`tlkit.solve_head`). This is the start.
+2. Fine-tune on some of the labels, and predict the others. With few labels, do so in several folds, so that
+   each label is held out once (cross-validation).
+3. Between the start and the fine-tuned weights lie the models w = (1 - mix) w_start + mix w_tuned. Choose the
+   mix with the lowest log loss of the held-out labels. A mix of 0 is the frozen network with its solved head.
+4. Fine-tune on all labels, from the start, and mix the weights.
+
+Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (the mix); Kumar et al. 2022, "Fine-Tuning can
+Distort Pretrained Features and Underperform Out-of-Distribution" (the start).
+"""
+
+import math
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+from scipy.special import softmax
+from sklearn.model_selection import StratifiedKFold
+from tqdm import tqdm
+
+from tlkit import optimizers
+from tlkit._internal.seeds import set_seed
+from tlkit.backbones.structure import output_activation
+from tlkit.callbacks import for_model
+from tlkit.data.batches import Batches, plain_errors
+from tlkit.data.images import ImageFiles, joined, taken
+from tlkit.data.labelled import Labelled, both
+from tlkit.errors import TlkitError
+from tlkit.models import feature_network, freeze, unfreeze
+from tlkit.techniques.feature_extraction import Features, labelled_features
+from tlkit.techniques.fine_tuning import fit_arguments
+from tlkit.techniques.frozen_trunk import cut, kept_activations
+from tlkit.techniques.interpolation import interpolated
+from tlkit.techniques.logistic_regression import SolvedHead
+from tlkit.techniques.solved_head import indices, solve_on_features
+from tlkit.techniques.step_budget import TIMED, StepBudget
+from tlkit.techniques.training import class_weights, compile_state_kept
+from tlkit.techniques.views import ViewBatches, training_augmentation
+
+MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
+FOLDS, MOST_IN_FOLDS = 3, 1_000  # with more labels, one part of them is held out once
+BATCH = 32  # images that are predicted together
+
+Weights = list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the network is fine-tuned. The defaults were chosen for 5 to 100 labels a class.
+
+    Attributes:
+        fraction: the top fraction of the layers of the backbone that is trainable, 0 to 1.
+        learning_rate: of AdamW, reached after a tenth of the steps; then it decays along a cosine.
+        depth_decay: ratio of the learning rate of each stage to that of the stage above it.
+        label_smoothing: 0 to 1.
+        averaging: momentum of the average of the weights over the last steps, 0 to 1; 0 for no average.
+        batch_size: images per step.
+        epochs: passes over the images, unless these are fewer than `least_steps` or more than `most_steps`.
+        least_steps, most_steps: of one training.
+        views: random views of each image for which the outputs of the frozen stages are kept.
+    """
+
+    fraction: float = 0.7
+    learning_rate: float = 1e-3
+    depth_decay: float = 1.0
+    label_smoothing: float = 0.0
+    averaging: float = 0.95
+    batch_size: int = 16
+    epochs: int = 20
+    least_steps: int = 150
+    most_steps: int = 3_000
+    views: int = 8
+
+    def steps(self, images: int) -> int:
+        """Return the number of steps of a training on so many images."""
+        wanted = self.epochs * math.ceil(images / self.batch_size)
+        return min(max(wanted, self.least_steps), self.most_steps)
+
+
+@dataclass
+class RobustFineTuning:
+    """The result of `robust_fine_tune`.
+
+    Attributes:
+        solved: the head of the frozen network.
+        mix: how far the weights went from the frozen network, 0, to the fine-tuned one, 1.
+        rows: int `(m,)`: the held-out images, as rows of the training images and then the validation images.
+        labels: int `(m,)`: their labels.
+        held_out: float32 `(m, classes)` by mix: probabilities of models that did not learn from the image.
+        folds: how many parts of the labels were held out in turn.
+        steps: of each training; 0 if there was no time for one.
+        history: Keras's history of the training on all labels; empty if `mix` is 0.
+        seconds: how long it took.
+        interrupted: Ctrl-C stopped it; the model is the frozen network with its solved head.
+    """
+
+    solved: SolvedHead
+    mix: float = 0.0
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+    labels: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+    held_out: dict[float, np.ndarray] = field(default_factory=dict)
+    folds: int = 0
+    steps: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def log_losses(self) -> dict[float, float]:
+        """The log loss of the held-out labels in nats, by mix; infinite if a training diverged."""
+        return {mix: log_loss(found, self.labels) for mix, found in self.held_out.items()}
+
+
+def robust_fine_tune(
+    model: keras.Model,
+    train: Any,
+    validation_data: Any = None,
+    *,
+    minutes: float | None = None,
+    folds: int | None = None,
+    class_weight: Any = None,
+    seed: int = 0,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: bool = False,
+    **recipe: Any,
+) -> RobustFineTuning:
+    """Fine-tune a pretrained classifier as far as held-out labels say that it pays, and at least not at all.
+
+    The model ends with the weights of the chosen mix, after a training on all labels, including those of
+    `validation_data`. If no mix beats the frozen network, it ends with exactly the frozen network and its
+    solved head. The compile state remains as it was.
+
+    Args:
+        model: a classifier of `build_classifier`, or any functional or `Sequential` classifier whose head is
+            a single `Dense` layer that outputs class probabilities or logits.
+        train, validation_data: labelled images: a split, or arrays `(images, labels)`.
+        minutes: time for all trainings. If it is short, there are fewer folds, then fewer steps; if even the
+            least number of steps takes longer, nothing is fine-tuned. `None` for no limit.
+        folds: number of parts of the labels that are held out in turn. By default 3 for up to 1,000 labels.
+            With 1, `validation_data` is held out, or a fifth of the labels if there is none.
+        class_weight: see `solve_head`.
+        seed: of the folds, the order of the images and the augmentation.
+        callbacks: Keras callbacks for all trainings.
+        progress: show progress bars with the time left.
+        recipe: other values for `Recipe`, such as `learning_rate=3e-4`.
+
+    Returns:
+        The mix, the held-out probabilities and the history.
+
+    Raises:
+        DataError: the images or labels do not fit the model.
+        TlkitError: the data are batches, the head cannot be solved (see `solve_head`), or the recipe has no
+            such setting.
+    """
+    began = time.perf_counter()
+    data, held_out = both(model, train, validation_data)
+    parts = [each for each in (data, held_out) if each is not None]
+    freeze(model)
+    network = feature_network(model)
+    inference = {"engine": "auto", "precision": "auto", "progress": progress}
+    known = [labelled_features(network, each, **inference) for each in parts]
+    solved = solve_on_features(model, known, class_weight=class_weight, progress=progress)
+    seconds = None if minutes is None else 60 * minutes - (time.perf_counter() - began)
+    tuner = Tuner(model, parts, known, solved, class_weight, seed, callbacks, progress, **recipe)
+    return tuner.run(seconds, folds)
+
+
+class Tuner:
+    """Fine-tunes a classifier several times from the same start; it is compiled only once.
+
+    Args:
+        model: a classifier with a frozen backbone and a solved head.
+        parts: the training images and, if there are any, the validation images.
+        features: of the same images, which the head was solved on.
+        solved: what `solve_on_features` returned.
+        class_weight, seed, callbacks, progress, recipe: as for `robust_fine_tune`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        parts: Sequence[Labelled],
+        features: Sequence[Features],
+        solved: SolvedHead,
+        class_weight: Any = None,
+        seed: int = 0,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        progress: bool = False,
+        **recipe: Any,
+    ) -> None:
+        settings = Recipe.__dataclass_fields__
+        if unknown := [name for name in recipe if name not in settings]:
+            raise TlkitError(f"There is no setting {', '.join(unknown)}; there are {', '.join(settings)}.")
+        self.model, self.solved, self.seed, self.progress = model, solved, seed, progress
+        self.recipe, self.callbacks, self.class_weight = Recipe(**recipe), list(callbacks), class_weight
+        images = [each.images for each in parts if each.images is not None]
+        if len(images) < len(parts):
+            raise TlkitError(
+                "Batches were given, but the labels are split into parts that are held out. Give a split, or "
+                "arrays (images, labels)."
+            )
+        self.images = joined(images)
+        self.labels = np.concatenate([indices(each.labels) for each in parts])
+        self.in_train = np.repeat([True, False][: len(parts)], [len(each) for each in parts])
+        self.values = np.concatenate([each.values for each in features])
+        self.frozen = model.get_weights()
+
+    def run(
+        self, seconds: float | None = None, folds: int | None = None, *, forced: bool = False
+    ) -> RobustFineTuning:
+        """Choose the mix, fine-tune on all labels, and set the weights of the mix.
+
+        Args:
+            seconds: for all trainings; None for no limit.
+            folds: see `robust_fine_tune`.
+            forced: make the least number of steps even if they take longer.
+        """
+        began, found, weights = time.perf_counter(), RobustFineTuning(self.solved), self.frozen
+        if seconds is not None and seconds <= 0 and not forced:
+            return found
+        try:
+            with self._prepared():
+                each_step = self._seconds_per_step()
+                left = None if seconds is None else seconds - (time.perf_counter() - began)
+                splits, found.steps = affordable(
+                    self._splits(folds), self.recipe, len(self.labels), each_step, left
+                )
+                if forced and not found.steps:
+                    splits, found.steps = self._splits(1), self.recipe.least_steps
+                if found.steps:
+                    weights = self._tuned(found, splits, each_step)
+        finally:
+            self.model.set_weights(weights)
+            if not found.mix:
+                freeze(self.model)
+        found.seconds = time.perf_counter() - began
+        return found
+
+    def _tuned(
+        self, found: RobustFineTuning, splits: Sequence[tuple[np.ndarray, np.ndarray]], each_step: float
+    ) -> Weights:
+        """Fill in the result, and return the weights of the chosen mix."""
+        trainings = len(splits) + 1
+        if self.progress:
+            minutes = trainings * found.steps * each_step / 60
+            tqdm.write(f"fine-tuning: {trainings} trainings of {found.steps} steps, about {minutes:.1f} min")
+        tuned = self.frozen
+        with tqdm(
+            total=trainings * found.steps, desc="fine-tuning", unit="step", disable=not self.progress
+        ) as bar:
+            self._choose(found, splits, bar)
+            if found.mix:
+                found.history = self._train(self.frozen, np.arange(len(self.labels)), found.steps, bar)
+                tuned = self.model.get_weights()
+        found.interrupted = self._interrupted
+        if found.interrupted or not all(np.isfinite(each).all() for each in tuned):
+            found.mix, found.history = 0.0, {}
+        return interpolated(self.frozen, tuned, found.mix)
+
+    def _choose(
+        self, found: RobustFineTuning, splits: Sequence[tuple[np.ndarray, np.ndarray]], bar: tqdm
+    ) -> None:
+        """Fine-tune on the known part of each split, and choose the mix by the other part."""
+        parts: dict[float, list[np.ndarray]] = {mix: [] for mix in MIXES}
+        for known, new in splits:
+            self.model.set_weights(self.frozen)
+            solve_on_features(
+                self.model,
+                [Features(self.values[known], self.labels[known])],
+                class_weight=self.class_weight,
+                strengths=[self.solved.strength],
+            )
+            start = self.model.get_weights()
+            self._train(start, known, found.steps, bar)
+            end = self.model.get_weights()
+            if self._interrupted:
+                return
+            for mix, predicted in parts.items():
+                predicted.append(self._predict(interpolated(start, end, mix), new))
+        found.folds, found.rows = len(splits), np.concatenate([new for _, new in splits])
+        found.labels = self.labels[found.rows]
+        found.held_out = {mix: np.concatenate(predicted) for mix, predicted in parts.items()}
+        found.mix = min(MIXES, key=found.log_losses.__getitem__)
+
+    @property
+    def _interrupted(self) -> bool:
+        return any(getattr(each, "interrupted", False) for each in self.callbacks)
+
+    @contextmanager
+    def _prepared(self) -> Iterator[None]:
+        """Compile the network, and keep the outputs of its frozen stages, while the block runs."""
+        recipe, model = self.recipe, self.model
+        unfreeze(model, fraction=recipe.fraction)
+        with ExitStack() as stack:
+            stack.enter_context(compile_state_kept(model))
+            self.learner, self.kept, self.plain = model, None, self.images
+            if recipe.views and recipe.fraction < 1:
+                trunk, self.learner = cut(model)
+                augment = training_augmentation(model, None)
+                kept = kept_activations(
+                    trunk, self.images, views=recipe.views if augment else 1, augment=augment
+                )
+                self.kept = stack.enter_context(kept)
+                self.plain = stack.enter_context(kept_activations(trunk, self.images))[:, 0]
+            averaging = {"use_ema": True, "ema_momentum": recipe.averaging} if recipe.averaging else {}
+            self.optimizer = keras.optimizers.Adam(recipe.learning_rate, **averaging)
+            self.learner.compile(self.optimizer, self._loss(), metrics=["accuracy"])
+            scales = optimizers.depth_scales(model, recipe.depth_decay)
+            stack.enter_context(optimizers.scaled_learning_rates(self.optimizer, scales))
+            self.optimizer.build(self.learner.trainable_variables)
+            self.fresh = [np.array(each) for each in self.optimizer.variables]
+            yield
+
+    def _loss(self) -> keras.losses.Loss:
+        logits, smoothing = output_activation(self.model) == "linear", self.recipe.label_smoothing
+        return keras.losses.CategoricalCrossentropy(from_logits=logits, label_smoothing=smoothing)
+
+    def _seconds_per_step(self) -> float:
+        """Time some steps; the first ones, which compile the network, do not count."""
+        rows = np.arange(min(len(self.labels), TIMED * self.recipe.batch_size))
+        self._train(self.frozen, rows, 2)
+        began = time.perf_counter()
+        self._train(self.frozen, rows, TIMED)
+        return (time.perf_counter() - began) / TIMED
+
+    def _train(
+        self, start: Weights, rows: np.ndarray, steps: int, bar: tqdm | None = None
+    ) -> dict[str, list[float]]:
+        """Train on some rows for a number of steps, and return Keras's history."""
+        self.model.set_weights(start)
+        for variable, value in zip(self.optimizer.variables, self.fresh, strict=True):
+            variable.assign(value)
+        set_seed(self.seed)
+        labels, size, classes = self.labels[rows], self.recipe.batch_size, self.model.outputs[0].shape[-1]
+        fitting: dict[str, Any] = {}
+        if self.kept is not None:
+            inputs: Any = (ViewBatches(self.kept[rows], labels, size, True, self.seed, classes=classes),)
+        else:
+            images = taken(self.images, rows)
+            data = Labelled("train", images, labels, None, None, tuple(images.shape[1:]))
+            inputs = fit_arguments(data, size, classes, fitting)
+        callbacks = [StepBudget(self.recipe.learning_rate, steps, bar=bar)]
+        if bar is not None:
+            callbacks += for_model(self.callbacks, self.model)
+        with plain_errors(*inputs):
+            return self.learner.fit(
+                *inputs,
+                epochs=math.ceil(steps / math.ceil(len(rows) / size)),
+                class_weight=class_weights(self.class_weight, labels),
+                callbacks=callbacks,
+                verbose=0,
+                **fitting,
+                **({"batch_size": size} if len(inputs) > 1 else {}),
+            ).history
+
+    def _predict(self, weights: Weights, rows: np.ndarray) -> np.ndarray:
+        """Return the probabilities of some rows, float32 `(m, classes)`."""
+        self.model.set_weights(weights)
+        images = taken(self.plain, rows)
+        if isinstance(images, ImageFiles):
+            images = Batches(images, None, BATCH, False, 0)
+        outputs = self.learner.predict(images, verbose=0)
+        return softmax(outputs, axis=1) if output_activation(self.model) == "linear" else outputs
+
+    def _splits(self, folds: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the known and the held-out rows of each training that chooses the mix."""
+        n, most = len(self.labels), int(np.bincount(self.labels).max())
+        folds = min((FOLDS if n <= MOST_IN_FOLDS else 1) if folds is None else folds, most)
+        if folds == 1 and not self.in_train.all():
+            return [(np.flatnonzero(self.in_train), np.flatnonzero(~self.in_train))]
+        splitter = StratifiedKFold(max(folds, 2) if folds > 1 else 5, shuffle=True, random_state=self.seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a class has fewer labels than there are folds
+            splits = list(splitter.split(self.labels, self.labels))
+        return splits if folds > 1 else splits[:1]
+
+
+def affordable(
+    splits: list[tuple[np.ndarray, np.ndarray]],
+    recipe: Recipe,
+    images: int,
+    each_step: float,
+    seconds: float | None,
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
+    """Return the splits and the steps of each training that fit into a time, or no split and 0 steps.
+
+    Args:
+        splits: one for each training that chooses the mix; one training on all labels follows.
+        recipe: the least and the desired number of steps.
+        images: number of labels.
+        each_step: seconds of a step.
+        seconds: the time; None for no limit.
+
+    >>> splits = [(np.arange(40), np.arange(40, 60))] * 3
+    >>> [affordable(splits, Recipe(), 60, 0.1, seconds)[1] for seconds in (None, 60, 35, 20)]
+    [150, 150, 150, 0]
+    """
+    wanted = recipe.steps(images)
+    if seconds is None:
+        return splits, wanted
+    for chosen in (splits, splits[:1]):
+        steps = int(seconds / ((len(chosen) + 1) * each_step))
+        if steps >= wanted:
+            return chosen, wanted
+    return (splits[:1], steps) if steps >= recipe.least_steps else ([], 0)
+
+
+def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean log loss in nats; infinite if a probability is not finite.
+
+    >>> round(log_loss(np.array([[0.5, 0.5], [0.9, 0.1]]), np.array([0, 0])), 3)
+    0.399
+    """
+    if not np.isfinite(probabilities).all():
+        return math.inf
+    return float(-np.log(np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1)).mean())

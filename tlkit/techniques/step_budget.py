@@ -1,0 +1,64 @@
+"""A training with a budget of steps: few images make short epochs, so epochs would not be a measure."""
+
+import time
+from typing import Any
+
+import keras
+from tqdm import tqdm
+
+from tlkit import optimizers
+
+TIMED = 4  # steps
+
+
+class StepBudget(keras.callbacks.Callback):
+    """Set the learning rate of each step, and end the training after the last step.
+
+    The learning rate rises during the first tenth of the steps, then decays along a cosine to zero.
+
+    Args:
+        learning_rate: the largest, reached after the first tenth of the steps; None leaves the learning rate
+            to the optimizer.
+        steps: number of steps.
+        seconds: time for the training. After a few steps, their duration tells how many fit into it; if fewer
+            than `steps` do, the learning rate decays faster. None for no limit.
+        least: number of steps that are made even if they take longer.
+        bar: a progress bar that moves with each step; its total is the number of steps.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | None,
+        steps: int,
+        *,
+        seconds: float | None = None,
+        least: int = 1,
+        bar: tqdm | None = None,
+    ) -> None:
+        super().__init__()
+        self.rate, self.steps, self.seconds, self.least, self.bar = learning_rate, steps, seconds, least, bar
+        self.done, self._start = 0, 0.0
+        self._plan()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self.done == 1:  # the first step compiles the network
+            self._start = time.perf_counter()
+        if self.done == 1 + TIMED and self.seconds is not None:
+            each = (time.perf_counter() - self._start) / TIMED
+            self.steps = min(self.steps, max(self.least, int(self.seconds / each)))
+            self._plan()
+        if self.rate is not None:
+            self.model.optimizer.learning_rate = float(self._schedule(self.done))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.done += 1
+        if self.bar is not None:
+            self.bar.update()
+        if self.done >= self.steps:
+            self.model.stop_training = True
+
+    def _plan(self) -> None:
+        self._schedule = optimizers.warmup_cosine(self.rate or 0.0, self.steps)
+        if self.bar is not None and self.seconds is not None:
+            self.bar.total = self.steps
+            self.bar.refresh()
