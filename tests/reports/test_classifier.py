@@ -141,6 +141,7 @@ def test_everything_has_its_place(result, titles):
         "Confusion",
         "Each class",
         "Worst mistakes",
+        "Right predictions",
         "Image regions that raised the score",
         "Frozen layers",
     ]

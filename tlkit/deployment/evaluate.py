@@ -17,6 +17,7 @@ from tlkit.reports import classifier
 from tlkit.reports.document import Document
 from tlkit.reports.measures import headline
 from tlkit.reports.result import Result
+from tlkit.techniques.views import predicted
 
 
 @dataclass
@@ -111,6 +112,7 @@ def evaluate(run: SavedRun | str | Path, data: Dataset | str | Path, *, progress
     part = data.test or data.train
     places = np.array([opened.class_names.index(name) for name in data.class_names])
     images = Split(part.images, places[part.labels], part.names)
-    probabilities = opened.model.predict(images.batches(labels=False), verbose=int(progress))
+    mirrored = bool(opened.numbers.get("mirrored_views"))
+    probabilities = predicted(opened.model, images, mirrored=mirrored, verbose=int(progress))
     seconds = {"total": perf_counter() - start}
     return Evaluation(opened.model, images, data.card.name, list(opened.class_names), probabilities, seconds)

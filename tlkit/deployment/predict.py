@@ -36,7 +36,7 @@ def predict(model: Path, images: Iterable[Path], *, top: int = 1) -> list[dict[s
         TlkitError: no model there, or not one of images.
         DataError: nothing to predict: no such file, no image in a folder, or none readable.
     """
-    network, answer = _open(Path(model), top)
+    network, run, answer = _open(Path(model), top)
     size = network.input_shape[1]
     answers = []
     paths = list(_files(images))
@@ -50,7 +50,7 @@ def predict(model: Path, images: Iterable[Path], *, top: int = 1) -> list[dict[s
                 readable.append(path)
                 pixels.append(outcome)
         if pixels:
-            predictions = network.predict(np.stack(pixels), verbose=0)
+            predictions = run(np.stack(pixels))
             answers += [{"image": str(path), **answer(predictions, row)} for row, path in enumerate(readable)]
     if not answers:
         raise DataError(f"None of the {len(paths)} images could be read. Check them in an image viewer.")
@@ -64,8 +64,10 @@ def _read(path: Path, size: int) -> np.ndarray | DataError:
         return error
 
 
-def _open(model: Path, top: int) -> tuple[Any, Callable[[Any, int], dict[str, Any]]]:
-    """Return the network, and a function from its predictions and the row of an image to an answer."""
+def _open(
+    model: Path, top: int
+) -> tuple[Any, Callable[[np.ndarray], Any], Callable[[Any, int], dict[str, Any]]]:
+    """Return the network, its predictions as a function of images, and an answer as a function of a row."""
     path = model / "model.keras" if model.is_dir() else model
     if not path.is_file():
         raise TlkitError(f"There is no model at {path}. Train one: tlkit train DATA --out {path.parent}")
@@ -87,7 +89,8 @@ def _open(model: Path, top: int) -> tuple[Any, Callable[[Any, int], dict[str, An
         kinds, unnamed = output_kinds(network, known.get("tasks", {}))
         if unnamed:
             _warn(f"{beside} has no class names that fit {', '.join(unnamed)}")
-        return network, lambda found, row: {"tasks": task_answer(kinds, found, row, top)}
+        run = partial(network.predict, verbose=0)
+        return network, run, lambda found, row: {"tasks": task_answer(kinds, found, row, top)}
     names = known.get("class_names", [])
     if len(names) != network.output_shape[-1]:
         _warn(f"{beside} has no class names that fit")
@@ -97,7 +100,9 @@ def _open(model: Path, top: int) -> tuple[Any, Callable[[Any, int], dict[str, An
         best = found[row].argsort()[::-1][:top]
         return {"classes": [{"class": names[i], "probability": float(found[row][i])} for i in best]}
 
-    return network, most_likely
+    from tlkit.techniques.views import predicted
+
+    return network, partial(predicted, network, mirrored=bool(known.get("mirrored_views"))), most_likely
 
 
 def _warn(message: str) -> None:

@@ -15,6 +15,7 @@ from tlkit._internal.seeds import set_seed
 from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset
 from tlkit.data.labelled import labelled
+from tlkit.errors import TlkitError
 from tlkit.experiments import phases
 from tlkit.models import backbone_of, build_classifier, feature_network, freeze, frozen_table, head_of
 from tlkit.techniques.feature_extraction import Features
@@ -42,6 +43,7 @@ class Fitted:
     strengths: dict[float, float] = field(default_factory=dict)
     tuning: RobustFineTuning | None = None
     frozen_probabilities: dict[str, np.ndarray] = field(default_factory=dict)
+    mirrored_views: bool = False
     interrupted: bool = False
 
 
@@ -54,12 +56,15 @@ def fit_classifier(
     epochs: int | None = None,
     minutes: float | None = MINUTES,
     augment: bool = True,
+    mirrored_views: bool = False,
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = 0,
     **options: Any,
 ) -> Fitted:
     """Train a classifier and predict all splits; for the arguments see `tlkit.train`."""
+    if mirrored_views and not phases.mirrors(data):
+        raise TlkitError("mirrored_views=True was given, but a mirrored digit is not a digit. Leave it out.")
     clock, watch = phases.Clock(), Interruptible()
     set_seed(seed)
     scratch = technique == SCRATCH
@@ -72,12 +77,12 @@ def fit_classifier(
         image_size=data.image_size,
         augmentation=phases.augmentation_for(data) if augment and technique != FROZEN else None,
     )
-    fitted = Fitted(model, backbone_of(model).name, technique)
+    fitted = Fitted(model, backbone_of(model).name, technique, mirrored_views=mirrored_views)
     shared = {"callbacks": [*callbacks, watch], "minutes": minutes, "epochs": epochs, **options}
     if scratch:
         with clock.part("training"):
             fitted.history = {technique: _from_scratch(model, data, verbose=verbose, **shared)}
-        fitted.probabilities = phases.predict_splits(model, data.splits)
+        fitted.probabilities = phases.predict_splits(model, data.splits, mirrored=mirrored_views)
     else:
         _transfer(fitted, data, clock, seed=seed, progress=phases.shows_progress(verbose), **shared)
     fitted.interrupted, fitted.frozen = watch.interrupted, frozen_table(model)
@@ -95,6 +100,7 @@ def _transfer(
     minutes: float | None,
     epochs: int | None,
     callbacks: Sequence[keras.callbacks.Callback],
+    folds: int | None = None,
     **options: Any,
 ) -> None:
     """Solve the head on frozen features; then fine-tune, unless the technique is feature extraction."""
@@ -109,7 +115,10 @@ def _transfer(
     with clock.part("head"):
         solved = solve_on_features(model, rows, class_weight=weights, progress=progress)
     fitted.strengths = solved.log_losses
-    found = {name: head_of(model).predict(each, verbose=0) for name, each in features.items()}
+    if fitted.mirrored_views:
+        found = phases.predict_splits(model, splits, mirrored=True)
+    else:
+        found = {name: head_of(model).predict(each, verbose=0) for name, each in features.items()}
     fitted.probabilities = found | _of_validation(solved.held_out, np.arange(len(labels)), data)
     if fitted.technique == FROZEN:
         return
@@ -120,14 +129,16 @@ def _transfer(
     with clock.part("training"):
         parts = [labelled(splits[name]) for name in known]
         tuner = Tuner(model, parts, rows, solved, weights, seed, callbacks, progress, **options)
-        tuning = tuner.run(None if minutes is None else 60 * minutes, forced=fitted.technique == TUNED)
+        seconds = None if minutes is None else 60 * minutes
+        tuning = tuner.run(seconds, folds, forced=fitted.technique == TUNED)
     fitted.tuning = tuning
     if fitted.technique == AUTO:
         fitted.technique = TUNED if tuning.mix else FROZEN
     if tuning.mix:
         fitted.history = {TUNED: tuning.history}
         held_out = _of_validation(tuning.held_out[tuning.mix], tuning.rows, data)
-        fitted.probabilities = phases.predict_splits(model, splits) | held_out
+        found = phases.predict_splits(model, splits, mirrored=fitted.mirrored_views)
+        fitted.probabilities = found | held_out
 
 
 def _of_validation(held_out: np.ndarray | None, rows: np.ndarray, data: Dataset) -> dict[str, np.ndarray]:

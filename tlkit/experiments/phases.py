@@ -13,6 +13,7 @@ from tlkit.data import Dataset, Split
 from tlkit.errors import DataError
 from tlkit.models import augmentation, normalizations
 from tlkit.techniques.feature_extraction import extract_splits, feature_precision
+from tlkit.techniques.views import predicted
 
 FRACTION, LEARNING_RATE, DEPTH_DECAY = 0.7, 1e-3, 0.7  # of fine-tuning
 EPOCHS, HEAD_EPOCHS = 8, 50  # of fine-tuning or training from scratch, and of a head
@@ -100,11 +101,11 @@ def split_features(
     return extract_splits(network, splits, precision=precisions, progress=progress), precision
 
 
-def predict_splits(model: keras.Model, splits: dict[str, Split]) -> dict[str, Any]:
+def predict_splits(model: keras.Model, splits: dict[str, Split], *, mirrored: bool = False) -> dict[str, Any]:
     """Return the predictions of a model for the images of each split, by its name."""
     return {
-        name: model.predict(
-            split.images if isinstance(split.images, np.ndarray) else split.batches(labels=False), verbose=0
+        name: predicted(
+            model, split.images if isinstance(split.images, np.ndarray) else split, mirrored=mirrored
         )
         for name, split in splits.items()
     }

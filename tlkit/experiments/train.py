@@ -22,6 +22,7 @@ def train(
     epochs: int | None = None,
     minutes: float | None = MINUTES,
     augment: bool = True,
+    mirrored_views: bool = False,
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = 0,
@@ -51,11 +52,15 @@ def train(
         minutes: time for fine-tuning or for training from scratch; None for no limit. A training that was
             asked for by name makes at least its least number of steps.
         augment: random flips, shifts, rotations and zooms in training; digits are not mirrored.
+        mirrored_views: predict each image and its mirror image, and take the mean; twice as slow, and often a
+            little more accurate. `tlkit.predict` and `tlkit.evaluate` then do the same. Held-out predictions
+            for the validation split are not mirrored.
         seed: of the weights, the order of the images and the augmentation.
         callbacks: Keras callbacks for every training of the network.
         verbose: as for Keras's `fit`: 0 is silent, 1 shows progress bars, 2 prints a line for each epoch.
-        options: of the fine-tuning (see `tlkit.techniques.robust_fine_tuning.Recipe`), such as
-            `learning_rate=3e-4`; or of `tlkit.fine_tune`, from scratch.
+        options: of the fine-tuning, `folds` (see `tlkit.robust_fine_tune`) and what
+            `tlkit.techniques.robust_fine_tuning.Recipe` lists, such as `learning_rate=3e-4`; from scratch,
+            those of `tlkit.fine_tune`.
 
     Returns:
         The trained model with its figures. `tlkit.write_report(training, "runs/mine")` writes them.
@@ -86,6 +91,7 @@ def train(
         epochs=epochs,
         minutes=minutes,
         augment=augment,
+        mirrored_views=mirrored_views,
         seed=seed,
         callbacks=callbacks,
         verbose=verbose,

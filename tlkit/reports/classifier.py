@@ -183,8 +183,10 @@ def answer_sections(
         Section("Confusion", [confusion_figure(labels, predicted, class_names, name)]),
         Section("Each class", _classes(labels, probabilities, class_names)),
         Section("Worst mistakes", _mistakes(split, name, probabilities, class_names, wrong)),
+        Section("Right predictions", _hits(split, name, probabilities, class_names, right)),
     ]
-    heat = _heat_maps(split, predicted, class_names, model, np.concatenate([wrong[:4], right[:2]]))
+    shown = np.concatenate([wrong[:4], _of_each_class(right, labels, 1)[:4]])
+    heat = _heat_maps(split, predicted, class_names, model, shown)
     if heat:
         explained = (
             "Grad-CAM: bright regions raised the score of the predicted class. It shows coarsely where the "
@@ -328,6 +330,31 @@ def _mistakes(
         "labels among them, too."
     )
     return [Text(said), Images(tiles(split, shown, lines, "An image that was misclassified, {name}"))]
+
+
+def _hits(
+    split: Split, name: str, probabilities: np.ndarray, class_names: Sequence[str], right: np.ndarray
+) -> list[Block]:
+    if not len(right):
+        return [Text(f"None: no {name} image is right.")]
+    shown = _of_each_class(right, split.labels, max(1, SHOWN // len(class_names)))[:SHOWN]
+
+    def lines(place: int) -> list[tuple[str, str]]:
+        row = probabilities[shown[place]]
+        certainty = "over 99" if row.max() > 0.995 else percent(row.max())
+        return [
+            (class_names[row.argmax()], "right"),
+            (f"{certainty} % sure", ""),
+            (split.names[shown[place]], "file"),
+        ]
+
+    said = f"The most certain ones of each class: {len(shown)} of {len(right)} on the {name} images."
+    return [Text(said), Images(tiles(split, shown, lines, "An image that was classified right, {name}"))]
+
+
+def _of_each_class(rows: np.ndarray, labels: np.ndarray, most: int) -> np.ndarray:
+    """Return the first rows of each class, in the order of the classes."""
+    return np.concatenate([rows[labels[rows] == label][:most] for label in np.unique(labels[rows])] or [rows])
 
 
 def _heat_maps(

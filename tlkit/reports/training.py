@@ -44,6 +44,7 @@ class Training(Result):
             regularisation); empty from scratch.
         tuning: how the network was fine-tuned, with the held-out log losses; None if it was not tried.
         asked: the technique that was asked for, which may be `"auto"`.
+        mirrored_views: a prediction is the mean over an image and its mirror image.
         interrupted: Ctrl-C stopped the training; the model is the best one until then.
         others: trainings on the same data, which the report compares with this one; this one may be among
             them.
@@ -62,6 +63,7 @@ class Training(Result):
     strengths: dict[float, float] = field(default_factory=dict)
     tuning: RobustFineTuning | None = None
     asked: str = ""
+    mirrored_views: bool = False
     interrupted: bool = False
     others: Sequence["Training"] = ()
 
@@ -152,6 +154,7 @@ class Training(Result):
             "backbone": self.backbone,
             "seed": self.seed,
             "feature_precision": self.precision,
+            "mirrored_views": self.mirrored_views,
             "accuracy": {name: self.accuracy(name) if self._labelled(name) else None for name in SPLITS},
             "interval": interval,
             **measured,

