@@ -1,5 +1,7 @@
 """`tlkit train` and `tlkit demo`: their files, their seeds, and what they refuse before any work."""
 
+import inspect
+
 import keras
 import numpy as np
 import pandas as pd
@@ -7,6 +9,8 @@ import pytest
 from pushes import mostly_full
 
 from tlkit.cli import cli
+from tlkit.data import load
+from tlkit.experiments.train import train
 from tlkit.techniques import TECHNIQUES
 
 
@@ -47,6 +51,21 @@ def test_held_out_labels_choose_the_technique_unless_one_is_named(shapes, tmp_pa
 def test_epochs_are_refused_where_a_head_is_solved(shapes, tmp_path, refused):
     words = ("train", shapes, "--out", tmp_path / "run", "--technique", "feature-extraction", "--epochs", 1)
     assert "has no option epochs" in refused(*words)
+
+
+def test_the_command_and_the_function_have_the_same_defaults():
+    options = cli.commands["train"].make_context("train", ["folder", "--out", "run"]).params
+    parameters = {name: each.default for name, each in inspect.signature(train).parameters.items()}
+    shared = options.keys() & parameters.keys() - {
+        "data",
+        "weights",
+    }  # both: ImageNet weights, where there are any
+    assert {"technique", "backbone", "epochs", "minutes", "mirrored_views", "seed"} <= shared
+    assert {name: options[name] for name in shared} == {name: parameters[name] for name in shared}
+    folder = inspect.signature(load).parameters
+    assert {name: options[name] for name in ("validation", "test")} == {
+        name: folder[name].default for name in ("validation", "test")
+    }
 
 
 def test_a_technique_is_one_of_the_registry(shapes, tmp_path, command):

@@ -73,7 +73,7 @@ class Recipe:
     fraction: float = 0.7
     learning_rate: float = 1e-3
     depth_decay: float = 1.0
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.1
     averaging: float = 0.95
     batch_size: int = 16
     epochs: int = 20
@@ -326,12 +326,10 @@ class Tuner:
         return keras.losses.CategoricalCrossentropy(from_logits=logits, label_smoothing=smoothing)
 
     def _seconds_per_step(self) -> float:
-        """Time some steps; the first ones, which compile the network, do not count."""
-        rows = np.arange(min(len(self.labels), TIMED * self.recipe.batch_size))
-        self._train(self.frozen, rows, 2)
-        began = time.perf_counter()
-        self._train(self.frozen, rows, TIMED)
-        return (time.perf_counter() - began) / TIMED
+        """Time some steps; they also compile the network for all trainings."""
+        rows = np.arange(min(len(self.labels), (1 + TIMED) * self.recipe.batch_size))
+        self._train(self.frozen, rows, 1 + TIMED)
+        return self.budget.seconds_per_step
 
     def _train(
         self, start: Weights, rows: np.ndarray, steps: int, bar: tqdm | None = None
@@ -349,7 +347,8 @@ class Tuner:
             images = taken(self.images, rows)
             data = Labelled("train", images, labels, None, None, tuple(images.shape[1:]))
             inputs = fit_arguments(data, size, classes, fitting)
-        callbacks = [StepBudget(self.recipe.learning_rate, steps, bar=bar)]
+        self.budget = StepBudget(self.recipe.learning_rate, steps, bar=bar)
+        callbacks = [self.budget]
         if bar is not None:
             callbacks += for_model(self.callbacks, self.model)
         with plain_errors(*inputs):

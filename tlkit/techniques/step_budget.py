@@ -37,21 +37,26 @@ class StepBudget(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.rate, self.steps, self.seconds, self.least, self.bar = learning_rate, steps, seconds, least, bar
-        self.done, self._start = 0, 0.0
+        self.done, self._start, self._latest = 0, 0.0, 0.0
         self._plan()
 
+    @property
+    def seconds_per_step(self) -> float:
+        """The mean duration of a step so far; the first step, which compiles the network, does not count."""
+        return (self._latest - self._start) / max(1, self.done - 1)
+
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if self.done == 1:  # the first step compiles the network
+        if self.done == 1:
             self._start = time.perf_counter()
         if self.done == 1 + TIMED and self.seconds is not None:
-            each = (time.perf_counter() - self._start) / TIMED
-            self.steps = min(self.steps, max(self.least, int(self.seconds / each)))
+            self.steps = min(self.steps, max(self.least, int(self.seconds / self.seconds_per_step)))
             self._plan()
         if self.rate is not None:
             self.model.optimizer.learning_rate = float(self._schedule(self.done))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.done += 1
+        self._latest = time.perf_counter()
         if self.bar is not None:
             self.bar.update()
         if self.done >= self.steps:

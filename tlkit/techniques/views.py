@@ -79,12 +79,12 @@ class ViewBatches(Batches):
 
 def predicted(
     model: keras.Model, images: np.ndarray | Split, *, mirrored: bool = False, verbose: int | str = 0
-) -> np.ndarray:
+) -> Any:
     """Return what a classifier predicts; with `mirrored`, the mean over each image and its mirror image.
 
     Args:
         model: images to predictions `(n, classes)`.
-        images: uint8 `(n, height, width, 3)`, or a split.
+        images: uint8 `(n, height, width, 3)`, or a split of images in memory or in files.
         mirrored: predict both, which takes twice as long and often raises the accuracy a little.
         verbose: as for Keras's `predict`.
 
@@ -95,14 +95,14 @@ def predicted(
     """
 
     def given(augment: Callable[[np.ndarray], np.ndarray] | None) -> Any:
-        if isinstance(images, Split):
+        if not isinstance(images, np.ndarray):
             return images.batches(labels=False, augment=augment)
         return images if augment is None else augment(images)
 
     found = model.predict(given(None), verbose=verbose)
-    if mirrored:
-        found = (found + model.predict(given(lambda pixels: pixels[:, :, ::-1]), verbose=verbose)) / 2
-    return np.asarray(found)
+    if not mirrored:
+        return found
+    return (found + model.predict(given(lambda pixels: pixels[:, :, ::-1]), verbose=verbose)) / 2
 
 
 def training_augmentation(
