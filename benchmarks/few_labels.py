@@ -4,18 +4,23 @@
     .venv/bin/python benchmarks/few_labels.py [--seeds 5] [--arms scikit-learn,auto]
 
 For each data set and seed, `labels` images of each class are drawn at random for training, and up to 600 of
-the others for testing. All arms start from the same ImageNet weights of EfficientNetLite0:
+the others for testing. Each method is an arm of the comparison. All arms except `scratch` start from the same
+ImageNet weights of EfficientNetLite0:
 
 - `scikit-learn`: features of the frozen network, standardised, and `LogisticRegressionCV`.
 - `Keras guide`: frozen `fit` for 20 epochs, then the whole network for 10 epochs at 1e-5, as in
-  https://keras.io/guides/transfer_learning/.
-- `fastai`: `fine_tune` in PyTorch (`few_labels_fastai.py`).
-- `frozen`, `fine-tuned`, `auto`: `tlkit.train`. `auto` is the default, with its limit of 5 minutes. Where
-  that was enough to fine-tune, `fine-tuned` is the same training, so its rows are copies of those of `auto`.
+  https://keras.io/guides/transfer_learning/. The number of epochs is fixed, so with few images it makes far
+  fewer steps than fastai and tlkit.
+- `fastai`: `fine_tune` in PyTorch (`few_labels_fastai.py`), for at least 20 epochs and 200 steps.
+- `frozen`, `fine-tuned`, `auto`: `tlkit.train`. `auto` is the default, limited to 5 minutes; `fine-tuned` has
+  no limit. Both may return the frozen network. Where `auto` had time to fine-tune, its row is reused for
+  `fine-tuned`, even if it made fewer steps or folds because of the limit.
 - `scratch`: the same network from random weights, without a time limit.
 
 The settings of the fine-tuning were chosen on `clothing`, `solar` and `emoji/twemoji` at 128 pixels, with 5
-to 50 labels a class and other draws of the labels. No setting was chosen on the other rows.
+to 50 labels per class. No setting was chosen on the other data sets. The draws of the labels differ, but the
+images are the same, so the results on the first three may be optimistic, and `solar at 224` shares the images
+of `solar`.
 
 The photos of `clothing` are read from the folder that `TLKIT_DATA` names, else they are downloaded. The
 script appends each run to `few_labels.csv` and skips the runs in it. It writes the results to

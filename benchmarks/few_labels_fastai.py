@@ -2,9 +2,10 @@
 
     .peers/fastai/bin/python benchmarks/few_labels_fastai.py IMAGES.npz SEED MIRROR WRITTEN.npy
 
-`IMAGES.npz` holds `train` and `test` (uint8, `(n, size, size, 3)`), `labels` and `classes`. The recipe is
-that of fastai's documentation: `aug_transforms()`, one epoch of the head, then `fine_tune` with its default
-learning rates by depth. Few images make few steps, so it runs for at least 200 steps. The script writes the
+`IMAGES.npz` holds `train` and `test` (uint8, `(n, size, size, 3)`), `labels` and `classes`. MIRROR is 1 if
+images may be flipped horizontally, else 0. The recipe is fastai's default: `aug_transforms()` and
+`fine_tune`, which trains the head for one epoch and then all layers, with lower learning rates for lower
+layers. It runs for at least 20 epochs and 200 steps, because fastai does not set these. The script writes the
 probabilities of the test images.
 """
 

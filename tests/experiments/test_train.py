@@ -126,6 +126,12 @@ def test_without_time_the_network_stays_frozen_and_the_report_says_so(digits, we
     assert "There was no time to fine-tune" in found.metrics()["fine_tuning"]["reason"]
 
 
+def test_one_label_per_class_leaves_the_network_frozen(digits, weights):
+    one = replace(digits, train=digits.train.few(1), validation=None)
+    found = train(one, backbone="LeNet", weights=weights)
+    assert (found.technique, found.asked, found.tuning) == ("feature-extraction", "auto", None)
+
+
 def test_test_labels_are_never_read(digits, weights):
     class Unread(Split):
         @property
@@ -140,7 +146,7 @@ def test_test_labels_are_never_read(digits, weights):
 
 def test_mirrored_views_are_averaged_here_and_wherever_the_run_is_used(digits, weights, tmp_path):
     mirrored = {"technique": "feature-extraction", "backbone": "LeNet", "mirrored_views": True}
-    with pytest.raises(TlkitError, match="a mirrored digit is not a digit"):
+    with pytest.raises(TlkitError, match="mirrored digits do not keep their class"):
         train(digits, **mirrored, weights=weights)
     shapes = replace(digits, card=replace(digits.card, name="shapes"))
     found = train(shapes, **mirrored, weights=weights)

@@ -82,7 +82,7 @@ def test_a_weight_of_two_counts_as_two_examples():
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_large_features_give_the_same_solution_in_chunks(monkeypatch, classes, tmp_path):
-    x, y = features(500, classes=classes)
+    x, y = features(500, classes=classes, spread=12)
     expected = solve(x, y, classes, class_weight="balanced")
     monkeypatch.setattr(logistic_regression, "IN_MEMORY", 100)
     monkeypatch.setattr(logistic_regression, "CHUNK", 70)
@@ -117,6 +117,14 @@ def test_a_class_with_one_label_is_learned_too():
     solved = solve(x, y, 3)
     assert solved.predict(x)[-1].argmax() == 2
     assert np.isfinite(list(solved.log_losses.values())).all()
+
+
+def test_the_only_label_of_one_of_two_classes_is_learned():
+    x, y = features(21, classes=2)
+    y[:] = 0
+    y[-1] = 1
+    found = solve(x, y, 2).predict(x)[:, 1]
+    assert found.argmax() == 20
 
 
 def test_a_class_without_labels_is_never_predicted():

@@ -146,11 +146,33 @@ def test_an_error_leaves_the_frozen_network_with_its_solved_head(bright, model):
 def test_short_time_takes_folds_first_then_steps():
     splits = [(np.arange(40), np.arange(40, 60))] * 3
     recipe = Recipe(least_steps=100, epochs=50, batch_size=10)  # 300 steps
-    assert affordable(splits, recipe, 60, 0.1, None) == (splits, 300)
-    assert affordable(splits, recipe, 60, 0.1, 121) == (splits, 300)
-    assert affordable(splits, recipe, 60, 0.1, 100) == (splits[:1], 300)
-    assert affordable(splits, recipe, 60, 0.1, 40) == (splits[:1], 200)
-    assert affordable(splits, recipe, 60, 0.1, 10) == ([], 0)
+    both = [splits, splits[:1]]
+    assert affordable(both, recipe, 60, 0.1, None) == (splits, 300)
+    assert affordable(both, recipe, 60, 0.1, 121) == (splits, 300)
+    assert affordable(both, recipe, 60, 0.1, 100) == (splits[:1], 300)
+    assert affordable(both, recipe, 60, 0.1, 40) == (splits[:1], 200)
+    assert affordable(both, recipe, 60, 0.1, 10) == ([], 0)
+
+
+def test_with_little_time_the_whole_validation_split_is_held_out(bright, model, monkeypatch):
+    monkeypatch.setattr(robust_fine_tuning.Tuner, "_seconds_per_step", lambda tuner: 1.0)
+    found = robust_fine_tune(model, *bright, minutes=0.15, **QUICK)
+    assert (found.folds, found.steps) == (1, 3)
+    assert found.rows.tolist() == list(range(40, 60))
+
+
+def test_few_labels_without_a_validation_split_hold_out_some_of_them(bright, model):
+    few = bright[0].few(2)
+    found = robust_fine_tune(model, few, folds=1, **QUICK)
+    assert sorted(found.labels.tolist()) == [0, 1]
+    with pytest.raises(TlkitError, match=r"Every class has a single label.*use solve_head"):
+        robust_fine_tune(model, bright[0].few(1), **QUICK)
+
+
+def test_sample_weights_are_refused_and_not_ignored(bright, model):
+    weighted = bright[0].images, bright[0].labels, np.ones(40)
+    with pytest.raises(TlkitError, match=r"Sample weights were given.*class_weight="):
+        robust_fine_tune(model, weighted, **QUICK)
 
 
 def test_without_time_nothing_is_tuned(bright, model):

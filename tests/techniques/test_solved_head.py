@@ -58,7 +58,7 @@ def test_a_layer_without_weights_below_the_last_one_is_applied(digits):
 
 def test_heads_that_cannot_be_solved_are_refused(digits):
     hidden = build_classifier("LeNet", 10, weights=None, bottleneck=8)
-    with pytest.raises(TlkitError, match=r"layers with weights below its last layer.*Use train_head"):
+    with pytest.raises(TlkitError, match=r"layers with weights below its last layer.*or train_head"):
         solve_head(hidden, digits.train)
     layers = [keras.Input((100,)), keras.layers.Dense(10, "softmax", use_bias=False)]
     unbiased = attach_head(backbones.load_backbone("LeNet", weights=None), keras.Sequential(layers))

@@ -28,7 +28,11 @@ DEMO_EPOCHS = 20
 @click.command()
 @click.option("--data", default="solar", show_default=True, help="A data set or a folder of images.")
 @click.option(
-    "--labels", type=click.IntRange(1), default=50, show_default=True, help="Training images of each class."
+    "--labels",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="Training images per class, at most.",
 )
 @click.option("--out", type=Path, default=Path("runs/demo"), show_default=True)
 @training_options
@@ -41,10 +45,10 @@ def demo(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Classify photos of solar cells with few labels: frozen, fine-tuned and from scratch, in one report.
+    """Compare frozen, fine-tuned and from-scratch networks on photos of solar cells with few labels.
 
-    The pretrained network finds defective cells after it has seen 50 photos of each kind. The report compares
-    it with the same network without pretraining, and shows hits, misses and the image regions that count.
+    The pretrained network learns to find defective cells from 50 labelled photos per class. The report also
+    shows right and wrong predictions, and the image regions that influence them.
     """
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -102,7 +106,7 @@ def trained(technique: str, data: str, labels: int, image_size: int, epochs: int
 
 @click.command()
 @click.argument("data")
-@click.option("--out", type=Path, required=True, help="Folder for model.keras, metrics.json, report.html.")
+@click.option("--out", type=Path, required=True, help="Folder for model.keras, predictions.csv, report.html.")
 @click.option(
     "--technique",
     type=click.Choice(["auto", *TECHNIQUES.names]),
@@ -115,9 +119,13 @@ def trained(technique: str, data: str, labels: int, image_size: int, epochs: int
     type=click.FloatRange(0),
     default=5.0,
     show_default=True,
-    help="Time for fine-tuning, or for a training from scratch.",
+    help="Time limit of fine-tuning or training from scratch; 0 keeps the network frozen.",
 )
-@click.option("--mirrored-views", is_flag=True, help="Predict each image and its mirror image.")
+@click.option(
+    "--mirrored-views",
+    is_flag=True,
+    help="Average the predictions for each image and its mirror image (twice as slow).",
+)
 @backbone_option()
 @weights_option()
 @split_options

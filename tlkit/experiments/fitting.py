@@ -30,7 +30,7 @@ MINUTES = 5.0  # for fine-tuning, or for a training from random weights
 
 @dataclass
 class Fitted:
-    """A trained classifier; see `tlkit.experiments.train.Training`."""
+    """A trained classifier; see `tlkit.reports.training.Training`."""
 
     model: keras.Model
     backbone: str
@@ -64,7 +64,9 @@ def fit_classifier(
 ) -> Fitted:
     """Train a classifier and predict all splits; for the arguments see `tlkit.train`."""
     if mirrored_views and not phases.mirrors(data):
-        raise TlkitError("mirrored_views=True was given, but a mirrored digit is not a digit. Leave it out.")
+        raise TlkitError(
+            "mirrored_views=True was given, but mirrored digits do not keep their class. Omit mirrored_views."
+        )
     clock, watch = phases.Clock(), Interruptible()
     set_seed(seed)
     scratch = technique == SCRATCH
@@ -120,6 +122,9 @@ def _transfer(
     else:
         found = {name: head_of(model).predict(each, verbose=0) for name, each in features.items()}
     fitted.probabilities = found | _of_validation(solved.held_out, np.arange(len(labels)), data)
+    one_each = np.bincount(labels).max() < 2  # no label can be held out
+    if fitted.technique == AUTO and one_each:
+        fitted.technique = FROZEN
     if fitted.technique == FROZEN:
         return
     fitted.frozen_probabilities = fitted.probabilities
@@ -187,7 +192,7 @@ def _from_scratch(
 
 
 def class_weights(labels: np.ndarray, *, from_ratio: float = 3.0) -> dict[int, float] | None:
-    """Return weights by which every class counts alike, or None where the classes are about balanced.
+    """Return weights that give every class the same total weight, or None if the classes are about balanced.
 
     Args:
         labels: int `(n,)` class indices.

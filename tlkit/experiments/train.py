@@ -30,27 +30,31 @@ def train(
 ) -> Training:
     """Train a classifier and predict all splits. By default, held-out labels choose the technique.
 
-    `technique="auto"` solves a head on the features of the frozen backbone, which takes seconds. Then it
-    fine-tunes the backbone, if there is time, and measures on held-out labels whether this is better (see
-    `tlkit.robust_fine_tune`). The result is the better one of both. Both appear in the report.
+    `technique="auto"` first solves a head on the features of the frozen backbone. If there is time, it then
+    fine-tunes the backbone and interpolates between the frozen and the fine-tuned weights. The result is the
+    interpolation with the lowest log loss on held-out labels. It may be the frozen network itself (see
+    `tlkit.robust_fine_tune`). If it is not, the report compares it with the frozen network.
 
     All labels of the training and of the validation split are used for training. The predictions for the
     validation split come from models that did not learn from these images (cross-validation). Training from
-    scratch is the exception: there the validation split chooses the best epoch.
+    scratch is the exception: there the validation split chooses the best epoch. If the largest class has at
+    least 3 times as many labels as the smallest, all classes get the same total weight.
 
     Args:
         data: a labelled data set.
         technique: `"auto"`, `"feature-extraction"` (freeze the backbone and solve a head), `"fine-tuning"`
-            (then fine-tune its upper layers as far as held-out labels say that it pays) or `"scratch"`
-            (train the same network from random weights: the control).
+            (then fine-tune its upper layers, as far as this lowers the log loss of held-out labels: if
+            `tuning.mix` is 0, not at all) or `"scratch"` (train the same network from random weights: the
+            control).
         backbone: a name of `tlkit.list_backbones()`; or a model from raw images to features, such as
             `tlkit.load_backbone` returns, of KerasHub, or your own. From scratch, a copy with new random
             weights is trained.
         weights: `"imagenet"` or a weights file, for a name; ignored from scratch.
-        epochs: passes over the images, for fine-tuning and from scratch; by default, a number of steps that
-            depends on the number of images, and on `minutes`.
-        minutes: time for fine-tuning or for training from scratch; None for no limit. A training that was
-            asked for by name makes at least its least number of steps.
+        epochs: epochs of fine-tuning or training from scratch. By default, the number of steps depends on the
+            number of images and on `minutes`. From scratch, `epochs` overrides `minutes`; with `"auto"`, the
+            network stays frozen if so many epochs take longer than `minutes`.
+        minutes: time for fine-tuning or for training from scratch; None for no limit. If you name
+            `"fine-tuning"` or `"scratch"`, a minimum number of steps is made even if it takes longer.
         augment: random flips, shifts, rotations and zooms in training; digits are not mirrored.
         mirrored_views: predict each image and its mirror image, and take the mean; twice as slow, and often a
             little more accurate. `tlkit.predict` and `tlkit.evaluate` then do the same. Held-out predictions

@@ -45,10 +45,10 @@ def tuning_section(tuning: RobustFineTuning) -> Section:
                 axes, tuning.log_losses, tuning.mix, "mix (0: frozen network, 1: fine-tuned network)"
             ),
             (6.4, 2.6),
-            f"Log loss of {len(tuning.labels)} held-out labels by mix; it is lowest at {tuning.mix:g}.",
-            "Each point is a network whose weights lie between those of the frozen and of the fine-tuned "
-            "network. It predicted images that it did not learn from. The mix with the lowest log loss was "
-            "chosen.",
+            f"Log loss of {len(tuning.labels)} held-out labels by mix; {tuning.mix:g} was taken.",
+            "Each point is one mix of the weights of the frozen and of the fine-tuned network. Its log loss "
+            "is that of networks that did not learn from the images: one network per fold. The mix with the "
+            "lowest log loss was chosen.",
         )
         blocks.append(drawn)
     return Section("Frozen or fine-tuned", blocks)
@@ -74,6 +74,11 @@ def reason(tuning: RobustFineTuning) -> str:
             "There was no time to fine-tune, so this is the frozen network with its solved head. Give more "
             "time: --minutes (minutes= in Python)."
         )
+    if tuning.diverged:
+        return (
+            "The last training diverged, so this is the frozen network with its solved head. Try a smaller "
+            "learning_rate=."
+        )
     gain, losses = accuracy_gain(tuning), tuning.log_losses
     if not tuning.mix:
         return (
@@ -82,11 +87,17 @@ def reason(tuning: RobustFineTuning) -> str:
         )
     points = f"{100 * gain['difference']:+.1f} points of accuracy"
     within = f"95 % interval {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
-    told = "" if gain["low"] > 0 else ": in accuracy alone, these labels cannot tell which is better"
+    if gain["low"] > 0:
+        told = ""
+    elif gain["high"] < 0:
+        told = "; the accuracy is lower, although the probabilities are better"
+    else:
+        told = "; the interval includes 0, so these labels do not show which is more accurate"
     return (
         f"Fine-tuning lowered the log loss of {counted(len(tuning.labels), 'held-out label')} from "
         f"{losses[0.0]:.3g} to {losses[tuning.mix]:.3g} nats ({points}, {within}{told}). The weights are "
-        f"{percent(tuning.mix)} % of the way from the frozen to the fine-tuned network."
+        f"{percent(tuning.mix)} % of the way from the frozen to the fine-tuned network. They were chosen on "
+        "these labels, so these figures are slightly optimistic; those of a test split are not."
     )
 
 
@@ -94,7 +105,8 @@ def accuracy_gain(tuning: RobustFineTuning) -> dict[str, float]:
     """Return the held-out accuracy of the chosen mix minus that of the frozen network, with its interval.
 
     Returns:
-        `difference`, `low` and `high`, fractions from -1 to 1; the 95 % interval is paired by image.
+        `difference`, `low` and `high`, fractions from -1 to 1. The 95 % interval is paired by image. It is
+        slightly optimistic, since the mix was chosen on the same labels.
     """
     right = {mix: tuning.held_out[mix].argmax(axis=1) == tuning.labels for mix in (0.0, tuning.mix)}
     gains = right[tuning.mix].astype(float) - right[0.0]

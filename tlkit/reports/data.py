@@ -18,9 +18,9 @@ VALIDATION_ONLY = (
     "expect a slightly lower accuracy on new images."
 )
 CROSS_VALIDATED = (
-    "There is no test split, so these are validation images. Models that did not learn from them predicted "
-    "them (cross-validation). They helped to choose the settings: expect a slightly lower accuracy on new "
-    "images."
+    "There is no test split, so these are validation images. Each was predicted by a model that was not "
+    "trained on it (cross-validation). They also helped to choose the settings, so expect a slightly lower "
+    "accuracy on new images."
 )
 TRAIN_ONLY = (
     "There is neither a test nor a validation split, so these are the training images. The accuracy says "

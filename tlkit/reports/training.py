@@ -45,7 +45,8 @@ class Training(Result):
         tuning: how the network was fine-tuned, with the held-out log losses; None if it was not tried.
         asked: the technique that was asked for, which may be `"auto"`.
         mirrored_views: a prediction is the mean over an image and its mirror image.
-        interrupted: Ctrl-C stopped the training; the model is the best one until then.
+        interrupted: Ctrl-C stopped the training. The model is the frozen network with its solved head; from
+            scratch, it is the best epoch on the validation split, if there is one.
         others: trainings on the same data, which the report compares with this one; this one may be among
             them.
     """
@@ -210,6 +211,11 @@ class Training(Result):
             if split is not None and each.evaluated == split and each.data is self.data
         ]
 
+    def _name(self, other: "Training") -> str:
+        """Return the technique, and what else distinguishes this training from another."""
+        own, others = ((each.technique, each.backbone, f"seed {each.seed}") for each in (self, other))
+        return ", ".join(own[:1] + tuple(a for a, b in zip(own[1:], others[1:], strict=True) if a != b))
+
     def _difference(self, other: "Training") -> Text:
         """Compare the accuracy with that of another training, image by image."""
         split = self.evaluated
@@ -218,8 +224,9 @@ class Training(Result):
         mine, others = (each.probabilities[split].argmax(axis=1) == labels for each in (self, other))
         gains = 100 * (mine.astype(float) - others)
         low, high = mean_interval(gains)
-        told = "" if low > 0 or high < 0 else " These images cannot tell which is more accurate."
+        told = "" if low > 0 or high < 0 else " The interval includes 0: neither is clearly more accurate."
         return Text(
-            f"Accuracy on the {split} images, {self.technique} minus {other.technique}: {gains.mean():+.1f} "
-            f"points (95 % interval {low:+.1f} to {high:+.1f}, paired by image).{told}"
+            f"Difference in accuracy on the {split} images, {self._name(other)} minus {other._name(self)}: "
+            f"{gains.mean():+.1f} percentage points (95 % interval {low:+.1f} to {high:+.1f}, paired by "
+            f"image).{told}"
         )

@@ -1,4 +1,4 @@
-"""Models between two models of the same architecture: interpolate their weights."""
+"""Interpolate linearly between the weights of two models of the same architecture."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def interpolated(start: Sequence[np.ndarray], end: Sequence[np.ndarray], mix: float) -> list[np.ndarray]:
-    """Return the weights (1 - mix) start + mix end; those of `start` or `end` themselves for 0 or 1.
+    """Return the weights (1 - mix) start + mix end; exactly `start` for 0 and exactly `end` for 1.
 
     Args:
         start, end: the weights of two networks of one architecture, as of `get_weights`.

@@ -32,7 +32,7 @@ class LearningRates:
         smoothed: float `(steps,)`, the running average of `losses`. It lags behind them by about a tenth of
             the test.
         suggestion: the suggested learning rate: a tenth of `lowest_loss_rate`.
-        lowest_loss_rate: the learning rate at which the smoothed loss is lowest; above it, the loss rises.
+        lowest_loss_rate: the learning rate at which the smoothed loss is lowest.
         steepest_rate: the learning rate at which the smoothed loss falls fastest.
     """
 
@@ -60,24 +60,24 @@ def find_learning_rate(
     depth_decay: float = 1.0,
     **options: Any,
 ) -> LearningRates:
-    """Suggest a learning rate for `fine_tune`: raise it step by step until the training loss diverges.
+    """Suggest a learning rate for `fine_tune`: raise it step by step, at most until the loss diverges.
 
     Smith 2017, "Cyclical Learning Rates for Training Neural Networks". The learning rate rises exponentially.
     The test stops when the smoothed loss is above its starting level and 4 times its lowest value, or when
     the loss is not finite. Afterwards, the weights, the trainable layers, the compile state and the random
-    state are as they were before, also after an error or Ctrl-C.
+    state of Python, NumPy and PyTorch are as they were before, also after an error or Ctrl-C.
 
     The suggestion is a tenth of the learning rate of the lowest smoothed loss. At the lowest loss itself, the
     learning rate is about to be too high for a longer training. This is the rule `minimum` of fastai. Its
     rule `steep`, the steepest descent, varies more with the noise of single batches; its rule `valley`, the
     middle of the longest descent, suggests smaller learning rates.
 
-    The suggestion is a starting point, not an optimum: also try 3 times less and 3 times more, and compare
-    them on validation data. It is for a constant learning rate or for the peak of a schedule, such as
+    The suggestion is a starting point, not an optimum. Also try a third of it and three times it, and compare
+    all three on validation data. It is for a constant learning rate or for the peak of a schedule, such as
     `fine_tune(learning_rate=)`, and for this batch size, these trainable layers and this optimizer.
 
-    Test a model whose head is new. A head of `train_head` fits the training images already, so that their
-    loss can hardly fall; the test then raises an error.
+    Test a model with an untrained head. A head of `train_head` or `solve_head` already fits the training
+    images, so the loss hardly falls and the test raises an error.
 
     Args:
         model: a classifier, as for `fine_tune`.

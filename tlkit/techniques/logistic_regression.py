@@ -20,8 +20,8 @@ from tlkit.techniques.training import class_weights
 STRENGTHS = tuple(np.logspace(-5, 2, 15).tolist())  # values of C in scikit-learn: the first regularises most
 FOLDS = 5
 WITHOUT_FOLDS = 0.01  # C where every class has a single label, so that nothing can be cross-validated
-PATIENCE = 2  # strengths without a lower log loss, after which the weaker ones are not tried
-MOST_ROWS = 5_000  # more are not used to choose the strength
+PATIENCE = 2  # stop after this many strengths in a row without a lower log loss
+MOST_ROWS = 5_000  # at most this many rows are used to choose the strength
 IN_MEMORY = 10_000_000  # values (n x d); larger features are read in chunks
 CHUNK = 4096  # rows
 ABSENT = -1e4  # bias of a class without labels
@@ -34,8 +34,8 @@ class SolvedHead:
     Attributes:
         kernel: float32 `(d, classes)`, for features that are not standardised.
         bias: float32 `(classes,)`.
-        strength: the inverse of the strength of the regularisation, `C` in scikit-learn.
-        log_losses: the cross-validated log loss in nats, by strength; empty if it was not cross-validated.
+        strength: scikit-learn's `C`; smaller values regularise more.
+        log_losses: the cross-validated log loss in nats by `C`, for the values that were tried.
         held_out: the cross-validated probabilities, float32 `(n, classes)`: a head that did not learn from
             an image predicts it. None if every class has a single label.
     """
@@ -90,7 +90,7 @@ def solve(
     strength, held_out = strengths[0], None
     log_losses: dict[float, float] = {}
     folds = min(folds, int(np.bincount(labels).max()))
-    # the products are small, so that threads would mostly wait for each other
+    # the matrix products are small, so several threads would mostly wait for each other
     with threadpool_limits(1 if features.size <= IN_MEMORY else None):
         if folds > 1:
             rows = np.sort(np.random.default_rng(0).permutation(everything)[:MOST_ROWS])
@@ -120,6 +120,11 @@ class _Problem:
 
         To choose a strength, less than exact solutions are enough, and several times as fast.
         """
+        present = np.unique(self.labels[rows])
+        if len(present) == 1:  # a fold without the only label of the other class
+            bias = np.full(self.classes, ABSENT)
+            bias[present] = 0
+            return iter([(np.zeros((self.features.shape[1], self.classes)), bias)] * len(strengths))
         in_memory = len(rows) * self.features.shape[1] <= IN_MEMORY
         solver = _in_memory if in_memory else _in_chunks
         return solver(self, rows, strengths, exact)
@@ -137,7 +142,7 @@ def _cross_validated(
 ) -> tuple[dict[float, float], np.ndarray]:
     """Return the log loss in nats by strength, and the held-out probabilities at the best strength.
 
-    The only label of a class does not count, since the head that predicts it does not know the class.
+    A class with a single label is left out, since the head that predicts it was not trained on that class.
     """
     labels, weights = problem.labels[rows], problem.weights[rows]
     splitter = StratifiedKFold(min(folds, int(np.bincount(labels).max())), shuffle=True, random_state=0)

@@ -49,6 +49,7 @@ from tlkit.techniques.views import ViewBatches, training_augmentation
 
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 FOLDS, MOST_IN_FOLDS = 3, 1_000  # with more labels, one part of them is held out once
+HELD_OUT = 5  # with one fold and no validation data, one of so many parts is held out
 BATCH = 32  # images that are predicted together
 
 Weights = list[np.ndarray]
@@ -56,18 +57,20 @@ Weights = list[np.ndarray]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the network is fine-tuned. The defaults were chosen for 5 to 100 labels a class.
+    """How the network is fine-tuned. The defaults were chosen with 5 to 50 labels per class.
 
     Attributes:
         fraction: the top fraction of the layers of the backbone that is trainable, 0 to 1.
-        learning_rate: of AdamW, reached after a tenth of the steps; then it decays along a cosine.
+        learning_rate: the peak learning rate of Adam, reached after a tenth of the steps. It then decays to 0
+            along a cosine.
         depth_decay: ratio of the learning rate of each stage to that of the stage above it.
         label_smoothing: 0 to 1.
-        averaging: momentum of the average of the weights over the last steps, 0 to 1; 0 for no average.
+        averaging: momentum of the exponential moving average of the weights, 0 to 1; 0 for no average.
         batch_size: images per step.
-        epochs: passes over the images, unless these are fewer than `least_steps` or more than `most_steps`.
+        epochs: number of epochs, within the limits of `least_steps` and `most_steps`.
         least_steps, most_steps: of one training.
-        views: random views of each image for which the outputs of the frozen stages are kept.
+        views: number of augmented views per image whose outputs of the frozen stages are cached; 0 computes
+            the frozen stages in every step.
     """
 
     fraction: float = 0.7
@@ -93,15 +96,17 @@ class RobustFineTuning:
 
     Attributes:
         solved: the head of the frozen network.
-        mix: how far the weights went from the frozen network, 0, to the fine-tuned one, 1.
+        mix: the interpolation coefficient, 0 (frozen network) to 1 (fine-tuned network).
         rows: int `(m,)`: the held-out images, as rows of the training images and then the validation images.
         labels: int `(m,)`: their labels.
         held_out: float32 `(m, classes)` by mix: probabilities of models that did not learn from the image.
         folds: how many parts of the labels were held out in turn.
         steps: of each training; 0 if there was no time for one.
         history: Keras's history of the training on all labels; empty if `mix` is 0.
-        seconds: how long it took.
-        interrupted: Ctrl-C stopped it; the model is the frozen network with its solved head.
+        seconds: duration of the fine-tuning, without the features and the head.
+        diverged: the last training led to weights that are not finite, so `mix` was set to 0.
+        interrupted: Ctrl-C stopped it, caught by a `tlkit.callbacks.Interruptible` among the callbacks; the
+            model is the frozen network with its solved head.
     """
 
     solved: SolvedHead
@@ -113,6 +118,7 @@ class RobustFineTuning:
     steps: int = 0
     history: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
+    diverged: bool = False
     interrupted: bool = False
 
     @property
@@ -134,18 +140,19 @@ def robust_fine_tune(
     progress: bool = False,
     **recipe: Any,
 ) -> RobustFineTuning:
-    """Fine-tune a pretrained classifier as far as held-out labels say that it pays, and at least not at all.
+    """Fine-tune a pretrained classifier, but only as far as this lowers the log loss of held-out labels.
 
     The model ends with the weights of the chosen mix, after a training on all labels, including those of
-    `validation_data`. If no mix beats the frozen network, it ends with exactly the frozen network and its
-    solved head. The compile state remains as it was.
+    `validation_data`. If no mix beats the frozen network, or the training diverges, the model is exactly the
+    frozen network with its solved head. The compile state remains as it was.
 
     Args:
         model: a classifier of `build_classifier`, or any functional or `Sequential` classifier whose head is
             a single `Dense` layer that outputs class probabilities or logits.
         train, validation_data: labelled images: a split, or arrays `(images, labels)`.
-        minutes: time for all trainings. If it is short, there are fewer folds, then fewer steps; if even the
-            least number of steps takes longer, nothing is fine-tuned. `None` for no limit.
+        minutes: total time, including the features and the head; None for no limit. If time is short, one
+            part of the labels is held out once, then there are fewer steps. Below the least number of steps,
+            nothing is fine-tuned.
         folds: number of parts of the labels that are held out in turn. By default 3 for up to 1,000 labels.
             With 1, `validation_data` is held out, or a fifth of the labels if there is none.
         class_weight: see `solve_head`.
@@ -159,8 +166,8 @@ def robust_fine_tune(
 
     Raises:
         DataError: the images or labels do not fit the model.
-        TlkitError: the data are batches, the head cannot be solved (see `solve_head`), or the recipe has no
-            such setting.
+        TlkitError: the data are batches or have sample weights, every class has a single label, the head
+            cannot be solved (see `solve_head`), or the recipe has no such setting.
     """
     began = time.perf_counter()
     data, held_out = both(model, train, validation_data)
@@ -206,8 +213,12 @@ class Tuner:
         images = [each.images for each in parts if each.images is not None]
         if len(images) < len(parts):
             raise TlkitError(
-                "Batches were given, but the labels are split into parts that are held out. Give a split, or "
-                "arrays (images, labels)."
+                "Batches were given, but the labels must be split into folds. Give a split, or arrays "
+                "(images, labels)."
+            )
+        if any(each.weights is not None for each in parts):
+            raise TlkitError(
+                "Sample weights were given, but robust_fine_tune has none. Omit them, or use class_weight=."
             )
         self.images = joined(images)
         self.labels = np.concatenate([indices(each.labels) for each in parts])
@@ -232,9 +243,8 @@ class Tuner:
             with self._prepared():
                 each_step = self._seconds_per_step()
                 left = None if seconds is None else seconds - (time.perf_counter() - began)
-                splits, found.steps = affordable(
-                    self._splits(folds), self.recipe, len(self.labels), each_step, left
-                )
+                alternatives = [self._splits(folds), self._splits(1)]
+                splits, found.steps = affordable(alternatives, self.recipe, len(self.labels), each_step, left)
                 if forced and not found.steps:
                     splits, found.steps = self._splits(1), self.recipe.least_steps
                 if found.steps:
@@ -263,7 +273,8 @@ class Tuner:
                 found.history = self._train(self.frozen, np.arange(len(self.labels)), found.steps, bar)
                 tuned = self.model.get_weights()
         found.interrupted = self._interrupted
-        if found.interrupted or not all(np.isfinite(each).all() for each in tuned):
+        found.diverged = not all(np.isfinite(each).all() for each in tuned)
+        if found.interrupted or found.diverged:
             found.mix, found.history = 0.0, {}
         return interpolated(self.frozen, tuned, found.mix)
 
@@ -374,10 +385,17 @@ class Tuner:
     def _splits(self, folds: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the known and the held-out rows of each training that chooses the mix."""
         n, most = len(self.labels), int(np.bincount(self.labels).max())
-        folds = min((FOLDS if n <= MOST_IN_FOLDS else 1) if folds is None else folds, most)
+        if folds is None:
+            folds = FOLDS if n <= MOST_IN_FOLDS else 1
         if folds == 1 and not self.in_train.all():
             return [(np.flatnonzero(self.in_train), np.flatnonzero(~self.in_train))]
-        splitter = StratifiedKFold(max(folds, 2) if folds > 1 else 5, shuffle=True, random_state=self.seed)
+        parts = min(folds if folds > 1 else HELD_OUT, most)
+        if parts < 2:
+            raise TlkitError(
+                "Every class has a single label, so none can be held out to choose the mix. Give at least 2 "
+                "labels per class, or use solve_head."
+            )
+        splitter = StratifiedKFold(parts, shuffle=True, random_state=self.seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a class has fewer labels than there are folds
             splits = list(splitter.split(self.labels, self.labels))
@@ -385,7 +403,7 @@ class Tuner:
 
 
 def affordable(
-    splits: list[tuple[np.ndarray, np.ndarray]],
+    alternatives: Sequence[list[tuple[np.ndarray, np.ndarray]]],
     recipe: Recipe,
     images: int,
     each_step: float,
@@ -394,24 +412,26 @@ def affordable(
     """Return the splits and the steps of each training that fit into a time, or no split and 0 steps.
 
     Args:
-        splits: one for each training that chooses the mix; one training on all labels follows.
+        alternatives: lists of splits, the best one first. There is a training for each split, which chooses
+            the mix, and one on all labels.
         recipe: the least and the desired number of steps.
         images: number of labels.
         each_step: seconds of a step.
         seconds: the time; None for no limit.
 
     >>> splits = [(np.arange(40), np.arange(40, 60))] * 3
-    >>> [affordable(splits, Recipe(), 60, 0.1, seconds)[1] for seconds in (None, 60, 35, 20)]
+    >>> alternatives = [splits, splits[:1]]
+    >>> [affordable(alternatives, Recipe(), 60, 0.1, seconds)[1] for seconds in (None, 60, 35, 20)]
     [150, 150, 150, 0]
     """
     wanted = recipe.steps(images)
     if seconds is None:
-        return splits, wanted
-    for chosen in (splits, splits[:1]):
+        return alternatives[0], wanted
+    for chosen in alternatives:
         steps = int(seconds / ((len(chosen) + 1) * each_step))
         if steps >= wanted:
             return chosen, wanted
-    return (splits[:1], steps) if steps >= recipe.least_steps else ([], 0)
+    return (chosen, steps) if steps >= recipe.least_steps else ([], 0)
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:

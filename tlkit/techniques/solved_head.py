@@ -32,7 +32,7 @@ def solve_head(
     precision: str = "auto",
     progress: bool = False,
 ) -> SolvedHead:
-    """Set the head of a classifier to the best linear classifier of the features of its frozen backbone.
+    """Set the head of a classifier to a logistic regression on the features of its frozen backbone.
 
     The head is the solution of a multinomial logistic regression with squared (L2) regularisation on
     standardised features. Cross-validation chooses the strength with the lowest log loss. The head then
@@ -48,8 +48,9 @@ def solve_head(
             sample_weights)`, or batches of these (`tf.data.Dataset`, `PyDataset`, PyTorch `DataLoader`).
         class_weight: None, `"balanced"`, which gives all classes the same total weight, or the weight of each
             class by its index.
-        strengths: the candidates: the inverse of the strength of the regularisation, `C` in scikit-learn.
-        folds: number of folds of the cross-validation, at least 2; fewer if no class has so many labels.
+        strengths: candidate values of scikit-learn's `C`; smaller values regularise more. After two values
+            without a lower log loss, larger ones are not tried.
+        folds: number of cross-validation folds, at least 2; never more than the labels of the largest class.
         engine, precision: see `tlkit.extract`.
         progress: show progress bars.
 
@@ -58,8 +59,8 @@ def solve_head(
 
     Raises:
         DataError: the images or labels do not fit the model, or Keras does not accept data of their type.
-        TlkitError: the model contains no backbone, the head has other layers with weights, or an image has
-            several labels.
+        TlkitError: the model contains no backbone, the head has other layers with weights or no bias, or an
+            image has several labels.
 
     >>> from tlkit.models import build_classifier
     >>> model = build_classifier("LeNet", classes=2, weights=None)
@@ -93,8 +94,8 @@ def solve_on_features(model: keras.Model, data: Sequence[Features], **options: A
     if below.weights or not last.use_bias:
         what = "no bias" if not below.weights else "layers with weights below its last layer"
         raise TlkitError(
-            f"The head of {model.name!r} has {what}, so it cannot be solved. Use train_head, or a head of a "
-            "single Dense layer."
+            f"The head of {model.name!r} has {what}, so it cannot be solved. Use a head of a single Dense "
+            "layer with a bias, or train_head."
         )
     classes = last.units
     for each in data:

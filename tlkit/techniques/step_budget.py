@@ -1,4 +1,4 @@
-"""A training with a budget of steps: few images make short epochs, so epochs would not be a measure."""
+"""Train for a number of steps. With few images an epoch has few steps, so epochs say little."""
 
 import time
 from typing import Any
@@ -20,8 +20,8 @@ class StepBudget(keras.callbacks.Callback):
         learning_rate: the largest, reached after the first tenth of the steps; None leaves the learning rate
             to the optimizer.
         steps: number of steps.
-        seconds: time for the training. After a few steps, their duration tells how many fit into it; if fewer
-            than `steps` do, the learning rate decays faster. None for no limit.
+        seconds: time for the training; None for no limit. After a few steps, their duration tells how many
+            fit. If fewer than `steps` fit, the schedule is shortened.
         least: number of steps that are made even if they take longer.
         bar: a progress bar that moves with each step; its total is the number of steps.
     """
