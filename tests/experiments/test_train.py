@@ -54,13 +54,21 @@ def test_a_training_knows_what_was_frozen(scratch):
     assert set(scratch.frozen["state"]) == {"trainable"}
 
 
-QUICK = {"batch_size": 64, "least_steps": 2, "most_steps": 2, "views": 0}
+@pytest.fixture(scope="module")
+def few(digits):
+    """4 training, 2 validation and 3 test images per class."""
+    return replace(
+        digits, train=digits.train.few(4), validation=digits.validation.few(2), test=digits.test.few(3)
+    )
 
 
-def test_fine_tuning_starts_at_the_solved_head(digits, weights):
-    tuned = train(digits, technique="fine-tuning", backbone="LeNet", weights=weights, **QUICK)
+QUICK = {"batch_size": 32, "least_steps": 2, "most_steps": 2, "views": 0}
+
+
+def test_fine_tuning_starts_at_the_solved_head(few, weights):
+    tuned = train(few, technique="fine-tuning", backbone="LeNet", weights=weights, folds=1, **QUICK)
     assert tuned.technique == "fine-tuning"
-    assert tuned.tuning.held_out[0.0].shape == (300, 10)
+    assert tuned.tuning.held_out[0.0].shape == (20, 10)
     if tuned.tuning.mix:
         assert len(tuned.history["fine-tuning"]["loss"]) == 1
         assert tuned.frozen.loc["conv1", "state"] == "frozen"
@@ -104,13 +112,13 @@ def test_validation_images_are_predicted_by_models_that_did_not_learn_from_them(
         assert found.accuracy("validation") < 0.3
 
 
-def test_by_default_held_out_labels_choose_and_both_techniques_are_reported(digits, weights, tmp_path):
-    found = train(digits, backbone="LeNet", weights=weights, **QUICK)
+def test_by_default_held_out_labels_choose_and_both_techniques_are_reported(few, weights, tmp_path):
+    found = train(few, backbone="LeNet", weights=weights, **QUICK)
     assert found.asked == "auto"
     assert found.technique == ("fine-tuning" if found.tuning.mix else "feature-extraction")
     numbers = found.metrics()
     assert numbers["asked"] == "auto"
-    assert numbers["fine_tuning"]["held_out_labels"] == 300
+    assert numbers["fine_tuning"]["held_out_labels"] == 60
     assert numbers["fine_tuning"]["reason"]
     if found.tuning.mix:
         assert [each.technique for each in found.others] == ["feature-extraction"]
@@ -118,9 +126,9 @@ def test_by_default_held_out_labels_choose_and_both_techniques_are_reported(digi
     assert {"Frozen or fine-tuned", "The head"} <= set(titles)
 
 
-def test_without_time_the_network_stays_frozen_and_the_report_says_so(digits, weights):
-    found = train(digits, backbone="LeNet", weights=weights, minutes=0)
-    frozen = train(digits, technique="feature-extraction", backbone="LeNet", weights=weights)
+def test_without_time_the_network_stays_frozen_and_the_report_says_so(few, weights):
+    found = train(few, backbone="LeNet", weights=weights, minutes=0)
+    frozen = train(few, technique="feature-extraction", backbone="LeNet", weights=weights)
     assert found.technique == "feature-extraction"
     np.testing.assert_allclose(found.probabilities["test"], frozen.probabilities["test"], atol=1e-6)
     assert "There was no time to fine-tune" in found.metrics()["fine_tuning"]["reason"]
@@ -132,16 +140,16 @@ def test_one_label_per_class_leaves_the_network_frozen(digits, weights):
     assert (found.technique, found.asked, found.tuning) == ("feature-extraction", "auto", None)
 
 
-def test_test_labels_are_never_read(digits, weights):
+def test_test_labels_are_never_read(few, weights):
     class Unread(Split):
         @property
         def labels(self):
             raise AssertionError("a test label was read")
 
-    test = Unread(digits.test.images, digits.test.labels, digits.test.names)
+    test = Unread(few.test.images, few.test.labels, few.test.names)
     for technique in ("auto", "scratch"):
-        options = {"epochs": 1} if technique == "scratch" else {"weights": weights, **QUICK}
-        train(replace(digits, test=test), technique=technique, backbone="LeNet", **options)
+        options = {"epochs": 1} if technique == "scratch" else {"weights": weights, "folds": 1, **QUICK}
+        train(replace(few, test=test), technique=technique, backbone="LeNet", **options)
 
 
 def test_mirrored_views_are_averaged_here_and_wherever_the_run_is_used(digits, weights, tmp_path):
@@ -162,9 +170,9 @@ def test_mirrored_views_are_averaged_here_and_wherever_the_run_is_used(digits, w
     assert answer["classes"][0]["probability"] == pytest.approx(expected[0].max(), abs=1e-5)
 
 
-def test_the_same_seed_gives_the_same_model(digits, weights):
+def test_the_same_seed_gives_the_same_model(few, weights):
     first, second = (
-        train(digits, technique="fine-tuning", backbone="LeNet", weights=weights, seed=3, **QUICK)
+        train(few, technique="fine-tuning", backbone="LeNet", weights=weights, seed=3, folds=1, **QUICK)
         for _ in range(2)
     )
     assert first.tuning.mix == second.tuning.mix
