@@ -73,12 +73,12 @@ def test_the_mix_with_the_lowest_held_out_log_loss_is_taken(bright, model, monke
     solved = keras.models.clone_model(model)
     solved.set_weights(model.get_weights())
     solve_head(solved, *bright)
-    found = robust_fine_tune(model, *bright, folds=1, **QUICK)
+    found = robust_fine_tune(model, *bright, folds=1, learning_rate=1e-4, **QUICK)
     assert found.mix == 0.5
     monkeypatch.setattr(robust_fine_tuning, "log_loss", always(1.0))
     whole = keras.models.clone_model(model)
     whole.set_weights(solved.get_weights())
-    robust_fine_tune(whole, *bright, folds=1, **QUICK)
+    robust_fine_tune(whole, *bright, folds=1, learning_rate=1e-4, **QUICK)
     for start, end, mixed in zip(solved.get_weights(), whole.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(mixed, (start + end) / 2, atol=1e-6)
 
@@ -188,6 +188,27 @@ def test_batches_are_refused(bright, model):
 
 def test_a_log_loss_of_nan_is_infinite():
     assert log_loss(np.array([[np.nan, 0.5]]), np.array([1])) == np.inf
+
+
+def test_a_last_training_that_fails_leaves_the_frozen_network(bright, model, monkeypatch):
+    """As if every fold had gained, and the training on all labels had not."""
+    monkeypatch.setattr(robust_fine_tuning, "log_loss", always(1.0))
+    failed = robust_fine_tune(model, *bright, folds=1, learning_rate=10.0, **QUICK)
+    assert failed.failed
+    assert failed.mix == 0
+    frozen = keras.models.clone_model(model)
+    frozen.set_weights(model.get_weights())
+    solve_head(frozen, *bright)
+    for one, other in zip(frozen.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_certainty_alone_does_not_make_a_log_loss_high():
+    labels = np.arange(40) % 2
+    right = labels ^ (np.arange(40) < 8)  # 80 %
+    certain = np.where(np.eye(2)[right] == 1, 0.9999, 0.0001)
+    unsure = np.full((40, 2), 0.5)
+    assert log_loss(certain, labels) < log_loss(unsure, labels) == pytest.approx(np.log(2))
 
 
 def test_a_step_budget_warms_up_and_ends_after_its_steps(lenet, digits):

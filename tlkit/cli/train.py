@@ -92,7 +92,7 @@ def trained(technique: str, data: str, labels: int, image_size: int, epochs: int
     if not scratch:
         click.echo(part)
     # the control makes as many steps as each fine-tuning, in batches of the same size
-    options: dict[str, Any] = {"batch_size": 16} if scratch else {"folds": 1}
+    options: dict[str, Any] = {"batch_size": 16} if scratch else {"folds": 2}
     return train(
         part,
         technique=technique,

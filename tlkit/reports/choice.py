@@ -47,8 +47,8 @@ def tuning_section(tuning: RobustFineTuning) -> Section:
             (6.4, 2.6),
             f"Log loss of {len(tuning.labels)} held-out labels by mix; {tuning.mix:g} was taken.",
             "Each point is one mix of the weights of the frozen and of the fine-tuned network. Its log loss "
-            "is that of networks that did not learn from the images: one network per fold. The mix with the "
-            "lowest log loss was chosen.",
+            "is that of networks that did not learn from the images, one network per fold, after temperature "
+            "scaling. The mix with the lowest log loss was chosen.",
         )
         blocks.append(drawn)
     return Section("Frozen or fine-tuned", blocks)
@@ -74,10 +74,10 @@ def reason(tuning: RobustFineTuning) -> str:
             "There was no time to fine-tune, so this is the frozen network with its solved head. Give more "
             "time: --minutes (minutes= in Python)."
         )
-    if tuning.diverged:
+    if tuning.failed:
         return (
-            "The last training diverged, so this is the frozen network with its solved head. Try a smaller "
-            "learning_rate=."
+            "Fine-tuning on all labels failed: it predicted them worse than the frozen network predicted "
+            "held-out ones. So this is the frozen network with its solved head. Try a smaller learning_rate=."
         )
     gain, losses = accuracy_gain(tuning), tuning.log_losses
     if not tuning.mix:

@@ -7,8 +7,10 @@ neither learned from:
 2. Fine-tune on some of the labels, and predict the others. With few labels, do so in several folds, so that
    each label is held out once (cross-validation).
 3. Between the start and the fine-tuned weights lie the models w = (1 - mix) w_start + mix w_tuned. Choose the
-   mix with the lowest log loss of the held-out labels. A mix of 0 is the frozen network with its solved head.
-4. Fine-tune on all labels, from the start, and mix the weights.
+   mix with the lowest log loss of the held-out labels, after temperature scaling. A mix of 0 is the frozen
+   network with its solved head.
+4. Fine-tune on all labels, from the start, and mix the weights. If the result predicts these labels worse
+   than the frozen network predicted held-out ones, the training failed, and the network stays frozen.
 
 Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (the mix); Kumar et al. 2022, "Fine-Tuning can
 Distort Pretrained Features and Underperform Out-of-Distribution" (the start).
@@ -24,7 +26,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from scipy.special import softmax
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
@@ -104,7 +107,8 @@ class RobustFineTuning:
         steps: of each training; 0 if there was no time for one.
         history: Keras's history of the training on all labels; empty if `mix` is 0.
         seconds: duration of the fine-tuning, without the features and the head.
-        diverged: the last training led to weights that are not finite, so `mix` was set to 0.
+        failed: the last training was worse on the labels that it learned from than the frozen network on
+            held-out ones, so `mix` was set to 0.
         interrupted: Ctrl-C stopped it, caught by a `tlkit.callbacks.Interruptible` among the callbacks; the
             model is the frozen network with its solved head.
     """
@@ -118,12 +122,12 @@ class RobustFineTuning:
     steps: int = 0
     history: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
-    diverged: bool = False
+    failed: bool = False
     interrupted: bool = False
 
     @property
     def log_losses(self) -> dict[float, float]:
-        """The log loss of the held-out labels in nats, by mix; infinite if a training diverged."""
+        """The log loss of the held-out labels in nats after temperature scaling, by mix; see `log_loss`."""
         return {mix: log_loss(found, self.labels) for mix, found in self.held_out.items()}
 
 
@@ -143,7 +147,7 @@ def robust_fine_tune(
     """Fine-tune a pretrained classifier, but only as far as this lowers the log loss of held-out labels.
 
     The model ends with the weights of the chosen mix, after a training on all labels, including those of
-    `validation_data`. If no mix beats the frozen network, or the training diverges, the model is exactly the
+    `validation_data`. If no mix beats the frozen network, or the training fails, the model is exactly the
     frozen network with its solved head. The compile state remains as it was.
 
     Args:
@@ -273,10 +277,18 @@ class Tuner:
                 found.history = self._train(self.frozen, np.arange(len(self.labels)), found.steps, bar)
                 tuned = self.model.get_weights()
         found.interrupted = self._interrupted
-        found.diverged = not all(np.isfinite(each).all() for each in tuned)
-        if found.interrupted or found.diverged:
+        weights = interpolated(self.frozen, tuned, found.mix)
+        found.failed = found.mix > 0 and not found.interrupted and not self._fits(weights, found)
+        if found.interrupted or found.failed:
             found.mix, found.history = 0.0, {}
-        return interpolated(self.frozen, tuned, found.mix)
+        return weights if found.mix else self.frozen
+
+    def _fits(self, weights: Weights, found: RobustFineTuning) -> bool:
+        """Whether a network is as accurate on its training labels as the frozen one on held-out labels."""
+        predicted = self._predict(weights, np.arange(len(self.labels)))
+        accuracy = np.mean(predicted.argmax(axis=1) == self.labels)
+        frozen = np.mean(found.held_out[0.0].argmax(axis=1) == found.labels)
+        return bool(np.isfinite(predicted).all() and accuracy >= frozen)
 
     def _choose(
         self, found: RobustFineTuning, splits: Sequence[tuple[np.ndarray, np.ndarray]], bar: tqdm
@@ -435,11 +447,21 @@ def affordable(
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean log loss in nats; infinite if a probability is not finite.
+    """Return the mean log loss in nats after temperature scaling; infinite if a probability is not finite.
 
-    >>> round(log_loss(np.array([[0.5, 0.5], [0.9, 0.1]]), np.array([0, 0])), 3)
-    0.399
+    Without the scaling, a network that knows little would beat a better one that is too certain. Guo et al.
+    2017, "On Calibration of Modern Neural Networks".
+
+    >>> probabilities = np.array([[0.999, 0.001], [0.999, 0.001], [0.001, 0.999], [0.999, 0.001]])
+    >>> round(log_loss(probabilities, np.array([0, 0, 1, 1])), 3)  # three of four are right
+    0.562
     """
     if not np.isfinite(probabilities).all():
         return math.inf
-    return float(-np.log(np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1)).mean())
+    logs = np.log(np.clip(probabilities, 1e-7, 1))
+
+    def loss(log_temperature: float) -> float:
+        scaled = log_softmax(logs / np.exp(log_temperature), axis=1)
+        return -float(scaled[np.arange(len(labels)), labels].mean())
+
+    return float(minimize_scalar(loss, bounds=(-3, 3), method="bounded").fun)
