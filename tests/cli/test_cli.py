@@ -62,16 +62,16 @@ def test_ctrl_c_keeps_the_best_model_and_the_screen_shows_no_log_lines(
         assert line not in said + "".join(shown)
 
 
-DEMO = {"data": "digits/optical", "labels": 20, "image_size": 32, "epochs": 1, "seed": 0}
+DEMO = {"data": "digits/optical", "labels": 4, "image_size": 32, "epochs": 1, "seed": 0}
 
 
 def test_the_demo_trains_on_few_labels_of_each_class():
     """One of the trainings of the demo, on small images; `make test-full` runs the command."""
     found = trained("fine-tuning", **DEMO)
-    assert np.bincount(found.data.train.labels).tolist() == [20] * 10
+    assert np.bincount(found.data.train.labels).tolist() == [4] * 10
     assert found.data.validation is None
-    assert found.tuning.folds == 1
-    assert found.accuracy("test") > 0.5
+    assert found.tuning.folds == 2
+    assert found.accuracy("test") > 0.2, "chance is 0.1"
 
 
 @full

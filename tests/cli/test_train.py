@@ -34,7 +34,7 @@ def test_it_writes_the_model_the_metrics_and_the_report(trained, metrics):
 
 
 def test_held_out_labels_choose_the_technique_unless_one_is_named(shapes, tmp_path, command, metrics):
-    small = ("--backbone", "LeNet", "--image-size", 28, "--weights", "none", "--epochs", 1)
+    small = ("--backbone", "LeNet", "--image-size", 28, "--weights", "none", "--minutes", 0)
     with pytest.warns(UserWarning, match=r"broken\.png"):
         done = command("train", shapes, "--out", tmp_path / "run", *small)
     assert done.exit_code == 0, done
