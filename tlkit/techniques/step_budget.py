@@ -52,6 +52,8 @@ class StepBudget(keras.callbacks.Callback):
             self.steps = min(self.steps, max(self.least, int(self.seconds / self.seconds_per_step)))
             self._plan()
         if self.rate is not None:
+            if keras.backend.backend() == "jax":  # during `fit`, the newest values are outside the variables
+                self.model.jax_state_sync()
             self.model.optimizer.learning_rate = float(self._schedule(self.done))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
