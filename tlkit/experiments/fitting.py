@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-from sklearn.utils.class_weight import compute_class_weight
 from tqdm import tqdm
 
 from tlkit._internal.seeds import set_seed
@@ -18,6 +17,7 @@ from tlkit.data.labelled import labelled
 from tlkit.errors import TlkitError
 from tlkit.experiments import phases
 from tlkit.models import backbone_of, build_classifier, feature_network, freeze, frozen_table, head_of
+from tlkit.techniques import training
 from tlkit.techniques.feature_extraction import Features
 from tlkit.techniques.fine_tuning import fine_tune
 from tlkit.techniques.robust_fine_tuning import Recipe, RobustFineTuning, Tuner
@@ -201,8 +201,7 @@ def class_weights(labels: np.ndarray, *, from_ratio: float = 3.0) -> dict[int, f
     >>> class_weights(np.array([0, 0, 0, 0, 1]))
     {0: 0.625, 1: 2.5}
     """
-    classes, counts = np.unique(labels, return_counts=True)
+    counts = np.unique(labels, return_counts=True)[1]
     if max(counts) < from_ratio * min(counts):
         return None
-    balanced = compute_class_weight("balanced", classes=classes, y=labels)
-    return dict(zip(classes.tolist(), balanced.tolist(), strict=True))
+    return training.class_weights("balanced", labels)
