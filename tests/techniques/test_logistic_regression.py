@@ -11,12 +11,12 @@ from tlkit.techniques import logistic_regression
 from tlkit.techniques.logistic_regression import solve
 
 
-def features(n=60, d=90, classes=3, spread=2.0, seed=0):
+def features(n=60, d=90, classes=3, spread=2.0, seed=0, scales=(0.1, 30)):
     """Features with unequal scales and a mean far from zero, as those of a network."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % classes
     centres = rng.normal(size=(classes, d))
-    x = (centres[labels] + rng.normal(0, spread, (n, d))) * np.geomspace(0.1, 30, d) + 5
+    x = (centres[labels] + rng.normal(0, spread, (n, d))) * np.geomspace(*scales, d) + 5
     return x.astype("float32"), labels
 
 
@@ -25,14 +25,39 @@ def scikit_learn(x, y, strength, **options):
     return make_pipeline(StandardScaler(), classifier).fit(x.astype("float64"), y)
 
 
+@pytest.mark.parametrize(("least_scale", "scales"), [(0, (0.1, 30)), (0.5, (1, 2))])
 @pytest.mark.parametrize("strength", [1e-3, 1.0])
 @pytest.mark.parametrize(("n", "classes"), [(60, 2), (60, 5), (300, 2), (300, 4)])
-def test_the_solution_is_that_of_scikit_learn_on_standardised_features(n, classes, strength):
-    x, y = features(n, classes=classes)
-    new, _ = features(40, seed=1)
-    solved = solve(x, y, classes, strengths=[strength])
+def test_the_solution_is_that_of_scikit_learn_on_standardised_features(
+    n, classes, strength, least_scale, scales
+):
+    x, y = features(n, classes=classes, scales=scales)
+    new, _ = features(40, seed=1, scales=scales)
+    solved = solve(x, y, classes, strengths=[strength], least_scale=least_scale)
     expected = scikit_learn(x, y, strength).predict_proba(new)
     np.testing.assert_allclose(solved.predict(new), expected, atol=1e-5)
+
+
+def test_a_feature_that_is_nearly_constant_in_training_does_not_decide():
+    x, y = features(scales=(1, 2))
+    x[:, 0] = 0
+    x[y == 1, 0] = 1e-4  # by accident, it tells the classes apart
+    new = x.copy()
+    new[:, 0] = 1  # and is active in other images
+    assert (solve(x, y, 3).predict(new).argmax(axis=1) == y).all()
+    assert (solve(x, y, 3, least_scale=0).predict(new).argmax(axis=1) == 1).all(), "the reason for the limit"
+
+
+def test_the_scale_of_a_feature_has_a_lower_limit():
+    x, y = features()
+    deviations = x.astype("float64").std(axis=0)
+    limited = np.maximum(deviations, 0.5 * np.median(deviations))
+    expected = LogisticRegression(C=0.1, tol=1e-9, max_iter=100_000).fit((x - x.mean(axis=0)) / limited, y)
+    np.testing.assert_allclose(
+        solve(x, y, 3, strengths=[0.1]).predict(x),
+        expected.predict_proba((x - x.mean(axis=0)) / limited),
+        atol=1e-5,
+    )
 
 
 def test_the_strength_has_the_lowest_cross_validated_log_loss():
@@ -63,10 +88,10 @@ def test_balanced_class_weights_are_those_of_scikit_learn():
     x, y = features(90, spread=6)
     few = np.flatnonzero((y > 0) | (np.arange(90) < 12))
     x, y = x[few], y[few]
-    solved = solve(x, y, 3, strengths=[0.01], class_weight="balanced")
+    solved = solve(x, y, 3, strengths=[0.01], class_weight="balanced", least_scale=0)
     expected = scikit_learn(x, y, 0.01, class_weight="balanced").predict_proba(x)
     np.testing.assert_allclose(solved.predict(x), expected, atol=1e-5)
-    plain = solve(x, y, 3, strengths=[0.01])
+    plain = solve(x, y, 3, strengths=[0.01], least_scale=0)
     assert solved.predict(x)[:, 0].sum() > plain.predict(x)[:, 0].sum(), "the rare class counts more"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from tlkit._internal.seeds import set_seed
+from tlkit._internal.seeds import deterministic_operations, set_seed
 from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset
 from tlkit.data.labelled import labelled
@@ -82,7 +82,7 @@ def fit_classifier(
     fitted = Fitted(model, backbone_of(model).name, technique, mirrored_views=mirrored_views)
     shared = {"callbacks": [*callbacks, watch], "minutes": minutes, "epochs": epochs, **options}
     if scratch:
-        with clock.part("training"):
+        with clock.part("training"), deterministic_operations():
             fitted.history = {technique: _from_scratch(model, data, verbose=verbose, **shared)}
         fitted.probabilities = phases.predict_splits(model, data.splits, mirrored=mirrored_views)
     else:

@@ -25,6 +25,7 @@ MOST_ROWS = 5_000  # at most this many rows are used to choose the strength
 IN_MEMORY = 10_000_000  # values (n x d); larger features are read in chunks
 CHUNK = 4096  # rows
 ABSENT = -1e4  # bias of a class without labels
+LEAST_SCALE = 0.5  # of the median standard deviation
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def solve(
     sample_weight: np.ndarray | None = None,
     strengths: Sequence[float] = STRENGTHS,
     folds: int = FOLDS,
+    least_scale: float = LEAST_SCALE,
     progress: bool = False,
 ) -> SolvedHead:
     """Choose the strength of the regularisation by cross-validation, and solve the head on all labels.
@@ -71,21 +73,21 @@ def solve(
         features: float `(n, d)`.
         labels: int `(n,)` class indices.
         classes: number of classes; a class without labels gets a probability near 0.
-        class_weight, strengths, folds, progress: see `tlkit.solve_head`.
+        class_weight, strengths, folds, least_scale, progress: see `tlkit.solve_head`.
         sample_weight: `(n,)`, or None.
 
     Raises:
         DataError: features that are not finite, labels of a single class, or weights that are all zero.
-        TlkitError: `strengths`, `folds` or `class_weight` are out of range.
+        TlkitError: `strengths`, `folds`, `least_scale` or `class_weight` are out of range.
 
     >>> features = np.random.default_rng(0).normal(size=(40, 3)) + np.arange(40)[:, None] % 2
     >>> solved = solve(features, np.arange(40) % 2, classes=2)
     >>> solved.kernel.shape, solved.held_out.shape
     ((3, 2), (40, 2))
     """
-    _check(features, labels, strengths, folds)
+    _check(features, labels, strengths, folds, least_scale)
     weights = _weights(labels, class_weight, sample_weight)
-    problem = _Problem(features, labels, weights, classes)
+    problem = _Problem(features, labels, weights, classes, least_scale)
     strengths, everything = sorted(strengths), np.arange(len(labels))
     strength, held_out = strengths[0], None
     log_losses: dict[float, float] = {}
@@ -106,12 +108,13 @@ def solve(
 
 @dataclass(frozen=True)
 class _Problem:
-    """Features `(n, d)`, class indices `(n,)`, weights `(n,)` and the number of classes."""
+    """Features `(n, d)`, class indices `(n,)`, weights `(n,)`, the number of classes and the least scale."""
 
     features: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
     classes: int
+    least_scale: float
 
     def solutions(
         self, rows: np.ndarray, strengths: Sequence[float], *, exact: bool = False
@@ -171,11 +174,32 @@ def _cross_validated(
     return losses, best
 
 
+class Scaler(StandardScaler):
+    """scikit-learn's scaler, with a lower limit for the standard deviations by which it divides.
+
+    >>> x = np.array([[0, 0, 0.0], [2, 4, 0.001]])  # standard deviations 1, 2 and 0.0005
+    >>> Scaler(least=0.5).fit(x).scale_
+    array([1. , 2. , 0.5])
+    """
+
+    def __init__(self, least: float) -> None:
+        super().__init__()
+        self.least = least
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "Scaler":
+        """Update the means and the standard deviations with more rows."""
+        super().partial_fit(X, y, sample_weight)
+        deviations = np.sqrt(self.var_)
+        if (varying := deviations[deviations > 0]).size:
+            self.scale_ = np.maximum(self.scale_, self.least * np.median(varying))
+        return self
+
+
 def _in_memory(
     problem: _Problem, rows: np.ndarray, strengths: Sequence[float], exact: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Solve by scikit-learn; each solution is the start of the next one."""
-    scaler, precision = StandardScaler(), "float64" if exact else "float32"
+    scaler, precision = Scaler(problem.least_scale), "float64" if exact else "float32"
     scaled, basis = scaler.fit_transform(problem.features[rows].astype(precision)), None
     if len(rows) < scaled.shape[1]:
         # the kernel is a sum of rows, so it has as many coordinates as there are rows
@@ -195,7 +219,7 @@ def _in_chunks(
     problem: _Problem, rows: np.ndarray, strengths: Sequence[float], exact: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Solve by L-BFGS with the loss and its gradient summed over chunks of rows."""
-    scaler = StandardScaler()
+    scaler = Scaler(problem.least_scale)
     for part in _chunks(rows):
         scaler.partial_fit(problem.features[part])
     present, labels = np.unique(problem.labels[rows], return_inverse=True)
@@ -232,7 +256,7 @@ def _in_chunks(
 
 
 def _unscaled(
-    kernel: np.ndarray, bias: np.ndarray, scaler: StandardScaler, present: np.ndarray, classes: int
+    kernel: np.ndarray, bias: np.ndarray, scaler: Scaler, present: np.ndarray, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the head for features that are not standardised, with a column for every class."""
     whole, biases = np.zeros((len(kernel), classes)), np.full(classes, ABSENT)
@@ -255,11 +279,15 @@ def _weights(labels: np.ndarray, class_weight: Any, sample_weight: np.ndarray | 
     return weights
 
 
-def _check(features: np.ndarray, labels: np.ndarray, strengths: Sequence[float], folds: int) -> None:
+def _check(
+    features: np.ndarray, labels: np.ndarray, strengths: Sequence[float], folds: int, least_scale: float
+) -> None:
     if not len(strengths) or min(strengths) <= 0:
         raise TlkitError(f"strengths={strengths} was given; expected positive numbers, such as [0.01, 0.1].")
     if folds < 2:
         raise TlkitError(f"folds={folds} was given; expected at least 2.")
+    if least_scale < 0:
+        raise TlkitError(f"least_scale={least_scale} was given; expected at least 0, such as {LEAST_SCALE}.")
     if len(np.unique(labels)) < 2:
         raise DataError("All labels belong to one class; give examples of at least 2 classes.")
     if not all(np.isfinite(features[part]).all() for part in _chunks(np.arange(len(labels)))):

@@ -32,7 +32,7 @@ from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
 from tlkit import optimizers
-from tlkit._internal.seeds import set_seed
+from tlkit._internal.seeds import deterministic_operations, set_seed
 from tlkit.backbones.structure import output_activation
 from tlkit.callbacks import for_model
 from tlkit.data.batches import Batches, plain_errors
@@ -243,8 +243,9 @@ class Tuner:
         began, found, weights = time.perf_counter(), RobustFineTuning(self.solved), self.frozen
         if seconds is not None and seconds <= 0 and not forced:
             return found
+        set_seed(self.seed)
         try:
-            with self._prepared():
+            with deterministic_operations(), self._prepared():
                 each_step = self._seconds_per_step()
                 left = None if seconds is None else seconds - (time.perf_counter() - began)
                 alternatives = [self._splits(folds), self._splits(1)]

@@ -17,7 +17,7 @@ from tlkit.data.labelled import both, check_labels
 from tlkit.errors import TlkitError
 from tlkit.models import cut_last, feature_network, freeze, head_of
 from tlkit.techniques.feature_extraction import Features, labelled_features
-from tlkit.techniques.logistic_regression import FOLDS, STRENGTHS, SolvedHead, solve
+from tlkit.techniques.logistic_regression import FOLDS, LEAST_SCALE, STRENGTHS, SolvedHead, solve
 
 
 def solve_head(
@@ -28,6 +28,7 @@ def solve_head(
     class_weight: Any = None,
     strengths: Sequence[float] = STRENGTHS,
     folds: int = FOLDS,
+    least_scale: float = LEAST_SCALE,
     engine: str = "auto",
     precision: str = "auto",
     progress: bool = False,
@@ -51,6 +52,10 @@ def solve_head(
         strengths: candidate values of scikit-learn's `C`; smaller values regularise more. After two values
             without a lower log loss, larger ones are not tried.
         folds: number of cross-validation folds, at least 2; never more than the labels of the largest class.
+        least_scale: lower limit of the standard deviation by which a feature is divided, as a multiple of the
+            median standard deviation. A feature that is nearly always 0 in few training images, as after a
+            ReLU, has a tiny standard deviation there; the head would give it a huge weight, and predictions
+            for images where it is active would be certain and random. 0 is scikit-learn's `StandardScaler`.
         engine, precision: see `tlkit.extract`.
         progress: show progress bars.
 
@@ -75,7 +80,13 @@ def solve_head(
     inference = {"engine": engine, "precision": precision, "progress": progress}
     known = [labelled_features(network, each, **inference) for each in (data, held_out) if each is not None]
     return solve_on_features(
-        model, known, class_weight=class_weight, strengths=strengths, folds=folds, progress=progress
+        model,
+        known,
+        class_weight=class_weight,
+        strengths=strengths,
+        folds=folds,
+        least_scale=least_scale,
+        progress=progress,
     )
 
 
