@@ -63,6 +63,11 @@ def test_a_head_alone_is_solved_without_epochs(digits, trainings):
     assert all("epochs" not in options for _, _, options in trainings)
 
 
+def test_with_one_label_per_class_fine_tuning_keeps_the_network_frozen(digits, trainings):
+    label_counts(digits, sizes=[10], **OPTIONS | {"seeds": [0]})
+    assert [technique for _, technique, _ in trainings] == ["scratch", "feature-extraction"]
+
+
 def test_by_default_all_techniques_meet_six_sizes_from_two_per_class_to_all(digits, trainings):
     found = label_counts(digits, backbone="LeNet", weights=None, seeds=[0])
     assert found.table["arm"].unique().tolist() == list(TECHNIQUES.names)

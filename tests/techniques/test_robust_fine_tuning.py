@@ -1,5 +1,6 @@
 """Fine-tuning from the solved head: the choice by held-out labels, the mix, time, and the frozen fallback."""
 
+import random
 import time
 
 import keras
@@ -11,7 +12,7 @@ from tlkit.data import Split
 from tlkit.errors import TlkitError
 from tlkit.models import frozen_table
 from tlkit.techniques import robust_fine_tuning
-from tlkit.techniques.robust_fine_tuning import MIXES, Recipe, affordable, log_loss, robust_fine_tune
+from tlkit.techniques.robust_fine_tuning import MIXES, Recipe, Tuner, affordable, log_loss, robust_fine_tune
 from tlkit.techniques.solved_head import solve_head
 from tlkit.techniques.step_budget import StepBudget
 
@@ -125,21 +126,12 @@ def test_stored_activations_give_the_same_training(bright, monkeypatch):
     np.testing.assert_allclose(*after, atol=0.05 * changed)  # stored in float16
 
 
-def test_on_a_cpu_tensorflow_computes_the_same_each_time(bright, model):
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("only TensorFlow has an option")
-    from tensorflow.python.framework.config import is_op_determinism_enabled as enabled
-
-    class Watch(keras.callbacks.Callback):
-        found: list[bool] = []
-
-        def on_train_batch_end(self, batch, logs=None):
-            self.found.append(enabled())
-
-    robust_fine_tune(model, *bright, folds=1, callbacks=[Watch()], **QUICK)
-    assert Watch.found
-    assert all(Watch.found)
-    assert not enabled(), "other code is as before"
+def test_the_order_of_the_images_depends_on_the_seed_alone(bright, model, monkeypatch):
+    # Keras would shuffle the batches again, by random numbers that other threads draw from as well
+    shuffled = []
+    monkeypatch.setattr(random, "shuffle", shuffled.append)
+    robust_fine_tune(model, *bright, folds=1, fraction=0.3, **QUICK | {"views": 1})
+    assert not shuffled
 
 
 def test_a_model_of_logits_with_augmentation_is_tuned(bright):
@@ -173,6 +165,23 @@ def test_short_time_takes_folds_first_then_steps():
     assert affordable(both, recipe, 60, 0.1, 100) == (splits[:1], 300)
     assert affordable(both, recipe, 60, 0.1, 40) == (splits[:1], 200)
     assert affordable(both, recipe, 60, 0.1, 10) == ([], 0)
+
+
+@pytest.mark.parametrize(("minutes", "folds"), [(1, 1), (3, 3)])
+def test_folds_are_left_out_when_trainings_take_longer_than_estimated(
+    bright, model, monkeypatch, minutes, folds
+):
+    train, clock, late = Tuner._train, time.perf_counter, [0.0]
+
+    def slower(self, start, rows, steps, bar=None):
+        late[0] += 25.0 if bar is not None else 0.0
+        return train(self, start, rows, steps, bar)
+
+    monkeypatch.setattr(Tuner, "_train", slower)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock() + late[0])
+    found = robust_fine_tune(model, bright[0], minutes=minutes, **QUICK)
+    assert found.folds == folds
+    assert len(found.labels) == {1: 14, 3: 40}[folds]
 
 
 def test_with_little_time_the_whole_validation_split_is_held_out(bright, model, monkeypatch):

@@ -1,7 +1,5 @@
 """Check and set the random seed of an experiment."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from numbers import Integral
 
 from tlkit._internal.keras_import import import_keras
@@ -44,26 +42,3 @@ def set_seed(seed: int) -> None:
     True
     """
     import_keras().utils.set_random_seed(check_seed(seed))
-
-
-@contextmanager
-def deterministic_operations() -> Iterator[None]:
-    """Make TensorFlow compute the same on the CPU each time, while the block runs.
-
-    Otherwise some gradients are summed in the order in which threads end. The differences are tiny, but they
-    grow during a training. This costs about 5 % of the speed. On a GPU nothing changes, since TensorFlow has
-    no such version of some operations there.
-    """
-    keras = import_keras()
-    if keras.backend.backend() != "tensorflow" or not keras.distribution.list_devices()[0].startswith("cpu"):
-        yield
-        return
-    from tensorflow.python.framework import config  # the public module cannot switch it off again
-
-    before = config.is_op_determinism_enabled()
-    config.enable_op_determinism()
-    try:
-        yield
-    finally:
-        if not before:
-            config.disable_op_determinism()

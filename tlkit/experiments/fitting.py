@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from tlkit._internal.seeds import deterministic_operations, set_seed
+from tlkit._internal.seeds import set_seed
 from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset
 from tlkit.data.labelled import labelled
@@ -25,6 +25,7 @@ from tlkit.techniques.solved_head import solve_on_features
 from tlkit.techniques.step_budget import StepBudget
 
 AUTO, FROZEN, TUNED, SCRATCH = "auto", "feature-extraction", "fine-tuning", "scratch"
+TUNED_STRENGTH = 0.5  # of the augmentation: a short training has no time to learn from strange views
 MINUTES = 5.0  # for fine-tuning, or for a training from random weights
 
 
@@ -70,6 +71,7 @@ def fit_classifier(
     clock, watch = phases.Clock(), Interruptible()
     set_seed(seed)
     scratch = technique == SCRATCH
+    strength = 0.0 if not augment or technique == FROZEN else 1.0 if scratch else TUNED_STRENGTH
     if scratch and isinstance(backbone, keras.Model):
         backbone = keras.models.clone_model(backbone)  # the same network with new random weights
     model = build_classifier(
@@ -77,12 +79,12 @@ def fit_classifier(
         len(data.class_names),
         weights=None if scratch else weights,
         image_size=data.image_size,
-        augmentation=phases.augmentation_for(data) if augment and technique != FROZEN else None,
+        augmentation=phases.augmentation_for(data, strength=strength) if strength else None,
     )
     fitted = Fitted(model, backbone_of(model).name, technique, mirrored_views=mirrored_views)
     shared = {"callbacks": [*callbacks, watch], "minutes": minutes, "epochs": epochs, **options}
     if scratch:
-        with clock.part("training"), deterministic_operations():
+        with clock.part("training"):
             fitted.history = {technique: _from_scratch(model, data, verbose=verbose, **shared)}
         fitted.probabilities = phases.predict_splits(model, data.splits, mirrored=mirrored_views)
     else:

@@ -15,7 +15,7 @@ from tlkit.challenges.dataset_size import nested_subsets
 from tlkit.data import Dataset
 from tlkit.errors import DataError, TlkitError
 from tlkit.experiments.cells import run_cells
-from tlkit.experiments.fitting import FROZEN, fit_classifier
+from tlkit.experiments.fitting import FROZEN, TUNED, fit_classifier
 from tlkit.reports.label_counts import LabelCounts
 from tlkit.reports.measures import point_measures
 from tlkit.techniques import TECHNIQUES
@@ -45,7 +45,8 @@ def label_counts(
     """Train with more and more labels by each technique; training from scratch is the control.
 
     No validation split is used: its labels would be labels as well. All trainings run to their end, with at
-    least as many steps, since few images make short epochs.
+    least as many steps, since few images make short epochs. With one label per class, fine-tuning keeps the
+    network frozen, since no label can be held out.
 
     Args:
         data: labelled, with a test split; subsets are drawn from its train split, nested and stratified.
@@ -93,6 +94,8 @@ def trained(
 ) -> dict[str, float]:
     """Train with that many labels, and return the measures on the test split, 0 to 1."""
     few = nested_subsets(data.train, [labels], seed=seed)[labels]
+    if technique == TUNED and np.bincount(few.labels).max() < 2:
+        technique = FROZEN  # of one label per class, none can be held out
     if technique != FROZEN:
         options |= {"epochs": max(EPOCHS, math.ceil(steps / math.ceil(labels / BATCH))), "batch_size": BATCH}
     fitted = fit_classifier(

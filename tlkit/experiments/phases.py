@@ -52,9 +52,9 @@ def mirrors(data: Dataset) -> bool:
     return not data.card.name.startswith("digits/")
 
 
-def augmentation_for(data: Dataset) -> keras.Layer:
+def augmentation_for(data: Dataset, *, strength: float = 1.0) -> keras.Layer:
     """Return the augmentation of a training; see `tlkit.augmentation`."""
-    return augmentation(flip=mirrors(data))
+    return augmentation(strength=strength, flip=mirrors(data))
 
 
 def loaded(backbone: str | keras.Model, weights: str | None, image_size: int) -> tuple[keras.Model, bool]:

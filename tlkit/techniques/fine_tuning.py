@@ -161,7 +161,7 @@ def fine_tune(
             # the averaging comes first, so that the other callbacks receive the averaged weights
             callbacks=[*defaults, *(callbacks if learner is whole else for_model(callbacks, whole))],
             **({} if len(train_inputs) == 1 else {"batch_size": batch_size}),
-            **{"shuffle": not _in_random_order(train_inputs[0])} | fitting,
+            **{"shuffle": not in_random_order(train_inputs[0])} | fitting,
         )
 
 
@@ -176,7 +176,7 @@ def _with_steps(optimizer: Any, steps: int) -> Any:
     return optimizer(steps) if is_function else optimizer
 
 
-def _in_random_order(inputs: Any) -> bool:
+def in_random_order(inputs: Any) -> bool:
     """Whether Keras must keep the order of inputs, since they are batches that are already shuffled."""
     if isinstance(inputs, Batches):
         return inputs.shuffle

@@ -32,7 +32,7 @@ from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
 from tlkit import optimizers
-from tlkit._internal.seeds import deterministic_operations, set_seed
+from tlkit._internal.seeds import set_seed
 from tlkit.backbones.structure import output_activation
 from tlkit.callbacks import for_model
 from tlkit.data.batches import Batches, plain_errors
@@ -41,7 +41,7 @@ from tlkit.data.labelled import Labelled, both
 from tlkit.errors import TlkitError
 from tlkit.models import feature_network, freeze, unfreeze
 from tlkit.techniques.feature_extraction import Features, labelled_features
-from tlkit.techniques.fine_tuning import fit_arguments
+from tlkit.techniques.fine_tuning import fit_arguments, in_random_order
 from tlkit.techniques.frozen_trunk import cut, kept_activations
 from tlkit.techniques.interpolation import interpolated
 from tlkit.techniques.logistic_regression import SolvedHead
@@ -54,6 +54,7 @@ MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 FOLDS, MOST_IN_FOLDS = 3, 1_000  # with more labels, one part of them is held out once
 HELD_OUT = 5  # with one fold and no validation data, one of so many parts is held out
 BATCH = 32  # images that are predicted together
+BETA_2 = 0.99  # of Adam: its mean of squared gradients spans 100 steps rather than 1,000
 
 Weights = list[np.ndarray]
 
@@ -77,7 +78,7 @@ class Recipe:
     """
 
     fraction: float = 0.7
-    learning_rate: float = 1e-3
+    learning_rate: float = 6e-4
     depth_decay: float = 1.0
     label_smoothing: float = 0.1
     averaging: float = 0.95
@@ -245,7 +246,7 @@ class Tuner:
             return found
         set_seed(self.seed)
         try:
-            with deterministic_operations(), self._prepared():
+            with self._prepared():
                 each_step = self._seconds_per_step()
                 left = None if seconds is None else seconds - (time.perf_counter() - began)
                 alternatives = [self._splits(folds), self._splits(1)]
@@ -253,7 +254,8 @@ class Tuner:
                 if forced and not found.steps:
                     splits, found.steps = self._splits(1), self.recipe.least_steps
                 if found.steps:
-                    weights = self._tuned(found, splits, each_step)
+                    ends = math.inf if seconds is None or forced else began + seconds
+                    weights = self._tuned(found, splits, each_step, ends)
         finally:
             self.model.set_weights(weights)
             if not found.mix:
@@ -262,7 +264,11 @@ class Tuner:
         return found
 
     def _tuned(
-        self, found: RobustFineTuning, splits: Sequence[tuple[np.ndarray, np.ndarray]], each_step: float
+        self,
+        found: RobustFineTuning,
+        splits: Sequence[tuple[np.ndarray, np.ndarray]],
+        each_step: float,
+        ends: float,
     ) -> Weights:
         """Fill in the result, and return the weights of the chosen mix."""
         trainings = len(splits) + 1
@@ -273,7 +279,7 @@ class Tuner:
         with tqdm(
             total=trainings * found.steps, desc="fine-tuning", unit="step", disable=not self.progress
         ) as bar:
-            self._choose(found, splits, bar)
+            self._choose(found, splits, ends, bar)
             if found.mix:
                 found.history = self._train(self.frozen, np.arange(len(self.labels)), found.steps, bar)
                 tuned = self.model.get_weights()
@@ -292,11 +298,24 @@ class Tuner:
         return bool(np.isfinite(predicted).all() and accuracy >= frozen)
 
     def _choose(
-        self, found: RobustFineTuning, splits: Sequence[tuple[np.ndarray, np.ndarray]], bar: tqdm
+        self,
+        found: RobustFineTuning,
+        splits: Sequence[tuple[np.ndarray, np.ndarray]],
+        ends: float,
+        bar: tqdm,
     ) -> None:
-        """Fine-tune on the known part of each split, and choose the mix by the other part."""
+        """Fine-tune on the known part of each split, and choose the mix by the other part.
+
+        If the trainings take longer than estimated, the last splits are left out.
+        """
+        began = time.perf_counter()
         parts: dict[float, list[np.ndarray]] = {mix: [] for mix in MIXES}
-        for known, new in splits:
+        for done, (known, new) in enumerate(splits):
+            now = time.perf_counter()
+            if done and now + 2 * (now - began) / done > ends:  # this split, and the training on all labels
+                splits = splits[:done]
+                bar.total = (done + 1) * found.steps
+                break
             self.model.set_weights(self.frozen)
             solve_on_features(
                 self.model,
@@ -337,7 +356,7 @@ class Tuner:
                 self.kept = stack.enter_context(kept)
                 self.plain = stack.enter_context(kept_activations(trunk, self.images))[:, 0]
             averaging = {"use_ema": True, "ema_momentum": recipe.averaging} if recipe.averaging else {}
-            self.optimizer = keras.optimizers.Adam(recipe.learning_rate, **averaging)
+            self.optimizer = keras.optimizers.Adam(recipe.learning_rate, beta_2=BETA_2, **averaging)
             self.learner.compile(self.optimizer, self._loss(), metrics=["accuracy"])
             scales = optimizers.depth_scales(model, recipe.depth_decay)
             stack.enter_context(optimizers.scaled_learning_rates(self.optimizer, scales))
@@ -381,6 +400,7 @@ class Tuner:
                 epochs=math.ceil(steps / math.ceil(len(rows) / size)),
                 class_weight=class_weights(self.class_weight, labels),
                 callbacks=callbacks,
+                shuffle=not in_random_order(inputs[0]),
                 verbose=0,
                 **fitting,
                 **({"batch_size": size} if len(inputs) > 1 else {}),
