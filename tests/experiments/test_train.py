@@ -88,7 +88,7 @@ def test_a_frozen_backbone_keeps_its_weights_and_the_model_predicts_as_its_head(
     np.testing.assert_allclose(whole, frozen.probabilities["test"], atol=1e-4)
 
 
-def test_a_frozen_backbone_is_as_accurate_as_logistic_regression_on_its_features(digits, weights):
+def test_a_frozen_backbone_is_at_least_as_accurate_as_logistic_regression_on_its_features(digits, weights):
     frozen = train(digits, technique="feature-extraction", backbone="LeNet", weights=weights)
     x = {name: extract(backbone_of(frozen.model), split) for name, split in digits.splits.items()}
     labels = np.concatenate([digits.train.labels, digits.validation.labels])
@@ -96,7 +96,7 @@ def test_a_frozen_backbone_is_as_accurate_as_logistic_regression_on_its_features
         StandardScaler(), LogisticRegression(C=min(frozen.strengths, key=frozen.strengths.get))
     )
     probe.fit(np.concatenate([x["train"], x["validation"]]), labels)
-    assert frozen.accuracy("test") == pytest.approx(probe.score(x["test"], digits.test.labels), abs=0.011)
+    assert frozen.accuracy("test") >= probe.score(x["test"], digits.test.labels) - 0.011
 
 
 def test_validation_images_are_predicted_by_models_that_did_not_learn_from_them(digits, weights):

@@ -22,7 +22,7 @@ from tlkit.cli.shared import (
 )
 from tlkit.techniques import TECHNIQUES
 
-DEMO_EPOCHS = 20
+DEMO_EPOCHS = 8
 
 
 @click.command()
@@ -30,7 +30,7 @@ DEMO_EPOCHS = 20
 @click.option(
     "--labels",
     type=click.IntRange(1),
-    default=50,
+    default=100,
     show_default=True,
     help="Training images per class, at most.",
 )
@@ -47,7 +47,7 @@ def demo(
 ) -> None:
     """Compare frozen, fine-tuned and from-scratch networks on photos of solar cells with few labels.
 
-    The pretrained network learns to find defective cells from 50 labelled photos per class. The report also
+    The pretrained network learns to find defective cells from 100 labelled photos per class. The report also
     shows right and wrong predictions, and the image regions that influence them.
     """
     from concurrent.futures import ProcessPoolExecutor

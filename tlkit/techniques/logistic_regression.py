@@ -182,6 +182,8 @@ class Scaler(StandardScaler):
     array([1. , 2. , 0.5])
     """
 
+    scale_: np.ndarray
+
     def __init__(self, least: float) -> None:
         super().__init__()
         self.least = least
