@@ -55,8 +55,8 @@ def train(
             network stays frozen if so many epochs take longer than `minutes`.
         minutes: time for fine-tuning or for training from scratch; None for no limit. If you name
             `"fine-tuning"` or `"scratch"`, a minimum number of steps is made even if it takes longer.
-        augment: random flips, shifts, rotations and zooms in training, half as strong in fine-tuning; digits are
-            not mirrored.
+        augment: random flips, shifts, rotations and zooms in training; digits are not mirrored. In
+            fine-tuning they are half as strong as from scratch.
         mirrored_views: predict each image and its mirror image, and take the mean; twice as slow, and often a
             little more accurate. `tlkit.predict` and `tlkit.evaluate` then do the same. Held-out predictions
             for the validation split are not mirrored.
