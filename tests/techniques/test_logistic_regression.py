@@ -48,6 +48,11 @@ def test_a_feature_that_is_nearly_constant_in_training_does_not_decide():
     assert (solve(x, y, 3, least_scale=0).predict(new).argmax(axis=1) == 1).all(), "the reason for the limit"
 
 
+def test_a_negative_limit_of_the_scale_is_refused():
+    with pytest.raises(TlkitError, match=r"least_scale=-1.*at least 0, such as 0.5"):
+        solve(*features(), 3, least_scale=-1)
+
+
 def test_the_scale_of_a_feature_has_a_lower_limit():
     x, y = features()
     deviations = x.astype("float64").std(axis=0)

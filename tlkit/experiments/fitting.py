@@ -25,7 +25,7 @@ from tlkit.techniques.solved_head import solve_on_features
 from tlkit.techniques.step_budget import StepBudget
 
 AUTO, FROZEN, TUNED, SCRATCH = "auto", "feature-extraction", "fine-tuning", "scratch"
-TUNED_STRENGTH = 0.5  # of the augmentation: a short training has no time to learn from strange views
+TUNED_STRENGTH = 0.5  # of the augmentation in fine-tuning; from scratch it is 1
 MINUTES = 5.0  # for fine-tuning, or for a training from random weights
 
 

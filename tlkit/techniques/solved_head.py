@@ -53,9 +53,9 @@ def solve_head(
             without a lower log loss, larger ones are not tried.
         folds: number of cross-validation folds, at least 2; never more than the labels of the largest class.
         least_scale: lower limit of the standard deviation by which a feature is divided, as a multiple of the
-            median standard deviation. A feature that is nearly always 0 in few training images, as after a
-            ReLU, has a tiny standard deviation there; the head would give it a huge weight, and predictions
-            for images where it is active would be certain and random. 0 is scikit-learn's `StandardScaler`.
+            median standard deviation; at least 0. In few training images, a feature after a ReLU is often
+            nearly always 0. Divided by its tiny standard deviation, it would get a huge weight and dominate
+            the prediction for any image in which it is active. 0 is scikit-learn's `StandardScaler`.
         engine, precision: see `tlkit.extract`.
         progress: show progress bars.
 
