@@ -1,7 +1,7 @@
 """Few labels: tlkit, scikit-learn, the recipe of the Keras guide, and fastai, on the same images.
 
     make peers PEERS=fastai
-    .venv/bin/python benchmarks/few_labels.py [--seeds 5] [--arms scikit-learn,auto]
+    .venv/bin/python benchmarks/few_labels.py [--seeds 5] [--arms scikit-learn,auto] [--data solar,clothing]
 
 For each data set and seed, `labels` images of each class are drawn at random for training, and up to 600 of
 the others for testing. Each method is an arm of the comparison. All arms except `scratch` start from the same
@@ -56,7 +56,7 @@ TLKIT = ("frozen", TUNED, "auto", "scratch")
 ARMS = (CONTROL, "Keras guide", "fastai", *TLKIT)
 
 
-def main(seeds: int, chosen: list[str]) -> None:
+def main(seeds: int, chosen: list[str], data_sets: list[str]) -> None:
     import pandas as pd
 
     import tlkit
@@ -71,7 +71,7 @@ def main(seeds: int, chosen: list[str]) -> None:
             progress=True,
         ).table
 
-    tables = [run(chosen, name, labels) for name, (_, labels) in SETTINGS.items()]
+    tables = [run(chosen, name, SETTINGS[name][1]) for name in data_sets]
     if "auto" in chosen:
         auto = pd.concat(tables).query("arm == 'auto'")
         tables.append(auto[auto["steps"] > 0].assign(arm=TUNED))
@@ -79,7 +79,7 @@ def main(seeds: int, chosen: list[str]) -> None:
             again = run([TUNED], data, [labels])
             tables.append(again[again["seed"].isin(rows["seed"])])
     table = pd.concat(tables)
-    if set(ARMS) <= set(table["arm"]):
+    if set(ARMS) <= set(table["arm"]) and set(SETTINGS) <= set(table["data"]):
         HERE.with_suffix(".json").write_text(json.dumps(numbers(table), indent=1) + "\n")
     draw(table)
 
@@ -275,5 +275,6 @@ if __name__ == "__main__":
     parser = ArgumentParser(description="Compare tlkit with its peers on few labels.")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--arms", default=",".join(arm for arm in ARMS if arm != TUNED))
+    parser.add_argument("--data", default=",".join(SETTINGS))
     given = parser.parse_args()
-    main(given.seeds, given.arms.split(","))
+    main(given.seeds, given.arms.split(","), given.data.split(","))

@@ -42,6 +42,7 @@ SUBJECTS = {
     "fine-tuning": [
         "tlkit.techniques.fine_tuning",
         "tlkit.techniques.robust_fine_tuning",
+        "tlkit.techniques.repeated_training",
         "tlkit.techniques.learning_rate",
         "tlkit.optimizers",
         "tlkit.techniques.frozen_trunk",

@@ -12,7 +12,8 @@ from tlkit.data import Split
 from tlkit.errors import TlkitError
 from tlkit.models import frozen_table
 from tlkit.techniques import robust_fine_tuning
-from tlkit.techniques.robust_fine_tuning import MIXES, Recipe, Tuner, affordable, log_loss, robust_fine_tune
+from tlkit.techniques.repeated_training import Recipe, RepeatedTraining
+from tlkit.techniques.robust_fine_tuning import MIXES, affordable, log_loss, robust_fine_tune
 from tlkit.techniques.solved_head import solve_head
 from tlkit.techniques.step_budget import StepBudget
 
@@ -86,14 +87,14 @@ def test_the_mix_with_the_lowest_held_out_log_loss_is_taken(bright, model, monke
 
 def test_every_label_is_held_out_once_and_the_last_training_sees_all(bright, model, monkeypatch):
     seen = []
-    train = robust_fine_tuning.Tuner._train
+    train = RepeatedTraining.train
 
-    def watched(tuner, start, rows, steps, bar=None):
+    def watched(training, start, rows, steps, bar=None):
         if bar is not None:
             seen.append(set(rows.tolist()))
-        return train(tuner, start, rows, steps, bar)
+        return train(training, start, rows, steps, bar)
 
-    monkeypatch.setattr(robust_fine_tuning.Tuner, "_train", watched)
+    monkeypatch.setattr(RepeatedTraining, "train", watched)
     monkeypatch.setattr(robust_fine_tuning, "log_loss", always(1.0))
     found = robust_fine_tune(model, *bright, **QUICK)
     assert found.folds == 3
@@ -171,13 +172,13 @@ def test_short_time_takes_folds_first_then_steps():
 def test_folds_are_left_out_when_trainings_take_longer_than_estimated(
     bright, model, monkeypatch, minutes, folds
 ):
-    train, clock, late = Tuner._train, time.perf_counter, [0.0]
+    train, clock, late = RepeatedTraining.train, time.perf_counter, [0.0]
 
     def slower(self, start, rows, steps, bar=None):
         late[0] += 25.0 if bar is not None else 0.0
         return train(self, start, rows, steps, bar)
 
-    monkeypatch.setattr(Tuner, "_train", slower)
+    monkeypatch.setattr(RepeatedTraining, "train", slower)
     monkeypatch.setattr(time, "perf_counter", lambda: clock() + late[0])
     found = robust_fine_tune(model, bright[0], minutes=minutes, **QUICK)
     assert found.folds == folds
@@ -185,7 +186,7 @@ def test_folds_are_left_out_when_trainings_take_longer_than_estimated(
 
 
 def test_with_little_time_the_whole_validation_split_is_held_out(bright, model, monkeypatch):
-    monkeypatch.setattr(robust_fine_tuning.Tuner, "_seconds_per_step", lambda tuner: 1.0)
+    monkeypatch.setattr(RepeatedTraining, "seconds_per_step", lambda training: 1.0)
     found = robust_fine_tune(model, *bright, minutes=0.15, **QUICK)
     assert (found.folds, found.steps) == (1, 3)
     assert found.rows.tolist() == list(range(40, 60))

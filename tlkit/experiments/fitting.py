@@ -20,7 +20,8 @@ from tlkit.models import backbone_of, build_classifier, feature_network, freeze,
 from tlkit.techniques import training
 from tlkit.techniques.feature_extraction import Features
 from tlkit.techniques.fine_tuning import fine_tune
-from tlkit.techniques.robust_fine_tuning import Recipe, RobustFineTuning, Tuner
+from tlkit.techniques.repeated_training import Recipe
+from tlkit.techniques.robust_fine_tuning import RobustFineTuning, Tuner
 from tlkit.techniques.solved_head import solve_on_features
 from tlkit.techniques.step_budget import StepBudget
 

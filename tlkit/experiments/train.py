@@ -64,7 +64,7 @@ def train(
         callbacks: Keras callbacks for every training of the network.
         verbose: as for Keras's `fit`: 0 is silent, 1 shows progress bars, 2 prints a line for each epoch.
         options: of the fine-tuning, `folds` (see `tlkit.robust_fine_tune`) and what
-            `tlkit.techniques.robust_fine_tuning.Recipe` lists, such as `learning_rate=3e-4`; from scratch,
+            `tlkit.techniques.repeated_training.Recipe` lists, such as `learning_rate=3e-4`; from scratch,
             those of `tlkit.fine_tune`.
 
     Returns:

@@ -19,79 +19,30 @@ Distort Pretrained Features and Underperform Out-of-Distribution" (the start).
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
-from tlkit import optimizers
-from tlkit._internal.seeds import set_seed
-from tlkit.backbones.structure import output_activation
-from tlkit.callbacks import for_model
-from tlkit.data.batches import Batches, plain_errors
-from tlkit.data.images import ImageFiles, joined, taken
+from tlkit.data.images import joined
 from tlkit.data.labelled import Labelled, both
 from tlkit.errors import TlkitError
-from tlkit.models import feature_network, freeze, unfreeze
+from tlkit.models import feature_network, freeze
 from tlkit.techniques.feature_extraction import Features, labelled_features
-from tlkit.techniques.fine_tuning import fit_arguments, in_random_order
-from tlkit.techniques.frozen_trunk import cut, kept_activations
 from tlkit.techniques.interpolation import interpolated
 from tlkit.techniques.logistic_regression import SolvedHead
+from tlkit.techniques.repeated_training import Recipe, RepeatedTraining, Weights
 from tlkit.techniques.solved_head import indices, solve_on_features
-from tlkit.techniques.step_budget import TIMED, StepBudget
-from tlkit.techniques.training import class_weights, compile_state_kept
-from tlkit.techniques.views import ViewBatches, training_augmentation
 
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 FOLDS, MOST_IN_FOLDS = 3, 1_000  # with more labels, one part of them is held out once
 HELD_OUT = 5  # with one fold and no validation data, one of so many parts is held out
-BATCH = 32  # images that are predicted together
-BETA_2 = 0.99  # of Adam: its mean of squared gradients spans 100 steps rather than 1,000
-
-Weights = list[np.ndarray]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the network is fine-tuned. The defaults were chosen with 5 to 50 labels per class.
-
-    Attributes:
-        fraction: the top fraction of the layers of the backbone that is trainable, 0 to 1.
-        learning_rate: the peak learning rate of Adam, reached after a tenth of the steps. It then decays to 0
-            along a cosine.
-        depth_decay: ratio of the learning rate of each stage to that of the stage above it.
-        label_smoothing: 0 to 1.
-        averaging: momentum of the exponential moving average of the weights, 0 to 1; 0 for no average.
-        batch_size: images per step.
-        epochs: number of epochs, within the limits of `least_steps` and `most_steps`.
-        least_steps, most_steps: of one training.
-        views: number of augmented views per image whose outputs of the frozen stages are cached; 0 computes
-            the frozen stages in every step.
-    """
-
-    fraction: float = 0.7
-    learning_rate: float = 6e-4
-    depth_decay: float = 1.0
-    label_smoothing: float = 0.1
-    averaging: float = 0.95
-    batch_size: int = 16
-    epochs: int = 20
-    least_steps: int = 150
-    most_steps: int = 3_000
-    views: int = 8
-
-    def steps(self, images: int) -> int:
-        """Return the number of steps of a training on so many images."""
-        wanted = self.epochs * math.ceil(images / self.batch_size)
-        return min(max(wanted, self.least_steps), self.most_steps)
 
 
 @dataclass
@@ -210,11 +161,6 @@ class Tuner:
         progress: bool = False,
         **recipe: Any,
     ) -> None:
-        settings = Recipe.__dataclass_fields__
-        if unknown := [name for name in recipe if name not in settings]:
-            raise TlkitError(f"There is no setting {', '.join(unknown)}; there are {', '.join(settings)}.")
-        self.model, self.solved, self.seed, self.progress = model, solved, seed, progress
-        self.recipe, self.callbacks, self.class_weight = Recipe(**recipe), list(callbacks), class_weight
         images = [each.images for each in parts if each.images is not None]
         if len(images) < len(parts):
             raise TlkitError(
@@ -225,6 +171,8 @@ class Tuner:
             raise TlkitError(
                 "Sample weights were given, but robust_fine_tune has none. Omit them, or use class_weight=."
             )
+        self.model, self.solved, self.seed, self.progress = model, solved, seed, progress
+        self.recipe, self.class_weight, self.callbacks = Recipe.of(**recipe), class_weight, callbacks
         self.images = joined(images)
         self.labels = np.concatenate([indices(each.labels) for each in parts])
         self.in_train = np.repeat([True, False][: len(parts)], [len(each) for each in parts])
@@ -244,10 +192,19 @@ class Tuner:
         began, found, weights = time.perf_counter(), RobustFineTuning(self.solved), self.frozen
         if seconds is not None and seconds <= 0 and not forced:
             return found
-        set_seed(self.seed)
+        self.training = RepeatedTraining(
+            self.model,
+            self.images,
+            self.labels,
+            self.recipe,
+            class_weight=self.class_weight,
+            seed=self.seed,
+            callbacks=self.callbacks,
+            seconds=seconds,
+        )
         try:
-            with self._prepared():
-                each_step = self._seconds_per_step()
+            with self.training:
+                each_step = self.training.seconds_per_step()
                 left = None if seconds is None else seconds - (time.perf_counter() - began)
                 alternatives = [self._splits(folds), self._splits(1)]
                 splits, found.steps = affordable(alternatives, self.recipe, len(self.labels), each_step, left)
@@ -281,9 +238,10 @@ class Tuner:
         ) as bar:
             self._choose(found, splits, ends, bar)
             if found.mix:
-                found.history = self._train(self.frozen, np.arange(len(self.labels)), found.steps, bar)
+                everything = np.arange(len(self.labels))
+                found.history = self.training.train(self.frozen, everything, found.steps, bar)
                 tuned = self.model.get_weights()
-        found.interrupted = self._interrupted
+        found.interrupted = self.training.interrupted
         weights = interpolated(self.frozen, tuned, found.mix)
         found.failed = found.mix > 0 and not found.interrupted and not self._fits(weights, found)
         if found.interrupted or found.failed:
@@ -292,7 +250,7 @@ class Tuner:
 
     def _fits(self, weights: Weights, found: RobustFineTuning) -> bool:
         """Whether a network is as accurate on its training labels as the frozen one on held-out labels."""
-        predicted = self._predict(weights, np.arange(len(self.labels)))
+        predicted = self.training.predict(weights, np.arange(len(self.labels)))
         accuracy = np.mean(predicted.argmax(axis=1) == self.labels)
         frozen = np.mean(found.held_out[0.0].argmax(axis=1) == found.labels)
         return bool(np.isfinite(predicted).all() and accuracy >= frozen)
@@ -324,96 +282,16 @@ class Tuner:
                 strengths=[self.solved.strength],
             )
             start = self.model.get_weights()
-            self._train(start, known, found.steps, bar)
+            self.training.train(start, known, found.steps, bar)
             end = self.model.get_weights()
-            if self._interrupted:
+            if self.training.interrupted:
                 return
             for mix, predicted in parts.items():
-                predicted.append(self._predict(interpolated(start, end, mix), new))
+                predicted.append(self.training.predict(interpolated(start, end, mix), new))
         found.folds, found.rows = len(splits), np.concatenate([new for _, new in splits])
         found.labels = self.labels[found.rows]
         found.held_out = {mix: np.concatenate(predicted) for mix, predicted in parts.items()}
         found.mix = min(MIXES, key=found.log_losses.__getitem__)
-
-    @property
-    def _interrupted(self) -> bool:
-        return any(getattr(each, "interrupted", False) for each in self.callbacks)
-
-    @contextmanager
-    def _prepared(self) -> Iterator[None]:
-        """Compile the network, and keep the outputs of its frozen stages, while the block runs."""
-        recipe, model = self.recipe, self.model
-        unfreeze(model, fraction=recipe.fraction)
-        with ExitStack() as stack:
-            stack.enter_context(compile_state_kept(model))
-            self.learner, self.kept, self.plain = model, None, self.images
-            if recipe.views and recipe.fraction < 1:
-                trunk, self.learner = cut(model)
-                augment = training_augmentation(model, None)
-                kept = kept_activations(
-                    trunk, self.images, views=recipe.views if augment else 1, augment=augment
-                )
-                self.kept = stack.enter_context(kept)
-                self.plain = stack.enter_context(kept_activations(trunk, self.images))[:, 0]
-            averaging = {"use_ema": True, "ema_momentum": recipe.averaging} if recipe.averaging else {}
-            self.optimizer = keras.optimizers.Adam(recipe.learning_rate, beta_2=BETA_2, **averaging)
-            self.learner.compile(self.optimizer, self._loss(), metrics=["accuracy"])
-            scales = optimizers.depth_scales(model, recipe.depth_decay)
-            stack.enter_context(optimizers.scaled_learning_rates(self.optimizer, scales))
-            self.optimizer.build(self.learner.trainable_variables)
-            self.fresh = [np.array(each) for each in self.optimizer.variables]
-            yield
-
-    def _loss(self) -> keras.losses.Loss:
-        logits, smoothing = output_activation(self.model) == "linear", self.recipe.label_smoothing
-        return keras.losses.CategoricalCrossentropy(from_logits=logits, label_smoothing=smoothing)
-
-    def _seconds_per_step(self) -> float:
-        """Time some steps; they also compile the network for all trainings."""
-        rows = np.arange(min(len(self.labels), (1 + TIMED) * self.recipe.batch_size))
-        self._train(self.frozen, rows, 1 + TIMED)
-        return self.budget.seconds_per_step
-
-    def _train(
-        self, start: Weights, rows: np.ndarray, steps: int, bar: tqdm | None = None
-    ) -> dict[str, list[float]]:
-        """Train on some rows for a number of steps, and return Keras's history."""
-        self.model.set_weights(start)
-        for variable, value in zip(self.optimizer.variables, self.fresh, strict=True):
-            variable.assign(value)
-        set_seed(self.seed)
-        labels, size, classes = self.labels[rows], self.recipe.batch_size, self.model.outputs[0].shape[-1]
-        fitting: dict[str, Any] = {}
-        if self.kept is not None:
-            inputs: Any = (ViewBatches(self.kept[rows], labels, size, True, self.seed, classes=classes),)
-        else:
-            images = taken(self.images, rows)
-            data = Labelled("train", images, labels, None, None, tuple(images.shape[1:]))
-            inputs = fit_arguments(data, size, classes, fitting)
-        self.budget = StepBudget(self.recipe.learning_rate, steps, bar=bar)
-        callbacks = [self.budget]
-        if bar is not None:
-            callbacks += for_model(self.callbacks, self.model)
-        with plain_errors(*inputs):
-            return self.learner.fit(
-                *inputs,
-                epochs=math.ceil(steps / math.ceil(len(rows) / size)),
-                class_weight=class_weights(self.class_weight, labels),
-                callbacks=callbacks,
-                shuffle=not in_random_order(inputs[0]),
-                verbose=0,
-                **fitting,
-                **({"batch_size": size} if len(inputs) > 1 else {}),
-            ).history
-
-    def _predict(self, weights: Weights, rows: np.ndarray) -> np.ndarray:
-        """Return the probabilities of some rows, float32 `(m, classes)`."""
-        self.model.set_weights(weights)
-        images = taken(self.plain, rows)
-        if isinstance(images, ImageFiles):
-            images = Batches(images, None, BATCH, False, 0)
-        outputs = self.learner.predict(images, verbose=0)
-        return softmax(outputs, axis=1) if output_activation(self.model) == "linear" else outputs
 
     def _splits(self, folds: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the known and the held-out rows of each training that chooses the mix."""

@@ -59,6 +59,26 @@ class Views:
         self._start, self._block = first * self.views, self.augment(np.repeat(images, self.views, axis=0))
 
 
+class Rows:
+    """Some rows of an array. Values are read when they are indexed, so a file need not fit into memory.
+
+    >>> rows = Rows(np.arange(12).reshape(6, 2), np.array([1, 4]))
+    >>> rows.shape, rows[[1, 0], 0].tolist()
+    ((2, 2), [8, 2])
+    """
+
+    def __init__(self, array: np.ndarray, rows: np.ndarray) -> None:
+        self.array, self.rows = array, rows
+        self.shape = (len(rows), *array.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
+        first, *others = key
+        return self.array[(self.rows[first], *others)]
+
+
 class ViewBatches(Batches):
     """Batches of stored activations `(n, views, ...)`: each epoch uses the next view of each image.
 

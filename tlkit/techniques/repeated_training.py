@@ -1,0 +1,216 @@
+"""Train a classifier several times on parts of the same images; it is compiled only once."""
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Self, cast
+
+import keras
+import numpy as np
+from scipy.special import softmax
+from tqdm import tqdm
+
+from tlkit import optimizers
+from tlkit._internal.seeds import set_seed
+from tlkit.backbones.structure import output_activation
+from tlkit.callbacks import for_model
+from tlkit.data.batches import Batches, plain_errors
+from tlkit.data.images import ImageFiles, taken
+from tlkit.data.labelled import Labelled
+from tlkit.errors import TlkitError
+from tlkit.models import unfreeze
+from tlkit.techniques.fine_tuning import fit_arguments, in_random_order
+from tlkit.techniques.frozen_trunk import cut, kept_activations
+from tlkit.techniques.step_budget import TIMED, StepBudget
+from tlkit.techniques.training import class_weights, compile_state_kept
+from tlkit.techniques.views import Rows, ViewBatches, training_augmentation
+
+BATCH = 32  # images that are predicted together
+BETA_2 = 0.99  # of Adam: its mean of squared gradients spans 100 steps rather than 1,000
+
+Weights = list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the network is fine-tuned. The defaults were chosen with 5 to 50 labels per class.
+
+    Attributes:
+        fraction: the top fraction of the layers of the backbone that is trainable, 0 to 1.
+        learning_rate: the peak learning rate of Adam, reached after a tenth of the steps. It then decays to 0
+            along a cosine.
+        depth_decay: ratio of the learning rate of each stage to that of the stage above it.
+        label_smoothing: 0 to 1.
+        averaging: momentum of the exponential moving average of the weights, 0 to 1; 0 for no average.
+        batch_size: images per step.
+        epochs: number of epochs, within the limits of `least_steps` and `most_steps`.
+        least_steps, most_steps: of one training.
+        views: number of augmented views per image whose outputs of the frozen stages are cached; 0 computes
+            the frozen stages in every step.
+
+    Raises:
+        TypeError: there is no such setting.
+    """
+
+    fraction: float = 0.7
+    learning_rate: float = 6e-4
+    depth_decay: float = 1.0
+    label_smoothing: float = 0.1
+    averaging: float = 0.95
+    batch_size: int = 16
+    epochs: int = 20
+    least_steps: int = 150
+    most_steps: int = 3_000
+    views: int = 8
+
+    @classmethod
+    def of(cls, **settings: Any) -> "Recipe":
+        """Return a recipe with other settings.
+
+        Raises:
+            TlkitError: there is no such setting.
+        """
+        known = cls.__dataclass_fields__
+        if unknown := [name for name in settings if name not in known]:
+            raise TlkitError(f"There is no setting {', '.join(unknown)}; there are {', '.join(known)}.")
+        return cls(**settings)
+
+    def steps(self, images: int) -> int:
+        """Return the number of steps of a training on so many images."""
+        wanted = self.epochs * math.ceil(images / self.batch_size)
+        return min(max(wanted, self.least_steps), self.most_steps)
+
+
+class RepeatedTraining:
+    """Trains and predicts with a classifier inside a `with` block; outside, its compile state is as before.
+
+    Inside, the top of the network is trainable, and the outputs of its frozen stages are cached.
+
+    Args:
+        model: a classifier.
+        images: uint8 RGB `(n, height, width, 3)`, in memory or in files.
+        labels: int `(n,)`.
+        recipe: how to train.
+        class_weight: see `solve_head`.
+        seed: of the order of the images and the augmentation.
+        callbacks: Keras callbacks for all trainings.
+        seconds: time for all trainings; None for no limit. If caching the augmented views would take more
+            than a quarter of it, the frozen stages are computed in every step instead.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        images: np.ndarray | ImageFiles,
+        labels: np.ndarray,
+        recipe: Recipe,
+        *,
+        class_weight: Any = None,
+        seed: int = 0,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        seconds: float | None = None,
+    ) -> None:
+        self.seconds = math.inf if seconds is None else seconds
+        self.model, self.images, self.labels, self.recipe = model, images, labels, recipe
+        self.class_weight, self.seed, self.callbacks = class_weight, seed, list(callbacks)
+
+    def __enter__(self) -> Self:
+        recipe, model = self.recipe, self.model
+        set_seed(self.seed)
+        unfreeze(model, fraction=recipe.fraction)
+        with ExitStack() as stack:
+            stack.enter_context(compile_state_kept(model))
+            self._learner = model
+            self._views: np.ndarray | None = None
+            self._unaltered, self._predictor = self.images, model
+            if recipe.views and recipe.fraction < 1:
+                self._cache(*cut(model), stack)
+            averaging = {"use_ema": True, "ema_momentum": recipe.averaging} if recipe.averaging else {}
+            self._optimizer = keras.optimizers.Adam(recipe.learning_rate, beta_2=BETA_2, **averaging)
+            self._learner.compile(self._optimizer, self._loss(), metrics=["accuracy"])
+            scales = optimizers.depth_scales(model, recipe.depth_decay)
+            stack.enter_context(optimizers.scaled_learning_rates(self._optimizer, scales))
+            self._optimizer.build(self._learner.trainable_variables)
+            self._fresh = [np.array(each) for each in self._optimizer.variables]
+            self._opened = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._opened.__exit__(*error)
+
+    def _cache(self, trunk: keras.Model, rest: keras.Model, stack: ExitStack) -> None:
+        """Cache the outputs of the frozen stages: for the images and, if there is time, for their views."""
+        began = time.perf_counter()
+        self._unaltered = stack.enter_context(kept_activations(trunk, self.images))[:, 0]
+        self._predictor = rest
+        augment = training_augmentation(self.model, None)
+        views = self.recipe.views if augment else 1
+        if views * (time.perf_counter() - began) <= self.seconds / 4:
+            cached = kept_activations(trunk, self.images, views=views, augment=augment)
+            self._views, self._learner = stack.enter_context(cached), rest
+
+    def _loss(self) -> keras.losses.Loss:
+        logits, smoothing = output_activation(self.model) == "linear", self.recipe.label_smoothing
+        return keras.losses.CategoricalCrossentropy(from_logits=logits, label_smoothing=smoothing)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C stopped a training."""
+        return any(getattr(each, "interrupted", False) for each in self.callbacks)
+
+    def seconds_per_step(self) -> float:
+        """Time some steps; they also compile the network for all trainings."""
+        rows = np.arange(min(len(self.labels), (1 + TIMED) * self.recipe.batch_size))
+        self.train(self.model.get_weights(), rows, 1 + TIMED)
+        return self._budget.seconds_per_step
+
+    def train(
+        self, start: Weights, rows: np.ndarray, steps: int, bar: tqdm | None = None
+    ) -> dict[str, list[float]]:
+        """Train from some weights on some rows of the images, and return Keras's history.
+
+        Args:
+            start: weights of the whole model.
+            rows: int `(m,)`.
+            steps: number of steps.
+            bar: a progress bar that moves with each step; without it, the callbacks are left out too.
+        """
+        self.model.set_weights(start)
+        for variable, value in zip(self._optimizer.variables, self._fresh, strict=True):
+            variable.assign(value)
+        set_seed(self.seed)
+        labels, size, classes = self.labels[rows], self.recipe.batch_size, self.model.outputs[0].shape[-1]
+        fitting: dict[str, Any] = {}
+        if self._views is not None:
+            views = cast(Any, Rows(self._views, rows))
+            inputs: Any = (ViewBatches(views, labels, size, True, self.seed, classes=classes),)
+        else:
+            images = taken(self.images, rows)
+            data = Labelled("train", images, labels, None, None, tuple(images.shape[1:]))
+            inputs = fit_arguments(data, size, classes, fitting)
+        self._budget = StepBudget(self.recipe.learning_rate, steps, bar=bar)
+        callbacks = [self._budget]
+        if bar is not None:
+            callbacks += for_model(self.callbacks, self.model)
+        with plain_errors(*inputs):
+            return self._learner.fit(
+                *inputs,
+                epochs=math.ceil(steps / math.ceil(len(rows) / size)),
+                class_weight=class_weights(self.class_weight, labels),
+                callbacks=callbacks,
+                shuffle=not in_random_order(inputs[0]),
+                verbose=0,
+                **fitting,
+                **({"batch_size": size} if len(inputs) > 1 else {}),
+            ).history
+
+    def predict(self, weights: Weights, rows: np.ndarray) -> np.ndarray:
+        """Return the probabilities of some rows, float32 `(m, classes)`, with these weights."""
+        self.model.set_weights(weights)
+        images = taken(self._unaltered, rows)
+        if isinstance(images, ImageFiles):
+            images = Batches(images, None, BATCH, False, 0)
+        outputs = self._predictor.predict(images, verbose=0)
+        return softmax(outputs, axis=1) if output_activation(self.model) == "linear" else outputs
