@@ -14,9 +14,9 @@ __all__ = ["adam", "depth_scales", "scaled_learning_rates", "warmup_cosine"]
 
 
 def warmup_cosine(
-    learning_rate: float, steps: int, warmup: float = 0.1
+    learning_rate: float, steps: int, warmup: float = 0.1, final: float = 0.0
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Return a learning rate schedule: a linear warm-up, then a cosine decay to zero.
+    """Return a learning rate schedule: a linear warm-up, then a cosine decay, by default to zero.
 
     Loshchilov & Hutter 2017, "SGDR"; Goyal et al. 2017, "Accurate, Large Minibatch SGD" for the warm-up.
 
@@ -24,6 +24,8 @@ def warmup_cosine(
         learning_rate: the largest value, reached after the warm-up.
         steps: the number of steps of the whole training: epochs times batches per epoch.
         warmup: the fraction of the steps in which the learning rate rises, 0 to 1.
+        final: the last value as a fraction of the largest, 0 to 1; 1 keeps the learning rate constant after
+            the warm-up.
 
     Returns:
         A `keras.optimizers.schedules.CosineDecay`.
@@ -36,6 +38,7 @@ def warmup_cosine(
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warmup_steps else learning_rate,
         decay_steps=max(1, steps - warmup_steps),
+        alpha=final,
         warmup_target=learning_rate if warmup_steps else None,
         warmup_steps=warmup_steps,
     )

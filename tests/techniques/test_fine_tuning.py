@@ -57,6 +57,8 @@ def test_the_learning_rate_rises_then_falls():
     assert np.all(np.diff(rates[10:]) < 0)
     assert rates[-1] == pytest.approx(0, abs=1e-6)
     assert float(warmup_cosine(1.0, steps=10, warmup=0)(0)) == 1.0
+    constant = warmup_cosine(1.0, steps=100, final=1.0)
+    assert [float(constant(step)) for step in (0, 5, 10, 99)] == [0.0, 0.5, 1.0, 1.0]
 
 
 @graph

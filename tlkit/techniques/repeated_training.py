@@ -39,11 +39,13 @@ class Recipe:
 
     Attributes:
         fraction: the top fraction of the layers of the backbone that is trainable, 0 to 1.
-        learning_rate: the peak learning rate of Adam, reached after a tenth of the steps. It then decays to 0
-            along a cosine.
+        learning_rate: the peak learning rate of Adam, reached after a tenth of the steps.
+        final_rate: the last learning rate as a fraction of the peak, 0 to 1; between them, it decays along a
+            cosine. At 1 it stays constant, and the average of the weights takes the place of a decay.
         depth_decay: ratio of the learning rate of each stage to that of the stage above it.
         label_smoothing: 0 to 1.
         averaging: momentum of the exponential moving average of the weights, 0 to 1; 0 for no average.
+            Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization".
         batch_size: images per step.
         epochs: number of epochs, within the limits of `least_steps` and `most_steps`.
         least_steps, most_steps: of one training.
@@ -56,9 +58,10 @@ class Recipe:
 
     fraction: float = 0.7
     learning_rate: float = 6e-4
+    final_rate: float = 1.0
     depth_decay: float = 1.0
     label_smoothing: float = 0.1
-    averaging: float = 0.95
+    averaging: float = 0.98
     batch_size: int = 16
     epochs: int = 20
     least_steps: int = 150
@@ -190,7 +193,7 @@ class RepeatedTraining:
             images = taken(self.images, rows)
             data = Labelled("train", images, labels, None, None, tuple(images.shape[1:]))
             inputs = fit_arguments(data, size, classes, fitting)
-        self._budget = StepBudget(self.recipe.learning_rate, steps, bar=bar)
+        self._budget = StepBudget(self.recipe.learning_rate, steps, final=self.recipe.final_rate, bar=bar)
         callbacks = [self._budget]
         if bar is not None:
             callbacks += for_model(self.callbacks, self.model)

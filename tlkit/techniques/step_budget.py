@@ -14,7 +14,7 @@ TIMED = 4  # steps
 class StepBudget(keras.callbacks.Callback):
     """Set the learning rate of each step, and end the training after the last step.
 
-    The learning rate rises during the first tenth of the steps, then decays along a cosine to zero.
+    The learning rate rises during the first tenth of the steps, then decays along a cosine.
 
     Args:
         learning_rate: the largest, reached after the first tenth of the steps; None leaves the learning rate
@@ -23,6 +23,7 @@ class StepBudget(keras.callbacks.Callback):
         seconds: time for the training; None for no limit. After a few steps, their duration tells how many
             fit. If fewer than `steps` fit, the schedule is shortened.
         least: number of steps that are made even if they take longer.
+        final: the last learning rate as a fraction of the largest, 0 to 1.
         bar: a progress bar that moves with each step; its total is the number of steps.
     """
 
@@ -33,11 +34,12 @@ class StepBudget(keras.callbacks.Callback):
         *,
         seconds: float | None = None,
         least: int = 1,
+        final: float = 0.0,
         bar: tqdm | None = None,
     ) -> None:
         super().__init__()
         self.rate, self.steps, self.seconds, self.least, self.bar = learning_rate, steps, seconds, least, bar
-        self.done, self._start, self._latest = 0, 0.0, 0.0
+        self.final, self.done, self._start, self._latest = final, 0, 0.0, 0.0
         self._plan()
 
     @property
@@ -65,7 +67,7 @@ class StepBudget(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _plan(self) -> None:
-        self._schedule = optimizers.warmup_cosine(self.rate or 0.0, self.steps)
+        self._schedule = optimizers.warmup_cosine(self.rate or 0.0, self.steps, final=self.final)
         if self.bar is not None and self.seconds is not None:
             self.bar.total = self.steps
             self.bar.refresh()
