@@ -127,6 +127,19 @@ def test_stored_activations_give_the_same_training(bright, monkeypatch):
     np.testing.assert_allclose(*after, atol=0.05 * changed)  # stored in float16
 
 
+@pytest.mark.parametrize(("seconds", "cached"), [(None, True), (1e-6, False)])
+def test_views_are_cached_if_there_is_time(bright, seconds, cached):
+    model = build_classifier("LeNet", 2, weights=None, augmentation=augmentation())
+    images, labels = bright[0].images, bright[0].labels
+    recipe = Recipe.of(**QUICK | {"views": 2}, fraction=0.3)
+    start = model.get_weights()
+    with RepeatedTraining(model, images, labels, recipe, seconds=seconds) as training:
+        assert (training._views is not None) == cached
+        assert len(training.train(start, np.arange(40), 3)["loss"]) == 2
+        after = training.predict(start, np.arange(40))
+    np.testing.assert_allclose(after, model.predict(images, verbose=0), atol=0.01)  # stored in float16
+
+
 def test_the_order_of_the_images_depends_on_the_seed_alone(bright, model, monkeypatch):
     # Keras would shuffle the batches again, by random numbers that other threads draw from as well
     shuffled = []
