@@ -86,12 +86,13 @@ def test_the_mix_with_the_lowest_held_out_log_loss_is_taken(bright, model, monke
 
 
 def test_every_label_is_held_out_once_and_the_last_training_sees_all(bright, model, monkeypatch):
-    seen = []
+    seen, made = [], []
     train = RepeatedTraining.train
 
     def watched(training, start, rows, steps, bar=None):
         if bar is not None:
             seen.append(set(rows.tolist()))
+            made.append(steps)
         return train(training, start, rows, steps, bar)
 
     monkeypatch.setattr(RepeatedTraining, "train", watched)
@@ -99,6 +100,7 @@ def test_every_label_is_held_out_once_and_the_last_training_sees_all(bright, mod
     found = robust_fine_tune(model, *bright, **QUICK)
     assert found.folds == 3
     assert sorted(found.rows.tolist()) == list(range(60))
+    assert made == [2, 2, 2, 3]  # the same number of epochs
     *parts, last = seen
     assert last == set(range(60))
     held_out = np.split(found.rows, np.cumsum([60 - len(part) for part in parts])[:-1])
@@ -172,12 +174,12 @@ def test_an_error_leaves_the_frozen_network_with_its_solved_head(bright, model):
 
 def test_short_time_takes_folds_first_then_steps():
     splits = [(np.arange(40), np.arange(40, 60))] * 3
-    recipe = Recipe(least_steps=100, epochs=50, batch_size=10)  # 300 steps
+    recipe = Recipe(least_steps=100, epochs=50, batch_size=10)  # 300 steps, and 200 of each fold
     both = [splits, splits[:1]]
     assert affordable(both, recipe, 60, 0.1, None) == (splits, 300)
-    assert affordable(both, recipe, 60, 0.1, 121) == (splits, 300)
-    assert affordable(both, recipe, 60, 0.1, 100) == (splits[:1], 300)
-    assert affordable(both, recipe, 60, 0.1, 40) == (splits[:1], 200)
+    assert affordable(both, recipe, 60, 0.1, 91) == (splits, 300)
+    assert affordable(both, recipe, 60, 0.1, 89) == (splits[:1], 300)
+    assert affordable(both, recipe, 60, 0.1, 25) == (splits[:1], 150)
     assert affordable(both, recipe, 60, 0.1, 10) == ([], 0)
 
 

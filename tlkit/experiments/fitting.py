@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from tlkit._internal.allocator import keep_freed_memory
 from tlkit._internal.seeds import set_seed
 from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset
@@ -169,6 +170,7 @@ def _from_scratch(
     **options: Any,
 ) -> dict[str, list[float]]:
     """Train all layers from random weights, and keep the best epoch on the validation split."""
+    keep_freed_memory()
     phases.prepare_from_scratch(backbone_of(model))
     each_epoch = math.ceil(len(data.train) / options.get("batch_size", phases.BATCH_SIZE))
     wanted = phases.SCRATCH_EPOCHS * each_epoch

@@ -13,6 +13,7 @@ from scipy.special import softmax
 from tqdm import tqdm
 
 from tlkit import optimizers
+from tlkit._internal.allocator import keep_freed_memory
 from tlkit._internal.seeds import set_seed
 from tlkit.backbones.structure import output_activation
 from tlkit.callbacks import for_model
@@ -121,6 +122,7 @@ class RepeatedTraining:
 
     def __enter__(self) -> Self:
         recipe, model = self.recipe, self.model
+        keep_freed_memory()
         set_seed(self.seed)
         unfreeze(model, fraction=recipe.fraction)
         with ExitStack() as stack:

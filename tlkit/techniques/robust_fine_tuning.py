@@ -56,7 +56,8 @@ class RobustFineTuning:
         labels: int `(m,)`: their labels.
         held_out: float32 `(m, classes)` by mix: probabilities of models that did not learn from the image.
         folds: how many parts of the labels were held out in turn.
-        steps: of each training; 0 if there was no time for one.
+        steps: of the training on all labels, and of the others in proportion to their labels; 0 if there was
+            no time for them.
         history: Keras's history of the training on all labels; empty if `mix` is 0.
         seconds: duration of the fine-tuning, without the features and the head.
         failed: the last training was worse on the labels that it learned from than the frozen network on
@@ -228,14 +229,12 @@ class Tuner:
         ends: float,
     ) -> Weights:
         """Fill in the result, and return the weights of the chosen mix."""
-        trainings = len(splits) + 1
+        total = found.steps + sum(self._steps(known, found) for known, _ in splits)
         if self.progress:
-            minutes = trainings * found.steps * each_step / 60
-            tqdm.write(f"fine-tuning: {trainings} trainings of {found.steps} steps, about {minutes:.1f} min")
+            minutes = total * each_step / 60
+            tqdm.write(f"fine-tuning: {len(splits) + 1} trainings, {total} steps, about {minutes:.1f} min")
         tuned = self.frozen
-        with tqdm(
-            total=trainings * found.steps, desc="fine-tuning", unit="step", disable=not self.progress
-        ) as bar:
+        with tqdm(total=total, desc="fine-tuning", unit="step", disable=not self.progress) as bar:
             self._choose(found, splits, ends, bar)
             if found.mix:
                 everything = np.arange(len(self.labels))
@@ -255,6 +254,10 @@ class Tuner:
         frozen = np.mean(found.held_out[0.0].argmax(axis=1) == found.labels)
         return bool(np.isfinite(predicted).all() and accuracy >= frozen)
 
+    def _steps(self, known: np.ndarray, found: RobustFineTuning) -> int:
+        """Return the number of steps on some labels: as many epochs as on all labels."""
+        return max(1, round(found.steps * len(known) / len(self.labels)))
+
     def _choose(
         self,
         found: RobustFineTuning,
@@ -266,14 +269,14 @@ class Tuner:
 
         If the trainings take longer than estimated, the last splits are left out.
         """
-        began = time.perf_counter()
+        began, made = time.perf_counter(), 0
         parts: dict[float, list[np.ndarray]] = {mix: [] for mix in MIXES}
         for done, (known, new) in enumerate(splits):
-            now = time.perf_counter()
-            if done and now + 2 * (now - began) / done > ends:  # this split, and the training on all labels
-                splits = splits[:done]
-                bar.total = (done + 1) * found.steps
+            steps, now = self._steps(known, found), time.perf_counter()
+            if done and now + (steps + found.steps) * (now - began) / made > ends:
+                splits, bar.total = splits[:done], made + found.steps
                 break
+            made += steps
             self.model.set_weights(self.frozen)
             solve_on_features(
                 self.model,
@@ -282,7 +285,7 @@ class Tuner:
                 strengths=[self.solved.strength],
             )
             start = self.model.get_weights()
-            self.training.train(start, known, found.steps, bar)
+            self.training.train(start, known, steps, bar)
             end = self.model.get_weights()
             if self.training.interrupted:
                 return
@@ -320,11 +323,11 @@ def affordable(
     each_step: float,
     seconds: float | None,
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
-    """Return the splits and the steps of each training that fit into a time, or no split and 0 steps.
+    """Return the splits that fit into a time and the steps of the last training; or no split and 0 steps.
 
     Args:
         alternatives: lists of splits, the best one first. There is a training for each split, which chooses
-            the mix, and one on all labels.
+            the mix, and then one on all labels. All have the same number of epochs.
         recipe: the least and the desired number of steps.
         images: number of labels.
         each_step: seconds of a step.
@@ -332,14 +335,15 @@ def affordable(
 
     >>> splits = [(np.arange(40), np.arange(40, 60))] * 3
     >>> alternatives = [splits, splits[:1]]
-    >>> [affordable(alternatives, Recipe(), 60, 0.1, seconds)[1] for seconds in (None, 60, 35, 20)]
+    >>> [affordable(alternatives, Recipe(), 60, 0.1, seconds)[1] for seconds in (None, 60, 30, 20)]
     [150, 150, 150, 0]
     """
     wanted = recipe.steps(images)
     if seconds is None:
         return alternatives[0], wanted
     for chosen in alternatives:
-        steps = int(seconds / ((len(chosen) + 1) * each_step))
+        trainings = 1 + sum(len(known) for known, _ in chosen) / images  # of the length of the last one
+        steps = int(seconds / (trainings * each_step))
         if steps >= wanted:
             return chosen, wanted
     return (chosen, steps) if steps >= recipe.least_steps else ([], 0)
