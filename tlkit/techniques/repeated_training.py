@@ -57,15 +57,15 @@ class Recipe:
         TypeError: there is no such setting.
     """
 
-    fraction: float = 0.7
+    fraction: float = 0.5
     learning_rate: float = 6e-4
     final_rate: float = 1.0
     depth_decay: float = 1.0
     label_smoothing: float = 0.1
     averaging: float = 0.98
     batch_size: int = 16
-    epochs: int = 20
-    least_steps: int = 150
+    epochs: int = 16
+    least_steps: int = 120
     most_steps: int = 3_000
     views: int = 8
 

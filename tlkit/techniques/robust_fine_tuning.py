@@ -335,8 +335,8 @@ def affordable(
 
     >>> splits = [(np.arange(40), np.arange(40, 60))] * 3
     >>> alternatives = [splits, splits[:1]]
-    >>> [affordable(alternatives, Recipe(), 60, 0.1, seconds)[1] for seconds in (None, 60, 30, 20)]
-    [150, 150, 150, 0]
+    >>> [affordable(alternatives, Recipe(), 60, 0.1, seconds)[1] for seconds in (None, 60, 25, 15)]
+    [120, 120, 120, 0]
     """
     wanted = recipe.steps(images)
     if seconds is None:
