@@ -18,7 +18,7 @@ ImageNet weights of EfficientNetLite0:
 - `scratch`: the same network from random weights, without a time limit.
 
 The settings of the fine-tuning were chosen on `clothing`, `solar` and `emoji/twemoji` at 128 pixels, with 5
-to 50 labels per class. No setting was chosen on the other data sets. The draws of the labels differ, but the
+to 100 labels per class. No setting was chosen on the other data sets. The draws of the labels differ, but the
 images are the same, so the results on the first three may be optimistic, and `solar at 224` shares the images
 of `solar`.
 

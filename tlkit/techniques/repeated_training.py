@@ -36,7 +36,7 @@ Weights = list[np.ndarray]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the network is fine-tuned. The defaults were chosen with 5 to 50 labels per class.
+    """How the network is fine-tuned. The defaults were chosen with 5 to 100 labels per class.
 
     Attributes:
         fraction: the top fraction of the layers of the backbone that is trainable, 0 to 1.
