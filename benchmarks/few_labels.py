@@ -226,10 +226,6 @@ def numbers(table: Any) -> dict[str, Any]:
         measure: table.groupby([*by, "arm"])[measure].mean().unstack("arm").round(4).reset_index()
         for measure in measures
     }
-    accuracy = table.groupby([*by, "arm"])["accuracy"].mean().unstack("arm")
-    others = accuracy.drop(columns="auto").max(axis=1)
-    points = 100 * (accuracy["auto"] - others)
-    enough = accuracy[accuracy.index.get_level_values("labels") >= 10]
     gains = table.assign(setting=table["data"] + ", " + table["labels"].astype(str))
     compared = {
         control: tlkit.paired(gains, control, by="setting").round(4).reset_index().to_dict("records")
@@ -238,15 +234,21 @@ def numbers(table: Any) -> dict[str, Any]:
     return {
         "tuned on": sorted(TUNED_ON),
         "means": {measure: each.to_dict("records") for measure, each in means.items()},
-        "auto minus the best other arm, points": round(float(points.mean()), 2),
-        "auto minus scikit-learn at worst, points": round(
-            100 * float((accuracy["auto"] - accuracy[CONTROL]).min()), 2
-        ),
-        "fine-tuned minus frozen from 10 labels, points": round(
-            100 * float((enough["fine-tuned"] - enough["frozen"]).mean()), 2
-        ),
+        "points": {measure: points(table, measure) for measure in ("accuracy", "balanced_accuracy")},
         "paired differences of accuracy": compared,
     }
+
+
+def points(table: Any, measure: str) -> dict[str, float]:
+    """Return how far `auto` and `fine-tuned` are above the other arms, in percentage points."""
+    means = 100 * table.groupby(["data", "labels", "arm"])[measure].mean().unstack("arm")
+    enough = means[means.index.get_level_values("labels") >= 10]
+    found = {
+        "auto minus the best other arm": (means["auto"] - means.drop(columns="auto").max(axis=1)).mean(),
+        "auto minus scikit-learn at worst": (means["auto"] - means[CONTROL]).min(),
+        "fine-tuned minus frozen from 10 labels": (enough[TUNED] - enough["frozen"]).mean(),
+    }
+    return {name: round(float(value), 2) for name, value in found.items()}
 
 
 def draw(table: Any) -> None:
