@@ -26,9 +26,13 @@ def test_the_options_fit_into_a_c_int(monkeypatch):
 
 
 def test_other_systems_and_c_libraries_are_left_alone(monkeypatch):
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())  # musl has no mallopt
-    keep_freed_memory()
+    library, opened = Library(), []
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: opened.append(name) or library)
     monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.setattr(ctypes, "CDLL", None)
     keep_freed_memory()
+    assert not opened
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delattr(Library, "mallopt")  # musl has none
+    keep_freed_memory()
+    assert opened
+    assert not library.options

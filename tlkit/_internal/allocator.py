@@ -10,7 +10,8 @@ def keep_freed_memory() -> None:
     """Let the process keep the memory that it frees, where the C library is glibc; elsewhere do nothing.
 
     Each step of a training frees as much memory as the next one needs. By default glibc returns it to the
-    system and requests it again, which takes a sixth of the time of a step. The peak memory is the same.
+    system and requests it again. This took a sixth of the time of a step (EfficientNetLite0, 16 images of 224
+    pixels, two cores); the peak memory was the same.
     """
     if not sys.platform.startswith("linux"):
         return

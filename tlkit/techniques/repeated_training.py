@@ -52,9 +52,6 @@ class Recipe:
         least_steps, most_steps: of one training.
         views: number of augmented views per image whose outputs of the frozen stages are cached; 0 computes
             the frozen stages in every step.
-
-    Raises:
-        TypeError: there is no such setting.
     """
 
     fraction: float = 0.5
