@@ -1,8 +1,11 @@
 """The solved logistic regression: scikit-learn's solution, the choice of the strength, and large data."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -66,11 +69,27 @@ def test_the_scale_of_a_feature_has_a_lower_limit():
 
 
 def test_the_strength_has_the_lowest_cross_validated_log_loss():
-    x, y = features(spread=4)
+    x, y = features(200, spread=4)
     solved = solve(x, y, 3)
     assert solved.log_losses[solved.strength] == min(solved.log_losses.values())
     right = solved.held_out[np.arange(len(y)), y]
     assert -np.log(right).mean() == pytest.approx(solved.log_losses[solved.strength], rel=1e-4)
+
+
+def test_with_few_labels_the_folds_are_drawn_several_times(monkeypatch):
+    x, y = features(30, spread=2)
+    log_losses = []
+    for repeat in range(5):
+        seeded = partial(StratifiedKFold, random_state=repeat)
+        monkeypatch.setattr(
+            logistic_regression, "StratifiedKFold", lambda n, seeded=seeded, **_: seeded(n, shuffle=True)
+        )
+        monkeypatch.setattr(logistic_regression, "MOST_REPEATS", 1)
+        log_losses.append(solve(x, y, 3, strengths=[0.01, 0.1]).log_losses)
+    monkeypatch.undo()
+    found = solve(x, y, 3, strengths=[0.01, 0.1]).log_losses
+    for strength, value in found.items():
+        assert value == pytest.approx(np.mean([each[strength] for each in log_losses]), rel=1e-4)
 
 
 def test_a_held_out_probability_comes_from_a_head_that_did_not_see_the_label():

@@ -1,5 +1,6 @@
 """Regularised logistic regression with a cross-validated strength, for features of any size."""
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from tlkit.techniques.training import class_weights
 
 STRENGTHS = tuple(np.logspace(-5, 2, 15).tolist())  # values of C in scikit-learn: the first regularises most
 FOLDS = 5
+HELD_OUT, MOST_REPEATS = 200, 5  # with fewer labels, the folds are drawn several times
 WITHOUT_FOLDS = 0.01  # C where every class has a single label, so that nothing can be cross-validated
 PATIENCE = 2  # stop after this many strengths in a row without a lower log loss
 MOST_ROWS = 5_000  # at most this many rows are used to choose the strength
@@ -66,8 +68,9 @@ def solve(
 ) -> SolvedHead:
     """Choose the strength of the regularisation by cross-validation, and solve the head on all labels.
 
-    The strength is chosen on at most 5,000 rows. Features of more than 10 million values are read in chunks,
-    so they may be memory-mapped.
+    The strength is chosen on at most 5,000 rows. With fewer than 200 rows, the cross-validation is repeated
+    with other folds, up to 5 times. Features of more than 10 million values are read in chunks, so they may
+    be memory-mapped.
 
     Args:
         features: float `(n, d)`.
@@ -145,26 +148,34 @@ def _cross_validated(
 ) -> tuple[dict[float, float], np.ndarray]:
     """Return the log loss in nats by strength, and the held-out probabilities at the best strength.
 
-    A class with a single label is left out, since the head that predicts it was not trained on that class.
+    With few labels, the folds are drawn several times. The log loss is the mean of all draws; the
+    probabilities are those of the first. A class with a single label is left out, since the head that
+    predicts it was not trained on that class.
     """
     labels, weights = problem.labels[rows], problem.weights[rows]
-    splitter = StratifiedKFold(min(folds, int(np.bincount(labels).max())), shuffle=True, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class has fewer labels than there are folds
-        parts = [(rows[known], new) for known, new in splitter.split(rows, labels)]
-    paths = [problem.solutions(known, strengths) for known, _ in parts]
+    folds = min(folds, int(np.bincount(labels).max()))
+    repeats = 1 if len(strengths) == 1 else min(math.ceil(HELD_OUT / len(rows)), MOST_REPEATS)
+    parts: list[tuple[int, np.ndarray]] = []
+    paths = []
+    for repeat in range(repeats):
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=repeat)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a class has fewer labels than there are folds
+            for known, new in splitter.split(rows, labels):
+                parts.append((repeat, new))
+                paths.append(problem.solutions(rows[known], strengths))
     counted = np.bincount(labels)[labels] > 1
     losses: dict[float, float] = {}
     best, without_gain = np.zeros((len(rows), problem.classes), "float32"), 0
     bar = tqdm(strengths, "head", unit="strength", disable=not progress)
     for strength, *heads in zip(bar, *paths, strict=True):
-        found = np.zeros_like(best)
-        for (_, new), head in zip(parts, heads, strict=True):
-            found[new] = problem.held_out(rows[new], *head)
-        right = np.clip(found[np.arange(len(rows)), labels], 1e-7, 1)
-        loss = float(np.average(-np.log(right[counted]), weights=weights[counted]))
+        found = np.zeros((repeats, *best.shape), "float32")
+        for (repeat, new), head in zip(parts, heads, strict=True):
+            found[repeat, new] = problem.held_out(rows[new], *head)
+        right = np.clip(found[:, np.arange(len(rows)), labels], 1e-7, 1).T
+        loss = float(np.average(-np.log(right[counted]).mean(axis=1), weights=weights[counted]))
         if loss < min(losses.values(), default=np.inf):
-            best, without_gain = found, 0
+            best, without_gain = found[0], 0
         else:
             without_gain += 1
         losses[strength] = loss
