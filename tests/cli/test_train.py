@@ -1,6 +1,7 @@
 """`tlkit train` and `tlkit demo`: their files, their seeds, and what they refuse before any work."""
 
 import inspect
+import math
 
 import keras
 import numpy as np
@@ -66,6 +67,11 @@ def test_the_command_and_the_function_have_the_same_defaults():
     assert {name: options[name] for name in ("validation", "test")} == {
         name: folder[name].default for name in ("validation", "test")
     }
+
+
+def test_the_time_may_be_unlimited():
+    words = ["folder", "--out", "run", "--minutes", "inf"]
+    assert cli.commands["train"].make_context("train", words).params["minutes"] == math.inf
 
 
 def test_a_technique_is_one_of_the_registry(shapes, tmp_path, command):

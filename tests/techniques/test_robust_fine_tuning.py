@@ -1,5 +1,6 @@
 """Fine-tuning from the solved head: the choice by held-out labels, the mix, time, and the frozen fallback."""
 
+import math
 import random
 import time
 
@@ -129,7 +130,7 @@ def test_stored_activations_give_the_same_training(bright, monkeypatch):
     np.testing.assert_allclose(*after, atol=0.05 * changed)  # stored in float16
 
 
-@pytest.mark.parametrize(("seconds", "cached"), [(None, True), (1e-6, False)])
+@pytest.mark.parametrize(("seconds", "cached"), [(math.inf, True), (1e-6, False)])
 def test_views_are_cached_if_there_is_time(bright, seconds, cached):
     model = build_classifier("LeNet", 2, weights=None, augmentation=augmentation())
     images, labels = bright[0].images, bright[0].labels
@@ -176,11 +177,19 @@ def test_short_time_takes_folds_first_then_steps():
     splits = [(np.arange(40), np.arange(40, 60))] * 3
     recipe = Recipe(least_steps=100, epochs=50, batch_size=10)  # 300 steps, and 200 of each fold
     both = [splits, splits[:1]]
-    assert affordable(both, recipe, 60, 0.1, None) == (splits, 300)
-    assert affordable(both, recipe, 60, 0.1, 91) == (splits, 300)
-    assert affordable(both, recipe, 60, 0.1, 89) == (splits[:1], 300)
-    assert affordable(both, recipe, 60, 0.1, 25) == (splits[:1], 150)
+    assert affordable(both, recipe, 60, 0.1, math.inf) == (splits, 300)
+    assert affordable(both, recipe, 60, 0.1, 92) == (splits, 300)
+    assert affordable(both, recipe, 60, 0.1, 91) == (splits[:1], 300)  # 90 s of steps, 1.2 s of predictions
+    assert affordable(both, recipe, 60, 0.1, 25.6) == (splits[:1], 150)
+    assert affordable(both, recipe, 60, 0.1, 25) == (splits[:1], 146)
     assert affordable(both, recipe, 60, 0.1, 10) == ([], 0)
+
+
+def test_predictions_of_many_images_take_time_too():
+    folds = [(np.arange(8_000), np.arange(8_000, 10_000))]
+    recipe = Recipe(batch_size=10)  # 1.8 trainings; 20,000 predictions take as long as 667 steps
+    assert affordable([folds], recipe, 10_000, 0.1, 150)[1] == (1500 - 667) / 1.8 // 1
+    assert affordable([folds], recipe, 10_000, 0.1, 60) == ([], 0)
 
 
 @pytest.mark.parametrize(("minutes", "folds"), [(1, 1), (3, 3)])

@@ -119,7 +119,7 @@ def trained(technique: str, data: str, labels: int, image_size: int, epochs: int
     type=click.FloatRange(0),
     default=5.0,
     show_default=True,
-    help="Time limit of fine-tuning or training from scratch; 0 keeps the network frozen.",
+    help="Time limit of fine-tuning or training from scratch; 0 keeps the network frozen; inf: no limit.",
 )
 @click.option(
     "--mirrored-views",

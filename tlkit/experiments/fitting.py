@@ -70,7 +70,7 @@ def fit_classifier(
         raise TlkitError(
             "mirrored_views=True was given, but mirrored digits do not keep their class. Omit mirrored_views."
         )
-    clock, watch = phases.Clock(), Interruptible()
+    clock, watch, progress = phases.Clock(), Interruptible(), phases.shows_progress(verbose)
     set_seed(seed)
     scratch = technique == SCRATCH
     strength = 0.0 if not augment or technique == FROZEN else 1.0 if scratch else TUNED_STRENGTH
@@ -88,9 +88,11 @@ def fit_classifier(
     if scratch:
         with clock.part("training"):
             fitted.history = {technique: _from_scratch(model, data, verbose=verbose, **shared)}
-        fitted.probabilities = phases.predict_splits(model, data.splits, mirrored=mirrored_views)
+        fitted.probabilities = phases.predict_splits(
+            model, data.splits, mirrored=mirrored_views, progress=progress
+        )
     else:
-        _transfer(fitted, data, clock, seed=seed, progress=phases.shows_progress(verbose), **shared)
+        _transfer(fitted, data, clock, seed=seed, progress=progress, **shared)
     fitted.interrupted, fitted.frozen = watch.interrupted, frozen_table(model)
     fitted.seconds = clock.stop()
     return fitted
@@ -122,7 +124,7 @@ def _transfer(
         solved = solve_on_features(model, rows, class_weight=weights, progress=progress)
     fitted.strengths = solved.log_losses
     if fitted.mirrored_views:
-        found = phases.predict_splits(model, splits, mirrored=True)
+        found = phases.predict_splits(model, splits, mirrored=True, progress=progress)
     else:
         found = {name: head_of(model).predict(each, verbose=0) for name, each in features.items()}
     fitted.probabilities = found | _of_validation(solved.held_out, np.arange(len(labels)), data)
@@ -138,7 +140,7 @@ def _transfer(
     with clock.part("training"):
         parts = [labelled(splits[name]) for name in known]
         tuner = Tuner(model, parts, rows, solved, weights, seed, callbacks, progress, **options)
-        seconds = None if minutes is None else 60 * minutes
+        seconds = math.inf if minutes is None else 60 * minutes
         tuning = tuner.run(seconds, folds, forced=fitted.technique == TUNED)
     fitted.tuning = tuning
     if fitted.technique == AUTO:
@@ -146,7 +148,7 @@ def _transfer(
     if tuning.mix:
         fitted.history = {TUNED: tuning.history}
         held_out = _of_validation(tuning.held_out[tuning.mix], tuning.rows, data)
-        found = phases.predict_splits(model, splits, mirrored=fitted.mirrored_views)
+        found = phases.predict_splits(model, splits, mirrored=fitted.mirrored_views, progress=progress)
         fitted.probabilities = found | held_out
 
 
@@ -182,7 +184,7 @@ def _from_scratch(
         options["optimizer"] = keras.optimizers.Adam(rate)
     shown = phases.shows_progress(verbose)
     with tqdm(total=steps, desc="from scratch", unit="step", disable=not shown) as bar:
-        limit = None if minutes is None or epochs else 60 * minutes
+        limit = math.inf if minutes is None or epochs else 60 * minutes
         budget = StepBudget(rate, steps, seconds=limit, least=phases.SCRATCH_LEAST, bar=bar)
         usual = {"fraction": 1.0, "batch_norm": True, "class_weight": class_weights(data.train.labels)}
         return fine_tune(

@@ -101,11 +101,16 @@ def split_features(
     return extract_splits(network, splits, precision=precisions, progress=progress), precision
 
 
-def predict_splits(model: keras.Model, splits: dict[str, Split], *, mirrored: bool = False) -> dict[str, Any]:
+def predict_splits(
+    model: keras.Model, splits: dict[str, Split], *, mirrored: bool = False, progress: bool = False
+) -> dict[str, Any]:
     """Return the predictions of a model for the images of each split, by its name."""
     return {
         name: predicted(
-            model, split.images if isinstance(split.images, np.ndarray) else split, mirrored=mirrored
+            model,
+            split.images if isinstance(split.images, np.ndarray) else split,
+            mirrored=mirrored,
+            verbose=int(progress),
         )
         for name, split in splits.items()
     }

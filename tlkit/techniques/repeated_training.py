@@ -97,8 +97,9 @@ class RepeatedTraining:
         class_weight: see `solve_head`.
         seed: of the order of the images and the augmentation.
         callbacks: Keras callbacks for all trainings.
-        seconds: time for all trainings; None for no limit. If caching the augmented views would take more
-            than a quarter of it, the frozen stages are computed in every step instead.
+        seconds: time for all trainings. If caching the augmented views would take more than a quarter of it,
+            the frozen stages are computed in every step instead.
+        progress: show a progress bar while activations are cached.
     """
 
     def __init__(
@@ -111,9 +112,10 @@ class RepeatedTraining:
         class_weight: Any = None,
         seed: int = 0,
         callbacks: Sequence[keras.callbacks.Callback] = (),
-        seconds: float | None = None,
+        seconds: float = math.inf,
+        progress: bool = False,
     ) -> None:
-        self.seconds = math.inf if seconds is None else seconds
+        self.seconds, self.progress = seconds, progress
         self.model, self.images, self.labels, self.recipe = model, images, labels, recipe
         self.class_weight, self.seed, self.callbacks = class_weight, seed, list(callbacks)
 
@@ -145,12 +147,15 @@ class RepeatedTraining:
     def _cache(self, trunk: keras.Model, rest: keras.Model, stack: ExitStack) -> None:
         """Cache the outputs of the frozen stages: for the images and, if there is time, for their views."""
         began = time.perf_counter()
-        self._unaltered = stack.enter_context(kept_activations(trunk, self.images))[:, 0]
+        cached = kept_activations(trunk, self.images, progress=self.progress)
+        self._unaltered = stack.enter_context(cached)[:, 0]
         self._predictor = rest
         augment = training_augmentation(self.model, None)
         views = self.recipe.views if augment else 1
         if views * (time.perf_counter() - began) <= self.seconds / 4:
-            cached = kept_activations(trunk, self.images, views=views, augment=augment)
+            cached = kept_activations(
+                trunk, self.images, views=views, augment=augment, progress=self.progress
+            )
             self._views, self._learner = stack.enter_context(cached), rest
 
     def _loss(self) -> keras.losses.Loss:

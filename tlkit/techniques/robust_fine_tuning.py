@@ -41,6 +41,7 @@ from tlkit.techniques.repeated_training import Recipe, RepeatedTraining, Weights
 from tlkit.techniques.solved_head import indices, solve_on_features
 
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
+PREDICTION = 1 / 3  # of the time of a training step, for the same images
 FOLDS, MOST_IN_FOLDS = 3, 1_000  # with more labels, one part of them is held out once
 HELD_OUT = 5  # with one fold and no validation data, one of so many parts is held out
 
@@ -134,7 +135,7 @@ def robust_fine_tune(
     inference = {"engine": "auto", "precision": "auto", "progress": progress}
     known = [labelled_features(network, each, **inference) for each in parts]
     solved = solve_on_features(model, known, class_weight=class_weight, progress=progress)
-    seconds = None if minutes is None else 60 * minutes - (time.perf_counter() - began)
+    seconds = math.inf if minutes is None else 60 * minutes - (time.perf_counter() - began)
     tuner = Tuner(model, parts, known, solved, class_weight, seed, callbacks, progress, **recipe)
     return tuner.run(seconds, folds)
 
@@ -181,17 +182,17 @@ class Tuner:
         self.frozen = model.get_weights()
 
     def run(
-        self, seconds: float | None = None, folds: int | None = None, *, forced: bool = False
+        self, seconds: float = math.inf, folds: int | None = None, *, forced: bool = False
     ) -> RobustFineTuning:
         """Choose the mix, fine-tune on all labels, and set the weights of the mix.
 
         Args:
-            seconds: for all trainings; None for no limit.
+            seconds: time for everything that this method does.
             folds: see `robust_fine_tune`.
             forced: make the least number of steps even if they take longer.
         """
         began, found, weights = time.perf_counter(), RobustFineTuning(self.solved), self.frozen
-        if seconds is not None and seconds <= 0 and not forced:
+        if seconds <= 0 and not forced:
             return found
         self.training = RepeatedTraining(
             self.model,
@@ -202,17 +203,18 @@ class Tuner:
             seed=self.seed,
             callbacks=self.callbacks,
             seconds=seconds,
+            progress=self.progress,
         )
         try:
             with self.training:
                 each_step = self.training.seconds_per_step()
-                left = None if seconds is None else seconds - (time.perf_counter() - began)
+                left = seconds - (time.perf_counter() - began)
                 alternatives = [self._splits(folds), self._splits(1)]
                 splits, found.steps = affordable(alternatives, self.recipe, len(self.labels), each_step, left)
                 if forced and not found.steps:
                     splits, found.steps = self._splits(1), self.recipe.least_steps
                 if found.steps:
-                    ends = math.inf if seconds is None or forced else began + seconds
+                    ends = math.inf if forced else began + seconds
                     weights = self._tuned(found, splits, each_step, ends)
         finally:
             self.model.set_weights(weights)
@@ -321,30 +323,31 @@ def affordable(
     recipe: Recipe,
     images: int,
     each_step: float,
-    seconds: float | None,
+    seconds: float,
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
     """Return the splits that fit into a time and the steps of the last training; or no split and 0 steps.
 
     Args:
         alternatives: lists of splits, the best one first. There is a training for each split, which chooses
-            the mix, and then one on all labels. All have the same number of epochs.
+            the mix, and then one on all labels. All have the same number of epochs. The held-out images are
+            predicted with each mix, and all images once at the end.
         recipe: the least and the desired number of steps.
         images: number of labels.
         each_step: seconds of a step.
-        seconds: the time; None for no limit.
+        seconds: the time for all this.
 
     >>> splits = [(np.arange(40), np.arange(40, 60))] * 3
     >>> alternatives = [splits, splits[:1]]
-    >>> [affordable(alternatives, Recipe(), 60, 0.1, seconds)[1] for seconds in (None, 60, 25, 15)]
+    >>> [affordable(alternatives, Recipe(), 60, 0.1, seconds)[1] for seconds in (math.inf, 60, 25, 15)]
     [120, 120, 120, 0]
     """
     wanted = recipe.steps(images)
-    if seconds is None:
-        return alternatives[0], wanted
     for chosen in alternatives:
         trainings = 1 + sum(len(known) for known, _ in chosen) / images  # of the length of the last one
-        steps = int(seconds / (trainings * each_step))
-        if steps >= wanted:
+        predicted = images + len(MIXES) * sum(len(new) for _, new in chosen)
+        left = seconds - predicted / recipe.batch_size * each_step * PREDICTION
+        steps = int(min(max(left, 0) / (trainings * each_step), wanted))
+        if steps == wanted:
             return chosen, wanted
     return (chosen, steps) if steps >= recipe.least_steps else ([], 0)
 

@@ -1,5 +1,6 @@
 """Train for a number of steps. With few images an epoch has few steps, so epochs say little."""
 
+import math
 import time
 from typing import Any
 
@@ -20,8 +21,8 @@ class StepBudget(keras.callbacks.Callback):
         learning_rate: the largest, reached after the first tenth of the steps; None leaves the learning rate
             to the optimizer.
         steps: number of steps.
-        seconds: time for the training; None for no limit. After a few steps, their duration tells how many
-            fit. If fewer than `steps` fit, the schedule is shortened.
+        seconds: time for the training. After a few steps, their duration tells how many fit. If fewer than
+            `steps` fit, the schedule is shortened.
         least: number of steps that are made even if they take longer.
         final: the last learning rate as a fraction of the largest, 0 to 1.
         bar: a progress bar that moves with each step; its total is the number of steps.
@@ -32,7 +33,7 @@ class StepBudget(keras.callbacks.Callback):
         learning_rate: float | None,
         steps: int,
         *,
-        seconds: float | None = None,
+        seconds: float = math.inf,
         least: int = 1,
         final: float = 0.0,
         bar: tqdm | None = None,
@@ -50,7 +51,7 @@ class StepBudget(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self.done == 1:
             self._start = time.perf_counter()
-        if self.done == 1 + TIMED and self.seconds is not None:
+        if self.done == 1 + TIMED and self.seconds < math.inf:
             self.steps = min(self.steps, max(self.least, int(self.seconds / self.seconds_per_step)))
             self._plan()
         if self.rate is not None:
@@ -68,6 +69,6 @@ class StepBudget(keras.callbacks.Callback):
 
     def _plan(self) -> None:
         self._schedule = optimizers.warmup_cosine(self.rate or 0.0, self.steps, final=self.final)
-        if self.bar is not None and self.seconds is not None:
+        if self.bar is not None and self.seconds < math.inf:
             self.bar.total = self.steps
             self.bar.refresh()
