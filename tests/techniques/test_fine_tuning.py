@@ -71,6 +71,15 @@ def test_fine_tuning_restores_the_best_epoch(digits, lenet):
     assert accuracy > 0.7
 
 
+def test_patience_never_ends_a_training_within_the_warm_up(digits, lenet):
+    few, wrong = digits.train.images[:20], (digits.train.labels[:20] + 1) % 10
+    validation = few, wrong  # its loss rises as soon as the network learns
+    epochs = 60  # of one step, so the warm-up ends after 6 of them
+    history = fine_tune(lenet, (few, digits.train.labels[:20]), validation, epochs=epochs).history
+    assert 0.3 * epochs < len(history["val_loss"]) < epochs
+    assert history["val_loss"][-1] > min(history["val_loss"])
+
+
 @graph
 def test_only_training_images_are_augmented(digits, lenet):
     """The network is trained on negatives, but validated on the original images."""
