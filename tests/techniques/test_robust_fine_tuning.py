@@ -143,6 +143,32 @@ def test_views_are_cached_if_there_is_time(bright, seconds, cached):
     np.testing.assert_allclose(after, model.predict(images, verbose=0), atol=0.01)  # stored in float16
 
 
+def test_without_space_for_activations_the_frozen_stages_run_in_every_step(bright, model, monkeypatch):
+    def full(*_, **__):
+        raise TlkitError("no space")
+
+    monkeypatch.setattr("tlkit.techniques.repeated_training.kept_activations", full)
+    found = robust_fine_tune(model, *bright, folds=1, fraction=0.3, **QUICK | {"views": 2})
+    assert found.steps == 3
+    assert all(np.isfinite(each).all() for each in found.held_out.values())
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_depthwise_convolutions_stay_frozen_unless_asked_for(bright, depthwise):
+    layers = [
+        keras.layers.DepthwiseConv2D(3, name="depthwise"),
+        keras.layers.Conv2D(4, 1, name="pointwise"),
+        keras.layers.GlobalAveragePooling2D(),
+    ]
+    model = build_classifier(keras.Sequential([keras.Input((28, 28, 3)), *layers]), 2)
+    recipe = Recipe.of(fraction=1.0, depthwise=depthwise)
+    with RepeatedTraining(model, bright[0].images, bright[0].labels, recipe):
+        assert {layer.name: layer.trainable for layer in layers[:2]} == {
+            "depthwise": depthwise,
+            "pointwise": True,
+        }
+
+
 def test_the_order_of_the_images_depends_on_the_seed_alone(bright, model, monkeypatch):
     # Keras would shuffle the batches again, by random numbers that other threads draw from as well
     shuffled = []

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from tlkit import optimizers
 from tlkit._internal.allocator import keep_freed_memory
 from tlkit._internal.seeds import set_seed
-from tlkit.backbones.structure import output_activation
+from tlkit.backbones.structure import flat_layers, output_activation
 from tlkit.callbacks import for_model
 from tlkit.data.batches import Batches, plain_errors
 from tlkit.data.images import ImageFiles, taken
@@ -40,6 +40,8 @@ class Recipe:
 
     Attributes:
         fraction: the top fraction of the layers of the backbone that is trainable, 0 to 1.
+        depthwise: whether depthwise convolutions among these layers are trainable. They have few weights, but
+            on a CPU their gradient takes as long as all the others together.
         learning_rate: the peak learning rate of Adam, reached after a tenth of the steps.
         final_rate: the last learning rate as a fraction of the peak, 0 to 1; between them, it decays along a
             cosine. At 1 it stays constant, and the average of the weights takes the place of a decay.
@@ -54,7 +56,8 @@ class Recipe:
             the frozen stages in every step.
     """
 
-    fraction: float = 0.5
+    fraction: float = 0.75
+    depthwise: bool = False
     learning_rate: float = 6e-4
     final_rate: float = 1.0
     depth_decay: float = 1.0
@@ -87,7 +90,7 @@ class Recipe:
 class RepeatedTraining:
     """Trains and predicts with a classifier inside a `with` block; outside, its compile state is as before.
 
-    Inside, the top of the network is trainable, and the outputs of its frozen stages are cached.
+    Inside, the top of the network is trainable. The outputs of its frozen stages are cached if possible.
 
     Args:
         model: a classifier.
@@ -124,13 +127,18 @@ class RepeatedTraining:
         keep_freed_memory()
         set_seed(self.seed)
         unfreeze(model, fraction=recipe.fraction)
+        for layer in flat_layers(model):
+            if isinstance(layer, keras.layers.DepthwiseConv2D) and not recipe.depthwise:
+                layer.trainable = False
         with ExitStack() as stack:
             stack.enter_context(compile_state_kept(model))
             self._learner = model
             self._views: np.ndarray | None = None
             self._unaltered, self._predictor = self.images, model
             if recipe.views and recipe.fraction < 1:
-                self._cache(*cut(model), stack)
+                # no frozen layer, too little space on the disk, or values that float16 cannot hold
+                with suppress(TlkitError):
+                    self._cache(*cut(model), stack)
             averaging = {"use_ema": True, "ema_momentum": recipe.averaging} if recipe.averaging else {}
             self._optimizer = keras.optimizers.Adam(recipe.learning_rate, beta_2=BETA_2, **averaging)
             self._learner.compile(self._optimizer, self._loss(), metrics=["accuracy"])
