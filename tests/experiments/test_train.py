@@ -229,7 +229,7 @@ def test_options_that_a_technique_does_not_have_are_refused(digits):
     for options in ({"learning_rate": 1e-4}, {"epochs": 3}):
         with pytest.raises(TlkitError, match=f"has no option {next(iter(options))}.*technique='fine-tuning'"):
             train(digits, technique="feature-extraction", **LENET, **options)
-    with pytest.raises(TlkitError, match=r"There is no setting rate; there are fraction, learning_rate"):
+    with pytest.raises(TlkitError, match=r"There is no setting rate; there are fraction, depthwise"):
         train(digits, **LENET, rate=1)
 
 
