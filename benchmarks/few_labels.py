@@ -254,14 +254,17 @@ def points(table: Any, measure: str) -> dict[str, float]:
 def draw(table: Any) -> None:
     """Draw accuracy by the number of labels, with one panel for each data set."""
     import matplotlib.pyplot as plt
+    import pandas as pd
 
     from tlkit import plots
 
-    names = list(SETTINGS)
+    names = [name for name in SETTINGS if name in set(table["data"])]
     figure, axes = plt.subplots(2, 4, figsize=(15, 7.5), layout="constrained")
     shown = [arm for arm in ARMS if arm != TUNED]  # it would cover "auto"
+    table = table[table["arm"].isin(shown)]
+    table = table.assign(arm=pd.Categorical(table["arm"], shown))
     for name, ax in zip(names, axes.flat, strict=False):
-        rows = table[(table["data"] == name) & table["arm"].isin(shown)]
+        rows = table[table["data"] == name]
         plots.curves(rows, "labels", "accuracy", ax, setting="labels of each class")
         ax.set_title(
             f"{name}{' (settings chosen here)' if name in TUNED_ON else ''}", loc="left", fontsize=10

@@ -163,6 +163,18 @@ def test_a_curve_works_with_one_seed_and_with_a_setting_of_0():
     assert ax.lines[0].get_xdata().tolist() == [0, 2]
 
 
+def test_an_arm_has_the_same_colour_in_every_figure_if_arms_are_categorical():
+    arms = pd.Categorical(["c", "a"], ["a", "b", "c"])
+    table = pd.DataFrame({"arm": arms, "labels": 10, "accuracy": [0.5, 0.8]})
+
+    def colours(rows):
+        ax = plots.curves(rows, "labels", ax=plt.subplots()[1])
+        return {line.get_label(): line.get_color() for line in ax.lines if line.get_linewidth() == 2}
+
+    assert list(colours(table)) == ["a", "c"]
+    assert colours(table[:1]) == {"c": colours(table)["c"]}
+
+
 def test_a_trade_off_has_one_point_per_arm_and_seed():
     table = pd.DataFrame({"arm": ["$a^{$", "$a^{$", "b"], "old": [0.9, 0.8, 0.1], "new": [0.4, 0.5, 1.0]})
     ax = plots.trade_off(table, "old", "new")

@@ -29,7 +29,8 @@ def curves(
 
     Args:
         table: the `table` of a `tlkit.compare` result with settings, or any table with the column `arm` and
-            the two columns below.
+            the two columns below. If `arm` is categorical, its categories set the colours, so that figures
+            with different arms agree.
         x: column of the setting, numeric.
         value: column of the result.
         ax: axes to draw on; new ones by default.
@@ -41,8 +42,12 @@ def curves(
     'labels per class'
     """
     ax = axes_or_new(ax, (7, 3.6))
-    colors = list(PALETTE.values())
-    for index, (arm, rows) in enumerate(table.dropna(subset=[x, value]).groupby("arm", sort=False)):
+    colors, arms = list(PALETTE.values()), table["arm"]
+    order = list(arms.cat.categories if isinstance(arms.dtype, pd.CategoricalDtype) else arms.unique())
+    for index, arm in enumerate(order):
+        rows = table[arms == arm].dropna(subset=[x, value])
+        if rows.empty:
+            continue
         color, marker = colors[index % 6], MARKERS[index % 6]
         grouped = rows.groupby(x)[value]
         mean, spread = grouped.mean(), grouped.std().fillna(0)
