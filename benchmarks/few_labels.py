@@ -12,19 +12,18 @@ ImageNet weights of EfficientNetLite0:
   https://keras.io/guides/transfer_learning/. The number of epochs is fixed, so with few images it makes far
   fewer steps than fastai and tlkit.
 - `fastai`: `fine_tune` in PyTorch (`few_labels_fastai.py`), for at least 20 epochs and 200 steps.
-- `frozen`, `fine-tuned`, `auto`: `tlkit.train`. `auto` is the default, limited to 5 minutes; `fine-tuned` has
-  no limit. Both may return the frozen network. Where `auto` had time to fine-tune, its row is reused for
-  `fine-tuned`, even if it made fewer steps or folds because of the limit.
+- `frozen`, `fine-tuned`, `auto`: `tlkit.train`. `auto` is the default, with at most 5 minutes of
+  fine-tuning; `fine-tuned` has no limit. Both may return the frozen network. Where `auto` had time to
+  fine-tune, its row is reused for `fine-tuned`, even if it made fewer steps or folds because of the limit.
 - `scratch`: the same network from random weights, without a time limit.
 
 The settings of the fine-tuning were chosen on `clothing`, `solar` and `emoji/twemoji` at 128 pixels, with 5
-to 100 labels per class. No setting was chosen on the other data sets. The draws of the labels differ, but the
-images are the same, so the results on the first three may be optimistic, and `solar at 224` shares the images
-of `solar`.
+to 100 labels per class: on other random draws of the labels, but from the same images, so the results on
+these three may be optimistic. `solar at 224` has the images of `solar`. No setting was chosen on the others.
 
 The photos of `clothing` are read from the folder that `TLKIT_DATA` names, else they are downloaded. The
-script appends each run to `few_labels.csv` and skips the runs in it. It writes the results to
-`few_labels.json` and draws `few_labels.png`.
+script appends each run to `few_labels.csv` and skips the runs in it. It draws `few_labels.png`. If all arms
+and data sets were run, it writes `few_labels.json`.
 """
 
 import json

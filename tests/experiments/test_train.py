@@ -21,7 +21,9 @@ from tlkit.errors import TlkitError, UnknownNameError
 from tlkit.experiments.fitting import class_weights
 from tlkit.experiments.train import train
 from tlkit.models import backbone_of
+from tlkit.techniques import robust_fine_tuning
 from tlkit.techniques.feature_extraction import extract
+from tlkit.techniques.robust_fine_tuning import Tuner
 
 LENET = {"backbone": "LeNet", "weights": None}
 
@@ -112,6 +114,18 @@ def test_validation_images_are_predicted_by_models_that_did_not_learn_from_them(
         assert found.accuracy("validation") < 0.3
 
 
+def test_a_validation_split_that_was_not_held_out_as_a_whole_has_no_predictions(few, weights, monkeypatch):
+    known = np.arange(10, len(few.train) + len(few.validation))
+    losses = iter(range(100, 0, -1))  # each mix is better than the one before
+    monkeypatch.setattr(robust_fine_tuning, "log_loss", lambda *_: next(losses))
+    monkeypatch.setattr(Tuner, "_splits", lambda *_: [(known, np.arange(10))])  # no time for the other folds
+    found = train(few, technique="fine-tuning", backbone="LeNet", weights=weights, **QUICK)
+    assert found.tuning.mix == 1
+    assert list(found.probabilities) == ["train", "test"]
+    assert found.metrics()["accuracy"]["validation"] is None
+    assert found.report().sections
+
+
 def test_by_default_held_out_labels_choose_and_both_techniques_are_reported(few, weights, tmp_path):
     found = train(few, backbone="LeNet", weights=weights, **QUICK)
     assert found.asked == "auto"
@@ -135,9 +149,11 @@ def test_without_time_the_network_stays_frozen_and_the_report_says_so(few, weigh
 
 
 def test_one_label_per_class_leaves_the_network_frozen(digits, weights):
-    one = replace(digits, train=digits.train.few(1), validation=None)
+    each = digits.train.few(1)
+    one = replace(digits, train=each.subset(slice(5)), validation=each.subset(slice(5, None)))
     found = train(one, backbone="LeNet", weights=weights)
     assert (found.technique, found.asked, found.tuning) == ("feature-extraction", "auto", None)
+    assert list(found.probabilities) == ["train", "test"], "all validation labels were learned from"
 
 
 def test_test_labels_are_never_read(few, weights):

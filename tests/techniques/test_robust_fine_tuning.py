@@ -319,3 +319,22 @@ def test_a_step_budget_shortens_to_its_time_but_not_below_the_least(lenet, digit
     slow, budget = Slow(), StepBudget(0.1, 1000, seconds=0.01, least=12)
     lenet.fit(digits.train.batches(10), epochs=5, callbacks=[budget, slow], verbose=0)
     assert slow.steps == budget.steps == 12
+
+
+def test_the_only_label_of_one_of_two_classes_is_never_held_out(bright, model):
+    images, labels = bright[0].images[:21], np.zeros(21, int)
+    labels[0] = 1
+    found = robust_fine_tune(model, (images, labels), **QUICK)
+    assert found.folds == 2  # without this label, no head could be solved
+    assert 0 not in found.rows
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"folds": 0}, "folds=0 was given"), ({"rate": 1}, "There is no setting rate")]
+)
+def test_bad_arguments_are_refused_before_any_work(bright, model, options, message):
+    before = model.get_weights()
+    with pytest.raises(TlkitError, match=message):
+        robust_fine_tune(model, bright[0], **options)
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -91,7 +91,7 @@ def trained(technique: str, data: str, labels: int, image_size: int, epochs: int
     scratch = technique == "scratch"
     if not scratch:
         click.echo(part)
-    # the control makes as many steps as each fine-tuning, in batches of the same size
+    # the control makes as many steps as the fine-tuning on all labels, in batches of the same size
     options: dict[str, Any] = {"batch_size": 16} if scratch else {"folds": 2}
     return train(
         part,
@@ -112,14 +112,14 @@ def trained(technique: str, data: str, labels: int, image_size: int, epochs: int
     type=click.Choice(["auto", *TECHNIQUES.names]),
     default="auto",
     show_default=True,
-    help="auto: solve a head on frozen features, then fine-tune if held-out labels say that it pays.",
+    help="auto: solve a head on frozen features, fine-tune, and keep what held-out labels say is better.",
 )
 @click.option(
     "--minutes",
     type=click.FloatRange(0),
     default=5.0,
     show_default=True,
-    help="Time limit of fine-tuning or training from scratch; 0 keeps the network frozen; inf: no limit.",
+    help="Time limit of fine-tuning or training from scratch; inf for none. With auto, 0 keeps it frozen.",
 )
 @click.option(
     "--mirrored-views",

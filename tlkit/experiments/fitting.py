@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -22,7 +22,7 @@ from tlkit.techniques import training
 from tlkit.techniques.feature_extraction import Features
 from tlkit.techniques.fine_tuning import fine_tune
 from tlkit.techniques.repeated_training import Recipe
-from tlkit.techniques.robust_fine_tuning import RobustFineTuning, Tuner
+from tlkit.techniques.robust_fine_tuning import RobustFineTuning, Tuner, checked
 from tlkit.techniques.solved_head import solve_on_features
 from tlkit.techniques.step_budget import StepBudget
 
@@ -70,6 +70,8 @@ def fit_classifier(
         raise TlkitError(
             "mirrored_views=True was given, but mirrored digits do not keep their class. Omit mirrored_views."
         )
+    if technique in (AUTO, TUNED):
+        checked(**options)
     clock, watch, progress = phases.Clock(), Interruptible(), phases.shows_progress(verbose)
     set_seed(seed)
     scratch = technique == SCRATCH
@@ -127,19 +129,21 @@ def _transfer(
         found = phases.predict_splits(model, splits, mirrored=True, progress=progress)
     else:
         found = {name: head_of(model).predict(each, verbose=0) for name, each in features.items()}
-    fitted.probabilities = found | _of_validation(solved.held_out, np.arange(len(labels)), data)
+    everything = np.arange(len(labels))
+    fitted.probabilities = _with_held_out(found, solved.held_out, everything, data)
     one_each = np.bincount(labels).max() < 2  # no label can be held out
     if fitted.technique == AUTO and one_each:
         fitted.technique = FROZEN
     if fitted.technique == FROZEN:
         return
     fitted.frozen_probabilities = fitted.probabilities
+    recipe = Recipe.of(**options)
     if epochs is not None:
-        steps = epochs * math.ceil(len(labels) / options.get("batch_size", Recipe.batch_size))
-        options |= {"least_steps": steps, "most_steps": steps}
+        steps = epochs * math.ceil(len(labels) / recipe.batch_size)
+        recipe = replace(recipe, least_steps=steps, most_steps=steps)
     with clock.part("training"):
         parts = [labelled(splits[name]) for name in known]
-        tuner = Tuner(model, parts, rows, solved, weights, seed, callbacks, progress, **options)
+        tuner = Tuner(model, parts, rows, solved, recipe, weights, seed, callbacks, progress)
         seconds = math.inf if minutes is None else 60 * minutes
         tuning = tuner.run(seconds, folds, forced=fitted.technique == TUNED)
     fitted.tuning = tuning
@@ -147,18 +151,29 @@ def _transfer(
         fitted.technique = TUNED if tuning.mix else FROZEN
     if tuning.mix:
         fitted.history = {TUNED: tuning.history}
-        held_out = _of_validation(tuning.held_out[tuning.mix], tuning.rows, data)
         found = phases.predict_splits(model, splits, mirrored=fitted.mirrored_views, progress=progress)
-        fitted.probabilities = found | held_out
+        fitted.probabilities = _with_held_out(found, tuning.held_out[tuning.mix], tuning.rows, data)
 
 
-def _of_validation(held_out: np.ndarray | None, rows: np.ndarray, data: Dataset) -> dict[str, np.ndarray]:
-    """Return the held-out probabilities of the validation images, in order, as those of their split."""
-    if held_out is None or data.validation is None or not data.validation.labelled:
-        return {}
+def _with_held_out(
+    found: dict[str, np.ndarray], held_out: np.ndarray | None, rows: np.ndarray, data: Dataset
+) -> dict[str, np.ndarray]:
+    """Replace the predictions of the validation images, which the model learned from, by held-out ones.
+
+    If some of them were not held out, the split is left out.
+
+    Args:
+        found: probabilities by split.
+        held_out: probabilities of images that were held out, or None.
+        rows: int `(m,)`, their positions among the images of training and validation.
+        data: the data set.
+    """
+    if data.validation is None or not data.validation.labelled:
+        return found
     inside = rows >= len(data.train)
-    order = np.argsort(rows[inside])
-    return {"validation": held_out[inside][order]}
+    if held_out is None or inside.sum() < len(data.validation):
+        return {name: each for name, each in found.items() if name != "validation"}
+    return found | {"validation": held_out[inside][np.argsort(rows[inside])]}
 
 
 def _from_scratch(

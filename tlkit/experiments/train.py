@@ -36,16 +36,17 @@ def train(
     `tlkit.robust_fine_tune`). If it is not, the report compares it with the frozen network.
 
     All labels of the training and of the validation split are used for training. The predictions for the
-    validation split come from models that did not learn from these images (cross-validation). Training from
-    scratch is the exception: there the validation split chooses the best epoch. If the largest class has at
-    least 3 times as many labels as the smallest, all classes get the same total weight.
+    validation split come from models that did not learn from these images (cross-validation). If there was no
+    time to hold out all of them, the validation split has no predictions. Training from scratch is the
+    exception: there the validation split chooses the best epoch. If the largest class has at least 3 times as
+    many labels as the smallest, all classes get the same total weight.
 
     Args:
         data: a labelled data set.
-        technique: `"auto"`, `"feature-extraction"` (freeze the backbone and solve a head), `"fine-tuning"`
-            (then fine-tune its upper layers, as far as this lowers the log loss of held-out labels: if
-            `tuning.mix` is 0, not at all) or `"scratch"` (train the same network from random weights: the
-            control).
+        technique: `"auto"`; `"feature-extraction"`: freeze the backbone and solve a head; `"fine-tuning"`: as
+            `"auto"`, but with a minimum number of steps even if time is short (if `tuning.mix` of the result
+            is 0, the network is frozen all the same); or `"scratch"`: train the same network from random
+            weights, as the control.
         backbone: a name of `tlkit.list_backbones()`; or a model from raw images to features, such as
             `tlkit.load_backbone` returns, of KerasHub, or your own. From scratch, a copy with new random
             weights is trained.
@@ -53,27 +54,31 @@ def train(
         epochs: epochs of fine-tuning or training from scratch. By default, the number of steps depends on the
             number of images and on `minutes`. From scratch, `epochs` overrides `minutes`; with `"auto"`, the
             network stays frozen if so many epochs take longer than `minutes`.
-        minutes: time for fine-tuning or for training from scratch; None for no limit. If you name
-            `"fine-tuning"` or `"scratch"`, a minimum number of steps is made even if it takes longer.
+        minutes: time limit for fine-tuning, to which features and head are added, or for training from
+            scratch; None for no limit. `"fine-tuning"` and `"scratch"` make a minimum number of steps even if
+            they take longer.
         augment: random flips, shifts, rotations and zooms in training; digits are not mirrored. In
             fine-tuning they are half as strong as from scratch.
         mirrored_views: predict each image and its mirror image, and take the mean; twice as slow, and often a
             little more accurate. `tlkit.predict` and `tlkit.evaluate` then do the same. Held-out predictions
             for the validation split are not mirrored.
-        seed: of the weights, the order of the images and the augmentation.
+        seed: of the weights, the folds, the order of the images and the augmentation.
         callbacks: Keras callbacks for every training of the network.
-        verbose: as for Keras's `fit`: 0 is silent, 1 shows progress bars, 2 prints a line for each epoch.
+        verbose: 0 is silent, 1 shows progress bars. 2 prints a line for each epoch of a training from
+            scratch; fine-tuning then prints nothing.
         options: of the fine-tuning, `folds` (see `tlkit.robust_fine_tune`) and what
             `tlkit.techniques.repeated_training.Recipe` lists, such as `learning_rate=3e-4`; from scratch,
             those of `tlkit.fine_tune`.
 
     Returns:
-        The trained model with its figures. `tlkit.write_report(training, "runs/mine")` writes them.
+        The trained model with its predictions and metrics. `tlkit.write_report(training, "runs/mine")` writes
+        them.
 
     Raises:
         UnknownNameError: there is no such technique or backbone.
-        DataError: images or labels do not fit.
-        TlkitError: options for feature extraction, or a seed out of range.
+        DataError: images or labels do not fit the backbone.
+        TlkitError: an option that the technique does not have, a seed out of range, mirrored views of digits,
+            or `"fine-tuning"` with a single label per class.
 
     >>> import tlkit
     >>> data = tlkit.load("digits/optical")

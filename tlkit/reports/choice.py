@@ -15,10 +15,10 @@ from tlkit.techniques.robust_fine_tuning import RobustFineTuning
 
 
 def head_section(strengths: Mapping[float, float]) -> Section:
-    """Return the section on the strength of the regularisation of the head.
+    """Return the section on C, the inverse regularisation strength of the head.
 
     Args:
-        strengths: the cross-validated log loss in nats by C, the inverse of the strength.
+        strengths: the cross-validated log loss in nats by C.
     """
     best = min(strengths, key=strengths.__getitem__)
 
@@ -30,8 +30,8 @@ def head_section(strengths: Mapping[float, float]) -> Section:
         draw,
         (6.4, 2.6),
         f"Log loss by C. It is lowest, {strengths[best]:.3g} nats, at C = {best:.2g}.",
-        "Each point is a head that was solved with one strength of the regularisation. It predicted images "
-        "that it did not learn from (cross-validation). The strength with the lowest log loss was chosen.",
+        "Each point is one value of C. For each fold, a head was solved on the other folds and predicted the "
+        "images of this fold (cross-validation). The value with the lowest mean log loss was chosen.",
     )
     return Section("The head", [drawn])
 
@@ -39,16 +39,19 @@ def head_section(strengths: Mapping[float, float]) -> Section:
 def tuning_section(tuning: RobustFineTuning) -> Section:
     """Return the section on whether fine-tuning pays."""
     blocks: list[Block] = [Text(reason(tuning))]
+    chosen = "The mix with the lowest log loss was chosen."
+    if tuning.failed or tuning.interrupted:
+        chosen = "The training on all labels did not succeed, so the network stays frozen (mix 0)."
     if tuning.held_out:
         drawn = figure(
             lambda axes: _line(
                 axes, tuning.log_losses, tuning.mix, "mix (0: frozen network, 1: fine-tuned network)"
             ),
             (6.4, 2.6),
-            f"Log loss of {len(tuning.labels)} held-out labels by mix; {tuning.mix:g} was taken.",
+            f"Log loss of {len(tuning.labels)} held-out labels by mix; {tuning.mix:g} was chosen.",
             "Each point is one mix of the weights of the frozen and of the fine-tuned network. Its log loss "
             "is that of networks that did not learn from the images, one network per fold, after temperature "
-            "scaling. The mix with the lowest log loss was chosen.",
+            f"scaling. {chosen}",
         )
         blocks.append(drawn)
     return Section("Frozen or fine-tuned", blocks)
@@ -76,8 +79,9 @@ def reason(tuning: RobustFineTuning) -> str:
         )
     if tuning.failed:
         return (
-            "Fine-tuning on all labels failed: it predicted them worse than the frozen network predicted "
-            "held-out ones. So this is the frozen network with its solved head. Try a smaller learning_rate=."
+            "Fine-tuning on all labels failed: the network was less accurate on them than the frozen network "
+            "on held-out ones. So this is the frozen network with its solved head. In Python, try a smaller "
+            "learning_rate=."
         )
     gain, losses = accuracy_gain(tuning), tuning.log_losses
     if not tuning.mix:
@@ -96,8 +100,8 @@ def reason(tuning: RobustFineTuning) -> str:
     return (
         f"Fine-tuning lowered the log loss of {counted(len(tuning.labels), 'held-out label')} from "
         f"{losses[0.0]:.3g} to {losses[tuning.mix]:.3g} nats ({points}, {within}{told}). The weights are "
-        f"{percent(tuning.mix)} % of the way from the frozen to the fine-tuned network. They were chosen on "
-        "these labels, so these figures are slightly optimistic; those of a test split are not."
+        f"{percent(tuning.mix)} % of the way from the frozen to the fine-tuned network. This mix was chosen "
+        "on these labels, so these figures are slightly optimistic; those of a test split are not."
     )
 
 

@@ -68,9 +68,9 @@ def solve(
 ) -> SolvedHead:
     """Choose the strength of the regularisation by cross-validation, and solve the head on all labels.
 
-    The strength is chosen on at most 5,000 rows. With fewer than 200 rows, the cross-validation is repeated
-    with other folds, up to 5 times. Features of more than 10 million values are read in chunks, so they may
-    be memory-mapped.
+    The strength is chosen on at most 5,000 rows. With fewer than 200 rows, the folds are drawn up to 5 times.
+    If every class has a single label, nothing can be held out, and the strength is 0.01. Features of more
+    than 10 million values are read in chunks, so they may be memory-mapped.
 
     Args:
         features: float `(n, d)`.
@@ -80,7 +80,8 @@ def solve(
         sample_weight: `(n,)`, or None.
 
     Raises:
-        DataError: features that are not finite, labels of a single class, or weights that are all zero.
+        DataError: features that are not finite, labels of a single class, or weights that are negative or all
+            zero.
         TlkitError: `strengths`, `folds`, `least_scale` or `class_weight` are out of range.
 
     >>> features = np.random.default_rng(0).normal(size=(40, 3)) + np.arange(40)[:, None] % 2

@@ -43,17 +43,17 @@ class Recipe:
         depthwise: whether depthwise convolutions among these layers are trainable. They have few weights, but
             on a CPU their gradient takes as long as all the others together.
         learning_rate: the peak learning rate of Adam, reached after a tenth of the steps.
-        final_rate: the last learning rate as a fraction of the peak, 0 to 1; between them, it decays along a
-            cosine. At 1 it stays constant, and the average of the weights takes the place of a decay.
+        final_rate: the last learning rate as a fraction of the peak, 0 to 1, approached along a cosine. At 1
+            it stays constant after the warm-up, and the average of the weights replaces the decay.
         depth_decay: ratio of the learning rate of each stage to that of the stage above it.
         label_smoothing: 0 to 1.
         averaging: momentum of the exponential moving average of the weights, 0 to 1; 0 for no average.
-            Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization".
+            Polyak & Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging".
         batch_size: images per step.
         epochs: number of epochs, within the limits of `least_steps` and `most_steps`.
-        least_steps, most_steps: of one training.
-        views: number of augmented views per image whose outputs of the frozen stages are cached; 0 computes
-            the frozen stages in every step.
+        least_steps, most_steps: limits for the training on all labels; the folds make proportionally fewer.
+        views: number of augmented views per image. The frozen stages run once for each view, and their
+            outputs are cached. With 0, they run in every step.
     """
 
     fraction: float = 0.75
@@ -82,7 +82,7 @@ class Recipe:
         return cls(**settings)
 
     def steps(self, images: int) -> int:
-        """Return the number of steps of a training on so many images."""
+        """Return the number of steps of a training on this number of images."""
         wanted = self.epochs * math.ceil(images / self.batch_size)
         return min(max(wanted, self.least_steps), self.most_steps)
 
@@ -176,7 +176,7 @@ class RepeatedTraining:
         return any(getattr(each, "interrupted", False) for each in self.callbacks)
 
     def seconds_per_step(self) -> float:
-        """Time some steps; they also compile the network for all trainings."""
+        """Return the seconds per step, measured on a few steps, which also compile the network."""
         rows = np.arange(min(len(self.labels), (1 + TIMED) * self.recipe.batch_size))
         self.train(self.model.get_weights(), rows, 1 + TIMED)
         return self._budget.seconds_per_step

@@ -1,16 +1,16 @@
 """Fine-tuning for few labels: it starts at the solved head, and held-out labels decide how far it goes.
 
-With few labels, fine-tuning can lose to the frozen network. This technique measures both on labels that
-neither learned from:
+With few labels, fine-tuning can be less accurate than the frozen network. This technique compares the two on
+labels that are held out from both:
 
-1. Solve the head on the frozen features (`tlkit.solve_head`). This is the start.
-2. Fine-tune on some of the labels, and predict the others. With few labels, do so in several folds, so that
-   each label is held out once (cross-validation).
-3. Between the start and the fine-tuned weights lie the models w = (1 - mix) w_start + mix w_tuned. Choose the
-   mix with the lowest log loss of the held-out labels, after temperature scaling. A mix of 0 is the frozen
-   network with its solved head.
-4. Fine-tune on all labels, from the start, and mix the weights. If the result predicts these labels worse
-   than the frozen network predicted held-out ones, the training failed, and the network stays frozen.
+1. Solve the head on the frozen features of all labels (`tlkit.solve_head`). This is the start.
+2. Solve a head on some of the labels with the same strength, fine-tune from there, and predict the others.
+   With few labels, do so in several folds, so that each label is held out once (cross-validation).
+3. Between the start and the fine-tuned weights lie the models w = (1 - mix) w_start + mix w_tuned; the mix is
+   the interpolation coefficient. Choose the mix with the lowest log loss of the held-out labels, after
+   temperature scaling. A mix of 0 is the frozen network with its solved head.
+4. Fine-tune on all labels, from the start, and mix the weights. If the result is less accurate on these
+   labels than the frozen network was on held-out ones, the training failed, and the network stays frozen.
 
 Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (the mix); Kumar et al. 2022, "Fine-Tuning can
 Distort Pretrained Features and Underperform Out-of-Distribution" (the start).
@@ -41,7 +41,7 @@ from tlkit.techniques.repeated_training import Recipe, RepeatedTraining, Weights
 from tlkit.techniques.solved_head import indices, solve_on_features
 
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
-PREDICTION = 1 / 3  # of the time of a training step, for the same images
+PREDICTION = 1 / 3  # duration of predicting images, relative to a training step on them
 FOLDS, MOST_IN_FOLDS = 3, 1_000  # with more labels, one part of them is held out once
 HELD_OUT = 5  # with one fold and no validation data, one of so many parts is held out
 
@@ -57,12 +57,12 @@ class RobustFineTuning:
         labels: int `(m,)`: their labels.
         held_out: float32 `(m, classes)` by mix: probabilities of models that did not learn from the image.
         folds: how many parts of the labels were held out in turn.
-        steps: of the training on all labels, and of the others in proportion to their labels; 0 if there was
-            no time for them.
+        steps: planned steps of the training on all labels; the trainings of the folds make proportionally
+            fewer. 0 if there was no time to fine-tune.
         history: Keras's history of the training on all labels; empty if `mix` is 0.
         seconds: duration of the fine-tuning, without the features and the head.
-        failed: the last training was worse on the labels that it learned from than the frozen network on
-            held-out ones, so `mix` was set to 0.
+        failed: after the training on all labels, the network was less accurate on them than the frozen
+            network on held-out ones, or a prediction was not finite, so `mix` was set to 0.
         interrupted: Ctrl-C stopped it, caught by a `tlkit.callbacks.Interruptible` among the callbacks; the
             model is the frozen network with its solved head.
     """
@@ -100,20 +100,21 @@ def robust_fine_tune(
 ) -> RobustFineTuning:
     """Fine-tune a pretrained classifier, but only as far as this lowers the log loss of held-out labels.
 
-    The model ends with the weights of the chosen mix, after a training on all labels, including those of
-    `validation_data`. If no mix beats the frozen network, or the training fails, the model is exactly the
-    frozen network with its solved head. The compile state remains as it was.
+    At the end, the network is trained on all labels, including those of `validation_data`, and gets the
+    weights of the chosen mix. It is exactly the frozen network with its solved head if no mix is better, if
+    the training fails or is interrupted, or if time is too short. The compile state is restored. Fine-tuned
+    layers stay trainable; with a mix of 0, the whole backbone is frozen.
 
     Args:
         model: a classifier of `build_classifier`, or any functional or `Sequential` classifier whose head is
             a single `Dense` layer that outputs class probabilities or logits.
         train, validation_data: labelled images: a split, or arrays `(images, labels)`.
-        minutes: total time, including the features and the head; None for no limit. If time is short, one
-            part of the labels is held out once, then there are fewer steps. Below the least number of steps,
-            nothing is fine-tuned.
-        folds: number of parts of the labels that are held out in turn. By default 3 for up to 1,000 labels.
-            With 1, `validation_data` is held out, or a fifth of the labels if there is none.
-        class_weight: see `solve_head`.
+        minutes: time limit, including the features and the head; None for no limit. If it is short, only one
+            part of the labels is held out. If that still takes too long, each training makes fewer steps. If
+            there is no time for `least_steps`, nothing is fine-tuned.
+        folds: number of parts of the labels that are held out in turn; by default 3 for up to 1,000 labels,
+            else 1. With 1, `validation_data` is held out, or a fifth of the labels if there is none.
+        class_weight: see `solve_head`. The held-out log loss is not weighted.
         seed: of the folds, the order of the images and the augmentation.
         callbacks: Keras callbacks for all trainings.
         progress: show progress bars with the time left.
@@ -123,32 +124,52 @@ def robust_fine_tune(
         The mix, the held-out probabilities and the history.
 
     Raises:
-        DataError: the images or labels do not fit the model.
+        DataError: the images or labels do not fit the model, or all labels belong to one class.
         TlkitError: the data are batches or have sample weights, every class has a single label, the head
-            cannot be solved (see `solve_head`), or the recipe has no such setting.
+            cannot be solved (see `solve_head`), `folds` is below 1, or the recipe has no such setting.
     """
     began = time.perf_counter()
+    settings = checked(folds, **recipe)
     data, held_out = both(model, train, validation_data)
     parts = [each for each in (data, held_out) if each is not None]
+    for each in parts:
+        if each.images is None:
+            raise TlkitError(
+                "Batches were given, but the labels must be split into folds. Give a split, or arrays "
+                "(images, labels)."
+            )
+        if each.weights is not None:
+            raise TlkitError(
+                "Sample weights were given, but robust_fine_tune has none. Omit them, or use class_weight=."
+            )
     freeze(model)
     network = feature_network(model)
     inference = {"engine": "auto", "precision": "auto", "progress": progress}
     known = [labelled_features(network, each, **inference) for each in parts]
     solved = solve_on_features(model, known, class_weight=class_weight, progress=progress)
     seconds = math.inf if minutes is None else 60 * minutes - (time.perf_counter() - began)
-    tuner = Tuner(model, parts, known, solved, class_weight, seed, callbacks, progress, **recipe)
+    tuner = Tuner(model, parts, known, solved, settings, class_weight, seed, callbacks, progress)
     return tuner.run(seconds, folds)
 
 
+def checked(folds: int | None = None, **recipe: Any) -> Recipe:
+    """Return the recipe, or raise a `TlkitError` if it has no such setting or `folds` is below 1."""
+    if folds is not None and folds < 1:
+        raise TlkitError(f"folds={folds} was given; expected at least 1, such as {FOLDS}.")
+    return Recipe.of(**recipe)
+
+
 class Tuner:
-    """Fine-tunes a classifier several times from the same start; it is compiled only once.
+    """Fine-tunes a classifier several times, each time from a solved head; it is compiled only once.
 
     Args:
         model: a classifier with a frozen backbone and a solved head.
-        parts: the training images and, if there are any, the validation images.
+        parts: the training images and, if there are any, the validation images; in memory or in files,
+            without sample weights.
         features: of the same images, which the head was solved on.
         solved: what `solve_on_features` returned.
-        class_weight, seed, callbacks, progress, recipe: as for `robust_fine_tune`.
+        recipe: how to train.
+        class_weight, seed, callbacks, progress: as for `robust_fine_tune`.
     """
 
     def __init__(
@@ -157,25 +178,15 @@ class Tuner:
         parts: Sequence[Labelled],
         features: Sequence[Features],
         solved: SolvedHead,
+        recipe: Recipe,
         class_weight: Any = None,
         seed: int = 0,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         progress: bool = False,
-        **recipe: Any,
     ) -> None:
-        images = [each.images for each in parts if each.images is not None]
-        if len(images) < len(parts):
-            raise TlkitError(
-                "Batches were given, but the labels must be split into folds. Give a split, or arrays "
-                "(images, labels)."
-            )
-        if any(each.weights is not None for each in parts):
-            raise TlkitError(
-                "Sample weights were given, but robust_fine_tune has none. Omit them, or use class_weight=."
-            )
         self.model, self.solved, self.seed, self.progress = model, solved, seed, progress
-        self.recipe, self.class_weight, self.callbacks = Recipe.of(**recipe), class_weight, callbacks
-        self.images = joined(images)
+        self.recipe, self.class_weight, self.callbacks = recipe, class_weight, callbacks
+        self.images = joined([each.images for each in parts if each.images is not None])
         self.labels = np.concatenate([indices(each.labels) for each in parts])
         self.in_train = np.repeat([True, False][: len(parts)], [len(each) for each in parts])
         self.values = np.concatenate([each.values for each in features])
@@ -250,7 +261,7 @@ class Tuner:
         return weights if found.mix else self.frozen
 
     def _fits(self, weights: Weights, found: RobustFineTuning) -> bool:
-        """Whether a network is as accurate on its training labels as the frozen one on held-out labels."""
+        """Whether a network is as accurate on its training labels as the frozen one on held-out ones."""
         predicted = self.training.predict(weights, np.arange(len(self.labels)))
         accuracy = np.mean(predicted.argmax(axis=1) == self.labels)
         frozen = np.mean(found.held_out[0.0].argmax(axis=1) == found.labels)
@@ -269,7 +280,8 @@ class Tuner:
     ) -> None:
         """Fine-tune on the known part of each split, and choose the mix by the other part.
 
-        If the trainings take longer than estimated, the last splits are left out.
+        If the trainings take longer than estimated, the last splits are left out, and their images are not
+        predicted.
         """
         began, made = time.perf_counter(), 0
         parts: dict[float, list[np.ndarray]] = {mix: [] for mix in MIXES}
@@ -315,6 +327,8 @@ class Tuner:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a class has fewer labels than there are folds
             splits = list(splitter.split(self.labels, self.labels))
+        # where one of two classes has a single label, no head can be solved on the others
+        splits = [(known, new) for known, new in splits if len(np.unique(self.labels[known])) > 1]
         return splits if folds > 1 else splits[:1]
 
 
@@ -355,8 +369,8 @@ def affordable(
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Return the mean log loss in nats after temperature scaling; infinite if a probability is not finite.
 
-    Without the scaling, a network that knows little would beat a better one that is too certain. Guo et al.
-    2017, "On Calibration of Modern Neural Networks".
+    Without the scaling, an overconfident network could lose to a less accurate one. Guo et al. 2017, "On
+    Calibration of Modern Neural Networks".
 
     >>> probabilities = np.array([[0.999, 0.001], [0.999, 0.001], [0.001, 0.999], [0.999, 0.001]])
     >>> round(log_loss(probabilities, np.array([0, 0, 1, 1])), 3)  # three of four are right

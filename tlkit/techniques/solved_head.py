@@ -1,8 +1,8 @@
 """Solve the head: the regularised logistic regression on the features of a frozen backbone.
 
-A head that is trained step by step depends on its learning rate, on the number of its steps and on when it
-stops. As a convex problem, the same head has one solution and a single setting: the strength of the
-regularisation. Cross-validation chooses the strength, so all labels can be used for training.
+A head that is trained step by step depends on its learning rate and its number of steps. As a convex
+problem, the same head has one solution and a single setting: the strength of the regularisation.
+Cross-validation chooses the strength, so all labels can be used for training.
 
 Kornblith, Shlens & Le 2019, "Do Better ImageNet Models Transfer Better?".
 """
@@ -63,9 +63,11 @@ def solve_head(
         The solution. `held_out` holds the rows of `train`, then those of `validation_data`.
 
     Raises:
-        DataError: the images or labels do not fit the model, or Keras does not accept data of their type.
-        TlkitError: the model contains no backbone, the head has other layers with weights or no bias, or an
-            image has several labels.
+        DataError: the images or labels do not fit the model, Keras does not accept data of their type, all
+            labels belong to one class, or features are not finite.
+        TlkitError: the model contains no backbone, the head has other layers with weights or no bias, an
+            image has several labels, or `strengths`, `folds`, `least_scale` or `class_weight` are out of
+            range.
 
     >>> from tlkit.models import build_classifier
     >>> model = build_classifier("LeNet", classes=2, weights=None)
