@@ -71,7 +71,7 @@ def main(seeds: int, chosen: list[str], data_sets: list[str]) -> None:
         ).table
 
     tables = [run(chosen, name, SETTINGS[name][1]) for name in data_sets]
-    if "auto" in chosen:
+    if "auto" in chosen and TUNED not in chosen:
         auto = pd.concat(tables).query("arm == 'auto'")
         tables.append(auto[auto["steps"] > 0].assign(arm=TUNED))
         for (data, labels), rows in auto[auto["steps"] == 0].groupby(["data", "labels"]):

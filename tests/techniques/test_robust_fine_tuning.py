@@ -7,12 +7,14 @@ import time
 import keras
 import numpy as np
 import pytest
+from ml_dtypes import bfloat16
 
 from tlkit import augmentation, build_classifier
 from tlkit.data import Split
 from tlkit.errors import TlkitError
 from tlkit.models import frozen_table
 from tlkit.techniques import robust_fine_tuning
+from tlkit.techniques.interpolation import interpolated
 from tlkit.techniques.repeated_training import Recipe, RepeatedTraining
 from tlkit.techniques.robust_fine_tuning import MIXES, affordable, log_loss, robust_fine_tune
 from tlkit.techniques.solved_head import solve_head
@@ -290,6 +292,13 @@ def test_certainty_alone_does_not_make_a_log_loss_high():
     certain = np.where(np.eye(2)[right] == 1, 0.9999, 0.0001)
     unsure = np.full((40, 2), 0.5)
     assert log_loss(certain, labels) < log_loss(unsure, labels) == pytest.approx(np.log(2))
+
+
+def test_weights_of_any_float_type_are_mixed_and_integers_are_not():
+    mixed = interpolated([np.zeros(1, bfloat16)], [np.ones(1, bfloat16)], 0.5)
+    assert (mixed[0].dtype, float(mixed[0][0])) == (bfloat16, 0.5)
+    assert interpolated([np.array([1])], [np.array([3])], 0.5) == [3]
+    assert interpolated([np.array([1])], [np.array([3])], 0.0) == [1]
 
 
 def test_a_step_budget_warms_up_and_ends_after_its_steps(lenet, digits):

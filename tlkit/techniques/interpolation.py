@@ -9,7 +9,8 @@ def interpolated(start: Sequence[np.ndarray], end: Sequence[np.ndarray], mix: fl
     """Return the weights (1 - mix) start + mix end; exactly `start` for 0 and exactly `end` for 1.
 
     Args:
-        start, end: the weights of two networks of one architecture, as of `get_weights`.
+        start, end: the weights of two networks of one architecture, as of `get_weights`. Integers, such as
+            the state of a random generator, are not mixed but taken from `end`, unless `mix` is 0.
         mix: 0 to 1.
 
     >>> interpolated([np.array([0.0, 4.0])], [np.array([1.0, 8.0])], 0.25)
@@ -19,6 +20,6 @@ def interpolated(start: Sequence[np.ndarray], end: Sequence[np.ndarray], mix: fl
 
 
 def _between(start: np.ndarray, end: np.ndarray, mix: float) -> np.ndarray:
-    if mix in (0, 1) or end.dtype.kind != "f":
+    if mix in (0, 1) or "float" not in end.dtype.name:  # such as bfloat16
         return end if mix else start
     return (start + mix * (end.astype("float64") - start)).astype(end.dtype)

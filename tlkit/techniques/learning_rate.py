@@ -60,17 +60,17 @@ def find_learning_rate(
     depth_decay: float = 1.0,
     **options: Any,
 ) -> LearningRates:
-    """Suggest a learning rate for `fine_tune`: raise it step by step, at most until the loss diverges.
+    """Suggest a learning rate for `fine_tune`: raise it step by step, and stop if the loss diverges.
 
     Smith 2017, "Cyclical Learning Rates for Training Neural Networks". The learning rate rises exponentially.
-    The test stops when the smoothed loss is above its starting level and 4 times its lowest value, or when
-    the loss is not finite. Afterwards, the weights, the trainable layers, the compile state and the random
-    state of Python, NumPy and PyTorch are as they were before, also after an error or Ctrl-C.
+    The test stops when the smoothed loss exceeds both its starting level and 4 times its lowest value, or
+    when the loss is not finite. Afterwards, the weights, the trainable layers, the compile state and the
+    random state of Python, NumPy and PyTorch are as they were before, also after an error or Ctrl-C.
 
-    The suggestion is a tenth of the learning rate of the lowest smoothed loss. At the lowest loss itself, the
-    learning rate is about to be too high for a longer training. This is the rule `minimum` of fastai. Its
-    rule `steep`, the steepest descent, varies more with the noise of single batches; its rule `valley`, the
-    middle of the longest descent, suggests smaller learning rates.
+    The suggestion is a tenth of the learning rate of the lowest smoothed loss. The rate at the lowest loss is
+    itself usually too high for a whole training. This is the rule `minimum` of fastai. Its rule `steep`, the
+    steepest descent, varies more with the noise of single batches; its rule `valley`, the middle of the
+    longest descent, suggests smaller learning rates.
 
     The suggestion is a starting point, not an optimum. Also try a third of it and three times it, and compare
     all three on validation data. It is for a constant learning rate or for the peak of a schedule, such as
