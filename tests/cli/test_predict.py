@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from tlkit import predict
 from tlkit.errors import TlkitWarning
 
 
@@ -67,3 +68,9 @@ def test_a_model_and_an_image_must_be_named(trained, command):
         done = command("predict", *words)
         assert done.exit_code == 2
         assert missing in done.output
+
+
+def test_many_images_show_progress(trained, shapes, capsys):
+    _, out = trained
+    answers = predict(out, [shapes / "square"], progress=True)
+    assert f"{len(answers)}/{len(answers)}" in capsys.readouterr().err

@@ -22,7 +22,7 @@ def predict(model: Path, images: Sequence[Path], top: int, as_json: bool) -> Non
     from tlkit.deployment.predict import in_words
     from tlkit.deployment.predict import predict as predicted
 
-    answers = predicted(model, images, top=top)
+    answers = predicted(model, images, top=top, progress=bars())
     if as_json:
         click.echo(json.dumps(answers, indent=2, ensure_ascii=False))
         return

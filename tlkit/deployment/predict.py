@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from tlkit._internal.keras_import import import_keras
 from tlkit.data.decode import decode, ordered_map
@@ -18,7 +19,9 @@ WINDOW = 256  # images in memory at a time
 KINDS = {"softmax": "classification", "sigmoid": "multi-label"}
 
 
-def predict(model: Path, images: Iterable[Path], *, top: int = 1) -> list[dict[str, Any]]:
+def predict(
+    model: Path, images: Iterable[Path], *, top: int = 1, progress: bool = False
+) -> list[dict[str, Any]]:
     """Return the most likely classes of images on disk.
 
     Args:
@@ -26,6 +29,7 @@ def predict(model: Path, images: Iterable[Path], *, top: int = 1) -> list[dict[s
             beside it.
         images: image files, and folders that are searched for image files.
         top: number of classes for each image.
+        progress: show a progress bar.
 
     Returns:
         For each image `{"image": path, "classes": [{"class": name, "probability": 0 to 1}, ...]}`,
@@ -40,6 +44,7 @@ def predict(model: Path, images: Iterable[Path], *, top: int = 1) -> list[dict[s
     size = network.input_shape[1]
     answers = []
     paths = list(_files(images))
+    bar = tqdm(total=len(paths), desc="predicting", unit="image", disable=not progress)
     for start in range(0, len(paths), WINDOW):
         window = paths[start : start + WINDOW]
         readable, pixels = [], []
@@ -52,6 +57,8 @@ def predict(model: Path, images: Iterable[Path], *, top: int = 1) -> list[dict[s
         if pixels:
             predictions = run(np.stack(pixels))
             answers += [{"image": str(path), **answer(predictions, row)} for row, path in enumerate(readable)]
+        bar.update(len(window))
+    bar.close()
     if not answers:
         raise DataError(f"None of the {len(paths)} images could be read. Check them in an image viewer.")
     return answers
