@@ -132,7 +132,7 @@ def test_stored_activations_give_the_same_training(bright, monkeypatch):
     np.testing.assert_allclose(*after, atol=0.05 * changed)  # stored in float16
 
 
-@pytest.mark.parametrize(("seconds", "cached"), [(math.inf, True), (1e-6, False)])
+@pytest.mark.parametrize(("seconds", "cached"), [(math.inf, True), (600, True), (1e-6, False)])
 def test_views_are_cached_if_there_is_time(bright, seconds, cached):
     model = build_classifier("LeNet", 2, weights=None, augmentation=augmentation())
     images, labels = bright[0].images, bright[0].labels
@@ -143,6 +143,16 @@ def test_views_are_cached_if_there_is_time(bright, seconds, cached):
         assert len(training.train(start, np.arange(40), 3)["loss"]) == 2
         after = training.predict(start, np.arange(40))
     np.testing.assert_allclose(after, model.predict(images, verbose=0), atol=0.01)  # stored in float16
+
+
+def test_short_time_leaves_fewer_views(bright, monkeypatch):
+    model = build_classifier("LeNet", 2, weights=None, augmentation=augmentation())
+    monkeypatch.setattr(RepeatedTraining, "_seconds_per_view", lambda *_: 5.0)
+    recipe = Recipe.of(**QUICK | {"views": 8}, fraction=0.3)
+    images, labels = bright[0].images, bright[0].labels
+    for seconds, views in ((1000, 8), (60, 3)):
+        with RepeatedTraining(model, images, labels, recipe, seconds=seconds) as training:
+            assert training._views.shape[:2] == (40, views)
 
 
 def test_without_space_for_activations_the_frozen_stages_run_in_every_step(bright, model, monkeypatch):

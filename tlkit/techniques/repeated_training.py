@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Self, cast
@@ -29,6 +29,7 @@ from tlkit.techniques.training import class_weights, compile_state_kept
 from tlkit.techniques.views import Rows, ViewBatches, training_augmentation
 
 BATCH = 32  # images that are predicted together
+SAMPLE = 64  # images whose views are cached to estimate the time of all
 BETA_2 = 0.99  # of Adam: its mean of squared gradients spans 100 steps rather than 1,000
 
 Weights = list[np.ndarray]
@@ -100,8 +101,8 @@ class RepeatedTraining:
         class_weight: see `solve_head`.
         seed: of the order of the images and the augmentation.
         callbacks: Keras callbacks for all trainings.
-        seconds: time for all trainings. If caching the augmented views would take more than a quarter of it,
-            the frozen stages are computed in every step instead.
+        seconds: time for all trainings. Caching the views takes at most about a quarter of it: if time is
+            short, there are fewer views. Without time for one, the frozen stages run in every step.
         progress: show a progress bar while activations are cached.
     """
 
@@ -153,18 +154,34 @@ class RepeatedTraining:
         self._opened.__exit__(*error)
 
     def _cache(self, trunk: keras.Model, rest: keras.Model, stack: ExitStack) -> None:
-        """Cache the outputs of the frozen stages: for the images and, if there is time, for their views."""
-        began = time.perf_counter()
+        """Cache the outputs of the frozen stages: of the images, and of as many views as time allows."""
         cached = kept_activations(trunk, self.images, progress=self.progress)
         self._unaltered = stack.enter_context(cached)[:, 0]
         self._predictor = rest
         augment = training_augmentation(self.model, None)
-        views = self.recipe.views if augment else 1
-        if views * (time.perf_counter() - began) <= self.seconds / 4:
+        if augment is None:
+            self._views, self._learner = self._unaltered[:, None], rest
+            return
+        views = self.recipe.views
+        if self.seconds < math.inf:
+            views = min(views, int(self.seconds / 4 / self._seconds_per_view(trunk, augment)))
+        if views:
             cached = kept_activations(
                 trunk, self.images, views=views, augment=augment, progress=self.progress
             )
             self._views, self._learner = stack.enter_context(cached), rest
+
+    def _seconds_per_view(self, trunk: keras.Model, augment: Callable[[np.ndarray], np.ndarray]) -> float:
+        """Estimate how long it takes to cache one view of all images, from some of them."""
+        n = len(self.labels)
+        few, more = min(n, SAMPLE), min(n, 4 * SAMPLE)
+        took = []
+        for count in (few, few, more):  # the first compiles the trunk
+            began = time.perf_counter()
+            with kept_activations(trunk, self.images[:count], augment=augment):
+                took.append(time.perf_counter() - began)
+        for_each = max(0.0, took[2] - took[1]) / max(1, more - few)
+        return took[1] + for_each * (n - few)
 
     def _loss(self) -> keras.losses.Loss:
         logits, smoothing = output_activation(self.model) == "linear", self.recipe.label_smoothing
