@@ -9,8 +9,9 @@ ImageNet weights of EfficientNetLite0:
 
 - `scikit-learn`: features of the frozen network, standardised, and `LogisticRegressionCV`.
 - `Keras guide`: frozen `fit` for 20 epochs, then the whole network for 10 epochs at 1e-5, as in
-  https://keras.io/guides/transfer_learning/. The number of epochs is fixed, so with few images it makes far
-  fewer steps than fastai and tlkit.
+  https://keras.io/guides/transfer_learning/. BatchNormalization stays frozen, as the guide wants it: its
+  `training=False` alone does not do that, since `fit` overrides it in a functional model (Keras 3.15). The
+  number of epochs is fixed, so with few images it makes far fewer steps than fastai and tlkit.
 - `fastai`: `fine_tune` in PyTorch (`few_labels_fastai.py`), for at least 20 epochs and 200 steps.
 - `frozen`, `fine-tuned`, `auto`: `tlkit.train`. `auto` is the default, with at most 5 minutes of
   fine-tuning; `fine-tuned` has no limit. Both may return the frozen network. Where `auto` had time to
@@ -155,6 +156,7 @@ def of_keras_guide(data: Any, seed: int) -> Any:
     import keras
 
     import tlkit
+    from tlkit.models import normalizations
 
     backbone = tlkit.load_backbone(BACKBONE, image_size=data.image_size)
     backbone.trainable = False
@@ -171,6 +173,8 @@ def of_keras_guide(data: Any, seed: int) -> Any:
         model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
         model.fit(*examples, epochs=epochs, batch_size=32, verbose=0)
         backbone.trainable = True
+        for layer in normalizations(backbone):
+            layer.trainable = False
     return model.predict(data.test.images, verbose=0)
 
 
