@@ -42,7 +42,7 @@ class Recipe:
     Attributes:
         fraction: the top fraction of the layers of the backbone that is trainable, 0 to 1.
         depthwise: whether depthwise convolutions among these layers are trainable. They have few weights, but
-            on a CPU their gradient takes as long as all the others together.
+            on a CPU their gradient takes up to half of the time of a step.
         learning_rate: the peak learning rate of Adam, reached after a tenth of the steps.
         final_rate: the last learning rate as a fraction of the peak, 0 to 1, approached along a cosine. At 1
             it stays constant after the warm-up, and the average of the weights replaces the decay.
