@@ -20,7 +20,7 @@ from tlkit.techniques.training import class_weights
 
 STRENGTHS = tuple(np.logspace(-5, 2, 15).tolist())  # values of C in scikit-learn: the first regularises most
 FOLDS = 5
-HELD_OUT, MOST_REPEATS = 200, 5  # with fewer labels, the folds are drawn several times
+FEW_ROWS, MOST_REPEATS = 200, 5  # with fewer rows, the folds are drawn several times
 WITHOUT_FOLDS = 0.01  # C where every class has a single label, so that nothing can be cross-validated
 PATIENCE = 2  # stop after this many strengths in a row without a lower log loss
 MOST_ROWS = 5_000  # at most this many rows are used to choose the strength
@@ -155,7 +155,7 @@ def _cross_validated(
     """
     labels, weights = problem.labels[rows], problem.weights[rows]
     folds = min(folds, int(np.bincount(labels).max()))
-    repeats = 1 if len(strengths) == 1 else min(math.ceil(HELD_OUT / len(rows)), MOST_REPEATS)
+    repeats = 1 if len(strengths) == 1 else min(math.ceil(FEW_ROWS / len(rows)), MOST_REPEATS)
     parts: list[tuple[int, np.ndarray]] = []
     paths = []
     for repeat in range(repeats):
