@@ -148,6 +148,13 @@ def test_without_time_the_network_stays_frozen_and_the_report_says_so(few, weigh
     assert "There was no time to fine-tune" in found.metrics()["fine_tuning"]["reason"]
 
 
+def test_a_log_gets_a_line_with_the_time_left_for_each_fold(few, weights, capsys):
+    train(few, technique="fine-tuning", backbone="LeNet", weights=weights, verbose=2, folds=2, **QUICK)
+    lines = [each for each in capsys.readouterr().out.splitlines() if each]
+    assert lines[0].startswith("fine-tuning: 3 trainings, 4 steps, about 0.")
+    assert [each[:25] for each in lines[1:]] == ["fold 1 of 2 is trained; a", "fold 2 of 2 is trained; a"]
+
+
 def test_one_label_per_class_leaves_the_network_frozen(digits, weights):
     each = digits.train.few(1)
     one = replace(digits, train=each.subset(slice(5)), validation=each.subset(slice(5, None)))

@@ -100,7 +100,7 @@ def test_every_label_is_held_out_once_and_the_last_training_sees_all(bright, mod
 
     monkeypatch.setattr(RepeatedTraining, "train", watched)
     monkeypatch.setattr(robust_fine_tuning, "log_loss", always(1.0))
-    found = robust_fine_tune(model, *bright, **QUICK)
+    found = robust_fine_tune(model, *bright, folds=3, **QUICK)
     assert found.folds == 3
     assert sorted(found.rows.tolist()) == list(range(60))
     assert made == [2, 2, 2, 3]  # the same number of epochs
@@ -108,6 +108,17 @@ def test_every_label_is_held_out_once_and_the_last_training_sees_all(bright, mod
     assert last == set(range(60))
     held_out = np.split(found.rows, np.cumsum([60 - len(part) for part in parts])[:-1])
     assert all(part.isdisjoint(rows.tolist()) for part, rows in zip(parts, held_out, strict=True))
+
+
+def test_the_folds_of_few_labels_are_drawn_several_times(bright, model, monkeypatch):
+    losses = []
+    monkeypatch.setattr(robust_fine_tuning, "log_loss", lambda _, labels: losses.append(labels) or 0.0)
+    found = robust_fine_tune(model, bright[0].few(5), **QUICK)
+    assert found.folds == 9
+    assert [len(labels) for labels in losses] == [30] * len(MIXES)  # every prediction counts
+    assert sorted(found.rows.tolist()) == list(range(10))
+    assert {each.shape for each in found.held_out.values()} == {(10, 2)}
+    assert found.mix == 0  # the first of equals
 
 
 def test_one_fold_holds_out_the_validation_split(bright, model):
@@ -230,9 +241,9 @@ def test_predictions_of_many_images_take_time_too():
     assert affordable([folds], recipe, 10_000, 0.1, 60) == ([], 0)
 
 
-@pytest.mark.parametrize(("minutes", "folds"), [(1, 1), (3, 3)])
+@pytest.mark.parametrize(("minutes", "folds", "labels"), [(1, 1, 14), (2.6, 4, 40)])
 def test_folds_are_left_out_when_trainings_take_longer_than_estimated(
-    bright, model, monkeypatch, minutes, folds
+    bright, model, monkeypatch, minutes, folds, labels
 ):
     train, clock, late = RepeatedTraining.train, time.perf_counter, [0.0]
 
@@ -244,7 +255,7 @@ def test_folds_are_left_out_when_trainings_take_longer_than_estimated(
     monkeypatch.setattr(time, "perf_counter", lambda: clock() + late[0])
     found = robust_fine_tune(model, bright[0], minutes=minutes, **QUICK)
     assert found.folds == folds
-    assert len(found.labels) == {1: 14, 3: 40}[folds]
+    assert len(found.labels) == labels
 
 
 def test_with_little_time_the_whole_validation_split_is_held_out(bright, model, monkeypatch):
@@ -344,7 +355,7 @@ def test_the_only_label_of_one_of_two_classes_is_never_held_out(bright, model):
     images, labels = bright[0].images[:21], np.zeros(21, int)
     labels[0] = 1
     found = robust_fine_tune(model, (images, labels), **QUICK)
-    assert found.folds == 2  # without this label, no head could be solved
+    assert found.folds == 6  # 2 of 3 in each draw: without this label, no head could be solved
     assert 0 not in found.rows
 
 

@@ -94,7 +94,7 @@ def fit_classifier(
             model, data.splits, mirrored=mirrored_views, progress=progress
         )
     else:
-        _transfer(fitted, data, clock, seed=seed, progress=progress, **shared)
+        _transfer(fitted, data, clock, seed=seed, verbose=1 if progress else int(verbose), **shared)
     fitted.interrupted, fitted.frozen = watch.interrupted, frozen_table(model)
     fitted.seconds = clock.stop()
     return fitted
@@ -106,7 +106,7 @@ def _transfer(
     clock: phases.Clock,
     *,
     seed: int,
-    progress: bool,
+    verbose: int,
     minutes: float | None,
     epochs: int | None,
     callbacks: Sequence[keras.callbacks.Callback],
@@ -114,7 +114,7 @@ def _transfer(
     **options: Any,
 ) -> None:
     """Solve the head on frozen features; then fine-tune, unless the technique is feature extraction."""
-    model, splits = fitted.model, data.splits
+    model, splits, progress = fitted.model, data.splits, verbose == 1
     freeze(model)
     with clock.part("features"):
         features, fitted.precision = phases.split_features(feature_network(model), splits, progress=progress)
@@ -143,7 +143,7 @@ def _transfer(
         recipe = replace(recipe, least_steps=steps, most_steps=steps)
     with clock.part("training"):
         parts = [labelled(splits[name]) for name in known]
-        tuner = Tuner(model, parts, rows, solved, recipe, weights, seed, callbacks, progress)
+        tuner = Tuner(model, parts, rows, solved, recipe, weights, seed, callbacks, verbose)
         seconds = math.inf if minutes is None else 60 * minutes
         tuning = tuner.run(seconds, folds, forced=fitted.technique == TUNED)
     fitted.tuning = tuning

@@ -64,8 +64,8 @@ def train(
             for the validation split are not mirrored.
         seed: of the weights, the folds, the order of the images and the augmentation.
         callbacks: Keras callbacks for every training of the network.
-        verbose: 0 is silent, 1 shows progress bars. 2 prints a line for each epoch of a training from
-            scratch; fine-tuning then prints nothing.
+        verbose: 0 is silent, 1 shows progress bars. 2 prints a line for each epoch from scratch, and for each
+            fold of a fine-tuning, with the minutes left.
         options: of the fine-tuning, `folds` (see `tlkit.robust_fine_tune`) and what
             `tlkit.techniques.repeated_training.Recipe` lists, such as `learning_rate=3e-4`; from scratch,
             those of `tlkit.fine_tune`.

@@ -50,8 +50,8 @@ def tuning_section(tuning: RobustFineTuning) -> Section:
             (6.4, 2.6),
             f"Log loss of {len(tuning.labels)} held-out labels by mix; {tuning.mix:g} was chosen.",
             "Each point is one mix of the weights of the frozen and of the fine-tuned network. Its log loss "
-            "is that of networks that did not learn from the images, one network per fold, after temperature "
-            f"scaling. {chosen}",
+            "is that of networks that did not learn from the images, after temperature scaling: "
+            f"{counted(tuning.folds, 'network')}, one per fold. {chosen}",
         )
         blocks.append(drawn)
     return Section("Frozen or fine-tuned", blocks)

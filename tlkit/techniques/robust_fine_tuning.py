@@ -5,7 +5,8 @@ labels that are held out from both:
 
 1. Solve the head on the frozen features of all labels (`tlkit.solve_head`). This is the start.
 2. Solve a head on some of the labels with the same strength, fine-tune from there, and predict the others.
-   With few labels, do so in several folds, so that each label is held out once (cross-validation).
+   With few labels, do so in several folds, so that each label is held out once (cross-validation). With
+   fewer than 100 labels, draw the folds up to three times: single folds would choose by chance.
 3. Between the start and the fine-tuned weights lie the models w = (1 - mix) w_start + mix w_tuned; the mix is
    the interpolation coefficient. Choose the mix with the lowest log loss of the held-out labels, after
    temperature scaling. A mix of 0 is the frozen network with its solved head.
@@ -43,6 +44,7 @@ from tlkit.techniques.solved_head import indices, solve_on_features
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PREDICTION = 1 / 3  # duration of predicting images, relative to a training step on them
 FOLDS, MOST_IN_FOLDS = 3, 1_000  # with more labels, one part of them is held out once
+FEW_LABELS, MOST_DRAWS = 100, 3  # with fewer labels, the folds are drawn several times
 HELD_OUT = 5  # with one fold and no validation data, one of so many parts is held out
 
 
@@ -56,7 +58,10 @@ class RobustFineTuning:
         rows: int `(m,)`: the held-out images, as rows of the training images and then the validation images.
         labels: int `(m,)`: their labels.
         held_out: float32 `(m, classes)` by mix: probabilities of models that did not learn from the image.
-        folds: how many parts of the labels were held out in turn.
+            If the folds were drawn several times, those of the first draw.
+        log_losses: log loss in nats by mix after temperature scaling, of all held-out predictions: those of
+            every draw. See `log_loss`.
+        folds: how many parts of the labels were held out in turn, in all draws together.
         steps: planned steps of the training on all labels; the trainings of the folds make proportionally
             fewer. 0 if there was no time to fine-tune.
         history: Keras's history of the training on all labels; empty if `mix` is 0.
@@ -72,17 +77,13 @@ class RobustFineTuning:
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, int))
     labels: np.ndarray = field(default_factory=lambda: np.empty(0, int))
     held_out: dict[float, np.ndarray] = field(default_factory=dict)
+    log_losses: dict[float, float] = field(default_factory=dict)
     folds: int = 0
     steps: int = 0
     history: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
     failed: bool = False
     interrupted: bool = False
-
-    @property
-    def log_losses(self) -> dict[float, float]:
-        """The log loss of the held-out labels in nats after temperature scaling, by mix; see `log_loss`."""
-        return {mix: log_loss(found, self.labels) for mix, found in self.held_out.items()}
 
 
 def robust_fine_tune(
@@ -109,11 +110,12 @@ def robust_fine_tune(
         model: a classifier of `build_classifier`, or any functional or `Sequential` classifier whose head is
             a single `Dense` layer that outputs class probabilities or logits.
         train, validation_data: labelled images: a split, or arrays `(images, labels)`.
-        minutes: time limit, including the features and the head; None for no limit. If it is short, only one
-            part of the labels is held out. If that still takes too long, each training makes fewer steps. If
-            there is no time for `least_steps`, nothing is fine-tuned.
-        folds: number of parts of the labels that are held out in turn; by default 3 for up to 1,000 labels,
-            else 1. With 1, `validation_data` is held out, or a fifth of the labels if there is none.
+        minutes: time limit, including the features and the head; None for no limit. If it is short, the folds
+            are drawn fewer times, or only one part of the labels is held out. If that still takes too long,
+            each training makes fewer steps. If there is no time for `least_steps`, nothing is fine-tuned.
+        folds: number of parts of the labels that are held out in turn. By default 3 for up to 1,000 labels,
+            drawn two or three times for fewer than 100 labels; else 1. With 1, `validation_data` is held out,
+            or a fifth of the labels if there is none.
         class_weight: see `solve_head`. The held-out log loss is not weighted.
         seed: of the folds, the order of the images and the augmentation.
         callbacks: Keras callbacks for all trainings.
@@ -148,7 +150,7 @@ def robust_fine_tune(
     known = [labelled_features(network, each, **inference) for each in parts]
     solved = solve_on_features(model, known, class_weight=class_weight, progress=progress)
     seconds = math.inf if minutes is None else 60 * minutes - (time.perf_counter() - began)
-    tuner = Tuner(model, parts, known, solved, settings, class_weight, seed, callbacks, progress)
+    tuner = Tuner(model, parts, known, solved, settings, class_weight, seed, callbacks, int(progress))
     return tuner.run(seconds, folds)
 
 
@@ -169,7 +171,8 @@ class Tuner:
         features: of the same images, which the head was solved on.
         solved: what `solve_on_features` returned.
         recipe: how to train.
-        class_weight, seed, callbacks, progress: as for `robust_fine_tune`.
+        class_weight, seed, callbacks: as for `robust_fine_tune`.
+        verbose: 0 is silent, 1 shows progress bars, 2 prints a line after each training.
     """
 
     def __init__(
@@ -182,9 +185,9 @@ class Tuner:
         class_weight: Any = None,
         seed: int = 0,
         callbacks: Sequence[keras.callbacks.Callback] = (),
-        progress: bool = False,
+        verbose: int = 0,
     ) -> None:
-        self.model, self.solved, self.seed, self.progress = model, solved, seed, progress
+        self.model, self.solved, self.seed, self.verbose = model, solved, seed, verbose
         self.recipe, self.class_weight, self.callbacks = recipe, class_weight, callbacks
         self.images = joined([each.images for each in parts if each.images is not None])
         self.labels = np.concatenate([indices(each.labels) for each in parts])
@@ -214,13 +217,15 @@ class Tuner:
             seed=self.seed,
             callbacks=self.callbacks,
             seconds=seconds,
-            progress=self.progress,
+            progress=self.verbose == 1,
         )
         try:
             with self.training:
                 each_step = self.training.seconds_per_step()
                 left = seconds - (time.perf_counter() - began)
-                alternatives = [self._splits(folds), self._splits(1)]
+                few = math.ceil(FEW_LABELS / len(self.labels)) if folds is None else 1
+                draws = range(min(few, MOST_DRAWS), 0, -1)
+                alternatives = [*(self._splits(folds, each) for each in draws), self._splits(1)]
                 splits, found.steps = affordable(alternatives, self.recipe, len(self.labels), each_step, left)
                 if forced and not found.steps:
                     splits, found.steps = self._splits(1), self.recipe.least_steps
@@ -243,11 +248,11 @@ class Tuner:
     ) -> Weights:
         """Fill in the result, and return the weights of the chosen mix."""
         total = found.steps + sum(self._steps(known, found) for known, _ in splits)
-        if self.progress:
+        if self.verbose:
             minutes = total * each_step / 60
             tqdm.write(f"fine-tuning: {len(splits) + 1} trainings, {total} steps, about {minutes:.1f} min")
         tuned = self.frozen
-        with tqdm(total=total, desc="fine-tuning", unit="step", disable=not self.progress) as bar:
+        with tqdm(total=total, desc="fine-tuning", unit="step", disable=self.verbose != 1) as bar:
             self._choose(found, splits, ends, bar)
             if found.mix:
                 everything = np.arange(len(self.labels))
@@ -303,14 +308,21 @@ class Tuner:
             end = self.model.get_weights()
             if self.training.interrupted:
                 return
+            if self.verbose == 2:
+                so_far = time.perf_counter() - began
+                left = (so_far / made) * (bar.total - made) / 60
+                tqdm.write(f"fold {done + 1} of {len(splits)} is trained; about {left:.1f} min left")
             for mix, predicted in parts.items():
                 predicted.append(self.training.predict(interpolated(start, end, mix), new))
-        found.folds, found.rows = len(splits), np.concatenate([new for _, new in splits])
-        found.labels = self.labels[found.rows]
-        found.held_out = {mix: np.concatenate(predicted) for mix, predicted in parts.items()}
+        rows = np.concatenate([new for _, new in splits])
+        whole = {mix: np.concatenate(predicted) for mix, predicted in parts.items()}
+        found.log_losses = {mix: log_loss(each, self.labels[rows]) for mix, each in whole.items()}
         found.mix = min(MIXES, key=found.log_losses.__getitem__)
+        first = np.sort(np.unique(rows, return_index=True)[1])
+        found.folds, found.rows, found.labels = len(splits), rows[first], self.labels[rows[first]]
+        found.held_out = {mix: each[first] for mix, each in whole.items()}
 
-    def _splits(self, folds: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _splits(self, folds: int | None, draws: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the known and the held-out rows of each training that chooses the mix."""
         n, most = len(self.labels), int(np.bincount(self.labels).max())
         if folds is None:
@@ -323,10 +335,10 @@ class Tuner:
                 "Every class has a single label, so none can be held out to choose the mix. Give at least 2 "
                 "labels per class, or use solve_head."
             )
-        splitter = StratifiedKFold(parts, shuffle=True, random_state=self.seed)
+        splitter = StratifiedKFold(parts, shuffle=True, random_state=np.random.RandomState(self.seed))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a class has fewer labels than there are folds
-            splits = list(splitter.split(self.labels, self.labels))
+            splits = [each for _ in range(draws) for each in splitter.split(self.labels, self.labels)]
         # where one of two classes has a single label, no head can be solved on the others
         splits = [(known, new) for known, new in splits if len(np.unique(self.labels[known])) > 1]
         return splits if folds > 1 else splits[:1]
