@@ -9,9 +9,8 @@ steps, because fastai does not set these. There are three groups of layers, as f
 the head learns at 1e-2, the upper half of the network at 1e-3, the lower half at 1e-4. That is ten times the
 default: of 2e-3 (the default), 6e-3 and 2e-2 as `base_lr`, 2e-2 was the most accurate on one draw each of
 `clothing` and `emoji/twemoji` with 10 labels and of `solar` with 20, though its log loss was the highest.
-The momentum of
-BatchNormalization is PyTorch's default, 0.1: with the 0.01 of this network, the statistics would lag behind
-the weights in so few steps. The script writes the probabilities of the test images.
+The momentum of BatchNormalization is PyTorch's default, 0.1: with the 0.01 of this network, the statistics
+would lag behind the weights in so few steps. The script writes the probabilities of the test images.
 """
 
 import math
