@@ -3,12 +3,13 @@
     .peers/fastai/bin/python benchmarks/few_labels_fastai.py IMAGES.npz SEED MIRROR WRITTEN.npy
 
 `IMAGES.npz` holds `train` and `test` (uint8, `(n, size, size, 3)`), `labels` and `classes`. MIRROR is 1 if
-images may be flipped horizontally, else 0. The recipe is fastai's default: `aug_transforms()` and
-`fine_tune`, which trains the head for one epoch and then all layers. It runs for at least 20 epochs and 200
-steps, because fastai does not set these. There are three groups of layers, as fastai makes them of a ResNet:
-the head learns at 1e-2, the upper half of the network at 1e-3, the lower half at 1e-4. That is ten times the
-default: of 2e-3 (the default), 6e-3 and 2e-2 as `base_lr`, 2e-2 was the most accurate on one draw each of
-`clothing` and `emoji/twemoji` with 10 labels and of `solar` with 20, though its log loss was the highest.
+images may be flipped horizontally, else 0. The recipe is fastai's default except for the learning rate:
+`aug_transforms()` and `fine_tune`, which trains the head for one epoch and then all layers. fastai has no
+default number of epochs; here it is at least 20 epochs and 200 steps. The layers form three groups, as those
+of a ResNet do in fastai: the head learns at 1e-2, the upper half of the network at 1e-3, the lower half at
+1e-4. These rates are ten times the default: of 2e-3 (the default), 6e-3 and 2e-2 as `base_lr`, 2e-2 was the
+most accurate on one draw each of `clothing` and `emoji/twemoji` with 10 labels per class, and as accurate as
+6e-3 on `solar` with 20, though its log loss was the highest on all three.
 The momentum of BatchNormalization is PyTorch's default, 0.1: with the 0.01 of this network, the statistics
 would lag behind the weights in so few steps. The script writes the probabilities of the test images.
 """

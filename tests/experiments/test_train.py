@@ -17,8 +17,8 @@ from tlkit import evaluate, predict, write_report
 from tlkit.backbones import engines
 from tlkit.callbacks import EpochLines, Interruptible
 from tlkit.data import Split
-from tlkit.errors import TlkitError, UnknownNameError
-from tlkit.experiments.fitting import class_weights
+from tlkit.errors import NoLabelsError, TlkitError, UnknownNameError
+from tlkit.experiments.fitting import imbalance_weights
 from tlkit.experiments.train import train
 from tlkit.models import backbone_of
 from tlkit.techniques import robust_fine_tuning
@@ -95,7 +95,7 @@ def test_a_frozen_backbone_is_at_least_as_accurate_as_logistic_regression_on_its
     x = {name: extract(backbone_of(frozen.model), split) for name, split in digits.splits.items()}
     labels = np.concatenate([digits.train.labels, digits.validation.labels])
     probe = make_pipeline(
-        StandardScaler(), LogisticRegression(C=min(frozen.strengths, key=frozen.strengths.get))
+        StandardScaler(), LogisticRegression(C=min(frozen.head_losses, key=frozen.head_losses.get))
     )
     probe.fit(np.concatenate([x["train"], x["validation"]]), labels)
     assert frozen.accuracy("test") >= probe.score(x["test"], digits.test.labels) - 0.011
@@ -247,13 +247,24 @@ def test_unknown_techniques_are_named(digits):
     with pytest.raises(UnknownNameError, match="Did you mean 'fine-tuning'"):
         train(digits, technique="finetuning")
 
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'auto'.*Known: auto, feature-extraction"):
+        train(digits, technique="atuo")
+
+
+def test_training_images_without_labels_are_refused_before_any_work(digits, monkeypatch):
+    monkeypatch.setattr(engines, "infer", None)
+    with pytest.raises(NoLabelsError, match="This split is unlabelled"):
+        train(replace(digits, train=digits.train.unlabelled()), **LENET)
+
 
 def test_options_that_a_technique_does_not_have_are_refused(digits):
     for options in ({"learning_rate": 1e-4}, {"epochs": 3}):
         with pytest.raises(TlkitError, match=f"has no option {next(iter(options))}.*technique='fine-tuning'"):
             train(digits, technique="feature-extraction", **LENET, **options)
-    with pytest.raises(TlkitError, match=r"There is no setting rate; there are fraction, depthwise"):
+    with pytest.raises(TlkitError, match=r"no setting rate. Its settings are fraction, depthwise"):
         train(digits, **LENET, rate=1)
+    with pytest.raises(TlkitError, match="epochs=0 was given; expected at least 1"):
+        train(digits, **LENET, epochs=0)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 0.5])
@@ -292,9 +303,9 @@ def test_ctrl_c_in_fine_tuning_leaves_the_frozen_network_and_all_is_predicted(di
 
 def test_class_weights_make_every_class_count_alike():
     labels = np.array([0] * 30 + [1] * 5)
-    weights = class_weights(labels)
+    weights = imbalance_weights(labels)
     assert weights[0] * 30 == pytest.approx(weights[1] * 5)
-    assert class_weights(np.array([0, 0, 1])) is None
+    assert imbalance_weights(np.array([0, 0, 1])) is None
 
 
 def test_a_backbone_of_ones_own_is_transferred_or_starts_anew(digits):

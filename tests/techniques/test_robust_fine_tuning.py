@@ -10,6 +10,7 @@ import pytest
 from ml_dtypes import bfloat16
 
 from tlkit import augmentation, build_classifier
+from tlkit.callbacks import Interruptible
 from tlkit.data import Split
 from tlkit.errors import TlkitError
 from tlkit.models import frozen_table
@@ -119,6 +120,22 @@ def test_the_folds_of_few_labels_are_drawn_several_times(bright, model, monkeypa
     assert sorted(found.rows.tolist()) == list(range(10))
     assert {each.shape for each in found.held_out.values()} == {(10, 2)}
     assert found.mix == 0  # the first of equals
+
+
+def test_a_class_with_a_single_label_does_not_choose_the_mix(bright, monkeypatch):
+    model, seen = build_classifier("LeNet", 3, weights=None), []
+    monkeypatch.setattr(robust_fine_tuning, "log_loss", lambda _, labels: seen.extend(labels) or 0.0)
+    labels = np.append(bright[0].labels[:20], 2)
+    found = robust_fine_tune(model, (bright[0].images[:21], labels), folds=2, **QUICK)
+    assert set(seen) == {0, 1}
+    assert 2 in found.labels
+
+
+def test_an_earlier_ctrl_c_does_not_stop_the_next_fine_tuning(bright, model):
+    watch = Interruptible()
+    watch.interrupted = True
+    found = robust_fine_tune(model, *bright, folds=1, callbacks=[watch], **QUICK)
+    assert (found.folds, found.interrupted) == (1, False)
 
 
 def test_one_fold_holds_out_the_validation_split(bright, model):
@@ -269,7 +286,7 @@ def test_few_labels_without_a_validation_split_hold_out_some_of_them(bright, mod
     few = bright[0].few(2)
     found = robust_fine_tune(model, few, folds=1, **QUICK)
     assert sorted(found.labels.tolist()) == [0, 1]
-    with pytest.raises(TlkitError, match=r"Every class has a single label.*use solve_head"):
+    with pytest.raises(TlkitError, match=r"Every class has a single label.*keep the network frozen"):
         robust_fine_tune(model, bright[0].few(1), **QUICK)
 
 
@@ -283,6 +300,12 @@ def test_without_time_nothing_is_tuned(bright, model):
     found = robust_fine_tune(model, *bright, minutes=0, **QUICK)
     assert (found.steps, found.folds, found.mix) == (0, 0, 0)
     assert set(frozen_table(model)["state"]) == {"frozen", "trainable"}
+
+
+def test_a_model_with_a_single_output_is_refused(bright):
+    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1)]
+    with pytest.raises(TlkitError, match="has a single output; expected one for each class"):
+        robust_fine_tune(keras.Sequential([keras.Input((28, 28, 3)), *layers]), *bright)
 
 
 def test_batches_are_refused(bright, model):
@@ -360,7 +383,13 @@ def test_the_only_label_of_one_of_two_classes_is_never_held_out(bright, model):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"folds": 0}, "folds=0 was given"), ({"rate": 1}, "There is no setting rate")]
+    ("options", "message"),
+    [
+        ({"folds": 0}, "folds=0 was given"),
+        ({"rate": 1}, "no setting rate. Its settings are fraction"),
+        ({"batch_size": 0}, "batch_size=0 was given; expected at least 1"),
+        ({"averaging": 1.0}, r"averaging=1.0 was given; expected 0 to 0.9999"),
+    ],
 )
 def test_bad_arguments_are_refused_before_any_work(bright, model, options, message):
     before = model.get_weights()

@@ -18,7 +18,7 @@ def test_the_model_predicts_as_scikit_learn_on_its_features(digits, lenet, weigh
     before = weights_of(backbone_of(lenet))
     solved = solve_head(lenet, digits.train, least_scale=0)
     x = extract(feature_network(lenet), digits.train, precision="float32")
-    classifier = LogisticRegression(C=solved.strength, tol=1e-9, max_iter=100_000)
+    classifier = LogisticRegression(C=solved.C, tol=1e-9, max_iter=100_000)
     pipeline = make_pipeline(StandardScaler(), classifier).fit(x.astype("float64"), digits.train.labels)
     new = extract(feature_network(lenet), digits.test, precision="float32")
     expected = pipeline.predict_proba(new)
@@ -35,6 +35,18 @@ def test_the_head_learns_from_training_and_validation_labels(digits, lenet):
     found = lenet.predict(digits.test.images, verbose=0)
     solve_head(lenet, (images, np.concatenate([train.labels, validation.labels])))
     np.testing.assert_allclose(lenet.predict(digits.test.images, verbose=0), found, atol=1e-6)
+
+
+def test_a_single_logit_is_that_of_the_second_of_two_classes(digits, lenet):
+    few = digits.train.subset(np.flatnonzero(digits.train.labels < 2))
+    two = build_classifier(backbone_of(lenet), 2)
+    solved = solve_head(two, few)
+    features = keras.Input(two.get_layer("head").inputs[0].shape[1:])
+    head = keras.Model(features, keras.layers.Dense(1)(features))
+    one = attach_head(backbone_of(lenet), head)
+    assert solve_head(one, few).C == solved.C
+    found = keras.ops.sigmoid(one.predict(digits.test.images, verbose=0))[:, 0]
+    np.testing.assert_allclose(found, two.predict(digits.test.images, verbose=0)[:, 1], atol=1e-6)
 
 
 def test_a_head_of_logits_and_one_hot_labels(digits, lenet):

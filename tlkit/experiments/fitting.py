@@ -43,7 +43,7 @@ class Fitted:
     seconds: dict[str, float] = field(default_factory=dict)
     frozen: pd.DataFrame = field(default_factory=pd.DataFrame)
     precision: str | None = None
-    strengths: dict[float, float] = field(default_factory=dict)
+    head_losses: dict[float, float] = field(default_factory=dict)
     tuning: RobustFineTuning | None = None
     frozen_probabilities: dict[str, np.ndarray] = field(default_factory=dict)
     mirrored_views: bool = False
@@ -116,15 +116,15 @@ def _transfer(
     """Solve the head on frozen features; then fine-tune, unless the technique is feature extraction."""
     model, splits, progress = fitted.model, data.splits, verbose == 1
     freeze(model)
+    known = ["train", *(name for name in splits if name == "validation" and splits[name].labelled)]
+    labels = np.concatenate([splits[name].labels for name in known])
+    weights = imbalance_weights(labels)
     with clock.part("features"):
         features, fitted.precision = phases.split_features(feature_network(model), splits, progress=progress)
-    known = [name for name in ("train", "validation") if name in splits and splits[name].labelled]
-    labels = np.concatenate([splits[name].labels for name in known])
-    weights = class_weights(labels)
     rows = [Features(features[name], splits[name].labels) for name in known]
     with clock.part("head"):
         solved = solve_on_features(model, rows, class_weight=weights, progress=progress)
-    fitted.strengths = solved.log_losses
+    fitted.head_losses = solved.log_losses
     if fitted.mirrored_views:
         found = phases.predict_splits(model, splits, mirrored=True, progress=progress)
     else:
@@ -201,7 +201,7 @@ def _from_scratch(
     with tqdm(total=steps, desc="from scratch", unit="step", disable=not shown) as bar:
         limit = math.inf if minutes is None or epochs else 60 * minutes
         budget = StepBudget(rate, steps, seconds=limit, least=phases.SCRATCH_LEAST, bar=bar)
-        usual = {"fraction": 1.0, "batch_norm": True, "class_weight": class_weights(data.train.labels)}
+        usual = {"fraction": 1.0, "batch_norm": True, "class_weight": imbalance_weights(data.train.labels)}
         return fine_tune(
             model,
             data.train,
@@ -213,14 +213,14 @@ def _from_scratch(
         ).history
 
 
-def class_weights(labels: np.ndarray, *, from_ratio: float = 3.0) -> dict[int, float] | None:
+def imbalance_weights(labels: np.ndarray, *, from_ratio: float = 3.0) -> dict[int, float] | None:
     """Return weights that give every class the same total weight, or None if the classes are about balanced.
 
     Args:
         labels: int `(n,)` class indices.
         from_ratio: the ratio of the largest class to the smallest from which weights are used.
 
-    >>> class_weights(np.array([0, 0, 0, 0, 1]))
+    >>> imbalance_weights(np.array([0, 0, 0, 0, 1]))
     {0: 0.625, 1: 2.5}
     """
     counts = np.unique(labels, return_counts=True)[1]

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from tlkit.data import Dataset
-from tlkit.errors import TlkitError
+from tlkit.errors import TlkitError, UnknownNameError
 from tlkit.experiments.fitting import AUTO, FROZEN, MINUTES, Fitted, fit_classifier
 from tlkit.reports.training import Training
 from tlkit.techniques import TECHNIQUES
@@ -33,7 +33,7 @@ def train(
     `technique="auto"` first solves a head on the features of the frozen backbone. If there is time, it then
     fine-tunes the backbone and interpolates between the frozen and the fine-tuned weights. The result is the
     interpolation with the lowest log loss on held-out labels. It may be the frozen network itself (see
-    `tlkit.robust_fine_tune`). If it is not, the report compares it with the frozen network.
+    `tlkit.robust_fine_tune`). If the backbone was fine-tuned, the report compares the two.
 
     All labels of the training and of the validation split are used for training. The predictions for the
     validation split come from models that did not learn from these images (cross-validation). If there was no
@@ -43,27 +43,29 @@ def train(
 
     Args:
         data: a labelled data set.
-        technique: `"auto"`; `"feature-extraction"`: freeze the backbone and solve a head; `"fine-tuning"`: as
-            `"auto"`, but with a minimum number of steps even if time is short (if `tuning.mix` of the result
-            is 0, the network is frozen all the same); or `"scratch"`: train the same network from random
-            weights, as the control.
+        technique: `"auto"`, as above; `"feature-extraction"`, which freezes the backbone and solves a head;
+            `"fine-tuning"`, which is `"auto"` with a minimum number of steps even if time is short; or
+            `"scratch"`, the control, which trains the same network from random weights. `"fine-tuning"`, too,
+            may return the frozen network; then `tuning.mix` of the result is 0.
         backbone: a name of `tlkit.list_backbones()`; or a model from raw images to features, such as
             `tlkit.load_backbone` returns, of KerasHub, or your own. From scratch, a copy with new random
             weights is trained.
-        weights: `"imagenet"` or a weights file, for a name; ignored from scratch.
+        weights: `"imagenet"`, a weights file, or None for random weights; used only if `backbone` is a name,
+            and not from scratch.
         epochs: epochs of fine-tuning or training from scratch. By default, the number of steps depends on the
             number of images and on `minutes`. From scratch, `epochs` overrides `minutes`; with `"auto"`, the
             network stays frozen if so many epochs take longer than `minutes`.
-        minutes: time limit for fine-tuning, to which features and head are added, or for training from
-            scratch; None for no limit. `"fine-tuning"` and `"scratch"` make a minimum number of steps even if
-            they take longer.
+        minutes: time limit for fine-tuning or for training from scratch; None for no limit. Extracting the
+            features and solving the head take extra time (`robust_fine_tune` includes them in its limit).
+            `"fine-tuning"` and `"scratch"` make a minimum number of steps even if they take longer.
         augment: random flips, shifts, rotations and zooms in training; digits are not mirrored. In
             fine-tuning they are half as strong as from scratch.
         mirrored_views: predict each image and its mirror image, and take the mean; twice as slow, and often a
             little more accurate. `tlkit.predict` and `tlkit.evaluate` then do the same. Held-out predictions
             for the validation split are not mirrored.
         seed: of the weights, the folds, the order of the images and the augmentation.
-        callbacks: Keras callbacks for every training of the network.
+        callbacks: Keras callbacks for every training of the network; those of a fine-tuning cannot change the
+            learning rate, and have no validation loss to monitor.
         verbose: 0 is silent, 1 shows progress bars. 2 prints a line for each epoch from scratch, and for each
             fold of a fine-tuning, with the minutes left.
         options: of the fine-tuning, `folds` (see `tlkit.robust_fine_tune`) and what
@@ -77,8 +79,9 @@ def train(
     Raises:
         UnknownNameError: there is no such technique or backbone.
         DataError: images or labels do not fit the backbone.
-        TlkitError: an option that the technique does not have, a seed out of range, mirrored views of digits,
-            or `"fine-tuning"` with a single label per class.
+        NoLabelsError: the training split has no labels.
+        TlkitError: an option that the technique does not have, an option or a seed out of range, mirrored
+            views of digits, or `"fine-tuning"` with a single label per class.
 
     >>> import tlkit
     >>> data = tlkit.load("digits/optical")
@@ -86,7 +89,11 @@ def train(
     >>> training.probabilities["test"].shape
     (359, 10)
     """
-    asked = technique if technique.lower() == AUTO else TECHNIQUES.find(technique).name
+    asked, known = technique.lower(), [AUTO, *(name.lower() for name in TECHNIQUES.names)]
+    if asked not in known:
+        raise UnknownNameError("technique", technique, known)
+    if epochs is not None and epochs < 1:
+        raise TlkitError(f"epochs={epochs} was given; expected at least 1.")
     unused = [*options, *([] if epochs is None else ["epochs"])] if asked == FROZEN else []
     if unused:
         raise TlkitError(
@@ -95,7 +102,7 @@ def train(
         )
     fitted = fit_classifier(
         data,
-        asked.lower(),
+        asked,
         backbone=backbone,
         weights=weights,
         epochs=epochs,
@@ -107,7 +114,7 @@ def train(
         verbose=verbose,
         **options,
     )
-    return _result(data, seed, asked.lower(), fitted)
+    return _result(data, seed, asked, fitted)
 
 
 def _result(data: Dataset, seed: int, asked: str, fitted: Fitted) -> Training:

@@ -14,22 +14,22 @@ from tlkit.reports.words import counted, percent
 from tlkit.techniques.robust_fine_tuning import RobustFineTuning
 
 
-def head_section(strengths: Mapping[float, float]) -> Section:
+def head_section(losses: Mapping[float, float]) -> Section:
     """Return the section on C, the inverse regularisation strength of the head.
 
     Args:
-        strengths: the cross-validated log loss in nats by C.
+        losses: the cross-validated log loss in nats by C.
     """
-    best = min(strengths, key=strengths.__getitem__)
+    best = min(losses, key=losses.__getitem__)
 
     def draw(axes: Axes) -> None:
-        _line(axes, strengths, best, "C (to the left: stronger regularisation)")
+        _line(axes, losses, best, "C (to the left: stronger regularisation)")
         axes.set_xscale("log")
 
     drawn = figure(
         draw,
         (6.4, 2.6),
-        f"Log loss by C. It is lowest, {strengths[best]:.3g} nats, at C = {best:.2g}.",
+        f"Log loss by C. It is lowest, {losses[best]:.3g} nats, at C = {best:.2g}.",
         "Each point is one value of C. For each fold, a head was solved on the other folds and predicted the "
         "images of this fold (cross-validation). The value with the lowest mean log loss was chosen.",
     )
@@ -49,9 +49,9 @@ def tuning_section(tuning: RobustFineTuning) -> Section:
             ),
             (6.4, 2.6),
             f"Log loss of {len(tuning.labels)} held-out labels by mix; {tuning.mix:g} was chosen.",
-            "Each point is one mix of the weights of the frozen and of the fine-tuned network. Its log loss "
-            "is that of networks that did not learn from the images, after temperature scaling: "
-            f"{counted(tuning.folds, 'network')}, one per fold. {chosen}",
+            "Each point is one mix of the weights of the frozen and of the fine-tuned network. Its log loss, "
+            "after temperature scaling, was measured on held-out images: in "
+            f"{counted(tuning.folds, 'training')}, each without its fold. {chosen}",
         )
         blocks.append(drawn)
     return Section("Frozen or fine-tuned", blocks)
@@ -79,9 +79,9 @@ def reason(tuning: RobustFineTuning) -> str:
         )
     if tuning.failed:
         return (
-            "Fine-tuning on all labels failed: the network was less accurate on them than the frozen network "
-            "on held-out ones. So this is the frozen network with its solved head. In Python, try a smaller "
-            "learning_rate=."
+            "Fine-tuning on all labels failed: the training diverged, or the network was less accurate on "
+            "these labels than the frozen network on held-out ones. So this is the frozen network with its "
+            "solved head. In Python, try a smaller learning_rate=."
         )
     gain, losses = accuracy_gain(tuning), tuning.log_losses
     if not tuning.mix:
@@ -90,16 +90,18 @@ def reason(tuning: RobustFineTuning) -> str:
             "this is the frozen network with its solved head."
         )
     points = f"{100 * gain['difference']:+.1f} points of accuracy"
-    within = f"95 % interval {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
+    within = f", 95 % interval {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
     if gain["low"] > 0:
         told = ""
+    elif len(tuning.labels) == 1:
+        within, told = "", "; one label does not show which is more accurate"
     elif gain["high"] < 0:
         told = "; the accuracy is lower, although the probabilities are better"
     else:
         told = "; the interval includes 0, so these labels do not show which is more accurate"
     return (
         f"Fine-tuning lowered the log loss of {counted(len(tuning.labels), 'held-out label')} from "
-        f"{losses[0.0]:.3g} to {losses[tuning.mix]:.3g} nats ({points}, {within}{told}). The weights are "
+        f"{losses[0.0]:.3g} to {losses[tuning.mix]:.3g} nats ({points}{within}{told}). The weights are "
         f"{percent(tuning.mix)} % of the way from the frozen to the fine-tuned network. This mix was chosen "
         "on these labels, so these figures are slightly optimistic; those of a test split are not."
     )
@@ -110,7 +112,8 @@ def accuracy_gain(tuning: RobustFineTuning) -> dict[str, float]:
 
     Returns:
         `difference`, `low` and `high`, fractions from -1 to 1. The 95 % interval is paired by image. It is
-        slightly optimistic, since the mix was chosen on the same labels.
+        slightly optimistic, since the mix was chosen on the same labels. With several divisions into folds,
+        each image counts once, with its prediction of the first division.
     """
     right = {mix: tuning.held_out[mix].argmax(axis=1) == tuning.labels for mix in (0.0, tuning.mix)}
     gains = right[tuning.mix].astype(float) - right[0.0]
@@ -119,14 +122,14 @@ def accuracy_gain(tuning: RobustFineTuning) -> dict[str, float]:
 
 
 def choice_metrics(
-    strengths: Mapping[float, float], tuning: RobustFineTuning | None, asked: str
+    losses: Mapping[float, float], tuning: RobustFineTuning | None, asked: str
 ) -> dict[str, Any]:
     """Return what `metrics.json` says about the choices."""
     found: dict[str, Any] = {
         "asked": asked,
         "head": {
-            "C": min(strengths, key=strengths.__getitem__) if strengths else None,
-            "log_losses": [{"C": c, "log_loss": loss} for c, loss in strengths.items()],
+            "C": min(losses, key=losses.__getitem__) if losses else None,
+            "log_losses": [{"C": c, "log_loss": loss} for c, loss in losses.items()],
         },
         "fine_tuning": None,
     }

@@ -40,8 +40,8 @@ class Training(Result):
         frozen: what was frozen in the last phase; see `tlkit.frozen_table`.
         precision: in which the features of the frozen backbone were computed, "bfloat16" or "float32"; None
             if they were not.
-        strengths: the cross-validated log loss of the head in nats, by C (the inverse of the strength of the
-            regularisation); empty from scratch.
+        head_losses: the cross-validated log loss of the head in nats, by C (the inverse of the strength of
+            the regularisation); empty from scratch.
         tuning: how the network was fine-tuned, with the held-out log losses; None if it was not tried.
         asked: the technique that was asked for, which may be `"auto"`.
         mirrored_views: a prediction is the mean over an image and its mirror image.
@@ -61,7 +61,7 @@ class Training(Result):
     seconds: dict[str, float] = field(default_factory=dict)
     frozen: pd.DataFrame = field(default_factory=pd.DataFrame)
     precision: str | None = None
-    strengths: dict[float, float] = field(default_factory=dict)
+    head_losses: dict[float, float] = field(default_factory=dict)
     tuning: RobustFineTuning | None = None
     asked: str = ""
     mirrored_views: bool = False
@@ -93,7 +93,7 @@ class Training(Result):
         split, names = self.evaluated, self.data.class_names
         return {
             **self._summary(),
-            **choice_metrics(self.strengths, self.tuning, self.asked or self.technique),
+            **choice_metrics(self.head_losses, self.tuning, self.asked or self.technique),
             **data_metrics(self.data),
             "classes": len(names),
             "class_names": list(names),
@@ -112,8 +112,8 @@ class Training(Result):
         found.append(data_section(self.data, class_terms(names), samples))
         if self.tuning is not None:
             found.append(tuning_section(self.tuning))
-        if self.strengths:
-            found.append(head_section(self.strengths))
+        if self.head_losses:
+            found.append(head_section(self.head_losses))
         if self.history:
             found.append(classifier.training_section(self.history))
         answer = "Trained; there are no labelled images to evaluate it on."
@@ -129,7 +129,7 @@ class Training(Result):
             classifier.chance(
                 names, None if split is None else self.data.splits[split].labels, self.headline
             ),
-            cautions(split, self.interrupted, cross_validated=bool(self.strengths)),
+            cautions(split, self.interrupted, cross_validated=bool(self.head_losses)),
             found + problem_sections(self.data),
         )
 

@@ -20,6 +20,6 @@ def interpolated(start: Sequence[np.ndarray], end: Sequence[np.ndarray], mix: fl
 
 
 def _between(start: np.ndarray, end: np.ndarray, mix: float) -> np.ndarray:
-    if mix in (0, 1) or "float" not in end.dtype.name:  # such as bfloat16
+    if mix in (0, 1) or "float" not in end.dtype.name:  # bfloat16 is no subtype of np.floating
         return end if mix else start
     return (start + mix * (end.astype("float64") - start)).astype(end.dtype)

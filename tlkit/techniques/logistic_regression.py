@@ -1,4 +1,4 @@
-"""Regularised logistic regression with a cross-validated strength, for features of any size."""
+"""Regularised logistic regression with a cross-validated C, for features of any size."""
 
 import math
 import warnings
@@ -18,12 +18,12 @@ from tqdm import tqdm
 from tlkit.errors import DataError, TlkitError
 from tlkit.techniques.training import class_weights
 
-STRENGTHS = tuple(np.logspace(-5, 2, 15).tolist())  # values of C in scikit-learn: the first regularises most
+CS = tuple(np.logspace(-5, 2, 15).tolist())  # of scikit-learn's C: the first regularises most
 FOLDS = 5
 FEW_ROWS, MOST_REPEATS = 200, 5  # with fewer rows, the folds are drawn several times
-WITHOUT_FOLDS = 0.01  # C where every class has a single label, so that nothing can be cross-validated
-PATIENCE = 2  # stop after this many strengths in a row without a lower log loss
-MOST_ROWS = 5_000  # at most this many rows are used to choose the strength
+WITHOUT_FOLDS = 0.01  # C if every class has a single label, so that nothing can be cross-validated
+PATIENCE = 2  # stop after this many values of C in a row without a lower log loss
+MOST_ROWS = 5_000  # at most this many rows are used to choose C
 IN_MEMORY = 10_000_000  # values (n x d); larger features are read in chunks
 CHUNK = 4096  # rows
 ABSENT = -1e4  # bias of a class without labels
@@ -37,15 +37,16 @@ class SolvedHead:
     Attributes:
         kernel: float32 `(d, classes)`, for features that are not standardised.
         bias: float32 `(classes,)`.
-        strength: scikit-learn's `C`; smaller values regularise more.
+        C: the inverse of the strength of the regularisation, as in scikit-learn: smaller values regularise
+            more.
         log_losses: the cross-validated log loss in nats by `C`, for the values that were tried.
-        held_out: the cross-validated probabilities, float32 `(n, classes)`: a head that did not learn from
-            an image predicts it. None if every class has a single label.
+        held_out: the cross-validated probabilities, float32 `(n, classes)`: each image is predicted by a head
+            that was not trained on it. None if every class has a single label.
     """
 
     kernel: np.ndarray
     bias: np.ndarray
-    strength: float
+    C: float
     log_losses: dict[float, float]
     held_out: np.ndarray | None
 
@@ -61,53 +62,56 @@ def solve(
     *,
     class_weight: Any = None,
     sample_weight: np.ndarray | None = None,
-    strengths: Sequence[float] = STRENGTHS,
+    Cs: Sequence[float] = CS,
     folds: int = FOLDS,
     least_scale: float = LEAST_SCALE,
+    held_out: bool = True,
     progress: bool = False,
 ) -> SolvedHead:
-    """Choose the strength of the regularisation by cross-validation, and solve the head on all labels.
+    """Choose C, the inverse regularisation strength, by cross-validation, and solve the head on all labels.
 
-    The strength is chosen on at most 5,000 rows. With fewer than 200 rows, the folds are drawn up to 5 times.
-    If every class has a single label, nothing can be held out, and the strength is 0.01. Features of more
-    than 10 million values are read in chunks, so they may be memory-mapped.
+    C is chosen on at most 5,000 rows. With fewer than 200 rows, the cross-validation is repeated with up to 5
+    random divisions into folds. If every class has a single label, nothing can be held out, and C is 0.01, a
+    strong regularisation. Features of more than 10 million values are read in chunks, so they may be
+    memory-mapped.
 
     Args:
         features: float `(n, d)`.
         labels: int `(n,)` class indices.
         classes: number of classes; a class without labels gets a probability near 0.
-        class_weight, strengths, folds, least_scale, progress: see `tlkit.solve_head`.
+        class_weight, Cs, folds, least_scale, progress: see `tlkit.solve_head`.
         sample_weight: `(n,)`, or None.
+        held_out: also return cross-validated probabilities if there is only one C to choose from.
 
     Raises:
         DataError: features that are not finite, labels of a single class, or weights that are negative or all
             zero.
-        TlkitError: `strengths`, `folds`, `least_scale` or `class_weight` are out of range.
+        TlkitError: `Cs`, `folds`, `least_scale` or `class_weight` are out of range.
 
     >>> features = np.random.default_rng(0).normal(size=(40, 3)) + np.arange(40)[:, None] % 2
     >>> solved = solve(features, np.arange(40) % 2, classes=2)
     >>> solved.kernel.shape, solved.held_out.shape
     ((3, 2), (40, 2))
     """
-    _check(features, labels, strengths, folds, least_scale)
+    _check(features, labels, Cs, folds, least_scale)
     weights = _weights(labels, class_weight, sample_weight)
     problem = _Problem(features, labels, weights, classes, least_scale)
-    strengths, everything = sorted(strengths), np.arange(len(labels))
-    strength, held_out = strengths[0], None
+    Cs, everything = sorted(Cs), np.arange(len(labels))
+    C, predicted = Cs[0], None
     log_losses: dict[float, float] = {}
     folds = min(folds, int(np.bincount(labels).max()))
     # the matrix products are small, so several threads would mostly wait for each other
     with threadpool_limits(1 if features.size <= IN_MEMORY else None):
-        if folds > 1:
+        if folds > 1 and (held_out or len(Cs) > 1):
             rows = np.sort(np.random.default_rng(0).permutation(everything)[:MOST_ROWS])
-            log_losses, held_out = _cross_validated(problem, rows, strengths, folds, progress)
-            strength = min(log_losses, key=log_losses.__getitem__)
+            log_losses, predicted = _cross_validated(problem, rows, Cs, folds, progress)
+            C = min(log_losses, key=log_losses.__getitem__)
             if len(rows) < len(labels):
-                _, held_out = _cross_validated(problem, everything, [strength], folds, progress)
-        elif len(strengths) > 1:
-            strength = WITHOUT_FOLDS
-        ((kernel, bias),) = problem.solutions(everything, [strength], exact=True)
-    return SolvedHead(kernel.astype("float32"), bias.astype("float32"), strength, log_losses, held_out)
+                _, predicted = _cross_validated(problem, everything, [C], folds, progress)
+        elif len(Cs) > 1:
+            C = WITHOUT_FOLDS
+        ((kernel, bias),) = problem.solutions(everything, [C], exact=True)
+    return SolvedHead(kernel.astype("float32"), bias.astype("float32"), C, log_losses, predicted)
 
 
 @dataclass(frozen=True)
@@ -121,20 +125,20 @@ class _Problem:
     least_scale: float
 
     def solutions(
-        self, rows: np.ndarray, strengths: Sequence[float], *, exact: bool = False
+        self, rows: np.ndarray, Cs: Sequence[float], *, exact: bool = False
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield kernel `(d, classes)` and bias `(classes,)` for some rows, for each strength in turn.
+        """Yield kernel `(d, classes)` and bias `(classes,)` for some rows, for each C in turn.
 
-        To choose a strength, less than exact solutions are enough, and several times as fast.
+        Approximate solutions are enough to choose C, and take a fraction of the time.
         """
         present = np.unique(self.labels[rows])
         if len(present) == 1:  # a fold without the only label of the other class
             bias = np.full(self.classes, ABSENT)
             bias[present] = 0
-            return iter([(np.zeros((self.features.shape[1], self.classes)), bias)] * len(strengths))
+            return iter([(np.zeros((self.features.shape[1], self.classes)), bias)] * len(Cs))
         in_memory = len(rows) * self.features.shape[1] <= IN_MEMORY
         solver = _in_memory if in_memory else _in_chunks
-        return solver(self, rows, strengths, exact)
+        return solver(self, rows, Cs, exact)
 
     def held_out(self, rows: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
         """Return the probabilities of some rows, float32 `(n, classes)`."""
@@ -145,17 +149,17 @@ class _Problem:
 
 
 def _cross_validated(
-    problem: _Problem, rows: np.ndarray, strengths: Sequence[float], folds: int, progress: bool
+    problem: _Problem, rows: np.ndarray, Cs: Sequence[float], folds: int, progress: bool
 ) -> tuple[dict[float, float], np.ndarray]:
-    """Return the log loss in nats by strength, and the held-out probabilities at the best strength.
+    """Return the log loss in nats by C, and the held-out probabilities at the best C.
 
-    With few labels, the folds are drawn several times. The log loss is the mean of all draws; the
+    With few labels, there are several random divisions into folds. The log loss is the mean of all; the
     probabilities are those of the first. A class with a single label is left out, since the head that
     predicts it was not trained on that class.
     """
     labels, weights = problem.labels[rows], problem.weights[rows]
     folds = min(folds, int(np.bincount(labels).max()))
-    repeats = 1 if len(strengths) == 1 else min(math.ceil(FEW_ROWS / len(rows)), MOST_REPEATS)
+    repeats = 1 if len(Cs) == 1 else min(math.ceil(FEW_ROWS / len(rows)), MOST_REPEATS)
     parts: list[tuple[int, np.ndarray]] = []
     paths = []
     for repeat in range(repeats):
@@ -164,12 +168,12 @@ def _cross_validated(
             warnings.simplefilter("ignore", UserWarning)  # a class has fewer labels than there are folds
             for known, new in splitter.split(rows, labels):
                 parts.append((repeat, new))
-                paths.append(problem.solutions(rows[known], strengths))
+                paths.append(problem.solutions(rows[known], Cs))
     counted = np.bincount(labels)[labels] > 1
     losses: dict[float, float] = {}
     best, without_gain = np.zeros((len(rows), problem.classes), "float32"), 0
-    bar = tqdm(strengths, "head", unit="strength", disable=not progress)
-    for strength, *heads in zip(bar, *paths, strict=True):
+    bar = tqdm(Cs, "head", unit="C", disable=not progress)
+    for C, *heads in zip(bar, *paths, strict=True):
         found = np.zeros((repeats, *best.shape), "float32")
         for (repeat, new), head in zip(parts, heads, strict=True):
             found[repeat, new] = problem.held_out(rows[new], *head)
@@ -179,7 +183,7 @@ def _cross_validated(
             best, without_gain = found[0], 0
         else:
             without_gain += 1
-        losses[strength] = loss
+        losses[C] = loss
         if without_gain == PATIENCE:
             break
     bar.close()
@@ -210,7 +214,7 @@ class Scaler(StandardScaler):
 
 
 def _in_memory(
-    problem: _Problem, rows: np.ndarray, strengths: Sequence[float], exact: bool
+    problem: _Problem, rows: np.ndarray, Cs: Sequence[float], exact: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Solve by scikit-learn; each solution is the start of the next one."""
     scaler, precision = Scaler(problem.least_scale), "float64" if exact else "float32"
@@ -220,8 +224,8 @@ def _in_memory(
         basis, coordinates = np.linalg.qr(scaled.T)
         scaled = coordinates.T
     model = LogisticRegression(warm_start=True, max_iter=10_000, tol=1e-8 if exact else 1e-3)
-    for strength in strengths:
-        model.set_params(C=strength).fit(scaled, problem.labels[rows], problem.weights[rows])
+    for C in Cs:
+        model.set_params(C=C).fit(scaled, problem.labels[rows], problem.weights[rows])
         kernel, bias = model.coef_.T, model.intercept_
         if len(bias) == 1:  # of two classes, scikit-learn returns the second alone
             kernel, bias = np.hstack([-kernel, kernel]) / 2, np.hstack([-bias, bias]) / 2
@@ -230,7 +234,7 @@ def _in_memory(
 
 
 def _in_chunks(
-    problem: _Problem, rows: np.ndarray, strengths: Sequence[float], exact: bool
+    problem: _Problem, rows: np.ndarray, Cs: Sequence[float], exact: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Solve by L-BFGS with the loss and its gradient summed over chunks of rows."""
     scaler = Scaler(problem.least_scale)
@@ -241,7 +245,7 @@ def _in_chunks(
     weights = problem.weights[rows]
     start = np.zeros((d + 1, classes))
 
-    def objective(flat: np.ndarray, strength: float) -> tuple[float, np.ndarray]:
+    def objective(flat: np.ndarray, C: float) -> tuple[float, np.ndarray]:
         scaled = flat.reshape(d + 1, classes)
         kernel, bias = _unscaled(scaled[:-1], scaled[-1], scaler, np.arange(classes), classes)
         value, gradient = 0.0, np.zeros((d + 1, classes))
@@ -256,14 +260,14 @@ def _in_chunks(
             gradient[:-1] += x.T @ error.astype("float32")
             gradient[-1] += error.sum(axis=0)
         gradient[:-1] = (gradient[:-1] - np.outer(scaler.mean_, gradient[-1])) / scaler.scale_[:, None]
-        gradient[:-1] += scaled[:-1] / strength
-        value += np.square(scaled[:-1]).sum() / (2 * strength)
+        gradient[:-1] += scaled[:-1] / C
+        value += np.square(scaled[:-1]).sum() / (2 * C)
         return value / weights.sum(), gradient.ravel() / weights.sum()
 
-    for strength in strengths:
+    for C in Cs:
         # of two classes, scikit-learn penalises the difference of the two vectors
         solver = {"maxiter": 10_000, "gtol": 1e-7 if exact else 1e-4, "ftol": 1e-14}
-        argument = strength / 2 if classes == 2 else strength
+        argument = C / 2 if classes == 2 else C
         found = minimize(objective, start.ravel(), (argument,), "L-BFGS-B", jac=True, options=solver)
         start = found.x.reshape(d + 1, classes)
         yield _unscaled(start[:-1], start[-1], scaler, present, problem.classes)
@@ -289,15 +293,18 @@ def _weights(labels: np.ndarray, class_weight: Any, sample_weight: np.ndarray | 
     if by_class is not None:
         weights = weights * np.array([by_class.get(label, 1.0) for label in labels.tolist()])
     if weights.min() < 0 or weights.sum() == 0:
-        raise DataError("A weight is negative, or all weights are 0. Give positive weights.")
+        raise DataError(
+            f"class_weight and sample weights give weights from {weights.min():g} to {weights.max():g}; "
+            "expected at least 0, and not all 0."
+        )
     return weights
 
 
 def _check(
-    features: np.ndarray, labels: np.ndarray, strengths: Sequence[float], folds: int, least_scale: float
+    features: np.ndarray, labels: np.ndarray, Cs: Sequence[float], folds: int, least_scale: float
 ) -> None:
-    if not len(strengths) or min(strengths) <= 0:
-        raise TlkitError(f"strengths={strengths} was given; expected positive numbers, such as [0.01, 0.1].")
+    if not len(Cs) or min(Cs) <= 0:
+        raise TlkitError(f"Cs={Cs} was given; expected positive numbers, such as [0.01, 0.1].")
     if folds < 2:
         raise TlkitError(f"folds={folds} was given; expected at least 2.")
     if least_scale < 0:

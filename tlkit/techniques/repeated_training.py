@@ -16,7 +16,7 @@ from tlkit import optimizers
 from tlkit._internal.allocator import keep_freed_memory
 from tlkit._internal.seeds import set_seed
 from tlkit.backbones.structure import flat_layers, output_activation
-from tlkit.callbacks import for_model
+from tlkit.callbacks import Interruptible, for_model
 from tlkit.data.batches import Batches, plain_errors
 from tlkit.data.images import ImageFiles, taken
 from tlkit.data.labelled import Labelled
@@ -32,6 +32,21 @@ BATCH = 32  # images that are predicted together
 SAMPLE = 64  # images whose views are cached to estimate the time of all
 BETA_2 = 0.99  # of Adam: its mean of squared gradients spans 100 steps rather than 1,000
 
+RANGES: dict[str, tuple[float, float]] = {
+    "fraction": (0, 1),
+    "depthwise": (False, True),
+    "learning_rate": (0, math.inf),
+    "final_rate": (0, 1),
+    "depth_decay": (0, 1),
+    "label_smoothing": (0, 0.99),
+    "averaging": (0, 0.9999),
+    "batch_size": (1, math.inf),
+    "epochs": (1, math.inf),
+    "least_steps": (1, math.inf),
+    "most_steps": (1, math.inf),
+    "views": (0, math.inf),
+}  # the least and the largest value of each setting of `Recipe`
+
 Weights = list[np.ndarray]
 
 
@@ -46,12 +61,13 @@ class Recipe:
         learning_rate: the peak learning rate of Adam, reached after a tenth of the steps.
         final_rate: the last learning rate as a fraction of the peak, 0 to 1, approached along a cosine. At 1
             it stays constant after the warm-up, and the average of the weights replaces the decay.
-        depth_decay: ratio of the learning rate of each stage to that of the stage above it.
-        label_smoothing: 0 to 1.
-        averaging: momentum of the exponential moving average of the weights, 0 to 1; 0 for no average.
+        depth_decay: ratio of the learning rate of each stage to that of the stage above it; 1: equal rates.
+        label_smoothing: fraction of each target that is spread evenly over all classes, 0 (none) to 0.99.
+        averaging: momentum of the exponential moving average of the weights, 0 (none) to 0.9999.
             Polyak & Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging".
         batch_size: images per step.
-        epochs: number of epochs, within the limits of `least_steps` and `most_steps`.
+        epochs: number of epochs. If they have fewer steps than `least_steps` or more than `most_steps`, that
+            limit is the number of steps.
         least_steps, most_steps: limits for the training on all labels; the folds make proportionally fewer.
         views: number of augmented views per image. The frozen stages run once for each view, and their
             outputs are cached. With 0, they run in every step.
@@ -75,11 +91,18 @@ class Recipe:
         """Return a recipe with other settings.
 
         Raises:
-            TlkitError: there is no such setting.
+            TlkitError: there is no such setting, or its value is out of range.
         """
-        known = cls.__dataclass_fields__
-        if unknown := [name for name in settings if name not in known]:
-            raise TlkitError(f"There is no setting {', '.join(unknown)}; there are {', '.join(known)}.")
+        if unknown := [name for name in settings if name not in RANGES]:
+            raise TlkitError(
+                f"This technique has no setting {', '.join(unknown)}. Its settings are {', '.join(RANGES)}. "
+                "For a loss, an optimizer or metrics of your own, use tlkit.fine_tune."
+            )
+        for name, value in settings.items():
+            low, high = RANGES[name]
+            if not low <= value <= high:
+                expected = f"at least {low}" if high == math.inf else f"{low} to {high}"
+                raise TlkitError(f"{name}={value} was given; expected {expected}.")
         return cls(**settings)
 
     def steps(self, images: int) -> int:
@@ -122,6 +145,9 @@ class RepeatedTraining:
         self.seconds, self.progress = seconds, progress
         self.model, self.images, self.labels, self.recipe = model, images, labels, recipe
         self.class_weight, self.seed, self.callbacks = class_weight, seed, list(callbacks)
+        for each in self.callbacks:
+            if isinstance(each, Interruptible):
+                each.interrupted = False  # by an earlier Ctrl-C
 
     def __enter__(self) -> Self:
         recipe, model = self.recipe, self.model
@@ -190,7 +216,7 @@ class RepeatedTraining:
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C stopped a training."""
-        return any(getattr(each, "interrupted", False) for each in self.callbacks)
+        return any(isinstance(each, Interruptible) and each.interrupted for each in self.callbacks)
 
     def seconds_per_step(self) -> float:
         """Return the seconds per step, measured on a few steps, which also compile the network."""

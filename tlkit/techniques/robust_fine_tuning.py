@@ -4,9 +4,10 @@ With few labels, fine-tuning can be less accurate than the frozen network. This 
 labels that are held out from both:
 
 1. Solve the head on the frozen features of all labels (`tlkit.solve_head`). This is the start.
-2. Solve a head on some of the labels with the same strength, fine-tune from there, and predict the others.
+2. Solve a head on some of the labels with the same C, fine-tune from there, and predict the others.
    With few labels, do so in several folds, so that each label is held out once (cross-validation). With
-   fewer than 100 labels, draw the folds up to three times: single folds would choose by chance.
+   fewer than 100 labels, repeat this with two or three random divisions into folds: with one, chance would
+   decide.
 3. Between the start and the fine-tuned weights lie the models w = (1 - mix) w_start + mix w_tuned; the mix is
    the interpolation coefficient. Choose the mix with the lowest log loss of the held-out labels, after
    temperature scaling. A mix of 0 is the frozen network with its solved head.
@@ -44,7 +45,7 @@ from tlkit.techniques.solved_head import indices, solve_on_features
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PREDICTION = 1 / 3  # duration of predicting images, relative to a training step on them
 FOLDS, MOST_IN_FOLDS = 3, 1_000  # with more labels, one part of them is held out once
-FEW_LABELS, MOST_DRAWS = 100, 3  # with fewer labels, the folds are drawn several times
+FEW_LABELS, MOST_DIVISIONS = 100, 3  # with fewer labels, there are several random divisions into folds
 HELD_OUT = 5  # with one fold and no validation data, one of so many parts is held out
 
 
@@ -58,10 +59,10 @@ class RobustFineTuning:
         rows: int `(m,)`: the held-out images, as rows of the training images and then the validation images.
         labels: int `(m,)`: their labels.
         held_out: float32 `(m, classes)` by mix: probabilities of models that did not learn from the image.
-            If the folds were drawn several times, those of the first draw.
-        log_losses: log loss in nats by mix after temperature scaling, of all held-out predictions: those of
-            every draw. See `log_loss`.
-        folds: how many parts of the labels were held out in turn, in all draws together.
+            If there are several divisions into folds, those of the first.
+        log_losses: log loss in nats by mix after temperature scaling, of the held-out predictions of all
+            divisions; see `log_loss`. Classes with a single label do not count: no model could know them.
+        folds: how many parts of the labels were held out in turn, in all divisions together.
         steps: planned steps of the training on all labels; the trainings of the folds make proportionally
             fewer. 0 if there was no time to fine-tune.
         history: Keras's history of the training on all labels; empty if `mix` is 0.
@@ -109,26 +110,32 @@ def robust_fine_tune(
     Args:
         model: a classifier of `build_classifier`, or any functional or `Sequential` classifier whose head is
             a single `Dense` layer that outputs class probabilities or logits.
-        train, validation_data: labelled images: a split, or arrays `(images, labels)`.
-        minutes: time limit, including the features and the head; None for no limit. If it is short, the folds
-            are drawn fewer times, or only one part of the labels is held out. If that still takes too long,
-            each training makes fewer steps. If there is no time for `least_steps`, nothing is fine-tuned.
-        folds: number of parts of the labels that are held out in turn. By default 3 for up to 1,000 labels,
-            drawn two or three times for fewer than 100 labels; else 1. With 1, `validation_data` is held out,
-            or a fifth of the labels if there is none.
-        class_weight: see `solve_head`. The held-out log loss is not weighted.
+        train, validation_data: labelled images: a split, or arrays `(images, labels)`: uint8 RGB `(n, height,
+            width, 3)`, and class indices `(n,)` or one-hot labels `(n, classes)`.
+        minutes: time limit, including the features and the head; None for no limit. If it is short, there is
+            only one division into folds, or only one part of the labels is held out. If that still takes too
+            long, each training makes fewer steps. If there is no time for the minimum (`least_steps` of the
+            recipe, 120), the network stays frozen.
+        folds: number of parts of the labels that are held out in turn, in one random division. By default 3
+            for up to 1,000 labels (training and validation together) and 1 for more; below 100 labels, there
+            are two or three divisions into 3 folds. With 1, `validation_data` is held out, or a fifth of the
+            labels if there is none.
+        class_weight: see `solve_head`. It does not weight the log loss that chooses the mix.
         seed: of the folds, the order of the images and the augmentation.
-        callbacks: Keras callbacks for all trainings.
+        callbacks: Keras callbacks for all trainings. The recipe sets the learning rate of each step, so they
+            cannot change it; there is no validation loss to monitor.
         progress: show progress bars with the time left.
-        recipe: other values for `Recipe`, such as `learning_rate=3e-4`.
+        recipe: settings of `Recipe`, such as `learning_rate=3e-4`. For exactly n steps, set `least_steps` and
+            `most_steps` to n.
 
     Returns:
         The mix, the held-out probabilities and the history.
 
     Raises:
         DataError: the images or labels do not fit the model, or all labels belong to one class.
-        TlkitError: the data are batches or have sample weights, every class has a single label, the head
-            cannot be solved (see `solve_head`), `folds` is below 1, or the recipe has no such setting.
+        TlkitError: the data are batches or have sample weights, every class has a single label, the model has
+            a single output, the head cannot be solved (see `solve_head`), `folds` is below 1, or the recipe
+            has no such setting or value.
     """
     began = time.perf_counter()
     settings = checked(folds, **recipe)
@@ -142,8 +149,14 @@ def robust_fine_tune(
             )
         if each.weights is not None:
             raise TlkitError(
-                "Sample weights were given, but robust_fine_tune has none. Omit them, or use class_weight=."
+                "Sample weights were given, but robust_fine_tune does not support them. Omit them, or use "
+                "class_weight=."
             )
+    if model.outputs[0].shape[-1] == 1:
+        raise TlkitError(
+            f"{model.name!r} has a single output; expected one for each class. Build its head with 2 outputs "
+            "and softmax, or use fine_tune."
+        )
     freeze(model)
     network = feature_network(model)
     inference = {"engine": "auto", "precision": "auto", "progress": progress}
@@ -208,6 +221,9 @@ class Tuner:
         began, found, weights = time.perf_counter(), RobustFineTuning(self.solved), self.frozen
         if seconds <= 0 and not forced:
             return found
+        few = math.ceil(FEW_LABELS / len(self.labels)) if folds is None else 1
+        divisions = range(min(few, MOST_DIVISIONS), 0, -1)
+        alternatives = [*(self._splits(folds, each) for each in divisions), self._splits(1)]
         self.training = RepeatedTraining(
             self.model,
             self.images,
@@ -223,9 +239,6 @@ class Tuner:
             with self.training:
                 each_step = self.training.seconds_per_step()
                 left = seconds - (time.perf_counter() - began)
-                few = math.ceil(FEW_LABELS / len(self.labels)) if folds is None else 1
-                draws = range(min(few, MOST_DRAWS), 0, -1)
-                alternatives = [*(self._splits(folds, each) for each in draws), self._splits(1)]
                 splits, found.steps = affordable(alternatives, self.recipe, len(self.labels), each_step, left)
                 if forced and not found.steps:
                     splits, found.steps = self._splits(1), self.recipe.least_steps
@@ -301,7 +314,8 @@ class Tuner:
                 self.model,
                 [Features(self.values[known], self.labels[known])],
                 class_weight=self.class_weight,
-                strengths=[self.solved.strength],
+                Cs=[self.solved.C],
+                held_out=False,
             )
             start = self.model.get_weights()
             self.training.train(start, known, steps, bar)
@@ -316,29 +330,32 @@ class Tuner:
                 predicted.append(self.training.predict(interpolated(start, end, mix), new))
         rows = np.concatenate([new for _, new in splits])
         whole = {mix: np.concatenate(predicted) for mix, predicted in parts.items()}
-        found.log_losses = {mix: log_loss(each, self.labels[rows]) for mix, each in whole.items()}
+        labels = self.labels[rows]
+        counted = np.bincount(self.labels)[labels] > 1  # others are held out from all that could predict them
+        counted = counted if counted.any() else ~counted
+        found.log_losses = {mix: log_loss(each[counted], labels[counted]) for mix, each in whole.items()}
         found.mix = min(MIXES, key=found.log_losses.__getitem__)
         first = np.sort(np.unique(rows, return_index=True)[1])
         found.folds, found.rows, found.labels = len(splits), rows[first], self.labels[rows[first]]
         found.held_out = {mix: each[first] for mix, each in whole.items()}
 
-    def _splits(self, folds: int | None, draws: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _splits(self, folds: int | None, divisions: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the known and the held-out rows of each training that chooses the mix."""
         n, most = len(self.labels), int(np.bincount(self.labels).max())
         if folds is None:
             folds = FOLDS if n <= MOST_IN_FOLDS else 1
-        if folds == 1 and not self.in_train.all():
+        if folds == 1 and not self.in_train.all() and len(np.unique(self.labels[self.in_train])) > 1:
             return [(np.flatnonzero(self.in_train), np.flatnonzero(~self.in_train))]
         parts = min(folds if folds > 1 else HELD_OUT, most)
         if parts < 2:
             raise TlkitError(
-                "Every class has a single label, so none can be held out to choose the mix. Give at least 2 "
-                "labels per class, or use solve_head."
+                "Every class has a single label, so none can be held out to judge the fine-tuning. Give more "
+                "labels, or keep the network frozen (solve_head, technique='feature-extraction')."
             )
         splitter = StratifiedKFold(parts, shuffle=True, random_state=np.random.RandomState(self.seed))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a class has fewer labels than there are folds
-            splits = [each for _ in range(draws) for each in splitter.split(self.labels, self.labels)]
+            splits = [each for _ in range(divisions) for each in splitter.split(self.labels, self.labels)]
         # where one of two classes has a single label, no head can be solved on the others
         splits = [(known, new) for known, new in splits if len(np.unique(self.labels[known])) > 1]
         return splits if folds > 1 else splits[:1]

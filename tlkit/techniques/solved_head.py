@@ -1,8 +1,8 @@
 """Solve the head: the regularised logistic regression on the features of a frozen backbone.
 
 A head that is trained step by step depends on its learning rate and its number of steps. As a convex
-problem, the same head has one solution and a single setting: the strength of the regularisation.
-Cross-validation chooses the strength, so all labels can be used for training.
+problem, the same head has one solution and a single setting: C, the inverse of the strength of the
+regularisation. Cross-validation chooses C, so all labels can be used for training.
 
 Kornblith, Shlens & Le 2019, "Do Better ImageNet Models Transfer Better?".
 """
@@ -17,7 +17,7 @@ from tlkit.data.labelled import both, check_labels
 from tlkit.errors import TlkitError
 from tlkit.models import cut_last, feature_network, freeze, head_of
 from tlkit.techniques.feature_extraction import Features, labelled_features
-from tlkit.techniques.logistic_regression import FOLDS, LEAST_SCALE, STRENGTHS, SolvedHead, solve
+from tlkit.techniques.logistic_regression import CS, FOLDS, LEAST_SCALE, SolvedHead, solve
 
 
 def solve_head(
@@ -26,7 +26,7 @@ def solve_head(
     validation_data: Any = None,
     *,
     class_weight: Any = None,
-    strengths: Sequence[float] = STRENGTHS,
+    Cs: Sequence[float] = CS,
     folds: int = FOLDS,
     least_scale: float = LEAST_SCALE,
     engine: str = "auto",
@@ -36,20 +36,21 @@ def solve_head(
     """Set the head of a classifier to a logistic regression on the features of its frozen backbone.
 
     The head is the solution of a multinomial logistic regression with squared (L2) regularisation on
-    standardised features. Cross-validation chooses the strength with the lowest log loss. The head then
-    learns from all labels, including those of `validation_data`. The scaling becomes part of the kernel and
+    standardised features. Cross-validation chooses the C with the lowest log loss. The head then learns
+    from all labels, including those of `validation_data`. The scaling becomes part of the kernel and
     the bias, so `model` remains a plain Keras model. The result is deterministic.
 
     For another loss, several labels per image or a head with hidden layers, use `train_head`.
 
     Args:
         model: a classifier of `build_classifier`, or any functional or `Sequential` classifier whose head is
-            a single `Dense` layer that outputs class probabilities or logits. Its backbone is frozen.
+            a single `Dense` layer that outputs class probabilities, logits, or the single logit of the second
+            of two classes. Its backbone is frozen.
         train, validation_data: labelled images: a split, arrays `(images, labels)` or `(images, labels,
             sample_weights)`, or batches of these (`tf.data.Dataset`, `PyDataset`, PyTorch `DataLoader`).
         class_weight: None, `"balanced"`, which gives all classes the same total weight, or the weight of each
             class by its index.
-        strengths: candidate values of scikit-learn's `C`; smaller values regularise more. After two values
+        Cs: candidate values of C, as in scikit-learn: smaller values regularise more. After two values
             without a lower log loss, larger ones are not tried.
         folds: number of cross-validation folds, at least 2; never more than the labels of the largest class.
         least_scale: lower limit of the standard deviation by which a feature is divided, as a multiple of the
@@ -66,7 +67,7 @@ def solve_head(
         DataError: the images or labels do not fit the model, Keras does not accept data of their type, all
             labels belong to one class, or features are not finite.
         TlkitError: the model contains no backbone, the head has other layers with weights or no bias, an
-            image has several labels, or `strengths`, `folds`, `least_scale` or `class_weight` are out of
+            image has several labels, or `Cs`, `folds`, `least_scale` or `class_weight` are out of
             range.
 
     >>> from tlkit.models import build_classifier
@@ -85,7 +86,7 @@ def solve_head(
         model,
         known,
         class_weight=class_weight,
-        strengths=strengths,
+        Cs=Cs,
         folds=folds,
         least_scale=least_scale,
         progress=progress,
@@ -110,9 +111,8 @@ def solve_on_features(model: keras.Model, data: Sequence[Features], **options: A
             f"The head of {model.name!r} has {what}, so it cannot be solved. Use a head of a single Dense "
             "layer with a bias, or train_head."
         )
-    classes = last.units
     for each in data:
-        check_labels(each.labels, classes, "the data")
+        check_labels(each.labels, last.units, "the data")
     values = np.concatenate([each.values for each in data]) if len(data) > 1 else data[0].values
     if any(not isinstance(each, keras.layers.InputLayer | keras.layers.Dropout) for each in below.layers):
         values = below.predict(values, verbose=0)  # such as a layer that scales the features to length 1
@@ -122,9 +122,12 @@ def solve_on_features(model: keras.Model, data: Sequence[Features], **options: A
         weights = np.concatenate(
             [np.ones(len(each.labels)) if each.weights is None else each.weights for each in data]
         )
-    solved = solve(values, labels, classes, sample_weight=weights, **options)
-    last.kernel.assign(solved.kernel)
-    last.bias.assign(solved.bias)
+    solved = solve(values, labels, max(last.units, 2), sample_weight=weights, **options)
+    kernel, bias = solved.kernel, solved.bias
+    if last.units == 1:  # the logit of the second of two classes
+        kernel, bias = kernel[:, 1:] - kernel[:, :1], bias[1:] - bias[:1]
+    last.kernel.assign(kernel)
+    last.bias.assign(bias)
     return solved
 
 
