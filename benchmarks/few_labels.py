@@ -273,16 +273,20 @@ def draw(table: Any) -> None:
     shown = [arm for arm in ARMS if arm != TUNED]  # it would cover "auto"
     table = table[table["arm"].isin(shown)]
     table = table.assign(arm=pd.Categorical(table["arm"], shown))
+    handles: dict[str, Any] = {}
     for name, ax in zip(names, axes.flat, strict=False):
         rows = table[table["data"] == name]
         plots.curves(rows, "labels", "accuracy", ax, setting="labels of each class")
         ax.set_title(
             f"{name}{' (settings chosen here)' if name in TUNED_ON else ''}", loc="left", fontsize=10
         )
-        if ax is not axes.flat[0]:
-            ax.get_legend().remove()
+        drawn, arms = ax.get_legend_handles_labels()
+        handles |= dict(zip(arms, drawn, strict=True))
+        ax.get_legend().remove()
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()
+    order = [arm for arm in shown if arm in handles]
+    axes.flat[-1].legend([handles[arm] for arm in order], order, loc="center", fontsize=12, frameon=False)
     figure.savefig(HERE.with_suffix(".png"), dpi=110)
 
 
