@@ -228,7 +228,8 @@ def test_a_full_disk_is_an_error_before_any_computation(monkeypatch):
         fine_tune(classifier("LeNet"), SPLIT, from_stage="dense", views=1)
 
 
-def test_an_activation_too_large_for_float16_is_an_error_and_no_file_remains():
+def test_an_activation_too_large_for_float16_is_an_error_and_no_file_remains(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path))  # other tests write into the shared one meanwhile
     model = classifier("LeNet")
     unfreeze(model, from_stage="dense")
     kernel, bias = (first := backbone_of(model).layers[2]).get_weights()
