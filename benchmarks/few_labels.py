@@ -17,7 +17,7 @@ ImageNet weights of EfficientNetLite0:
   fine-tuning; `fine-tuned` has no limit. Both may return the frozen network. Where `auto` had time to
   fine-tune, its row is reused for `fine-tuned`, even if it made fewer steps or folds because of the limit.
 - `scratch`: the same network from random weights, without a time limit; only for the largest number of labels
-  of each set, since it takes much longer and needs many labels.
+  of each set, to save hours.
 
 The settings of the fine-tuning were chosen on `clothing`, `solar` and `emoji/twemoji` at 128 pixels, with 5
 to 100 labels per class: on other random draws of the labels, but from the same images, so the results on

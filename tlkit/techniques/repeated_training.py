@@ -29,7 +29,7 @@ from tlkit.techniques.training import class_weights, compile_state_kept
 from tlkit.techniques.views import Rows, ViewBatches, training_augmentation
 
 BATCH = 32  # images that are predicted together
-SAMPLE = 64  # images whose views are cached to estimate the time of all
+SAMPLE = 64  # caching views of so many images, and of four times as many, tells the time for all
 BETA_2 = 0.99  # of Adam: its mean of squared gradients spans 100 steps rather than 1,000
 
 RANGES: dict[str, tuple[float, float]] = {

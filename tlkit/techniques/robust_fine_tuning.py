@@ -6,8 +6,8 @@ labels that are held out from both:
 1. Solve the head on the frozen features of all labels (`tlkit.solve_head`). This is the start.
 2. Solve a head on some of the labels with the same C, fine-tune from there, and predict the others.
    With few labels, do so in several folds, so that each label is held out once (cross-validation). With
-   fewer than 100 labels, repeat this with two or three random divisions into folds: with one, chance would
-   decide.
+   fewer than 100 labels, repeat this with two or three random divisions into folds, because the choice from
+   a single division varies.
 3. Between the start and the fine-tuned weights lie the models w = (1 - mix) w_start + mix w_tuned; the mix is
    the interpolation coefficient. Choose the mix with the lowest log loss of the held-out labels, after
    temperature scaling. A mix of 0 is the frozen network with its solved head.
@@ -61,7 +61,8 @@ class RobustFineTuning:
         held_out: float32 `(m, classes)` by mix: probabilities of models that did not learn from the image.
             If there are several divisions into folds, those of the first.
         log_losses: log loss in nats by mix after temperature scaling, of the held-out predictions of all
-            divisions; see `log_loss`. Classes with a single label do not count: no model could know them.
+            divisions; see `log_loss`. A class with a single label does not count: the network that predicts
+            its only image was trained without this class.
         folds: how many parts of the labels were held out in turn, in all divisions together.
         steps: planned steps of the training on all labels; the trainings of the folds make proportionally
             fewer. 0 if there was no time to fine-tune.
@@ -185,7 +186,7 @@ class Tuner:
         solved: what `solve_on_features` returned.
         recipe: how to train.
         class_weight, seed, callbacks: as for `robust_fine_tune`.
-        verbose: 0 is silent, 1 shows progress bars, 2 prints a line after each training.
+        verbose: 0 is silent, 1 shows progress bars, 2 prints a line after each fold.
     """
 
     def __init__(
@@ -331,7 +332,7 @@ class Tuner:
         rows = np.concatenate([new for _, new in splits])
         whole = {mix: np.concatenate(predicted) for mix, predicted in parts.items()}
         labels = self.labels[rows]
-        counted = np.bincount(self.labels)[labels] > 1  # others are held out from all that could predict them
+        counted = np.bincount(self.labels)[labels] > 1  # the only image of a class is predicted without it
         counted = counted if counted.any() else ~counted
         found.log_losses = {mix: log_loss(each[counted], labels[counted]) for mix, each in whole.items()}
         found.mix = min(MIXES, key=found.log_losses.__getitem__)
