@@ -248,17 +248,31 @@ def numbers(table: Any) -> dict[str, Any]:
     }
 
 
-def points(table: Any, measure: str) -> dict[str, float]:
+def points(table: Any, measure: str) -> dict[str, Any]:
     """Return how far `auto` and `fine-tuned` are above the other arms, in percentage points."""
-    means = 100 * table.groupby(["data", "labels", "arm"])[measure].mean().unstack("arm")
-    enough = means[means.index.get_level_values("labels") >= 10]
-    others = means.drop(columns=["auto", TUNED])
-    found = {
-        "auto minus the best other arm": (means["auto"] - others.max(axis=1)).mean(),
-        "auto minus scikit-learn at worst": (means["auto"] - means[CONTROL]).min(),
-        "fine-tuned minus frozen from 10 labels": (enough[TUNED] - enough["frozen"]).mean(),
+    above = {arm: differences(table, "auto", arm, measure) for arm in ARMS if arm not in ("auto", TUNED)}
+    tuned = differences(table, TUNED, "frozen", measure)
+    enough = tuned[tuned.index.get_level_values("labels") >= 10]
+    return {
+        "auto minus each arm": {arm: mean_with_interval(each) for arm, each in above.items()},
+        "auto minus scikit-learn, worst setting": float(above[CONTROL].min()),
+        "fine-tuned minus frozen, from 10 labels": mean_with_interval(enough),
     }
-    return {name: round(float(value), 2) for name, value in found.items()}
+
+
+def differences(table: Any, arm: str, other: str, measure: str) -> Any:
+    """Return the mean difference of two arms in each setting, over the seeds that both have, in points."""
+    cells = table.pivot_table(index=["data", "labels", "seed"], columns="arm", values=measure)
+    return (100 * (cells[arm] - cells[other])).dropna().groupby(["data", "labels"]).mean().round(2)
+
+
+def mean_with_interval(by_setting: Any) -> dict[str, float]:
+    """Return the mean over all settings with its 95 % interval, and the number of settings."""
+    from tlkit.reports.statistics import mean_interval
+
+    low, high = mean_interval(by_setting.to_numpy())
+    mean = float(by_setting.mean())
+    return {"mean": round(mean, 2), "low": round(low, 2), "high": round(high, 2), "settings": len(by_setting)}
 
 
 def draw(table: Any) -> None:
