@@ -61,7 +61,6 @@ def main(seeds: int, chosen: list[str], data_sets: list[str]) -> None:
     import pandas as pd
 
     import tlkit
-    from tlkit.reports.result import plain
 
     def run(arms: list[str], data: str, labels: list[int]) -> pd.DataFrame:
         return tlkit.compare(
@@ -83,7 +82,13 @@ def main(seeds: int, chosen: list[str], data_sets: list[str]) -> None:
         for (data, labels), rows in auto[auto["steps"] == 0].groupby(["data", "labels"]):
             again = run([TUNED], data, [labels])
             tables.append(again[again["seed"].isin(rows["seed"])])
-    table = pd.concat(tables)
+    write(pd.concat(tables))
+
+
+def write(table: Any) -> None:
+    """Draw the figure and, if all arms and data sets were run, write the numbers."""
+    from tlkit.reports.result import plain
+
     if set(ARMS) <= set(table["arm"]) and set(SETTINGS) <= set(table["data"]):
         found = json.dumps(plain(numbers(table)), indent=1, allow_nan=False)
         HERE.with_suffix(".json").write_text(found + "\n")
