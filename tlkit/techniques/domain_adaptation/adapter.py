@@ -92,6 +92,7 @@ class DomainAdapter(Learner):
             self.encoder.inputs, [self.encoder.output, self.last(self.encoder.output)]
         )
         self._settings: dict[str, Any] = {}
+        self._has_source = True
         self.alignment.built = self.built = True  # all variables exist
 
     def compile(self, optimizer: Any = "adam", loss: Any = None, **settings: Any) -> None:
@@ -110,9 +111,10 @@ class DomainAdapter(Learner):
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not isinstance(inputs, dict):
             return self.classifier(inputs, training=training)
-        features = self.alignment.encode(self.encoder, inputs["source"], inputs["target"], training)
-        both = ops.cast(ops.concatenate(features), "float32")
-        answers, n = ops.cast(self.answer(both), "float32"), ops.shape(features[0])[0]
+        features = self.alignment.encode(self.encoder, inputs.get("source"), inputs["target"], training)
+        given = [each for each in features if each is not None]
+        both = ops.cast(ops.concatenate(given), "float32")
+        answers, n = ops.cast(self.answer(both), "float32"), ops.shape(given[0])[0] if len(given) > 1 else 0
         probabilities = ops.softmax(answers) if self.logits else answers
         if training:
             self.done.assign_add(1.0)
@@ -132,27 +134,40 @@ class DomainAdapter(Learner):
         training: bool = True,
     ) -> Any:
         compared = y
-        if needs_one_hot(self.loss) and len(y.shape) == 1:
+        if y is not None and needs_one_hot(self.loss) and len(y.shape) == 1:
             compared = ops.one_hot(ops.cast(y, "int32"), self.last.units)
         if not isinstance(y_pred, dict):
             return super().compute_loss(x, compared, y_pred, sample_weight, training)
-        supervised = super().compute_loss(x, compared, y_pred["source"], sample_weight, training)
         (fs, ft), (ps, pt) = y_pred["features"], y_pred["probabilities"]
-        source, target = Domain(x["source"], fs, ps, y), Domain(x["target"], ft, pt)
+        source, supervised = None, 0.0
+        if y is not None:
+            source = Domain(x["source"], fs, ps, y)
+            supervised = super().compute_loss(x, compared, y_pred["source"], sample_weight, training)
+        target = Domain(x["target"], ft, pt)
         strength = self.alignment.strength(ops.minimum(self.done / self.planned, 1.0))
         alignment = self.alignment.loss(source, target, strength)
         part = replica_fraction()
-        self.supervised_loss.update_state(supervised / part)
+        if y is not None:
+            self.supervised_loss.update_state(supervised / part)
         self.alignment_loss.update_state(alignment)
         return (supervised if self.alignment.supervised else 0.0) + part * alignment
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        if isinstance(y_pred, dict):
+        if isinstance(y_pred, dict) and y is not None:
             return super().compute_metrics(x, y, y_pred["source"], sample_weight)
+        if y is None:
+            return self.get_metrics_result()
         results = super().compute_metrics(x, y, y_pred, sample_weight)
         of_pairs = {self.supervised_loss.name, self.alignment_loss.name}
         of_pairs |= {metric.name for metric in self.alignment.metrics}
         return {name: value for name, value in results.items() if name not in of_pairs}
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Return the metrics so far; without a source, those that compare with its labels are left out."""
+        if self._has_source:
+            return super().get_metrics_result()
+        own = [self._loss_tracker, self.alignment_loss, *self.alignment.metrics]
+        return {metric.name: metric.result() for metric in own}
 
     def fit(
         self,
@@ -182,7 +197,7 @@ class DomainAdapter(Learner):
                 many as there are.
             epochs: number of epochs; an epoch is one pass over the larger domain, or over the batches.
             source_epochs: epochs on the source alone, before adaptation. By default as many as `epochs` for
-                a method that adapts a trained network (ADDA, AdaBN, TENT, closed-form CORAL, importance
+                a method that adapts a trained network (ADDA, SHOT, AdaBN, TENT, closed-form CORAL, importance
                 weighting), else 0.
             validation_data: held-out source: a split, inputs and labels, or batches of these. Never the
                 target's labels.
@@ -213,12 +228,13 @@ class DomainAdapter(Learner):
             known = pairs.labels if isinstance(pairs, Pairs) else None
             options["class_weight"] = class_weights(options["class_weight"], known)
         held_out = _inputs_and_labels(validation_data)
-        watching = [*saving(callbacks, self.classifier), self._stop_at_nan()]
+        watching = [*saving(callbacks, self.classifier), self._stop_at_nan(), *self._updating(pairs)]
         if validator is not None:
             target = pairs.sample_target(MAX_TARGET)
             watching.insert(0, KeepBest(validator, self, _in_memory(held_out), target, epochs // 2))
         with compile_state_kept(self.classifier):
             pairs = self._learn_source(pairs, epochs, source_epochs, options.get("verbose"))
+            self._has_source = pairs.labels is not None
             self.classifier.compile(self.fresh_optimizer(), **self._settings)  # as a checkpoint will have it
             make_state(self.classifier, pairs.labels, self.classifier.output_shape)
             self.done.assign(0.0)
@@ -247,14 +263,21 @@ class DomainAdapter(Learner):
                     f"An input of the {name} has shape {shape}, and {self.classifier.name!r} takes "
                     f"{expected}. Load the images with its image_size, or extract features with its backbone."
                 )
-        check_labels(np.asarray(pairs.labels), self.last.units, "the source")
+        if pairs.labels is not None:
+            check_labels(np.asarray(pairs.labels), self.last.units, "the source")
+        elif self.alignment.needs_source:
+            raise TlkitError(
+                f"{type(self.alignment).__name__} needs a labelled source, and none was given. Give "
+                "pair(source, target), or use a method that needs none: SHOT, TENT or AdaBN."
+            )
 
     def _learn_source(
         self, pairs: Pairs | PairBatches, epochs: int, source_epochs: int | None, verbose: Any
     ) -> Pairs | PairBatches:
         """Run the first phase, if there is one: the classifier learns the source."""
-        if source_epochs is None:
-            source_epochs = epochs if self.alignment.starts_from_source else 0
+        if source_epochs is None or pairs.labels is None:
+            known = self.alignment.starts_from_source and pairs.labels is not None
+            source_epochs = epochs if known else 0
         if not (source_epochs or self.alignment.starts_from_source):
             return pairs
         examples = pairs.in_memory()
@@ -269,7 +292,10 @@ class DomainAdapter(Learner):
                 callbacks=[self._stop_at_nan()],
                 **({} if verbose is None else {"verbose": verbose}),
             )
-        return self.alignment.begin(self.encoder, examples) if self.alignment.starts_from_source else pairs
+        if not self.alignment.starts_from_source:
+            return pairs
+        prepared = self.alignment.begin(self.encoder, examples)
+        return prepared if self.alignment.needs_source else prepared.without_source()
 
     def _adapt(self, pairs: Pairs | PairBatches, options: dict[str, Any]) -> keras.callbacks.History:
         """Run the adaptation itself: train the part of the classifier that the method declares."""
@@ -287,6 +313,18 @@ class DomainAdapter(Learner):
             return self._fit_pairs(pairs, options)
         with self.training_only(*parts[method.trains], learning_rate_factor=method.learning_rate_factor):
             return self._fit_pairs(pairs, options)
+
+    def _updating(self, pairs: Pairs | PairBatches) -> list[keras.callbacks.Callback]:
+        """Return a callback that shows the method the whole target before each epoch, if it needs that."""
+        if not self.alignment.watches_target:
+            return []
+        target = pairs.in_memory().target
+
+        def update(epoch: int, logs: Any = None) -> None:
+            outputs = self.target_outputs(target)
+            self.alignment.update(outputs.features, outputs.probabilities)
+
+        return [keras.callbacks.LambdaCallback(on_epoch_begin=update)]
 
     def _stop_at_nan(self) -> StopAtNaN:
         terms = {

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from tlkit.models import normalizations
@@ -54,6 +55,8 @@ class Alignment(Configured, keras.Layer):
         learning_rate_factor: the fraction of the learning rate that this part takes.
         supervised: adaptation also minimises the supervised loss of the source.
         moves_features: the method has no effect unless a layer below the last one can learn.
+        needs_source: the adaptation itself, after any first phase, reads source examples.
+        watches_target: `update` is called before each epoch.
     """
 
     starts_from_source = False
@@ -61,6 +64,8 @@ class Alignment(Configured, keras.Layer):
     learning_rate_factor = 1.0
     supervised = True
     moves_features = True
+    needs_source = True
+    watches_target = False
 
     def __init__(self, weight: float = 1.0, rise: float | None = 10.0, **options: Any) -> None:
         super().__init__(**options)
@@ -89,12 +94,17 @@ class Alignment(Configured, keras.Layer):
         """Prepare the adaptation when the source has been learned, and return the pairs to train on."""
         return pairs
 
+    def update(self, features: np.ndarray, probabilities: np.ndarray) -> None:
+        """Prepare an epoch, given the features `(n, d)` and probabilities `(n, classes)` of the target."""
+
     def encode(self, encoder: keras.Model, source: Any, target: Any, training: bool) -> tuple[Any, Any]:
-        """Return the features of both domains.
+        """Return the features of both domains; of a source of None, None.
 
         Batch normalisation normalises each domain by itself and keeps the target's statistics, because the
         network will be used on the target (Chang et al. 2019, "Domain-Specific Batch Normalization").
         """
+        if source is None:
+            return None, encoder(target, training=training)
         if not (training and normalizations(encoder)):  # nothing depends on the batch: one call for both
             features, n = encoder(ops.concatenate([source, target]), training=training), ops.shape(source)[0]
             return features[:n], features[n:]

@@ -9,7 +9,32 @@ from functools import partial
 from tlkit._internal.registry import Method, Registry
 
 _METHOD = partial(Method, "tlkit.techniques.domain_adaptation")
-METHODS = Registry(
+
+
+class Methods(Registry[Method]):
+    """Methods by their names; names joined by `+`, such as `cdan-e+mcc`, are several methods at once."""
+
+    def find(self, name: str) -> Method:
+        """Return the row of this name, or a row of `Combined` for several names.
+
+        Raises:
+            UnknownNameError: there is none; the message suggests the nearest names.
+
+        >>> METHODS.find("CDAN-E+MCC").name
+        'cdan-e+mcc'
+        """
+        rows = [super(Methods, self).find(each) for each in str(name).split("+")]
+        if len(rows) == 1:
+            return rows[0]
+        names = [row.name for row in rows]
+        summary, papers = (
+            sep.join(getattr(row, part) for row in rows)
+            for part, sep in (("summary", " and "), ("paper", "; "))
+        )
+        return _METHOD("+".join(names), "combination.Combined", summary, papers, {"methods": names})
+
+
+METHODS = Methods(
     "method of domain adaptation",
     (
         _METHOD(
@@ -84,6 +109,12 @@ METHODS = Registry(
             "predictions.PseudoLabel",
             "certain predictions as labels of augmented views (FixMatch)",
             "Sohn et al. 2020",
+        ),
+        _METHOD(
+            "shot",
+            "source_free.SHOT",
+            "certain and diverse predictions, and pseudo-labels by centroids, without the source",
+            "Liang et al. 2020",
         ),
         _METHOD(
             "adabn",

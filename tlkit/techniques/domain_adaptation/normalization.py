@@ -22,6 +22,7 @@ class AdaBN(Alignment):
     starts_from_source = True
     trains = NOTHING
     moves_features = False
+    needs_source = False
 
     def prepare(self, encoder: keras.Model, last: Any) -> None:
         require(encoder)
@@ -56,7 +57,8 @@ class TENT(AdaBN):
         self.learning_rate_factor = learning_rate_factor
 
     def encode(self, encoder: keras.Model, source: Any, target: Any, training: bool) -> tuple[Any, Any]:
-        return encoder(source, training=False), encoder(target, training=training)
+        known = None if source is None else encoder(source, training=False)
+        return known, encoder(target, training=training)
 
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
         return strength * ops.mean(entropy(target.probabilities))

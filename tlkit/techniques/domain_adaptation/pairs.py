@@ -18,16 +18,16 @@ class Pairs(keras.utils.PyDataset):
     """Batches `({"source": inputs, "target": inputs}, source_labels)`, the same number from each domain.
 
     An epoch is one pass over the larger domain; the smaller one comes again, in another order. Every
-    batch is full. See `pair`.
+    batch is full. Without a source, batches are `({"target": inputs},)`. See `pair`.
 
     Attributes:
-        source, target: inputs `(n, ...)`, arrays or lazily decoded files.
-        labels: int `(n,)` of the source.
+        source, target: inputs `(n, ...)`, arrays or lazily decoded files; the source may be None.
+        labels: int `(n,)` of the source; None without a source.
         weights: `None`, or the weight of each source example in the supervised loss, float32 `(n,)`.
     """
 
     def __init__(
-        self, source: Any, labels: np.ndarray, target: Any, batch_size: int, seed: int, weights: Any = None
+        self, source: Any, labels: Any, target: Any, batch_size: int, seed: int, weights: Any = None
     ) -> None:
         super().__init__()
         self.source, self.labels, self.target, self.weights = source, labels, target, weights
@@ -35,27 +35,39 @@ class Pairs(keras.utils.PyDataset):
         self._set_order()
 
     def __len__(self) -> int:
-        return -(-max(len(self.source), len(self.target)) // self.batch_size)
+        return -(-max(map(len, self.domains.values())) // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        chosen, others = self._orders[0][rows], self._orders[1][rows]
-        batch = {"source": self.source[chosen], "target": self.target[others]}, self.labels[chosen]
-        return batch if self.weights is None else (*batch, self.weights[chosen])
+        chosen = {name: self._orders[name][rows] for name in self.domains}
+        inputs = {name: each[chosen[name]] for name, each in self.domains.items()}
+        of_source = (each for each in (self.labels, self.weights) if each is not None)
+        return inputs, *(each[chosen["source"]] for each in of_source)
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
         self._set_order()
 
     @property
+    def domains(self) -> dict[str, Any]:
+        """The inputs of each domain, by its name."""
+        return (
+            {"target": self.target} if self.source is None else {"source": self.source, "target": self.target}
+        )
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of one input of each domain, by its name."""
-        return {name: tuple(getattr(self, name).shape[1:]) for name in ("source", "target")}
+        return {name: tuple(each.shape[1:]) for name, each in self.domains.items()}
 
     def weighted(self, weights: np.ndarray) -> "Pairs":
         """Return the same pairs with a weight for each source example, scaled to a mean of 1."""
         weights = (weights / np.mean(weights)).astype("float32")
         return Pairs(self.source, self.labels, self.target, self.batch_size, self.seed, weights)
+
+    def without_source(self) -> "Pairs":
+        """Return batches of the target alone."""
+        return Pairs(None, None, self.target, self.batch_size, self.seed)
 
     def in_memory(self) -> "Pairs":
         """Return the pairs themselves; see `PairBatches`."""
@@ -69,7 +81,7 @@ class Pairs(keras.utils.PyDataset):
     @property
     def small(self) -> bool:
         """Whether both domains are arrays in memory that may be held there a second time."""
-        domains = self.source, self.target
+        domains = self.domains.values()
         plain = all(type(each) is np.ndarray for each in domains)
         return plain and sum(each.nbytes for each in domains) <= LARGEST
 
@@ -88,30 +100,30 @@ class Pairs(keras.utils.PyDataset):
         """
         import tensorflow as tf
 
-        orders = []
+        orders: dict[str, list[np.ndarray]] = {name: [] for name in self.domains}
         for _ in range(epochs):
             self.on_epoch_end()  # as Keras does before the first epoch too
-            orders.append(np.reshape(self._orders, (2, len(self), self.batch_size)))
-        arrays = [self.source, self.target, self.labels, *([] if self.weights is None else [self.weights])]
+            for name, order in self._orders.items():
+                orders[name].append(order.reshape(len(self), self.batch_size))
+        of_source = [each for each in (self.labels, self.weights) if each is not None]
         with tf.device("CPU"):
-            examples = [tf.constant(each) for each in arrays]
+            inputs = {name: tf.constant(each) for name, each in self.domains.items()}
+            rest = [tf.constant(each) for each in of_source]
 
-        def batch(chosen: Any, others: Any) -> tuple[Any, ...]:
-            source, target, *rest = (
-                tf.gather(each, others if i == 1 else chosen) for i, each in enumerate(examples)
-            )
-            return {"source": source, "target": target}, *rest
+        def batch(rows: dict[str, Any]) -> tuple[Any, ...]:
+            gathered = {name: tf.gather(each, rows[name]) for name, each in inputs.items()}
+            return gathered, *(tf.gather(each, rows["source"]) for each in rest)
 
-        rows = np.concatenate(orders, axis=1).astype("int32")
-        return tf.data.Dataset.from_tensor_slices(tuple(rows)).map(batch).prefetch(2)
+        rows = {name: np.concatenate(each).astype("int32") for name, each in orders.items()}
+        return tf.data.Dataset.from_tensor_slices(rows).map(batch).prefetch(2)
 
     def _set_order(self) -> None:
         needed = len(self) * self.batch_size
-        self._orders = []
-        for domain, inputs in enumerate((self.source, self.target)):
-            rng = np.random.default_rng((self.seed, self.epoch, domain))
+        self._orders = {}
+        for name, inputs in self.domains.items():
+            rng = np.random.default_rng((self.seed, self.epoch, ("source", "target").index(name)))
             rounds = [rng.permutation(len(inputs)) for _ in range(-(-needed // len(inputs)))]
-            self._orders.append(np.concatenate(rounds)[:needed])
+            self._orders[name] = np.concatenate(rounds)[:needed]
 
 
 class PairBatches:
@@ -208,14 +220,15 @@ def as_pairs(x: Any, y: Any = None, *, batch_size: int | None = None) -> "Pairs 
 
 
 def pair(
-    source: Split | tuple[Any, Any], target: Split | Any, *, batch_size: int = 32, seed: int = 0
+    source: Split | tuple[Any, Any] | None, target: Split | Any, *, batch_size: int = 32, seed: int = 0
 ) -> Pairs:
     """Join a labelled source and an unlabelled target to the input of `DomainAdapter.fit`.
 
     Labels that the target may have are left behind here: nothing that trains can read them.
 
     Args:
-        source: a labelled split; or inputs and labels, such as features `(n, d)` and int `(n,)`.
+        source: a labelled split; or inputs and labels, such as features `(n, d)` and int `(n,)`; or None for
+            a method that adapts a trained network without source examples, such as SHOT.
         target: a split, its labels are not used; or inputs.
         batch_size: examples of each domain in a step.
         seed: of the order of the examples.
@@ -227,27 +240,21 @@ def pair(
     >>> len(pairs), pairs[0][0]["target"].shape, pairs[0][1].shape
     (5, (20, 8), (20,))
     """
-    inputs, labels = (source.images, source.labels) if isinstance(source, Split) else source
     others = target.unlabelled().images if isinstance(target, Split) else target
     if isinstance(others, tuple):
         raise DataError(
             "The target was given as (inputs, labels), but target labels are never used. Give inputs alone."
         )
+    if source is None:
+        _check_size("target", others, batch_size)
+        return Pairs(None, None, others, batch_size, seed)
+    inputs, labels = (source.images, source.labels) if isinstance(source, Split) else source
     if len(inputs) != len(labels):
         raise DataError(
             f"The source has {len(inputs)} inputs and {len(labels)} labels. Give a label for each."
         )
-    for name, given in (("source", inputs), ("target", others)):
-        if len(given) < SMALLEST:
-            raise DataError(
-                f"The {name} domain has {len(given)} examples; at least {SMALLEST} are needed, and dozens "
-                "to say anything about it. Add images."
-            )
-        if len(given) < batch_size:
-            raise DataError(
-                f"The {name} domain has {len(given)} examples, fewer than a batch of {batch_size}. "
-                f"Use batch_size={len(given)} or less."
-            )
+    _check_size("source", inputs, batch_size)
+    _check_size("target", others, batch_size)
     if tuple(inputs.shape[1:]) != tuple(others.shape[1:]):
         raise DataError(
             f"An input of the source has shape {tuple(inputs.shape[1:])}, one of the target "
@@ -255,6 +262,19 @@ def pair(
             "from one backbone."
         )
     return Pairs(inputs, _indices(np.asarray(labels)), others, batch_size, seed)
+
+
+def _check_size(name: str, given: Any, batch_size: int) -> None:
+    if len(given) < SMALLEST:
+        raise DataError(
+            f"The {name} domain has {len(given)} examples; at least {SMALLEST} are needed, and dozens to say "
+            "anything about it. Add images."
+        )
+    if len(given) < batch_size:
+        raise DataError(
+            f"The {name} domain has {len(given)} examples, fewer than a batch of {batch_size}. Use "
+            f"batch_size={len(given)} or less."
+        )
 
 
 def _indices(labels: np.ndarray) -> np.ndarray:
