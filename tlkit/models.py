@@ -75,25 +75,36 @@ def build_classifier(
         raise TlkitError(f"classes={classes} was given; expected at least 2, the number of classes.")
     if isinstance(backbone, str):
         backbone = backbones.load_backbone(backbone, weights=weights, image_size=image_size)
-    head = keras.Sequential(
-        [
-            keras.Input((check_backbone(backbone).outputs[0].shape[-1],)),
-            keras.layers.Dropout(dropout),
-            *(_bottleneck(bottleneck) if bottleneck else ()),
-            # float32 even under mixed precision, since a softmax in float16 loses small probabilities
-            keras.layers.Dense(classes, activation=activation, dtype="float32", name="predictions"),
-        ],
-        name="head",
-    )
+    width = check_backbone(backbone).outputs[0].shape[-1]
+    head = build_head(width, classes, dropout=dropout, bottleneck=bottleneck, activation=activation)
     return attach_head(backbone, head, augmentation=augmentation, pooling=pooling)
 
 
-def _bottleneck(width: int) -> list[keras.Layer]:
-    return [
-        keras.layers.Dense(width, use_bias=False, name="bottleneck"),
-        keras.layers.BatchNormalization(momentum=0.9, name="bottleneck_bn"),
-        keras.layers.ReLU(name="bottleneck_relu"),
-    ]
+def build_head(
+    width: int,
+    classes: int,
+    *,
+    dropout: float = 0.2,
+    bottleneck: int | None = None,
+    activation: str | None = "softmax",
+) -> keras.Model:
+    """Build the head of a classifier, a model from features `(n, width)` to float32 `(n, classes)`.
+
+    For the other arguments, see `build_classifier`.
+
+    >>> [layer.name for layer in build_head(1280, classes=3, bottleneck=256).layers]
+    ['dropout', 'bottleneck', 'bottleneck_bn', 'bottleneck_relu', 'predictions']
+    """
+    layers: list[keras.Layer] = [keras.Input((width,)), keras.layers.Dropout(dropout, name="dropout")]
+    if bottleneck:
+        layers += [
+            keras.layers.Dense(bottleneck, use_bias=False, name="bottleneck"),
+            keras.layers.BatchNormalization(momentum=0.9, name="bottleneck_bn"),
+            keras.layers.ReLU(name="bottleneck_relu"),
+        ]
+    # float32 even under mixed precision, since a softmax in float16 loses small probabilities
+    last = keras.layers.Dense(classes, activation=activation, dtype="float32", name="predictions")
+    return keras.Sequential([*layers, last], name="head")
 
 
 def attach_head(

@@ -28,7 +28,8 @@ def test_it_writes_the_model_the_metrics_and_the_report(tmp_path, numerals, comm
         path = tmp_path / "target" / f"{i}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(image).save(path)
-    options = ("--method", "dann", *LENET_BN, "--epochs", 2, "--evaluate", "digits/optical")
+    options = ("--method", "dann", "--validator", "snd", *LENET_BN, "--epochs", 2)
+    options += ("--evaluate", "digits/optical")
     done = command("adapt", numerals, tmp_path / "target", "--out", tmp_path / "run", *options)
     assert done.exit_code == 0, done
     assert f"target: {tmp_path / 'target'}, 60 images without labels" in done.stdout
@@ -47,7 +48,7 @@ def test_it_writes_the_model_the_metrics_and_the_report(tmp_path, numerals, comm
 
 
 def test_without_target_labels_it_says_so(tmp_path, numerals, command, metrics):
-    options = (*LENET_BN, "--epochs", 1, "--method", "adabn", "--validator", "none")
+    options = (*LENET_BN, "--epochs", 1, "--method", "adabn")
     done = command("adapt", numerals, "digits/optical", "--out", tmp_path / "run", *options)
     assert done.exit_code == 0, done
     assert "on the target:" not in done.stdout
@@ -58,6 +59,23 @@ def test_without_target_labels_it_says_so(tmp_path, numerals, command, metrics):
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert "nothing here says how good the network is on the target" in page
     assert "images right" not in page  # those of the source would be no answer
+
+
+def test_by_default_methods_vote(tmp_path, numerals, command, metrics):
+    options = (*LENET_BN, "--epochs", 1, "--evaluate", "digits/optical")
+    done = command("adapt", numerals, "digits/optical", "--out", tmp_path / "run", *options)
+    assert done.exit_code == 0, done
+    found = metrics(tmp_path / "run")
+    assert (found["method"], found["choice"]) == ("auto", "vote")
+    assert [each["name"] for each in found["methods"]] == ["source only", "mcc", "cdan-e", "dann"]
+    assert found["splits"]["train"] == 120  # all images of the folder
+    assert "The best single method is" in (tmp_path / "run" / "report.html").read_text("utf-8")
+
+
+def test_a_validator_without_a_single_method_is_refused(tmp_path, numerals, refused):
+    options = (*LENET_BN, "--validator", "snd")
+    message = refused("adapt", numerals, numerals, "--out", tmp_path / "run", *options)
+    assert "chooses the epoch of a single method" in message
 
 
 def test_unknown_names_come_with_the_nearest_before_anything_is_done(tmp_path, shapes, refused):

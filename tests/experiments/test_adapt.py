@@ -7,7 +7,7 @@ import pytest
 
 import tlkit
 from tlkit.data import Split
-from tlkit.errors import DataError, UnknownNameError
+from tlkit.errors import DataError, TlkitError, UnknownNameError
 from tlkit.reports.adaptation import ARMS
 
 LENET = {"backbone": "LeNet", "weights": None, "epochs": 1}
@@ -32,13 +32,13 @@ def target(source):
 
 @pytest.fixture(scope="module")
 def adapted(source, target):
-    return tlkit.adapt(source, target, method="coral", evaluate=target, **LENET)
+    return tlkit.adapt(source, target, method="coral", validator="snd", evaluate=target, **LENET)
 
 
 @pytest.fixture(scope="module")
 def unevaluated(source, target):
     """The same adaptation, to a split whose labels are not to be read, with nothing to evaluate it on."""
-    return tlkit.adapt(source, target.train, method="coral", **LENET)
+    return tlkit.adapt(source, target.train, method="coral", validator="snd", **LENET)
 
 
 def test_the_control_and_the_adapted_network_predict_the_target(adapted, target):
@@ -107,7 +107,7 @@ def test_without_images_to_evaluate_the_target_is_predicted_and_its_labels_are_n
 
 def test_without_a_test_split_the_train_images_are_evaluated_and_there_is_no_ceiling(source, target):
     labelled = replace(target, validation=None, test=None)
-    found = tlkit.adapt(source, target.train, method="coral", validator=None, evaluate=labelled, **LENET)
+    found = tlkit.adapt(source, target.train, method="coral", evaluate=labelled, **LENET)
     assert found.target is labelled.train
     assert found.accuracies["ceiling"] is None
     assert found.validator is None
@@ -120,10 +120,105 @@ def test_the_backbone_that_was_passed_keeps_its_weights(source, target, on_featu
     """A pretrained one is frozen by default; end to end, a copy of it learns."""
     backbone = tlkit.load_backbone("LeNet", weights=None)
     before = [np.array(each) for each in backbone.get_weights()]
-    found = tlkit.adapt(source, target, backbone=backbone, on_features=on_features, epochs=1)
+    options = {"backbone": backbone, "on_features": on_features, "epochs": 1}
+    found = tlkit.adapt(source, target, method="mmd", **options)
     assert found.backbone == "LeNet"
     assert ("trainable" in found.frozen["state"].tolist()[:-1]) is (on_features is False)
     assert all(map(np.array_equal, before, backbone.get_weights()))
+
+
+def test_without_a_validator_the_held_out_labels_are_trained_on_too(source, target):
+    found = tlkit.adapt(source, target, method="coral", **LENET)
+    assert (len(found.source.train), found.source.validation) == (128, None)
+    assert set(found.probabilities) == {"train", "target"}
+    assert found.accuracies["selected"] is None
+
+
+class Unreadable(np.ndarray):
+    """Labels that raise as soon as they are compared or read."""
+
+    def __getitem__(self, index):
+        raise AssertionError("target labels were read")
+
+    def __eq__(self, other):
+        raise AssertionError("target labels were read")
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    """A small network whose random features tell digits apart."""
+    return tlkit.load_backbone("LeNet", weights=None)
+
+
+@pytest.fixture(scope="module")
+def brighter(source):
+    """The same digits, fainter and on grey: the features of a network shift, and the classes remain."""
+    parts = {
+        name: Split((80 + split.images // 3).astype("uint8"), split.labels, split.names)
+        for name, split in source.splits.items()
+    }
+    return replace(source, **parts, card=replace(source.card, name="grey"))
+
+
+@pytest.fixture(scope="module")
+def voted(source, brighter, backbone):
+    return tlkit.adapt(source, brighter, backbone=backbone, epochs=20, evaluate=brighter)
+
+
+def test_by_default_methods_vote_and_a_linear_head_learns_from_the_vote(voted, brighter, backbone):
+    assert (voted.method, voted.choice) == ("auto", "vote")
+    names = ["source only", "matched features", "jan", "mcc", "cdan-e", "cdan-e+mcc"]
+    assert [each.name for each in voted.candidates] == names
+    assert voted.accuracy > voted.accuracies["source_only"]
+    by_name = {each.name: np.mean(each.predicted == brighter.test.labels) for each in voted.candidates}
+    assert voted.accuracies["oracle"] == max(by_name.values())
+    assert voted.accuracies["source_only"] == by_name["source only"]
+    assert (voted.accuracies["last"], voted.accuracies["selected"]) == (None, voted.accuracy)
+    assert 0 < voted.accuracies["ceiling"] <= 1
+    predicted = voted.model.predict(brighter.test.images, verbose=0)
+    np.testing.assert_allclose(predicted, voted.probabilities["target"], atol=1e-3)
+    assert len(voted.model.get_layer("head").layers) == 2  # dropout, and the single layer
+    assert voted.target_frequencies.sum() == pytest.approx(1)
+    assert set(voted.a_distance) == {"before", "after"}
+
+
+def test_the_vote_never_reads_a_target_label(source, brighter, backbone, voted):
+    train = brighter.train
+    vars(hidden := Split(train.images, train.labels, train.names))["_labels"] = train.labels.view(Unreadable)
+    with pytest.raises(AssertionError, match="were read"):
+        _ = hidden.labels[0]
+    found = tlkit.adapt(source, hidden, backbone=backbone, epochs=20)
+    np.testing.assert_allclose(
+        found.probabilities["target"].argmax(axis=1),
+        voted.model.predict(train.images, verbose=0).argmax(axis=1),
+    )
+    assert found.accuracies == dict.fromkeys(ARMS)
+
+
+def test_end_to_end_networks_vote_and_a_network_learns_from_the_vote(source, target):
+    found = tlkit.adapt(source, target, evaluate=target, **LENET)
+    assert found.choice == "vote"
+    assert [each.name for each in found.candidates] == ["source only", "mcc", "cdan-e", "dann"]
+    assert list(found.history) == ["source only", "source and target"]
+    assert set(found.features) == {"before", "after"}
+    predicted = found.model.predict(target.test.images, verbose=0)
+    np.testing.assert_allclose(predicted, found.probabilities["target"], atol=1e-4)
+    assert found.accuracies["ceiling"] is not None
+
+
+def test_end_to_end_a_pretrained_backbone_is_fine_tuned_and_keeps_its_own_weights(source, brighter, backbone):
+    before = [np.array(each) for each in backbone.get_weights()]
+    options = {"backbone": backbone, "on_features": False, "epochs": 2}
+    found = tlkit.adapt(source, brighter, evaluate=replace(brighter, test=None), **options)
+    assert all(map(np.array_equal, before, backbone.get_weights()))
+    assert "mcc" in [each.name for each in found.candidates]
+    assert found.structure > 0.1
+    assert found.accuracies["ceiling"] is None
+
+
+def test_a_validator_needs_a_single_method(source, target):
+    with pytest.raises(TlkitError, match="chooses the epoch of a single method"):
+        tlkit.adapt(source, target, validator="snd", **LENET)
 
 
 def test_unknown_names_come_with_the_nearest(source, target):
@@ -133,7 +228,7 @@ def test_unknown_names_come_with_the_nearest(source, target):
         ({"backbone": "LeNett"}, "LeNet"),
     ):
         with pytest.raises(UnknownNameError, match=f"Did you mean.*'{near}'"):
-            tlkit.adapt(source, target, **LENET | names)
+            tlkit.adapt(source, target, **LENET | {"method": "coral"} | names)
 
 
 def test_other_classes_than_those_of_the_source_are_refused(source, target):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tlkit import build_classifier, write_report
-from tlkit.experiments.adapt import Adaptation
+from tlkit.data import Split
+from tlkit.reports.adaptation import Adaptation, Candidate
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +88,69 @@ def test_without_target_labels_nothing_is_claimed(adaptation, titles):
     assert unlabelled.accuracy is None
     assert numbers["interval"] is None
     assert numbers["per_class"] == []
+
+
+@pytest.fixture
+def voted(adaptation):
+    """The same adaptation by vote: three methods, of which one is better than the vote."""
+    labels = adaptation.target.labels
+    predicted = {"source only": 10, "matched features": 21, "jan": 27, "mcc": 24}
+    candidates = [
+        Candidate(name, 0.1 * i, 2.0, np.where(np.arange(30) < right, labels, (labels + 1) % 10))
+        for i, (name, right) in enumerate(predicted.items(), start=6)
+    ]
+    known = {"train": adaptation.probabilities["train"], "validation": adaptation.probabilities["validation"]}
+    probabilities = np.eye(10, dtype="float32")[candidates[3].predicted]
+    return replace(
+        adaptation,
+        method="auto",
+        validator=None,
+        choice="vote",
+        structure=0.5,
+        candidates=candidates,
+        probabilities=known | {"target": probabilities},
+        target_frequencies=np.full(10, 0.1),
+        ceiling=labels,
+        history={},
+    )
+
+
+def test_the_report_of_a_vote_compares_the_methods_and_says_what_the_choice_cost(voted, page, titles):
+    assert titles(voted.report())[:3] == ["What adaptation gained", "The vote", "The features"]
+    text = page(voted)
+    assert "domain adaptation by vote with LeNet" in text
+    assert (
+        "source only 33.3%; matched features 70.0%; jan 90.0%; mcc 80.0%; adapted (the result) 80.0%" in text
+    )
+    assert "trained on target labels 100.0%" in text
+    assert "The best single method is jan: its accuracy is 10.0 points higher." in text
+    assert "label shift" not in text
+
+
+def test_metrics_of_a_vote_hold_each_method(voted):
+    numbers = voted.metrics()
+    assert (numbers["choice"], numbers["structure"]) == ("vote", 0.5)
+    assert [each["name"] for each in numbers["methods"]] == ["source only", "matched features", "jan", "mcc"]
+    assert [each["accuracy"] for each in numbers["methods"]] == pytest.approx([1 / 3, 0.7, 0.9, 0.8])
+    assert sum(numbers["target_frequencies"]) == pytest.approx(1)
+
+
+def test_a_vote_without_target_labels_shows_the_agreement_alone(voted):
+    unlabelled = replace(voted, target=voted.target.unlabelled(), accuracies=dict.fromkeys(voted.accuracies))
+    numbers = unlabelled.metrics()
+    assert {each["accuracy"] for each in numbers["methods"]} == {None}
+    vote = next(each for each in unlabelled.report().sections if each.title == "The vote")
+    assert len(vote.blocks) == 3
+
+
+def test_where_classes_are_unbalanced_the_methods_are_compared_by_balanced_accuracy(voted):
+    labels = np.array([0] * 27 + [1, 2, 3])
+    unbalanced = Split(voted.target.images, labels, voted.target.names)
+    text = replace(voted, target=unbalanced).report().sections[0].blocks[-2].alt
+    assert text.startswith("Balanced accuracy on the target: source only")
+
+
+def test_a_shift_of_the_class_frequencies_is_a_caution(voted):
+    shifted = replace(voted, target_frequencies=np.array([0.91] + 9 * [0.01]))
+    found = [each for each in shifted.report().sections[0].blocks if getattr(each, "style", "") == "caution"]
+    assert "(label shift): 0 91 % (source" in found[0].text

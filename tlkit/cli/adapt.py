@@ -24,7 +24,12 @@ from tlkit.techniques.domain_adaptation.methods import METHODS, VALIDATORS
 @click.argument("source")
 @click.argument("target")
 @click.option("--out", type=Path, required=True, help="Folder for model.keras, metrics.json, report.html.")
-@click.option("--method", default="jan", show_default=True, help="See `tlkit adapt --list`.")
+@click.option(
+    "--method",
+    default="auto",
+    show_default=True,
+    help="auto: several methods vote. Or one of `tlkit adapt --list`, or several joined by +.",
+)
 @backbone_option()
 @weights_option()
 @click.option(
@@ -35,9 +40,15 @@ from tlkit.techniques.domain_adaptation.methods import METHODS, VALIDATORS
 )
 @click.option(
     "--validator",
-    default="snd",
+    help="For one method: score that chooses the epoch without target labels. See `tlkit adapt --list`.  "
+    "[default: the last epoch]",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    default=5.0,
     show_default=True,
-    help="Score that chooses the epoch without target labels, or none. See `tlkit adapt --list`.",
+    help="Time limit of each training end to end, if the methods vote.",
 )
 @click.option("--evaluate", help="Labelled images of the target, used for evaluation alone.")
 @list_option(
@@ -52,7 +63,8 @@ def adapt(
     backbone: str,
     weights: str | None,
     on_features: bool | None,
-    validator: str,
+    validator: str | None,
+    minutes: float,
     evaluate: str | None,
     image_size: int | None,
     epochs: int | None,
@@ -63,15 +75,18 @@ def adapt(
 
     TARGET may be a folder without class sub-folders.
     """
-    METHODS.find(method)
-    chosen = None if validator.lower() == "none" else VALIDATORS.find(validator).name
+    if method.lower() != "auto":
+        METHODS.find(method)
+    chosen = None if validator in (None, "none") else VALIDATORS.find(validator).name
     outputs.prepare(out, overwrite)
     network, size = backbone_and_size(source, backbone, image_size)
     import_keras()
     from tlkit.data import is_folder, load, load_unsorted
     from tlkit.experiments import adapt as experiment
 
-    labelled = load(source, image_size=size, seed=seed, progress=bars())
+    # the source needs no test split, so all images of a folder are trained on
+    test = 0.0 if is_folder(source) else 0.2
+    labelled = load(source, image_size=size, seed=seed, test=test, progress=bars())
     read = load_unsorted if is_folder(target) else load
     unlabelled = read(target, image_size=size, progress=bars())
     evaluation = None
@@ -90,6 +105,7 @@ def adapt(
         on_features=on_features,
         validator=chosen,
         epochs=epochs,
+        minutes=minutes,
         evaluate=evaluation,
         seed=seed,
         verbose=verbosity(),

@@ -16,9 +16,17 @@ from tlkit.reports import classifier
 from tlkit.reports.data import INTERRUPTED, class_terms, data_metrics, data_section, problem_sections
 from tlkit.reports.document import Block, Document, Section, Text
 from tlkit.reports.figures import accuracies, figure
-from tlkit.reports.measures import headline, measures
+from tlkit.reports.measures import MEASURE_NAMES, headline, measures, point_measures
 from tlkit.reports.result import Result
+from tlkit.reports.votes import CHOICES, frequency_cautions, regret, vote_section
 
+AUTO = "auto"  # the methods vote
+BEST = {
+    "epoch": "The best epoch is found with these labels, which nobody has in practice: it shows what "
+    "choosing without labels costs. Training on target labels is the upper bound.",
+    "vote": "Nobody knows the accuracies in practice: they show what the vote gains over a single method. "
+    "Training on target labels is the upper bound.",
+}
 ARMS = {
     "source_only": "source only",
     "last": "adapted, last epoch",
@@ -33,6 +41,23 @@ CAPTIONS = {
     "after": "After: a proxy A-distance of {:.2f}. Alignment should mix the domains and keep the classes "
     "apart.",
 }
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What one method reached by itself.
+
+    Attributes:
+        name: of the method; or `"source only"` or `"matched features"`.
+        agreement: Cohen's kappa of its classes and those of the vote; 1 is full agreement, 0 is chance.
+        seconds: of its training.
+        predicted: the classes that it predicts for the evaluated target images, int `(n,)`.
+    """
+
+    name: str
+    agreement: float
+    seconds: float
+    predicted: np.ndarray
 
 
 @dataclass
@@ -62,6 +87,13 @@ class Adaptation(Result):
         frozen: what was frozen; see `tlkit.frozen_table`.
         precision: in which the features of the frozen backbone were computed, "bfloat16" or "float32"; None
             if they were not.
+        choice: if several methods voted, what the classifier learned from: `"vote"`, `"matched features"` or
+            `"source only"`; see `tlkit.techniques.domain_adaptation.voting`. None for a single method.
+        candidates: the methods that voted.
+        structure: see `tlkit.techniques.domain_adaptation.voting.structure`; None without a vote on features.
+        target_frequencies: estimated class frequencies of the target, float64 `(classes,)`; empty without a
+            vote.
+        ceiling: the classes that a network predicts which was trained on target labels, int `(n,)`, or None.
         interrupted: Ctrl-C stopped the training.
     """
 
@@ -84,7 +116,16 @@ class Adaptation(Result):
     seconds: dict[str, float] = field(default_factory=dict)
     frozen: pd.DataFrame = field(default_factory=pd.DataFrame)
     precision: str | None = None
+    choice: str | None = None
+    candidates: list[Candidate] = field(default_factory=list)
+    structure: float | None = None
+    target_frequencies: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    ceiling: np.ndarray | None = None
     interrupted: bool = False
+
+    @property
+    def _by(self) -> str:
+        return "vote" if self.method == AUTO else self.method
 
     @property
     def accuracy(self) -> float | None:
@@ -102,7 +143,7 @@ class Adaptation(Result):
         }
         missing = {"train": None, "validation": None}
         return {
-            "technique": f"domain adaptation by {self.method}",
+            "technique": f"domain adaptation by {self._by}",
             "method": self.method,
             "validator": self.validator,
             "backbone": self.backbone,
@@ -122,6 +163,7 @@ class Adaptation(Result):
             else classifier.accuracy_interval(accuracy, "test", len(self.target)),
             **self._measures(),
             "target_accuracy": self.target_accuracy,
+            **self._of_vote(),
             "a_distance": self.a_distance,
             "per_class": []
             if accuracy is None
@@ -129,11 +171,32 @@ class Adaptation(Result):
             "interrupted": self.interrupted,
         }
 
+    def _of_vote(self) -> dict[str, Any]:
+        """Return the choice, the methods that voted, and the estimated class frequencies of the target."""
+        labels = self.target.labels if self.target.labelled else None
+        methods = [
+            {
+                "name": each.name,
+                "agreement": each.agreement,
+                "seconds": each.seconds,
+                "accuracy": None if labels is None else float(np.mean(each.predicted == labels)),
+            }
+            for each in self.candidates
+        ]
+        frequencies = self.target_frequencies.tolist()
+        return {
+            "choice": self.choice,
+            "structure": self.structure,
+            "methods": methods,
+            "target_frequencies": frequencies,
+        }
+
     def report(self, folder: Path = Path()) -> Document:
         """Return the report: what adaptation gained, the features, the data, and the target answers."""
         names = self.source.class_names
         samples = classifier.samples(self.source.train, names)
-        found = [self._gains(), self._features(), data_section(self.source, class_terms(names), samples)]
+        found = [self._gains(), *([self._vote()] if self.choice else []), self._features()]
+        found.append(data_section(self.source, class_terms(names), samples))
         if self.history:
             found.append(classifier.training_section(self.history))
         chance = classifier.chance(names)
@@ -147,7 +210,7 @@ class Adaptation(Result):
         if not self.frozen.empty:
             found.append(classifier.frozen_section(self.frozen))
         return Document(
-            f"{self.source.card.title}: domain adaptation by {self.method} with {self.backbone}",
+            f"{self.source.card.title}: domain adaptation by {self._by} with {self.backbone}",
             answer,
             chance,
             [INTERRUPTED] if self.interrupted else [],
@@ -167,30 +230,35 @@ class Adaptation(Result):
         return {"model.keras": self.model.save}
 
     def _gains(self) -> Section:
-        chosen = (
-            f"The epoch was chosen by the validator {self.validator}, which needs no target labels."
-            if self.validator
-            else "The last epoch was kept."
-        )
         source, names = self.source.card.name, self.source.class_names
-        said = f"The labels are those of {source}; {self.target_name} has none in training. {chosen}"
-        found: list[Block] = [Text(said)]
-        measured = {ARMS[arm]: value for arm, value in self.accuracies.items() if value is not None}
-        if not measured:
+        said = f"The labels are those of {source}; {self.target_name} has none in training."
+        if self.choice:
+            found: list[Block] = [Text(f"{said} {CHOICES[self.choice]}")]
+            found += frequency_cautions(
+                np.bincount(self.source.train.labels, minlength=len(names)) / len(self.source.train),
+                self.target_frequencies,
+                names,
+            )
+        elif self.validator:
+            epoch = f"The epoch was chosen by the validator {self.validator}, which needs no target labels."
+            found = [Text(f"{said} {epoch}")]
+        else:
+            found = [Text(f"{said} The last epoch was kept.")]
+        if not self.target.labelled:
             advice = (
                 "There are no labelled target images, so nothing here says how good the network is on the "
                 "target. Label some dozens and pass them with --evaluate."
             )
             return Section("What adaptation gained", [*found, Text(advice, "caution")])
+        measured, measure = self._arms()
         before, after = self.before.argmax(axis=1), self.probabilities["target"].argmax(axis=1)
         found += [
             accuracies(
                 measured,
-                "Accuracy on the target",
-                "All on the same labelled target images, which training never used. The best epoch is found "
-                "with their labels, which nobody has in practice: it shows what choosing without labels "
-                "costs. Training on target labels is the upper bound.",
-                quantity="accuracy on the target",
+                f"{measure.capitalize()} on the target",
+                f"All on the same {len(self.target):,} target images; training did not use their labels. "
+                + BEST["vote" if self.choice else "epoch"],
+                quantity=f"{measure} on the target",
             ),
             figure(
                 lambda ax: plots.class_gains(self.target.labels, before, after, names, ax),
@@ -201,6 +269,36 @@ class Adaptation(Result):
             ),
         ]
         return Section("What adaptation gained", found)
+
+    def _arms(self) -> tuple[dict[str, float], str]:
+        """Return what each arm reached on the labelled target, and the name of the measure.
+
+        Where the classes are unbalanced, the measure is the balanced accuracy.
+        """
+        if not self.choice:
+            return {
+                ARMS[arm]: value for arm, value in self.accuracies.items() if value is not None
+            }, "accuracy"
+        first, labels = headline(self.target.labels), self.target.labels
+        predicted = {each.name: each.predicted for each in self.candidates}
+        predicted["adapted (the result)"] = self.probabilities["target"].argmax(axis=1)
+        if self.ceiling is not None:
+            predicted[ARMS["ceiling"]] = self.ceiling
+        found = {name: point_measures(labels, each)[first] for name, each in predicted.items()}
+        return found, MEASURE_NAMES[first]
+
+    def _vote(self) -> Section:
+        names = [each.name for each in self.candidates]
+        agreement, seconds = (
+            [getattr(each, of) for each in self.candidates] for of in ("agreement", "seconds")
+        )
+        known, measure = self._arms() if self.target.labelled else ({}, "")
+        reached = [known[name] for name in names] if known else None
+        section = vote_section(self.choice or "", names, agreement, seconds, reached, measure)
+        if reached:
+            selected = known["adapted (the result)"]
+            section.blocks = [*section.blocks, Text(regret(reached, selected, names, measure))]
+        return section
 
     def _features(self) -> Section:
         found = [

@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -10,6 +11,29 @@ from tqdm import tqdm
 from tlkit import optimizers
 
 TIMED = 4  # steps
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a network is trained: a number of epochs, within limits for the number of steps.
+
+    Attributes:
+        epochs: number of epochs, unless they have too few or too many steps.
+        least_steps, most_steps: the limits. At least one epoch is made.
+
+    >>> budget = Budget(epochs=40, least_steps=400, most_steps=4000)
+    >>> [budget.epochs_for(steps) for steps in (2, 25, 400, 10_000)]
+    [200, 40, 10, 1]
+    """
+
+    epochs: int
+    least_steps: int
+    most_steps: int
+
+    def epochs_for(self, steps: int) -> int:
+        """Return the number of epochs, if an epoch has so many steps."""
+        wanted = min(max(self.epochs * steps, self.least_steps), self.most_steps)
+        return max(1, round(wanted / steps))
 
 
 class StepBudget(keras.callbacks.Callback):

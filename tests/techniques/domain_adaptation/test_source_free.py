@@ -72,7 +72,7 @@ def test_methods_for_batch_normalisation_need_no_source_either(method):
 
 def test_a_method_that_needs_the_source_says_which_do_not(small, shifted):
     _, (target, _) = shifted
-    with pytest.raises(TlkitError, match="DANN needs a labelled source.*SHOT, TENT or AdaBN"):
+    with pytest.raises(TlkitError, match=r"DANN needs a labelled source.*SHOT, TENT or AdaBN"):
         fit(small(), pair(None, target), "dann")
 
 

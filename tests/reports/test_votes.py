@@ -1,0 +1,45 @@
+"""The section on a vote, its cautions, and the sentence on the best single method."""
+
+import numpy as np
+
+from tlkit.reports.votes import frequency_cautions, regret, vote_section
+
+NAMES = ["cat", "dog", "hen"]
+
+
+def test_the_table_has_a_row_for_each_method_and_no_accuracy_without_labels():
+    section = vote_section("vote", ["source only", "mcc"], [0.2, 0.9], [1.0, 75.0], None, "")
+    text, table, _ = section.blocks
+    assert text.style == ""
+    assert list(table.frame.columns) == ["method", "agreement with the vote (kappa)", "time"]
+    assert table.frame["time"].tolist() == ["1.0 s", "1.2 min"]
+    labelled = vote_section("vote", ["source only", "mcc"], [0.2, 0.9], [1, 2], [0.5, 0.8], "accuracy")
+    assert labelled.blocks[1].frame["accuracy on the target"].tolist() == [0.5, 0.8]
+
+
+def test_an_adaptation_that_was_not_made_is_a_caution():
+    section = vote_section("source only", ["source only"], [0.1], [1.0], None, "")
+    assert section.blocks[0].style == "caution"
+    assert "nothing to adapt to" in section.blocks[0].text
+
+
+def test_the_best_method_may_be_better_or_worse_than_the_vote():
+    names = ["jan", "mcc"]
+    assert "mcc: its accuracy is 2.0 points higher" in regret([0.5, 0.8], 0.78, names, "accuracy")
+    assert "jan: its accuracy is 10.0 points lower" in regret([0.7, 0.6], 0.8, names, "accuracy")
+    assert "jan: its accuracy is the same" in regret([0.8, 0.6], 0.8, names, "accuracy")
+
+
+def test_frequencies_that_hardly_differ_need_no_caution():
+    assert frequency_cautions(np.array([0.3, 0.3, 0.4]), np.array([0.25, 0.3, 0.45]), NAMES) == []
+
+
+def test_other_frequencies_are_named_with_the_largest_difference_first():
+    (found,) = frequency_cautions(np.array([0.6, 0.2, 0.2]), np.array([0.2, 0.6, 0.2]), NAMES)
+    assert found.style == "caution"
+    assert "cat 20 % (source 60 %), dog 60 % (source 20 %) and hen" in found.text
+
+
+def test_classes_that_the_target_seems_to_lack_are_named():
+    (found,) = frequency_cautions(np.array([0.4, 0.4, 0.2]), np.array([0.5, 0.49, 0.01]), NAMES)
+    assert "hardly any image of: hen." in found.text

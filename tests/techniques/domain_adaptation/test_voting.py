@@ -1,0 +1,128 @@
+"""Adaptation by vote: what it learns, and when it is more cautious or does not adapt at all."""
+
+import keras
+import numpy as np
+import pytest
+
+from tlkit.errors import DataError, UnknownNameError
+from tlkit.techniques.domain_adaptation.voting import (
+    MATCHED,
+    SOURCE_ONLY,
+    VOTE,
+    kappa,
+    majority,
+    matched_moments,
+    structure,
+    vote_on_features,
+)
+
+RNG = np.random.default_rng(0)
+CLASSES, D = 3, 40
+CENTRES = 0.8 * RNG.normal(size=(CLASSES, D))
+
+
+def domain(seed, n=300):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(CLASSES, size=n)
+    return (CENTRES[labels] + rng.normal(size=(n, D))).astype("float32"), labels
+
+
+@pytest.fixture(scope="module")
+def shifted():
+    """The source, and a target whose features have other means and scales."""
+    x, labels = domain(2)
+    return domain(1), ((2 * x + 3 * (CENTRES[0] - CENTRES[1])).astype("float32"), labels)
+
+
+@pytest.fixture(scope="module")
+def vote(shifted):
+    (x, y), (target, _) = shifted
+    return vote_on_features(x, y, target, CLASSES, methods=["mcc"], epochs=9)
+
+
+def right(probabilities, labels):
+    return np.mean(probabilities.argmax(axis=1) == labels)
+
+
+def test_the_head_of_the_vote_classifies_the_target_that_the_source_alone_does_not(vote, shifted):
+    _, (target, labels) = shifted
+    assert vote.choice == VOTE
+    found = vote.predict(target)
+    assert list(found) == list(vote.agreement) == list(vote.seconds)
+    assert list(found) == [SOURCE_ONLY, MATCHED, "mcc"]
+    assert right(found[SOURCE_ONLY], labels) < 0.8
+    assert right(vote.head.predict(target), labels) > 0.95
+    assert np.mean(vote.classes == labels) > 0.95
+    assert vote.agreement[MATCHED] > 0.9 > vote.agreement[SOURCE_ONLY]
+    assert vote.structure > 0.5
+
+
+def test_the_same_seed_gives_the_same_head(vote, shifted):
+    (x, y), (target, _) = shifted
+    again = vote_on_features(x, y, target, CLASSES, methods=["mcc"], epochs=9)
+    np.testing.assert_allclose(again.head.kernel, vote.head.kernel, atol=1e-4)
+
+
+def test_a_target_of_shuffled_features_is_not_adapted_to(shifted):
+    (x, y), (target, _) = shifted
+    shuffled = np.random.default_rng(0).permuted(target, axis=0)
+    vote = vote_on_features(x, y, shuffled, CLASSES, methods=["mcc"], epochs=9)
+    assert vote.choice == SOURCE_ONLY
+    assert vote.head is vote.heads[SOURCE_ONLY]
+    assert vote.structure < 0.05
+
+
+def test_methods_that_contradict_the_matched_features_are_not_followed(shifted, monkeypatch):
+    (x, y), (target, _) = shifted
+
+    def contrary(method, source, others, classes, epochs, seed):
+        head = keras.Sequential([keras.Input((D,)), keras.layers.Dense(classes, activation="softmax")])
+        head.layers[0].set_weights([np.zeros((D, classes)), np.array([0.0, 0.0, 9.0])])
+        return head
+
+    monkeypatch.setattr("tlkit.techniques.domain_adaptation.voting.trained_head", contrary)
+    vote = vote_on_features(x, y, target, CLASSES, methods=["mcc", "jan", "dann"])
+    assert vote.choice == MATCHED
+    assert vote.head is vote.heads[MATCHED]
+
+
+def test_matched_features_have_the_moments_of_the_target(shifted):
+    (x, _), (target, _) = shifted
+    found = matched_moments(x, target)
+    assert found.dtype == x.dtype
+    np.testing.assert_allclose(found.mean(axis=0), target.mean(axis=0), atol=1e-3)
+    np.testing.assert_allclose(found.std(axis=0), target.std(axis=0), rtol=1e-3)
+    constant = matched_moments(np.ones((4, 1)), np.array([[1.0], [3.0]]))
+    np.testing.assert_allclose(constant, 2.0)
+
+
+def test_structure_is_zero_for_independent_features_and_grows_with_the_distance_of_the_classes():
+    kernel = CENTRES.T
+    noise = RNG.normal(size=(2000, D))
+    found = [
+        structure(kernel, noise + scale * CENTRES[RNG.integers(CLASSES, size=2000)]) for scale in (0, 1, 2)
+    ]
+    assert found[0] < 0.15
+    assert 1 < found[1] < found[2]
+    assert structure(kernel + 5, noise + CENTRES[0]) == pytest.approx(structure(kernel, noise))
+
+
+def test_agreement_of_equal_predictions_is_one_even_if_there_is_a_single_class():
+    assert kappa(np.zeros(5, int), np.zeros(5, int)) == 1
+    assert kappa(np.array([0, 1, 0, 1]), np.array([0, 1, 1, 0])) == 0
+
+
+def test_a_majority_counts_heads_and_not_their_certainty():
+    unsure, certain = np.array([[0.6, 0.4]]), np.array([[0.0, 1.0]])
+    assert majority([unsure, unsure, certain]).tolist() == [0]
+    assert majority([unsure, certain]).tolist() == [1]
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_trained(shifted):
+    (x, y), (target, _) = shifted
+    with pytest.raises(UnknownNameError, match="Did you mean 'mcc'"):
+        vote_on_features(x, y, target, CLASSES, methods=["mccc"])
+    with pytest.raises(DataError, match="one of the target"):
+        vote_on_features(x, y, target[:, :3], CLASSES)
+    with pytest.raises(DataError, match="belong to one class"):
+        vote_on_features(x, 0 * y, target, CLASSES)

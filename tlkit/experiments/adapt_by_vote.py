@@ -1,0 +1,198 @@
+"""Adaptation by the majority vote of several methods: a head on features, or a network from end to end."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from tlkit.callbacks import Interruptible
+from tlkit.data import Dataset, Split
+from tlkit.experiments import phases
+from tlkit.experiments.adaptation_arms import COMPILE, Arms, joined_split, sample
+from tlkit.experiments.fitting import AUTO, SCRATCH, Fitted, fit_classifier
+from tlkit.models import build_classifier, feature_network, freeze
+from tlkit.reports.adaptation import Adaptation, Candidate
+from tlkit.techniques.domain_adaptation import DomainAdapter
+from tlkit.techniques.domain_adaptation.voting import (
+    SOURCE_ONLY,
+    VOTE,
+    Vote,
+    kappa,
+    majority,
+    matched_moments,
+    vote_on_features,
+)
+from tlkit.techniques.logistic_regression import solve
+from tlkit.techniques.step_budget import StepBudget
+from tlkit.techniques.views import predicted as predict
+
+NETWORKS = ("mcc", "cdan-e", "dann")  # that vote where there are no pretrained features
+
+
+def adapt_head(found: Adaptation, arms: Arms, unlabelled: Split, ceiling: Dataset | None) -> None:
+    """Adapt a linear head on features by vote, and write what it reaches into the result."""
+    source, evaluated = found.source, found.target
+    features = {name: arms.features(each) for name, each in source.splits.items() if name != "test"}
+    target = arms.features(unlabelled)
+    features["target"] = target if evaluated is unlabelled else arms.features(evaluated)
+    vote = _vote_on_features(arms, features["train"], source.train.labels, target)
+    found.model = build_classifier(arms.backbone, arms.classes)
+    freeze(found.model)
+    last = found.model.get_layer("head").layers[-1]
+    last.kernel.assign(vote.head.kernel)
+    last.bias.assign(vote.head.bias)
+    found.choice, found.structure = vote.choice, vote.structure
+    found.probabilities = {name: vote.head.predict(each) for name, each in features.items()}
+    predicted = vote.predict(features["target"])
+    found.before = predicted[SOURCE_ONLY]
+    found.candidates = _candidates(predicted, vote.agreement, vote.seconds)
+    found.target_frequencies = np.bincount(vote.classes, minlength=arms.classes) / len(vote.classes)
+    rows, others = sample(features["train"]), sample(target)
+    matched = matched_moments(features["train"], target)
+    found.features = {
+        "before": (features["train"][rows], target[others]),
+        "after": (matched[rows], target[others]),
+    }
+    if ceiling is not None:
+        best = solve(arms.features(ceiling.train), ceiling.train.labels, arms.classes)
+        found.ceiling = best.predict(features["target"]).argmax(axis=1)
+
+
+def adapt_network(
+    found: Adaptation,
+    arms: Arms,
+    unlabelled: Split,
+    ceiling: Dataset | None,
+    minutes: float | None,
+    watch: Interruptible,
+) -> None:
+    """Adapt from end to end: a network learns from the source and from the target with voted classes."""
+    source, evaluated = found.source, found.target
+
+    def train(data: Dataset) -> Fitted:
+        """Train as `tlkit train` does, on the training split alone."""
+        return fit_classifier(
+            replace(data, validation=None, test=None),
+            AUTO if arms.pretrained else SCRATCH,
+            backbone=arms.copy(),
+            weights=None,
+            epochs=arms.epochs,
+            minutes=minutes,
+            seed=arms.seed,
+            callbacks=[watch],
+            verbose=arms.verbose,
+        )
+
+    began = time.perf_counter()
+    control = fitted = train(source)
+    seconds = time.perf_counter() - began
+    found.before = predicted_by(control.model, evaluated)
+    found.history[SOURCE_ONLY] = _last(control.history)
+    vote = _features_vote if arms.pretrained else _networks_vote
+    voted = vote(
+        found, arms, unlabelled, Candidate(SOURCE_ONLY, 0.0, seconds, found.before.argmax(axis=1)), watch
+    )
+    found.target_frequencies = np.bincount(voted, minlength=arms.classes) / len(voted)
+    if found.choice != SOURCE_ONLY and not watch.interrupted:
+        labelled = Split(unlabelled.images, voted, unlabelled.names)
+        fitted = train(replace(source, train=joined_split(source.train, labelled)))
+        found.history["source and target"] = _last(fitted.history)
+    found.model = fitted.model
+    parts = {name: each for name, each in source.splits.items() if name != "test"} | {"target": evaluated}
+    found.probabilities = {name: predicted_by(found.model, each) for name, each in parts.items()}
+    samples = source.train.subset(sample(source.train)), unlabelled.subset(sample(unlabelled))
+    for when, model in (("before", control.model), ("after", found.model)):
+        of_source, of_target = (predicted_by(feature_network(model), each) for each in samples)
+        found.features[when] = of_source, of_target
+    if ceiling is not None and not watch.interrupted:
+        found.ceiling = predicted_by(train(ceiling).model, evaluated).argmax(axis=1)
+
+
+def _features_vote(
+    found: Adaptation, arms: Arms, unlabelled: Split, control: Candidate, watch: Interruptible
+) -> np.ndarray:
+    """Let heads on the features of the pretrained backbone vote; return the class of each target image."""
+    train = found.source.train
+    target = arms.features(unlabelled)
+    vote = _vote_on_features(arms, arms.features(train), train.labels, target)
+    found.choice, found.structure = vote.choice, vote.structure
+    predicted = vote.predict(arms.features(found.target))
+    found.candidates = _candidates(predicted, vote.agreement, vote.seconds)
+    found.candidates[0] = replace(control, agreement=vote.agreement[SOURCE_ONLY])
+    return vote.head.predict(target).argmax(axis=1)
+
+
+def _networks_vote(
+    found: Adaptation, arms: Arms, unlabelled: Split, control: Candidate, watch: Interruptible
+) -> np.ndarray:
+    """Train networks from random weights that vote; return the class of each target image."""
+    networks, seconds = _networks(arms, found.source.train, unlabelled, watch)
+    on_target = {name: predicted_by(each, unlabelled) for name, each in networks.items()}
+    voted = majority(list(on_target.values()))
+    agreement = {name: kappa(each.argmax(axis=1), voted) for name, each in on_target.items()}
+    predicted = {name: predicted_by(each, found.target) for name, each in networks.items()}
+    found.choice = VOTE
+    found.candidates = [control, *_candidates(predicted, agreement, seconds)]
+    return voted
+
+
+def _vote_on_features(arms: Arms, source: np.ndarray, labels: np.ndarray, target: np.ndarray) -> Vote:
+    return vote_on_features(
+        source,
+        labels,
+        target,
+        arms.classes,
+        epochs=arms.epochs,
+        seed=arms.seed,
+        progress=phases.shows_progress(arms.verbose),
+    )
+
+
+def _networks(
+    arms: Arms, source: Split, target: Split, watch: Interruptible
+) -> tuple[dict[str, keras.Model], dict[str, float]]:
+    """Train a network by each method, and return them with the seconds that each took."""
+    networks: dict[str, keras.Model] = {}
+    seconds: dict[str, float] = {}
+    shown = phases.shows_progress(arms.verbose)
+    each = len(arms.pairs(source.images, source.labels, target.images))
+    steps = arms.epochs_for(each) * each
+    with tqdm(total=steps * len(NETWORKS), desc="adaptation", unit="step", disable=not shown) as bar:
+        for method in NETWORKS:
+            bar.set_postfix_str(method)
+            began = time.perf_counter()
+            networks[method] = arms.build()[0]
+            adapter = DomainAdapter(networks[method], method)
+            adapter.compile(arms.optimizer(steps), **COMPILE)
+            adapter.fit(
+                arms.pairs(source.images, source.labels, target.images),
+                epochs=steps // each,
+                callbacks=[StepBudget(None, steps, bar=bar), watch],
+                verbose=0 if shown else arms.verbose,
+            )
+            seconds[method] = time.perf_counter() - began
+            if watch.interrupted:
+                break
+    return networks, seconds
+
+
+def _candidates(
+    predicted: Mapping[str, np.ndarray], agreement: Mapping[str, float], seconds: Mapping[str, float]
+) -> list[Candidate]:
+    """Return a row for each candidate, given its probabilities for the evaluated images."""
+    return [
+        Candidate(name, agreement[name], seconds[name], each.argmax(axis=1))
+        for name, each in predicted.items()
+    ]
+
+
+def _last(history: Mapping[str, dict[str, list[float]]]) -> dict[str, list[float]]:
+    return next(iter(history.values()), {})
+
+
+def predicted_by(model: keras.Model, split: Split) -> np.ndarray:
+    """Return what a model predicts for the images of a split."""
+    return predict(model, split.images if isinstance(split.images, np.ndarray) else split.unlabelled())

@@ -1,0 +1,118 @@
+"""The networks that an adaptation compares: the same architecture, the same start and the same steps."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit._internal.seeds import set_seed
+from tlkit.data import Dataset, Split
+from tlkit.data.images import joined
+from tlkit.experiments import phases
+from tlkit.models import build_classifier, unfreeze
+from tlkit.techniques.domain_adaptation import Pairs, pair
+from tlkit.techniques.feature_extraction import extract
+from tlkit.techniques.step_budget import Budget
+from tlkit.techniques.training import compile_state_kept, make_state
+
+BOTTLENECK = 256
+UNFROZEN = 0.3  # top fraction of a pretrained backbone that learns end to end
+LEARNING_RATE, BATCH_SIZE = 1e-3, 32
+SAMPLE = 500  # examples of a domain whose features are compared and drawn
+ON_FEATURES = Budget(epochs=40, least_steps=400, most_steps=4_000)
+PRETRAINED = Budget(epochs=10, least_steps=200, most_steps=1_000)
+FROM_SCRATCH = Budget(epochs=40, least_steps=1_000, most_steps=3_000)
+COMPILE: dict[str, Any] = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+
+
+@dataclass
+class Arms:
+    """What the adapted network, its control and the ceiling share.
+
+    Attributes:
+        backbone: from raw images to features; its weights do not change.
+        classes: number of classes.
+        pretrained: whether its weights were learned on other images.
+        on_features: the head alone is trained.
+        epochs: number of epochs of an adaptation; None for the budget in steps.
+        seed, verbose: see `tlkit.adapt`.
+    """
+
+    backbone: keras.Model
+    classes: int
+    pretrained: bool
+    on_features: bool
+    epochs: int | None
+    seed: int
+    verbose: int | str
+
+    def inputs(self, split: Split) -> Any:
+        """Return what the trained part of the network takes: features, or images."""
+        return self.features(split) if self.on_features else split.images
+
+    def features(self, split: Split) -> Any:
+        return extract(self.backbone, split, progress=phases.shows_progress(self.verbose))
+
+    def pairs(self, source: Any, labels: np.ndarray, target: Any) -> Pairs:
+        """Return both domains as the input of an adaptation."""
+        size = min(BATCH_SIZE, len(labels), len(target))
+        return pair((source, labels), target, batch_size=size, seed=self.seed)
+
+    def copy(self) -> keras.Model:
+        """Return a copy of the backbone to train; if it is not pretrained, with new random weights."""
+        copied = keras.models.clone_model(self.backbone)
+        if self.pretrained:
+            copied.set_weights(self.backbone.get_weights())
+        else:
+            phases.prepare_from_scratch(copied)
+        return copied
+
+    def build(self) -> tuple[keras.Model, keras.Model]:
+        """Return the classifier, and the part of it that learns from `inputs`."""
+        set_seed(self.seed)
+        body = self.backbone if self.on_features else self.copy()
+        model = build_classifier(body, self.classes, bottleneck=BOTTLENECK if self.pretrained else None)
+        if self.pretrained:
+            unfreeze(model, fraction=0.0 if self.on_features else UNFROZEN)
+        return model, model.get_layer("head") if self.on_features else model
+
+    def epochs_for(self, steps: int) -> int:
+        """Return the number of epochs, if an epoch has so many steps."""
+        budget = ON_FEATURES if self.on_features else PRETRAINED if self.pretrained else FROM_SCRATCH
+        return self.epochs or budget.epochs_for(steps)
+
+    def optimizer(self, steps: int) -> keras.optimizers.Optimizer:
+        """Return Adam with a learning rate that decays along a cosine."""
+        return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps))
+
+    def fit(
+        self, network: keras.Model, examples: tuple[Any, np.ndarray], pairs: Pairs, **options: Any
+    ) -> dict[str, list[float]]:
+        """Train on labelled examples alone, for as many steps as an adaptation on these pairs takes."""
+        inputs, labels = examples
+        each, steps = -(-len(labels) // pairs.batch_size), self.epochs_for(len(pairs)) * len(pairs)
+        epochs = max(1, round(steps / each))
+        with compile_state_kept(network):
+            network.compile(self.optimizer(epochs * each), **COMPILE)
+            make_state(network, labels, network.output_shape)
+            options = {"batch_size": pairs.batch_size, "epochs": epochs, "verbose": self.verbose} | options
+            return network.fit(inputs[:], labels, **options).history
+
+
+def with_all_labels(data: Dataset) -> Dataset:
+    """Return a data set whose training split includes the validation split."""
+    if data.validation is None or not data.validation.labelled:
+        return data
+    return replace(data, train=joined_split(data.train, data.validation), validation=None)
+
+
+def joined_split(*splits: Split) -> Split:
+    """Return the labelled images of all splits as one."""
+    labels, names = (np.concatenate([getattr(each, name) for each in splits]) for name in ("labels", "names"))
+    return Split(joined([each.images for each in splits]), labels, names)
+
+
+def sample(inputs: Any) -> np.ndarray:
+    """Return the positions of some examples whose features are compared and drawn, int `(at most 500,)`."""
+    return np.sort(np.random.default_rng(0).permutation(len(inputs))[:SAMPLE])
