@@ -61,9 +61,10 @@ def test_without_target_labels_it_says_so(tmp_path, numerals, command, metrics):
     assert "images right" not in page  # those of the source would be no answer
 
 
+@graph
 def test_by_default_methods_vote(tmp_path, numerals, command, metrics):
-    options = (*LENET_BN, "--epochs", 1, "--evaluate", "digits/optical")
-    done = command("adapt", numerals, "digits/optical", "--out", tmp_path / "run", *options)
+    options = (*LENET_BN, "--epochs", 1, "--evaluate", numerals)
+    done = command("adapt", numerals, numerals, "--out", tmp_path / "run", *options)
     assert done.exit_code == 0, done
     found = metrics(tmp_path / "run")
     assert (found["method"], found["choice"]) == ("auto", "vote")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pushes import graph, traced
 
 import tlkit
 from tlkit.data import Split
@@ -162,7 +163,8 @@ def brighter(source):
 
 @pytest.fixture(scope="module")
 def voted(source, brighter, backbone):
-    return tlkit.adapt(source, brighter, backbone=backbone, epochs=20, evaluate=brighter)
+    with traced():
+        return tlkit.adapt(source, brighter, backbone=backbone, epochs=20, evaluate=brighter)
 
 
 def test_by_default_methods_vote_and_a_linear_head_learns_from_the_vote(voted, brighter, backbone):
@@ -182,6 +184,7 @@ def test_by_default_methods_vote_and_a_linear_head_learns_from_the_vote(voted, b
     assert set(voted.a_distance) == {"before", "after"}
 
 
+@graph
 def test_the_vote_never_reads_a_target_label(source, brighter, backbone, voted):
     train = brighter.train
     vars(hidden := Split(train.images, train.labels, train.names))["_labels"] = train.labels.view(Unreadable)
@@ -195,6 +198,7 @@ def test_the_vote_never_reads_a_target_label(source, brighter, backbone, voted):
     assert found.accuracies == dict.fromkeys(ARMS)
 
 
+@graph
 def test_end_to_end_networks_vote_and_a_network_learns_from_the_vote(source, target):
     found = tlkit.adapt(source, target, evaluate=target, **LENET)
     assert found.choice == "vote"
@@ -206,6 +210,7 @@ def test_end_to_end_networks_vote_and_a_network_learns_from_the_vote(source, tar
     assert found.accuracies["ceiling"] is not None
 
 
+@graph
 def test_end_to_end_a_pretrained_backbone_is_fine_tuned_and_keeps_its_own_weights(source, brighter, backbone):
     before = [np.array(each) for each in backbone.get_weights()]
     options = {"backbone": backbone, "on_features": False, "epochs": 2}

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from pushes import graph, traced
 
 from tlkit.errors import DataError, UnknownNameError
 from tlkit.techniques.domain_adaptation.voting import (
@@ -37,7 +38,8 @@ def shifted():
 @pytest.fixture(scope="module")
 def vote(shifted):
     (x, y), (target, _) = shifted
-    return vote_on_features(x, y, target, CLASSES, methods=["mcc"], epochs=9)
+    with traced():
+        return vote_on_features(x, y, target, CLASSES, methods=["mcc"], epochs=9)
 
 
 def right(probabilities, labels):
@@ -57,12 +59,14 @@ def test_the_head_of_the_vote_classifies_the_target_that_the_source_alone_does_n
     assert vote.structure > 0.5
 
 
+@graph
 def test_the_same_seed_gives_the_same_head(vote, shifted):
     (x, y), (target, _) = shifted
     again = vote_on_features(x, y, target, CLASSES, methods=["mcc"], epochs=9)
     np.testing.assert_allclose(again.head.kernel, vote.head.kernel, atol=1e-4)
 
 
+@graph
 def test_a_target_of_shuffled_features_is_not_adapted_to(shifted):
     (x, y), (target, _) = shifted
     shuffled = np.random.default_rng(0).permuted(target, axis=0)
