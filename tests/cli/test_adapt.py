@@ -92,3 +92,18 @@ def test_domains_and_networks_that_do_not_fit_are_refused(tmp_path, shapes, refu
     message = refused("adapt", shapes, "digits/mnist", *out, "--evaluate", "digits/mnist")
     assert "only the source has circle, square" in message
     assert "no BatchNormalization" in refused("adapt", shapes, shapes, *out, "--method", "adabn")
+
+
+@graph
+def test_the_classifier_of_a_run_is_adapted_without_its_source(tmp_path, numerals, command, metrics, refused):
+    options = ("--technique", "scratch", *LENET_BN, "--epochs", 1)
+    assert command("train", numerals, "--out", tmp_path / "run", *options).exit_code == 0
+    out = ("--out", tmp_path / "adapted", "--epochs", 1)
+    done = command("adapt", tmp_path / "run", numerals, *out, "--evaluate", numerals)
+    assert done.exit_code == 0, done
+    assert "on the target: source_only" in done.stdout
+    found = metrics(tmp_path / "adapted")
+    assert (found["method"], found["data"], found["classes"]) == ("shot", None, 10)
+    assert (tmp_path / "adapted" / "model.keras").is_file()
+    message = refused("adapt", tmp_path / "run", numerals, *out, "--overwrite", "--method", "dann")
+    assert "needs a labelled source" in message

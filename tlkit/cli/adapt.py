@@ -1,6 +1,7 @@
 """The command that adapts a classifier to another domain: adapt."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +19,10 @@ from tlkit.cli.shared import (
     weights_option,
 )
 from tlkit.techniques.domain_adaptation.methods import METHODS, VALIDATORS
+
+if TYPE_CHECKING:
+    from tlkit.data import Dataset
+    from tlkit.reports.adaptation import Adaptation
 
 
 @click.command()
@@ -73,44 +78,81 @@ def adapt(
 ) -> None:
     """Learn from labelled SOURCE for unlabelled TARGET: names of data sets, or folders of images.
 
-    TARGET may be a folder without class sub-folders.
+    TARGET may be a folder without class sub-folders. SOURCE may also be the folder of a run of `tlkit train`:
+    its classifier is then adapted to TARGET without the images that it has learned from, by shot, adabn or
+    tent.
     """
+    run = Path(source) if (Path(source) / "metrics.json").is_file() else None
+    method = "shot" if run and method.lower() == "auto" else method
     if method.lower() != "auto":
         METHODS.find(method)
     chosen = None if validator in (None, "none") else VALIDATORS.find(validator).name
     outputs.prepare(out, overwrite)
-    network, size = backbone_and_size(source, backbone, image_size)
-    import_keras()
-    from tlkit.data import is_folder, load, load_unsorted
-    from tlkit.experiments import adapt as experiment
+    if run is not None:
+        result = _adapted_run(run, target, method, evaluate, epochs, seed)
+    else:
+        network, size = backbone_and_size(source, backbone, image_size)
+        import_keras()
+        from tlkit.data import is_folder, load
+        from tlkit.experiments import adapt as experiment
 
-    # the source needs no test split, so all images of a folder are trained on
-    test = 0.0 if is_folder(source) else 0.2
-    labelled = load(source, image_size=size, seed=seed, test=test, progress=bars())
-    read = load_unsorted if is_folder(target) else load
-    unlabelled = read(target, image_size=size, progress=bars())
-    evaluation = None
-    if evaluate:
-        # all images of a folder; a data set has its own splits
-        fraction = 0.0 if is_folder(evaluate) else 0.2
-        evaluation = load(evaluate, image_size=size, validation=fraction, test=fraction, progress=bars())
-    click.echo(labelled)
-    click.echo(f"target: {target}, {len(unlabelled.train)} images without labels")
-    result = experiment.adapt(
-        labelled,
-        unlabelled,
-        method=method,
-        backbone=network.name,
-        weights=weights_of(weights, network),
-        on_features=on_features,
-        validator=chosen,
-        epochs=epochs,
-        minutes=minutes,
-        evaluate=evaluation,
-        seed=seed,
-        verbose=verbosity(),
-    )
+        # the source needs no test split, so all images of a folder are trained on
+        test = 0.0 if is_folder(source) else 0.2
+        labelled = load(source, image_size=size, seed=seed, test=test, progress=bars())
+        unlabelled, evaluation = _target(target, evaluate, size)
+        click.echo(labelled)
+        click.echo(f"target: {target}, {len(unlabelled.train)} images without labels")
+        result = experiment.adapt(
+            labelled,
+            unlabelled,
+            method=method,
+            backbone=network.name,
+            weights=weights_of(weights, network),
+            on_features=on_features,
+            validator=chosen,
+            epochs=epochs,
+            minutes=minutes,
+            evaluate=evaluation,
+            seed=seed,
+            verbose=verbosity(),
+        )
     known = {name: value for name, value in result.accuracies.items() if value is not None}
     if known:
         click.echo("on the target: " + ", ".join(f"{name} {value:.1%}" for name, value in known.items()))
     finish(result, out)
+
+
+def _adapted_run(
+    run: Path, target: str, method: str, evaluate: str | None, epochs: int | None, seed: int
+) -> "Adaptation":
+    """Adapt the classifier of a run without its source."""
+    import_keras()
+    from tlkit.deployment.saved_run import open_run
+    from tlkit.experiments.adapt_model import adapt_model
+
+    opened = open_run(run)
+    unlabelled, evaluation = _target(target, evaluate, opened.model.input_shape[1])
+    click.echo(f"target: {target}, {len(unlabelled.train)} images without labels")
+    return adapt_model(
+        opened.model,
+        unlabelled,
+        class_names=opened.class_names,
+        method=method,
+        epochs=epochs,
+        evaluate=evaluation,
+        seed=seed,
+        verbose=verbosity(),
+    )
+
+
+def _target(target: str, evaluate: str | None, size: int) -> "tuple[Dataset, Dataset | None]":
+    """Load the target and, if there are any, the labelled images that evaluate the result."""
+    from tlkit.data import is_folder, load, load_unsorted
+
+    read = load_unsorted if is_folder(target) else load
+    unlabelled = read(target, image_size=size, progress=bars())
+    if not evaluate:
+        return unlabelled, None
+    # all images of a folder; a data set has its own splits
+    fraction = 0.0 if is_folder(evaluate) else 0.2
+    return unlabelled, load(evaluate, image_size=size, validation=fraction, test=fraction, progress=bars())

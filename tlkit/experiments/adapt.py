@@ -104,16 +104,16 @@ def adapt(
     with clock.part("training"):
         if chosen is not None:
             found.method = chosen.name
-            _adapt_by(found, arms, chosen.build(), images, ceiling, callbacks, watch)
+            _adapt_by(found, arms, chosen.build(), source, images, ceiling, callbacks, watch)
         elif on_features:
-            adapt_head(found, arms, images, ceiling)
+            adapt_head(found, arms, source, images, ceiling)
         else:
-            adapt_network(found, arms, images, ceiling, minutes, watch)
+            adapt_network(found, arms, source, images, ceiling, minutes, watch)
     found.frozen = frozen_table(found.model)
     found.a_distance = {when: proxy_a_distance(*each) for when, each in found.features.items()}
     found.source_labels = source.train.labels[sample(source.train)]
     if evaluated.labelled:
-        _measure(found)
+        measure(found)
     found.interrupted, found.seconds = watch.interrupted, clock.stop()
     return found
 
@@ -122,13 +122,14 @@ def _adapt_by(
     found: Adaptation,
     arms: Arms,
     method: Any,
+    source: Dataset,
     images: Split,
     ceiling: Dataset | None,
     callbacks: Sequence[keras.callbacks.Callback],
     watch: Interruptible,
 ) -> None:
     """Train the control and the adapted network by one method; write what they predict into the result."""
-    source, evaluated = found.source, found.target
+    evaluated = found.target
     inputs = {name: arms.inputs(each) for name, each in source.splits.items() if name != "test"}
     unlabelled = arms.inputs(images)
     inputs["target"] = unlabelled if evaluated is images else arms.inputs(evaluated)
@@ -168,7 +169,7 @@ def _adapt_by(
         found.ceiling = predicted.argmax(axis=1)
 
 
-def _measure(found: Adaptation) -> None:
+def measure(found: Adaptation) -> None:
     """Write the accuracies on the labelled target into the result."""
     labels = found.target.labels
     selected = accuracy(found.probabilities["target"], labels)

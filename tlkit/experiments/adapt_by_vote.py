@@ -32,9 +32,11 @@ from tlkit.techniques.views import predicted as predict
 NETWORKS = ("mcc", "cdan-e", "dann")  # that vote where there are no pretrained features
 
 
-def adapt_head(found: Adaptation, arms: Arms, unlabelled: Split, ceiling: Dataset | None) -> None:
+def adapt_head(
+    found: Adaptation, arms: Arms, source: Dataset, unlabelled: Split, ceiling: Dataset | None
+) -> None:
     """Adapt a linear head on features by vote, and write what it reaches into the result."""
-    source, evaluated = found.source, found.target
+    evaluated = found.target
     features = {name: arms.features(each) for name, each in source.splits.items() if name != "test"}
     target = arms.features(unlabelled)
     features["target"] = target if evaluated is unlabelled else arms.features(evaluated)
@@ -64,13 +66,14 @@ def adapt_head(found: Adaptation, arms: Arms, unlabelled: Split, ceiling: Datase
 def adapt_network(
     found: Adaptation,
     arms: Arms,
+    source: Dataset,
     unlabelled: Split,
     ceiling: Dataset | None,
     minutes: float | None,
     watch: Interruptible,
 ) -> None:
     """Adapt from end to end: a network learns from the source and from the target with voted classes."""
-    source, evaluated = found.source, found.target
+    evaluated = found.target
 
     def train(data: Dataset) -> Fitted:
         """Train as `tlkit train` does, on the training split alone."""
@@ -92,9 +95,8 @@ def adapt_network(
     found.before = predicted_by(control.model, evaluated)
     found.history[SOURCE_ONLY] = _last(control.history)
     vote = _features_vote if arms.pretrained else _networks_vote
-    voted = vote(
-        found, arms, unlabelled, Candidate(SOURCE_ONLY, 0.0, seconds, found.before.argmax(axis=1)), watch
-    )
+    control_row = Candidate(SOURCE_ONLY, 0.0, seconds, found.before.argmax(axis=1))
+    voted = vote(found, arms, source.train, unlabelled, control_row, watch)
     found.target_frequencies = np.bincount(voted, minlength=arms.classes) / len(voted)
     if found.choice != SOURCE_ONLY and not watch.interrupted:
         labelled = Split(unlabelled.images, voted, unlabelled.names)
@@ -112,10 +114,14 @@ def adapt_network(
 
 
 def _features_vote(
-    found: Adaptation, arms: Arms, unlabelled: Split, control: Candidate, watch: Interruptible
+    found: Adaptation,
+    arms: Arms,
+    train: Split,
+    unlabelled: Split,
+    control: Candidate,
+    watch: Interruptible,
 ) -> np.ndarray:
     """Let heads on the features of the pretrained backbone vote; return the class of each target image."""
-    train = found.source.train
     target = arms.features(unlabelled)
     vote = _vote_on_features(arms, arms.features(train), train.labels, target)
     found.choice, found.structure = vote.choice, vote.structure
@@ -126,10 +132,15 @@ def _features_vote(
 
 
 def _networks_vote(
-    found: Adaptation, arms: Arms, unlabelled: Split, control: Candidate, watch: Interruptible
+    found: Adaptation,
+    arms: Arms,
+    train: Split,
+    unlabelled: Split,
+    control: Candidate,
+    watch: Interruptible,
 ) -> np.ndarray:
     """Train networks from random weights that vote; return the class of each target image."""
-    networks, seconds = _networks(arms, found.source.train, unlabelled, watch)
+    networks, seconds = _networks(arms, train, unlabelled, watch)
     on_target = {name: predicted_by(each, unlabelled) for name, each in networks.items()}
     voted = majority(list(on_target.values()))
     agreement = {name: kappa(each.argmax(axis=1), voted) for name, each in on_target.items()}

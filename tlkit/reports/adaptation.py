@@ -66,7 +66,7 @@ class Adaptation(Result):
 
     Attributes:
         model: raw images to class probabilities.
-        source: the labelled data set.
+        source: the labelled data set; None if a trained classifier was adapted without its source.
         target: the target images that are evaluated, with labels where they are known.
         target_name: what the target is called.
         method: a name of `tlkit.techniques.domain_adaptation.METHODS`.
@@ -94,11 +94,12 @@ class Adaptation(Result):
         target_frequencies: estimated class frequencies of the target, float64 `(classes,)`; empty without a
             vote.
         ceiling: the classes that a network predicts which was trained on target labels, int `(n,)`, or None.
+        class_names: the names of the classes; by default those of the source.
         interrupted: Ctrl-C stopped the training.
     """
 
     model: keras.Model
-    source: Dataset
+    source: Dataset | None
     target: Split
     target_name: str
     method: str
@@ -121,7 +122,12 @@ class Adaptation(Result):
     structure: float | None = None
     target_frequencies: np.ndarray = field(default_factory=lambda: np.zeros(0))
     ceiling: np.ndarray | None = None
+    class_names: list[str] = field(default_factory=list)
     interrupted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.source is not None:
+            self.class_names = self.source.class_names
 
     @property
     def _by(self) -> str:
@@ -136,8 +142,9 @@ class Adaptation(Result):
 
     def metrics(self) -> dict[str, Any]:
         """Return the accuracies on the target with the 95 % interval, and the settings."""
-        names, accuracy = self.source.class_names, self.accuracy
-        parts = {name: each for name, each in self.source.splits.items() if name != "test"}
+        names, accuracy = self.class_names, self.accuracy
+        splits = {} if self.source is None else self.source.splits
+        parts = {name: each for name, each in splits.items() if name != "test"}
         by_split = {
             name: classifier.accuracy(self.probabilities[name], each.labels) for name, each in parts.items()
         }
@@ -149,7 +156,7 @@ class Adaptation(Result):
             "backbone": self.backbone,
             "seed": self.seed,
             "feature_precision": self.precision,
-            **data_metrics(self.source),
+            **({"data": None} if self.source is None else data_metrics(self.source)),
             "target": self.target_name,
             "splits": missing
             | {name: len(each) for name, each in parts.items()}
@@ -193,10 +200,11 @@ class Adaptation(Result):
 
     def report(self, folder: Path = Path()) -> Document:
         """Return the report: what adaptation gained, the features, the data, and the target answers."""
-        names = self.source.class_names
-        samples = classifier.samples(self.source.train, names)
-        found = [self._gains(), *([self._vote()] if self.choice else []), self._features()]
-        found.append(data_section(self.source, class_terms(names), samples))
+        names, source = self.class_names, self.source
+        found = [self._gains(), *([self._vote()] if self.choice else [])]
+        if source is not None:
+            samples = classifier.samples(source.train, names)
+            found += [self._features(), data_section(source, class_terms(names), samples)]
         if self.history:
             found.append(classifier.training_section(self.history))
         chance = classifier.chance(names)
@@ -210,11 +218,12 @@ class Adaptation(Result):
         if not self.frozen.empty:
             found.append(classifier.frozen_section(self.frozen))
         return Document(
-            f"{self.source.card.title}: domain adaptation by {self._by} with {self.backbone}",
+            f"{self.target_name if source is None else source.card.title}: domain adaptation by {self._by} "
+            f"with {self.backbone}",
             answer,
             chance,
             [INTERRUPTED] if self.interrupted else [],
-            found + problem_sections(self.source),
+            found + ([] if source is None else problem_sections(source)),
         )
 
     def _measures(self) -> dict[str, Any]:
@@ -230,12 +239,16 @@ class Adaptation(Result):
         return {"model.keras": self.model.save}
 
     def _gains(self) -> Section:
-        source, names = self.source.card.name, self.source.class_names
-        said = f"The labels are those of {source}; {self.target_name} has none in training."
-        if self.choice:
+        source, names = self.source, self.class_names
+        said = (
+            f"A trained classifier was adapted to {self.target_name} without source images or target labels."
+            if source is None
+            else f"The labels are those of {source.card.name}; {self.target_name} has none in training."
+        )
+        if self.choice and source is not None:
             found: list[Block] = [Text(f"{said} {CHOICES[self.choice]}")]
             found += frequency_cautions(
-                np.bincount(self.source.train.labels, minlength=len(names)) / len(self.source.train),
+                np.bincount(source.train.labels, minlength=len(names)) / len(source.train),
                 self.target_frequencies,
                 names,
             )
