@@ -112,8 +112,7 @@ def adapt(
     found.frozen = frozen_table(found.model)
     found.a_distance = {when: proxy_a_distance(*each) for when, each in found.features.items()}
     found.source_labels = source.train.labels[sample(source.train)]
-    if evaluated.labelled:
-        measure(found)
+    found.measure()
     found.interrupted, found.seconds = watch.interrupted, clock.stop()
     return found
 
@@ -167,21 +166,6 @@ def _adapt_by(
         arms.fit(network, examples, pairs, callbacks=[watch], verbose=0)
         predicted = network.predict(inputs["target"][:], verbose=0)
         found.ceiling = predicted.argmax(axis=1)
-
-
-def measure(found: Adaptation) -> None:
-    """Write the accuracies on the labelled target into the result."""
-    labels = found.target.labels
-    selected = accuracy(found.probabilities["target"], labels)
-    by_epoch = found.target_accuracy or [selected]
-    others = [float(np.mean(each.predicted == labels)) for each in found.candidates]
-    found.accuracies |= {
-        "source_only": accuracy(found.before, labels),
-        "last": None if found.candidates else by_epoch[-1],
-        "selected": selected if found.validator or found.candidates else None,
-        "oracle": max(others or by_epoch),
-        "ceiling": None if found.ceiling is None else float(np.mean(found.ceiling == labels)),
-    }
 
 
 def check_classes(source: Dataset, evaluate: Dataset | None) -> None:

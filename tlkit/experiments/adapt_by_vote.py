@@ -11,7 +11,7 @@ from tqdm import tqdm
 from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset, Split
 from tlkit.experiments import phases
-from tlkit.experiments.adaptation_arms import COMPILE, Arms, joined_split, sample
+from tlkit.experiments.adaptation_arms import COMPILE, Arms, joined_split, predicted_by, sample
 from tlkit.experiments.fitting import AUTO, SCRATCH, Fitted, fit_classifier
 from tlkit.models import build_classifier, feature_network, freeze
 from tlkit.reports.adaptation import Adaptation, Candidate
@@ -27,7 +27,6 @@ from tlkit.techniques.domain_adaptation.voting import (
 )
 from tlkit.techniques.logistic_regression import solve
 from tlkit.techniques.step_budget import StepBudget
-from tlkit.techniques.views import predicted as predict
 
 NETWORKS = ("mcc", "cdan-e", "dann")  # that vote where there are no pretrained features
 
@@ -202,8 +201,3 @@ def _candidates(
 
 def _last(history: Mapping[str, dict[str, list[float]]]) -> dict[str, list[float]]:
     return next(iter(history.values()), {})
-
-
-def predicted_by(model: keras.Model, split: Split) -> np.ndarray:
-    """Return what a model predicts for the images of a split."""
-    return predict(model, split.images if isinstance(split.images, np.ndarray) else split.unlabelled())

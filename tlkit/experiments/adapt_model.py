@@ -9,9 +9,7 @@ from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset, Split
 from tlkit.errors import DataError
 from tlkit.experiments import phases
-from tlkit.experiments.adapt import measure
-from tlkit.experiments.adapt_by_vote import predicted_by
-from tlkit.experiments.adaptation_arms import BATCH_SIZE, PRETRAINED, UNFROZEN
+from tlkit.experiments.adaptation_arms import BATCH_SIZE, PRETRAINED, UNFROZEN, predicted_by
 from tlkit.models import backbone_of, frozen_table, unfreeze
 from tlkit.reports.adaptation import Adaptation
 from tlkit.techniques.domain_adaptation import METHODS, DomainAdapter, pair
@@ -81,7 +79,6 @@ def adapt_model(
     found.history["adaptation"] = history.history
     found.probabilities = {"target": predicted_by(adapted, evaluated)}
     found.frozen = frozen_table(adapted)
-    if evaluated.labelled:
-        measure(found)
+    found.measure()
     found.interrupted, found.seconds = watch.interrupted, clock.stop()
     return found

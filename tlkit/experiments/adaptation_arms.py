@@ -15,6 +15,7 @@ from tlkit.techniques.domain_adaptation import Pairs, pair
 from tlkit.techniques.feature_extraction import extract
 from tlkit.techniques.step_budget import Budget
 from tlkit.techniques.training import compile_state_kept, make_state
+from tlkit.techniques.views import predicted
 
 BOTTLENECK = 256
 UNFROZEN = 0.3  # top fraction of a pretrained backbone that learns end to end
@@ -116,3 +117,8 @@ def joined_split(*splits: Split) -> Split:
 def sample(inputs: Any) -> np.ndarray:
     """Return the positions of some examples whose features are compared and drawn, int `(at most 500,)`."""
     return np.sort(np.random.default_rng(0).permutation(len(inputs))[:SAMPLE])
+
+
+def predicted_by(model: keras.Model, split: Split) -> np.ndarray:
+    """Return what a model predicts for the images of a split."""
+    return predicted(model, split.images if isinstance(split.images, np.ndarray) else split.unlabelled())

@@ -140,6 +140,22 @@ class Adaptation(Result):
             return None
         return classifier.accuracy(self.probabilities["target"], self.target.labels)
 
+    def measure(self) -> None:
+        """Set `accuracies` from the predictions for the labelled target, if there is one."""
+        selected = self.accuracy
+        if selected is None:
+            return
+        labels = self.target.labels
+        by_epoch = self.target_accuracy or [selected]
+        others = [float(np.mean(each.predicted == labels)) for each in self.candidates]
+        self.accuracies |= {
+            "source_only": classifier.accuracy(self.before, labels),
+            "last": None if self.candidates else by_epoch[-1],
+            "selected": selected if self.validator or self.candidates else None,
+            "oracle": max(others or by_epoch),
+            "ceiling": None if self.ceiling is None else float(np.mean(self.ceiling == labels)),
+        }
+
     def metrics(self) -> dict[str, Any]:
         """Return the accuracies on the target with the 95 % interval, and the settings."""
         names, accuracy = self.class_names, self.accuracy

@@ -19,6 +19,7 @@ OPTIONS = {
     "adda": {"learning_rate_factor": 1.0},
     # the default for features, dropout, would take away one of only two coordinates
     "pseudo-label": {"threshold": 0.9, "change": keras.layers.GaussianNoise(0.2)},
+    "adamatch": {"change": keras.layers.GaussianNoise(0.2)},
 }
 WEIGHTING = ("kliep", "ratio")  # of examples: see test_weighting.py, a problem that weights can solve
 GROWING = ("afn",)  # longer features: no help against a shift

@@ -5,7 +5,7 @@ from keras import ops
 
 from tlkit.errors import TlkitError
 from tlkit.models import augmentation, build_classifier
-from tlkit.techniques.domain_adaptation import DomainAdapter, PseudoLabel, pair
+from tlkit.techniques.domain_adaptation import AdaMatch, Domain, DomainAdapter, PseudoLabel, pair
 from tlkit.techniques.domain_adaptation.predictions import class_confusion, entropy
 
 RNG = np.random.default_rng(0)
@@ -42,6 +42,18 @@ def test_below_the_threshold_there_are_no_pseudo_labels(adapted):
     _, history = adapted(PseudoLabel(threshold=1.1), epochs=2)
     assert history.history["pseudo_labelled"] == [0, 0]
     assert history.history["alignment_loss"] == [0, 0]
+
+
+def test_adamatch_aligns_the_frequencies_and_lowers_the_threshold_with_the_confidence_on_the_source():
+    source = np.array([[0.6, 0.4], [0.2, 0.8]], "float32")  # mean 0.4, 0.6; mean confidence 0.7
+    target = np.array([[0.9, 0.1], [0.7, 0.3]], "float32")  # mean 0.8, 0.2
+    method = AdaMatch(threshold=0.9)
+    found, threshold = method.guesses(Domain(None, None, source), Domain(None, None, target))
+    expected = target * [0.4 / 0.8, 0.6 / 0.2]
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-4)
+    assert float(threshold) == pytest.approx(0.9 * 0.7)
+    assert ops.convert_to_numpy(found)[1].argmax() == 1  # the rarer class of the target wins
 
 
 def test_a_change_of_pixels_is_refused_on_features():

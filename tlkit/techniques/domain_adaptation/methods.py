@@ -111,6 +111,12 @@ METHODS = Methods(
             "Sohn et al. 2020",
         ),
         _METHOD(
+            "adamatch",
+            "predictions.AdaMatch",
+            "the same with the class frequencies of the source and a relative threshold",
+            "Roelofs et al. 2022",
+        ),
+        _METHOD(
             "shot",
             "source_free.SHOT",
             "certain and diverse predictions, and pseudo-labels by centroids, without the source",

@@ -117,11 +117,47 @@ class PseudoLabel(Alignment):
                     "keras.layers.Dropout(0.2)."
                 ) from error
 
+    def guesses(self, source: Domain, target: Domain) -> tuple[Any, Any]:
+        """Return the probabilities `(n, classes)` that give the pseudo-labels, and their threshold."""
+        return target.probabilities, self.threshold
+
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
-        sure = ops.stop_gradient(target.probabilities)
+        sure, threshold = map(ops.stop_gradient, self.guesses(source, target))
         labels = ops.argmax(sure, axis=-1)
-        chosen = ops.cast(ops.max(sure, axis=-1) >= self.threshold, "float32")
+        chosen = ops.cast(ops.max(sure, axis=-1) >= threshold, "float32")
         self.used.update_state(chosen)
         views = self.change(ops.cast(target.inputs, "float32"), training=True)
         errors = ops.sparse_categorical_crossentropy(labels, keeping_statistics(self.network, views))
         return strength * ops.mean(chosen * errors)
+
+
+class AdaMatch(PseudoLabel):
+    """Self-training as by FixMatch, adapted to two domains.
+
+    Before a prediction becomes a pseudo-label, it is multiplied by the ratio of the mean predictions of
+    source and target, so that the target uses the classes as often as the source (distribution alignment).
+    The threshold is relative to the mean confidence on the source, since early in training, and on hard
+    tasks, no prediction is certain. The paper's random interpolation of logits is left out.
+
+    Roelofs et al. 2022, "AdaMatch: A Unified Approach to Semi-Supervised Learning and Domain Adaptation".
+
+    Args:
+        weight, rise, change: see `PseudoLabel`.
+        threshold: least probability of a pseudo-label, relative to the mean confidence on the source, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        rise: float | None = 10.0,
+        threshold: float = 0.9,
+        change: keras.Layer | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(weight, rise, threshold, change, **options)
+
+    def guesses(self, source: Domain, target: Domain) -> tuple[Any, Any]:
+        expected, found = (ops.mean(each.probabilities, axis=0) for each in (source, target))
+        aligned = target.probabilities * expected / (found + EPSILON)
+        aligned = aligned / ops.sum(aligned, axis=-1, keepdims=True)
+        return aligned, self.threshold * ops.mean(ops.max(source.probabilities, axis=-1))
