@@ -217,7 +217,7 @@ def test_end_to_end_a_pretrained_backbone_is_fine_tuned_and_keeps_its_own_weight
     found = tlkit.adapt(source, brighter, evaluate=replace(brighter, test=None), **options)
     assert all(map(np.array_equal, before, backbone.get_weights()))
     assert "mcc" in [each.name for each in found.candidates]
-    assert found.structure > 0.1
+    assert found.structure > 0.2
     assert found.accuracies["ceiling"] is None
 
 
