@@ -123,7 +123,7 @@ def test_the_report_of_a_vote_compares_the_methods_and_says_what_the_choice_cost
         "source only 33.3%; matched features 70.0%; jan 90.0%; mcc 80.0%; adapted (the result) 80.0%" in text
     )
     assert "trained on target labels 100.0%" in text
-    assert "The best single method is jan: its accuracy is 10.0 points higher." in text
+    assert "The best of these is jan: its accuracy is 10.0 points higher than that of the result." in text
     assert "label shift" not in text
 
 

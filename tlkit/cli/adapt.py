@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, min_open=True),
     default=5.0,
     show_default=True,
-    help="Time limit of each training end to end, if the methods vote.",
+    help="By vote end to end: time limit of each training, except those of the voters.",
 )
 @click.option("--evaluate", help="Labelled images of the target, used for evaluation alone.")
 @list_option(
@@ -78,9 +78,11 @@ def adapt(
 ) -> None:
     """Learn from labelled SOURCE for unlabelled TARGET: names of data sets, or folders of images.
 
-    TARGET may be a folder without class sub-folders. SOURCE may also be the folder of a run of `tlkit train`:
-    its classifier is then adapted to TARGET without the images that it has learned from, by shot, adabn or
-    tent.
+    TARGET may be a folder without class sub-folders.
+
+    SOURCE may also be the folder of a run of `tlkit train`. Its classifier then adapts to TARGET without its
+    training images, by shot (the default), adabn or tent. Of the other options, only --epochs, --evaluate,
+    --seed, --out and --overwrite apply.
     """
     run = Path(source) if (Path(source) / "metrics.json").is_file() else None
     method = "shot" if run and method.lower() == "auto" else method

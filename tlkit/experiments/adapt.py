@@ -41,12 +41,16 @@ def adapt(
 
     By default, several methods vote on the class of each target image, and the classifier learns from the
     source with its labels and from the target with the classes of the vote. On features, the classifier is a
-    single linear layer (see `tlkit.techniques.domain_adaptation.voting`). End to end, it is trained as
-    `tlkit.train` does. If nothing in the target resembles the classes of the source, the result is the
-    classifier that learned from the source alone.
+    single linear layer (see `tlkit.techniques.domain_adaptation.voting`). End to end, it is trained as by
+    `tlkit.train`: heads on the features of a pretrained backbone vote, or networks if its weights are random.
 
-    The control learns from the source alone. It has the same network, the same number of steps and the same
-    time limit; on features, it is the solved head (`tlkit.solve_head`) if the methods vote.
+    With pretrained features there are two exceptions. If the target shows hardly any structure along the
+    features that tell the classes apart, the result is the classifier of the source alone. If the vote hardly
+    agrees with the head on matched features, the classes are those of this head instead of the vote.
+
+    The control is the same network and learns from the source alone. For a single method, it takes the same
+    number of steps. If the methods vote, it is the solved head (`tlkit.solve_head`) on features, or a
+    network that is trained as by `tlkit.train` end to end.
 
     Args:
         source: the labelled data set. Its validation split is trained on, too, unless there is a validator.
@@ -55,19 +59,19 @@ def adapt(
             joined by `+`, such as `"cdan-e+mcc"`, to train by this method alone. `tlkit adapt --list`
             explains each.
         backbone: a name of `tlkit.list_backbones()`, or a model from raw images to features.
-        weights: `"imagenet"`, `None` (random) or a weights file, for a name.
-        on_features: train the head alone, on the features of the frozen backbone (seconds), or train end to
-            end; of a pretrained backbone the upper part then learns. By default on features if the backbone
-            is pretrained.
+        weights: `"imagenet"`, `None` (random) or a weights file; only if `backbone` is a name.
+        on_features: train only the head, on features of the frozen backbone, or train end to end. End to
+            end, only the upper part of a pretrained backbone is trained, or none if `tlkit.train` keeps it
+            frozen. By default on features if the backbone is pretrained.
         validator: for a single method, the score that chooses the epoch without target labels; `None` keeps
             the last epoch.
-        epochs: by default, the number of steps depends on the number of images: for a single method, 40
-            epochs with 400 to 4,000 steps on features and 1,000 to 3,000 from random weights; 10 epochs with
-            200 to 1,000 steps of a pretrained backbone end to end.
-        minutes: time limit for each training as by `tlkit.train`: end to end, if the methods vote. None for
-            no limit.
+        epochs: of the training by each method. By default 40, but at least 400 and at most 4,000 steps on
+            features, and 1,000 to 3,000 from random weights; or 10, with 200 to 1,000 steps, for a pretrained
+            backbone end to end by a single method.
+        minutes: time limit for each training as by `tlkit.train`, which is made only if the methods vote and
+            training is end to end. The training of the voters has no limit. None for no limit.
         evaluate: labelled images of the target, used for evaluation alone: its test split, or its train
-            split if it has no other. With both, training on the train labels gives the ceiling.
+            split if it has no test split. If it has both, training on its train labels gives the ceiling.
         seed: of the weights and the order of the images.
         callbacks: further Keras callbacks for the adaptation by a single method.
         verbose: as for Keras's `fit`: 0 is silent, 1 shows progress bars, 2 prints a line for each epoch.
@@ -77,7 +81,8 @@ def adapt(
 
     Raises:
         DataError: the domains do not fit together; see also `tlkit.pair`.
-        TlkitError: a validator was given, but no single method.
+        TlkitError: a validator was given, but no single method, or no held-out source labels that it needs;
+            or the network lacks a kind of layer that the method needs.
         UnknownNameError: there is no such method, validator or backbone.
     """
     auto = method.lower() == AUTO  # what can fail early fails here

@@ -46,17 +46,18 @@ def adapt_head(
     last.kernel.assign(vote.head.kernel)
     last.bias.assign(vote.head.bias)
     found.choice, found.structure = vote.choice, vote.structure
-    found.probabilities = {name: vote.head.predict(each) for name, each in features.items()}
+    adapted = vote.choice != SOURCE_ONLY
+    matched = matched_moments(features["train"], target)
+    known = features | ({"train": matched} if adapted else {})  # the head is for features like these
+    found.probabilities = {name: vote.head.predict(each) for name, each in known.items()}
     predicted = vote.predict(features["target"])
     found.before = predicted[SOURCE_ONLY]
     found.candidates = _candidates(predicted, vote.agreement, vote.seconds)
-    found.target_frequencies = np.bincount(vote.classes, minlength=arms.classes) / len(vote.classes)
+    found.target_frequencies = _frequencies(vote.head.predict(target).argmax(axis=1), arms.classes)
     rows, others = sample(features["train"]), sample(target)
-    matched = matched_moments(features["train"], target)
-    found.features = {
-        "before": (features["train"][rows], target[others]),
-        "after": (matched[rows], target[others]),
-    }
+    found.features["before"] = features["train"][rows], target[others]
+    if adapted:
+        found.features["after"] = matched[rows], target[others]
     if ceiling is not None:
         best = solve(arms.features(ceiling.train), ceiling.train.labels, arms.classes)
         found.ceiling = best.predict(features["target"]).argmax(axis=1)
@@ -94,9 +95,11 @@ def adapt_network(
     found.before = predicted_by(control.model, evaluated)
     found.history[SOURCE_ONLY] = _last(control.history)
     vote = _features_vote if arms.pretrained else _networks_vote
-    control_row = Candidate(SOURCE_ONLY, 0.0, seconds, found.before.argmax(axis=1))
-    voted = vote(found, arms, source.train, unlabelled, control_row, watch)
-    found.target_frequencies = np.bincount(voted, minlength=arms.classes) / len(voted)
+    voted = vote(found, arms, source.train, unlabelled, watch)
+    agreement = kappa(predicted_by(control.model, unlabelled).argmax(axis=1), voted)
+    control_row = Candidate(SOURCE_ONLY, agreement, seconds, found.before.argmax(axis=1))
+    found.candidates = [control_row, *found.candidates]
+    found.target_frequencies = _frequencies(voted, arms.classes)
     if found.choice != SOURCE_ONLY and not watch.interrupted:
         labelled = Split(unlabelled.images, voted, unlabelled.names)
         fitted = train(replace(source, train=joined_split(source.train, labelled)))
@@ -105,7 +108,8 @@ def adapt_network(
     parts = {name: each for name, each in source.splits.items() if name != "test"} | {"target": evaluated}
     found.probabilities = {name: predicted_by(found.model, each) for name, each in parts.items()}
     samples = source.train.subset(sample(source.train)), unlabelled.subset(sample(unlabelled))
-    for when, model in (("before", control.model), ("after", found.model)):
+    models = {"before": control.model} | ({} if fitted is control else {"after": found.model})
+    for when, model in models.items():
         of_source, of_target = (predicted_by(feature_network(model), each) for each in samples)
         found.features[when] = of_source, of_target
     if ceiling is not None and not watch.interrupted:
@@ -117,7 +121,6 @@ def _features_vote(
     arms: Arms,
     train: Split,
     unlabelled: Split,
-    control: Candidate,
     watch: Interruptible,
 ) -> np.ndarray:
     """Let heads on the features of the pretrained backbone vote; return the class of each target image."""
@@ -125,8 +128,8 @@ def _features_vote(
     vote = _vote_on_features(arms, arms.features(train), train.labels, target)
     found.choice, found.structure = vote.choice, vote.structure
     predicted = vote.predict(arms.features(found.target))
+    del predicted[SOURCE_ONLY]  # the control is a network
     found.candidates = _candidates(predicted, vote.agreement, vote.seconds)
-    found.candidates[0] = replace(control, agreement=vote.agreement[SOURCE_ONLY])
     return vote.head.predict(target).argmax(axis=1)
 
 
@@ -135,7 +138,6 @@ def _networks_vote(
     arms: Arms,
     train: Split,
     unlabelled: Split,
-    control: Candidate,
     watch: Interruptible,
 ) -> np.ndarray:
     """Train networks from random weights that vote; return the class of each target image."""
@@ -145,7 +147,7 @@ def _networks_vote(
     agreement = {name: kappa(each.argmax(axis=1), voted) for name, each in on_target.items()}
     predicted = {name: predicted_by(each, found.target) for name, each in networks.items()}
     found.choice = VOTE
-    found.candidates = [control, *_candidates(predicted, agreement, seconds)]
+    found.candidates = _candidates(predicted, agreement, seconds)
     return voted
 
 
@@ -197,6 +199,10 @@ def _candidates(
         Candidate(name, agreement[name], seconds[name], each.argmax(axis=1))
         for name, each in predicted.items()
     ]
+
+
+def _frequencies(classes: np.ndarray, number: int) -> np.ndarray:
+    return np.bincount(classes, minlength=number) / len(classes)
 
 
 def _last(history: Mapping[str, dict[str, list[float]]]) -> dict[str, list[float]]:

@@ -37,7 +37,7 @@ def adapt_model(
         method: one that needs no source: `"shot"`, `"adabn"` or `"tent"`.
         epochs: by default 10, with 200 to 1,000 steps.
         evaluate: labelled images of the target, used for evaluation alone: its test split, or its train
-            split if it has no other.
+            split if it has no test split.
         seed: of the order of the images.
         verbose: as for Keras's `fit`: 0 is silent, 1 shows progress bars, 2 prints a line for each epoch.
 
@@ -45,7 +45,7 @@ def adapt_model(
         The adapted copy of the model with its figures.
 
     Raises:
-        DataError: the classes of `evaluate` or the images do not fit the model.
+        DataError: `class_names`, the classes of `evaluate` or the images do not fit the model.
         TlkitError: the method needs a source, or a kind of layer that the model lacks.
         UnknownNameError: there is no such method.
     """

@@ -22,10 +22,10 @@ from tlkit.reports.votes import CHOICES, frequency_cautions, regret, vote_sectio
 
 AUTO = "auto"  # the methods vote
 BEST = {
-    "epoch": "The best epoch is found with these labels, which nobody has in practice: it shows what "
-    "choosing without labels costs. Training on target labels is the upper bound.",
-    "vote": "Nobody knows the accuracies in practice: they show what the vote gains over a single method. "
-    "Training on target labels is the upper bound.",
+    "epoch": "The best epoch is found with target labels, which are missing in practice. The gap to it is "
+    "the cost of choosing without labels. Training on target labels shows about what is possible.",
+    "vote": "In practice nobody knows these accuracies. They are shown to compare the vote with each single "
+    "method. Training on target labels shows about what is possible.",
 }
 ARMS = {
     "source_only": "source only",
@@ -36,8 +36,8 @@ ARMS = {
 }
 CAPTIONS = {
     "before": "Before: a linear classifier separates the domains with a proxy A-distance of {:.2f} (0: not "
-    "at all, 2: without error). On the right the classes of the source; the target is grey, because its "
-    "labels are unknown in training.",
+    "at all, 2: without error). On the right, colours show the classes of the source; the target is "
+    "grey, because training does not know its labels.",
     "after": "After: a proxy A-distance of {:.2f}. Alignment should mix the domains and keep the classes "
     "apart.",
 }
@@ -75,10 +75,10 @@ class Adaptation(Result):
         seed: of the weights and the order of the images.
         history: Keras's history of each phase, by name.
         probabilities: float32 `(n, classes)` of the source's `train` and `validation`, and of the `target`.
-        before: probabilities of the network that learned the source alone, on the target `(n, classes)`.
+        before: probabilities of the network that learned from the source alone, on the target `(n, classes)`.
         accuracies: on the labelled target, 0 to 1, or None where there are no labels: `source_only`, `last`,
-            `selected`, `oracle` (the best epoch, which needs target labels), `ceiling` (trained on target
-            labels).
+            `selected` (by the validator or the vote), `oracle` (the best epoch or the best candidate, which
+            needs target labels), `ceiling` (trained on target labels).
         target_accuracy: the accuracy after each epoch, where there are labels.
         a_distance: proxy A-distance of the features, 0 to 2, `before` and `after`.
         features: `before` and `after`: features of some source and some target examples, float32 `(n, d)`.
@@ -89,7 +89,7 @@ class Adaptation(Result):
             if they were not.
         choice: if several methods voted, what the classifier learned from: `"vote"`, `"matched features"` or
             `"source only"`; see `tlkit.techniques.domain_adaptation.voting`. None for a single method.
-        candidates: the methods that voted.
+        candidates: `"source only"`, which does not vote, and all that voted.
         structure: see `tlkit.techniques.domain_adaptation.voting.structure`; None without a vote on features.
         target_frequencies: estimated class frequencies of the target, float64 `(classes,)`; empty without a
             vote.
@@ -152,7 +152,7 @@ class Adaptation(Result):
             "source_only": classifier.accuracy(self.before, labels),
             "last": None if self.candidates else by_epoch[-1],
             "selected": selected if self.validator or self.candidates else None,
-            "oracle": max(others or by_epoch),
+            "oracle": max(others or self.target_accuracy, default=None),
             "ceiling": None if self.ceiling is None else float(np.mean(self.ceiling == labels)),
         }
 
@@ -263,20 +263,22 @@ class Adaptation(Result):
         )
         if self.choice and source is not None:
             found: list[Block] = [Text(f"{said} {CHOICES[self.choice]}")]
-            found += frequency_cautions(
-                np.bincount(source.train.labels, minlength=len(names)) / len(source.train),
-                self.target_frequencies,
-                names,
-            )
+            if self.choice != "source only":
+                found += frequency_cautions(
+                    np.bincount(source.train.labels, minlength=len(names)) / len(source.train),
+                    self.target_frequencies,
+                    names,
+                )
         elif self.validator:
             epoch = f"The epoch was chosen by the validator {self.validator}, which needs no target labels."
             found = [Text(f"{said} {epoch}")]
         else:
-            found = [Text(f"{said} The last epoch was kept.")]
+            trained = bool(self.history.get("adaptation"))
+            found = [Text(f"{said} The last epoch was kept." if trained else said)]
         if not self.target.labelled:
             advice = (
                 "There are no labelled target images, so nothing here says how good the network is on the "
-                "target. Label some dozens and pass them with --evaluate."
+                "target. Label a few dozen and pass them with --evaluate."
             )
             return Section("What adaptation gained", [*found, Text(advice, "caution")])
         measured, measure = self._arms()
@@ -286,15 +288,15 @@ class Adaptation(Result):
                 measured,
                 f"{measure.capitalize()} on the target",
                 f"All on the same {len(self.target):,} target images; training did not use their labels. "
-                + BEST["vote" if self.choice else "epoch"],
+                + (BEST["vote" if self.choice else "epoch"] if self.accuracies["oracle"] else ""),
                 quantity=f"{measure} on the target",
             ),
             figure(
                 lambda ax: plots.class_gains(self.target.labels, before, after, names, ax),
                 (6.4, 1.0 + 0.26 * len(names)),
                 "The gain or loss of each class by adaptation.",
-                "Compared with the network that learned the source alone. A class left of zero lost: "
-                "negative transfer.",
+                "Compared with the network that learned from the source alone. A class left of zero "
+                "became worse (negative transfer).",
             ),
         ]
         return Section("What adaptation gained", found)

@@ -16,11 +16,12 @@ NAMED = 5  # classes, at most
 CHOICES = {
     "vote": "Several methods of domain adaptation voted on the class of each target image. The classifier "
     "learned from the source with its labels, and from the target with the classes of the vote.",
-    "matched features": "The vote hardly agrees with the head on matched features, where each source feature "
-    "has the mean and the standard deviation of the target. This head changes the least, so the classifier "
-    "uses it instead of the vote.",
-    "source only": "The target shows no structure in the features that tell the classes of the source apart, "
-    "so there is nothing to adapt to. The classifier learned from the source alone.",
+    "matched features": "Several methods of domain adaptation voted on the class of each target image. The "
+    "vote hardly agrees with the head on matched features, where each source feature has the mean and the "
+    "standard deviation of the target. This head adapts the most cautiously, so it is used instead of the "
+    "vote.",
+    "source only": "The target shows hardly any structure along the features that tell the classes of the "
+    "source apart, so there is nothing to adapt to. The classifier learned from the source alone.",
 }
 
 
@@ -36,7 +37,7 @@ def vote_section(
 
     Args:
         choice: see `tlkit.reports.adaptation.Adaptation`.
-        names: of the methods.
+        names: `"source only"`, and all that voted.
         agreement: Cohen's kappa of each with the vote.
         seconds: of the training of each.
         accuracies: the accuracy of each on the labelled target, or None without labels.
@@ -50,6 +51,11 @@ def vote_section(
         "Cohen's kappa is 1 if a method and the vote always agree, and 0 if they agree as often as by "
         "chance. Source only does not vote."
     )
+    if "matched features" in names:
+        remark += (
+            " Each method trained a head on source features with the mean and the standard deviation of the "
+            "target features."
+        )
     style = "caution" if choice == "source only" else ""
     return Section("The vote", [Text(CHOICES[choice], style), Table(table), Text(remark, "soft")])
 
@@ -58,16 +64,14 @@ def regret(accuracies: Sequence[float], selected: float, names: Sequence[str], m
     """Say how the chosen classifier compares with the best single method.
 
     >>> regret([0.5, 0.8], 0.78, ["jan", "mcc"], "accuracy")
-    'The best single method is mcc: its accuracy is 2.0 points higher. Only target labels can tell.'
+    'The best of these is mcc: its accuracy is 2.0 points higher than that of the result.'
     """
     best = int(np.argmax(accuracies))
     difference = 100 * (accuracies[best] - selected)
-    compared = f"{abs(difference):.1f} points {'higher' if difference > 0 else 'lower'}"
+    compared = f"{abs(difference):.1f} points {'higher' if difference > 0 else 'lower'} than"
     if abs(difference) < 0.05:
-        compared = "the same"
-    return (
-        f"The best single method is {names[best]}: its {measure} is {compared}. Only target labels can tell."
-    )
+        compared = "equal to"
+    return f"The best of these is {names[best]}: its {measure} is {compared} that of the result."
 
 
 def frequency_cautions(source: np.ndarray, target: np.ndarray, class_names: Sequence[str]) -> list[Block]:
@@ -83,9 +87,9 @@ def frequency_cautions(source: np.ndarray, target: np.ndarray, class_names: Sequ
         pairs = [f"{class_names[k]} {percent(target[k])} % (source {percent(source[k])} %)" for k in most]
         found.append(
             Text(
-                "The classes seem to have other frequencies in the target than in the source (label shift): "
-                f"{listed(pairs)}. Most methods assume equal frequencies, so check some images of these "
-                "classes.",
+                "The class frequencies of the target seem to differ from those of the source (label shift): "
+                f"{listed(pairs)}. Most methods assume that both domains have the same class frequencies, so "
+                "check some images of these classes.",
                 "caution",
             )
         )
@@ -94,7 +98,7 @@ def frequency_cautions(source: np.ndarray, target: np.ndarray, class_names: Sequ
         shown = listed([*missing[:NAMED], *(["others"] if len(missing) > NAMED else [])])
         found.append(
             Text(
-                f"The target seems to have hardly any image of: {shown}. If these classes cannot occur "
+                f"The target seems to have hardly any images of: {shown}. If these classes cannot occur "
                 "there, leave them out of the source (Dataset.only, or other class folders) and adapt again.",
                 "caution",
             )

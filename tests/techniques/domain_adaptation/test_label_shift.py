@@ -50,3 +50,5 @@ def test_what_does_not_fit_together_is_refused():
         mlls(np.array([0, 1, 2, 3]), target)
     with pytest.raises(DataError, match="one row for each label"):
         bbse(source, np.array([0, 1, 2]), target)
+    with pytest.raises(DataError, match="never predicted on the source"):
+        bbse(np.eye(2)[[0, 0]], np.array([0, 1]), np.eye(2)[[1, 1]])

@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = attach(
         "methods": ["METHODS", "VALIDATORS"],
         "pairs": ["Pairs", "pair"],
         "validators": ["proxy_a_distance"],
+        "voting": ["vote_on_features"],
         "weighting": ["domain_ratio", "kliep"],
     },
 )

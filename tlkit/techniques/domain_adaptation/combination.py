@@ -18,12 +18,13 @@ class Combined(Alignment):
     CDAN with MCC. Jin et al. 2020, "Minimum Class Confusion for Versatile Domain Adaptation".
 
     Args:
-        methods: instances such as `CDAN()`, or names. They train the whole classifier together with the
+        methods: instances such as `CDAN()`, or names. Each must train the whole classifier, with the
             supervised loss of the source, as most methods do.
 
     Raises:
-        TlkitError: there is no method, or one trains a part of the network only, needs a network that has
-            learned the source, or encodes the domains in its own way.
+        TlkitError: `methods` is empty, or one of them trains only a part of the network, leaves out the
+            supervised loss, needs a network that has learned from the source, or encodes the domains in its
+            own way.
         UnknownNameError: no method has this name.
 
     >>> from tlkit.techniques.domain_adaptation import CDAN, MCC

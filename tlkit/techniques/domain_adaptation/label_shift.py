@@ -1,7 +1,7 @@
-"""Label shift: the classes have other frequencies in the target than in the source.
+"""Label shift: the class frequencies of the target differ from those of the source.
 
-Both estimates assume that only the frequencies differ, and that the images of a class look alike in both
-domains. If they do not, adapt the network first.
+Both estimates assume that nothing else differs: the images of a class look alike in both domains. If the
+images of a class look different, adapt the network first.
 """
 
 import numpy as np
@@ -31,7 +31,8 @@ def bbse(source: np.ndarray, labels: np.ndarray, target: np.ndarray) -> np.ndarr
         float64 `(classes,)`, at least 0, sum 1.
 
     Raises:
-        DataError: the shapes do not fit together, or a class has no source example.
+        DataError: the shapes do not fit together, a class has no source example, or the target is predicted
+            only as classes that are never predicted on the source.
 
     >>> source = np.array([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.1, 0.9]])
     >>> target = source[[0, 1, 1, 3]]
@@ -48,6 +49,11 @@ def bbse(source: np.ndarray, labels: np.ndarray, target: np.ndarray) -> np.ndarr
     predicted = np.bincount(target.argmax(axis=1), minlength=classes) / len(target)
     confusion = np.eye(classes)[source.argmax(axis=1)].T @ np.eye(classes)[labels] / len(labels)
     found = nnls(confusion, predicted)[0] * frequencies
+    if not found.any():
+        raise DataError(
+            "The target is predicted only as classes that are never predicted on the source, so their "
+            "frequencies cannot be estimated. Use mlls, or check that both domains have the same classes."
+        )
     return found / found.sum()
 
 
@@ -68,7 +74,7 @@ def mlls(labels: np.ndarray, target: np.ndarray) -> np.ndarray:
         float64 `(classes,)`, at least 0, sum 1.
 
     Raises:
-        DataError: a class has no source example.
+        DataError: a class has no source example, or a label is not among the classes.
 
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(np.repeat([-1.0, 1.0], [900, 100]))
@@ -86,7 +92,7 @@ def mlls(labels: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def reweighted(probabilities: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return probabilities for a target whose classes have other frequencies than those of the source.
+    """Return probabilities for a target whose class frequencies differ from those of the source.
 
     Args:
         probabilities: `(n, classes)`, of a network that was trained on the source.

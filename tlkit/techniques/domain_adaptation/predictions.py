@@ -134,8 +134,9 @@ class PseudoLabel(Alignment):
 class AdaMatch(PseudoLabel):
     """Self-training as by FixMatch, adapted to two domains.
 
-    Before a prediction becomes a pseudo-label, it is multiplied by the ratio of the mean predictions of
-    source and target, so that the target uses the classes as often as the source (distribution alignment).
+    Before a prediction becomes a pseudo-label, it is multiplied by the ratio of the mean source prediction to
+    the mean target prediction of the batch and normalised, so that the target predictions use the classes as
+    often as those of the source (distribution alignment).
     The threshold is relative to the mean confidence on the source, since early in training, and on hard
     tasks, no prediction is certain. The paper's random interpolation of logits is left out.
 

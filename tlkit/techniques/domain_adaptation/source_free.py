@@ -13,10 +13,11 @@ from tlkit.techniques.domain_adaptation.predictions import EPSILON, entropy
 class SHOT(Alignment):
     """Source hypothesis transfer: the encoder adapts to the target, and the last layer is frozen.
 
-    The loss is the entropy of each target prediction, minus the entropy of their mean, plus the cross-entropy
-    of pseudo-labels. So each prediction should be certain, and all together should use all classes equally
-    often. The pseudo-label of an example is the class with the nearest centroid of the target features by
-    cosine. The centroids are computed anew before each epoch.
+    The loss is the entropy of each target prediction, minus the entropy of their mean, plus `pseudo_labels`
+    times the cross-entropy with pseudo-labels. So each prediction should be certain, and all together should
+    use all classes equally often. Each class has a centroid, the mean direction of its target features. The
+    pseudo-label of an example is the class whose centroid is nearest by cosine. The centroids are computed
+    before each epoch.
 
     Liang et al. 2020, "Do We Really Need to Access the Source Data? Source Hypothesis Transfer for
     Unsupervised Domain Adaptation".
@@ -64,8 +65,9 @@ class SHOT(Alignment):
 def class_centroids(features: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Return the mean direction of the features of each class, by weighted k-means of a single step.
 
-    First each example belongs to each class with its predicted probability; then to the class with the
-    nearest of these centroids by cosine. A class without examples gets a vector of zeros.
+    First, each example counts for each class with its predicted probability, which gives soft centroids. Then
+    each example belongs to the class whose soft centroid is nearest by cosine. A class without examples gets
+    a vector of zeros.
 
     Args:
         features: `(n, d)`.

@@ -1,18 +1,18 @@
 """Adapt on features by the majority vote of several methods; one linear head learns from the vote.
 
 Which method is the most accurate depends on the task, and without target labels nobody can tell. But the
-methods make different errors, so their vote is about as accurate as the best of them:
+methods make different errors, so their vote is usually about as accurate as the best of them:
 
 1. Shift and scale the source features so that they have the mean and the standard deviation of the target
    features, and solve a head on them (`tlkit.solve_head`).
-2. Train a head with a hidden layer by each method of domain adaptation, on the same source features.
-3. These heads vote on the class of each target example.
-4. Solve a head on these source features with their labels and the target features with the classes of the
-   vote. It is the result.
+2. By each method, train a head with a hidden layer on the matched source and the target features.
+3. The head of step 1 and these heads vote on the class of each target example.
+4. Solve a head on the matched source features with their labels and on the target features with the classes
+   of the vote. It is the result.
 
-There are two exceptions. If the vote hardly agrees with the head of step 1, the result is the head of step
-1, which changes the least. If the target shows no structure in the features that tell the classes apart,
-there is nothing to adapt to, and the result is the head of the source alone.
+There are two exceptions. If the target shows hardly any structure along the features that tell the classes
+apart (see `structure`), the result is the head of the source alone. Otherwise, if the vote hardly agrees with
+the head of step 1, the result is that head, the most cautious adaptation.
 """
 
 import time
@@ -37,7 +37,7 @@ VOTERS = ("jan", "mcc", "cdan-e", "cdan-e+mcc")
 SOURCE_ONLY, MATCHED, VOTE = "source only", "matched features", "vote"
 BUDGET = Budget(epochs=40, least_steps=400, most_steps=4_000)  # of each head with a hidden layer
 BATCH_SIZE, LEARNING_RATE, BOTTLENECK = 32, 1e-3, 256
-LEAST_AGREEMENT = 0.45  # Cohen's kappa; 0.54 to 0.83 on 12 pairs of domains where the vote is better
+LEAST_AGREEMENT = 0.45  # Cohen's kappa; 0.54 to 0.83 on 12 pairs of domains whose vote is better than step 1
 LEAST_STRUCTURE = 0.2  # 0.27 to 0.73 on 13 pairs of domains; 0.05 to 0.15 on noise and unrelated images
 
 
@@ -52,7 +52,7 @@ class Vote:
             Each has `predict`.
         classes: the class of each target example by the vote, int `(m,)`.
         agreement: Cohen's kappa of the vote with each head; 1 is full agreement, 0 is chance.
-        structure: `structure` of the target relative to that of the source, 0 (none) to about 1.
+        structure: `structure` of the target divided by that of the source; 0 is none.
         seconds: how long each head took.
     """
 
@@ -88,7 +88,7 @@ def vote_on_features(
         target: features float32 `(m, d)`; no labels are needed.
         classes: number of classes.
         methods: names of `METHODS`, or several joined by `+`, such as `"cdan-e+mcc"`.
-        epochs: of the training by each method; by default 40 epochs with 400 to 4,000 steps.
+        epochs: of the training by each method; by default 40, but at least 400 and at most 4,000 steps.
         seed: of the weights and the order of the examples.
         progress: show a progress bar.
 
@@ -122,7 +122,8 @@ def vote_on_features(
     found = predictions(heads, target)
     chosen = majority([each for name, each in found.items() if name != SOURCE_ONLY])
     agreement = {name: kappa(each.argmax(axis=1), chosen) for name, each in found.items()}
-    relative = structure(heads[MATCHED].kernel, target) / structure(heads[MATCHED].kernel, matched)
+    kernel = heads[MATCHED].kernel
+    relative = structure(kernel, target) / max(structure(kernel, matched), 1e-12)
     if relative < LEAST_STRUCTURE:
         choice, head = SOURCE_ONLY, heads[SOURCE_ONLY]
     elif agreement[MATCHED] < LEAST_AGREEMENT:
@@ -137,14 +138,15 @@ def structure(kernel: np.ndarray, features: np.ndarray) -> float:
     """Return by how much the logits vary more than they would if the features were independent of each other.
 
     Examples of different classes differ in many features at once, so the contributions of these features to a
-    logit add up. In features that are shuffled among the examples, each by itself, they mostly cancel out.
+    logit add up. If each feature were shuffled among the examples by itself, its contributions would mostly
+    cancel out.
 
     Args:
         kernel: `(d, classes)` of a linear head.
         features: `(n, d)`.
 
     Returns:
-        The excess variance of the logits, relative to that of independent features; 0 without structure.
+        The variance of the logits divided by that with independent features, minus 1; at least 0.
 
     >>> rng = np.random.default_rng(0)
     >>> kernel, noise = rng.normal(size=(50, 3)), rng.normal(size=(400, 50))
