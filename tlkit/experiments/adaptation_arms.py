@@ -53,6 +53,7 @@ class Arms:
         return self.features(split) if self.on_features else split.images
 
     def features(self, split: Split) -> Any:
+        """Return the features of the frozen backbone, float32 `(n, d)`."""
         return extract(self.backbone, split, progress=phases.shows_progress(self.verbose))
 
     def pairs(self, source: Any, labels: np.ndarray, target: Any) -> Pairs:

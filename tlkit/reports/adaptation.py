@@ -18,7 +18,7 @@ from tlkit.reports.document import Block, Document, Section, Text
 from tlkit.reports.figures import accuracies, figure
 from tlkit.reports.measures import MEASURE_NAMES, headline, measures, point_measures
 from tlkit.reports.result import Result
-from tlkit.reports.votes import CHOICES, frequency_cautions, regret, vote_section
+from tlkit.reports.votes import frequency_cautions, regret, vote_section
 
 AUTO = "auto"  # the methods vote
 BEST = {
@@ -262,7 +262,7 @@ class Adaptation(Result):
             else f"The labels are those of {source.card.name}; {self.target_name} has none in training."
         )
         if self.choice and source is not None:
-            found: list[Block] = [Text(f"{said} {CHOICES[self.choice]}")]
+            found: list[Block] = [Text(said)]
             if self.choice != "source only":
                 found += frequency_cautions(
                     np.bincount(source.train.labels, minlength=len(names)) / len(source.train),
