@@ -9,10 +9,11 @@ from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset, Split
 from tlkit.errors import DataError
 from tlkit.experiments import phases
-from tlkit.experiments.adaptation_arms import BATCH_SIZE, PRETRAINED, UNFROZEN, predicted_by
+from tlkit.experiments.adaptation_arms import PRETRAINED, UNFROZEN, predicted_by
 from tlkit.models import backbone_of, frozen_table, unfreeze
 from tlkit.reports.adaptation import Adaptation
 from tlkit.techniques.domain_adaptation import METHODS, DomainAdapter, pair
+from tlkit.techniques.domain_adaptation.voting import BATCH_SIZE
 
 LEARNING_RATE = 1e-4  # a tenth of that of a training: the network knows the classes, and no label corrects it
 

@@ -12,16 +12,15 @@ from tlkit.data.images import joined
 from tlkit.experiments import phases
 from tlkit.models import build_classifier, unfreeze
 from tlkit.techniques.domain_adaptation import Pairs, pair
+from tlkit.techniques.domain_adaptation.voting import BATCH_SIZE, BOTTLENECK, LEARNING_RATE
+from tlkit.techniques.domain_adaptation.voting import BUDGET as ON_FEATURES
 from tlkit.techniques.feature_extraction import extract
 from tlkit.techniques.step_budget import Budget
 from tlkit.techniques.training import compile_state_kept, make_state
 from tlkit.techniques.views import predicted
 
-BOTTLENECK = 256
 UNFROZEN = 0.3  # top fraction of a pretrained backbone that learns end to end
-LEARNING_RATE, BATCH_SIZE = 1e-3, 32
 SAMPLE = 500  # examples of a domain whose features are compared and drawn
-ON_FEATURES = Budget(epochs=40, least_steps=400, most_steps=4_000)
 PRETRAINED = Budget(epochs=10, least_steps=200, most_steps=1_000)
 FROM_SCRATCH = Budget(epochs=40, least_steps=1_000, most_steps=3_000)
 COMPILE: dict[str, Any] = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
