@@ -37,8 +37,8 @@ VOTERS = ("jan", "mcc", "cdan-e", "cdan-e+mcc")
 SOURCE_ONLY, MATCHED, VOTE = "source only", "matched features", "vote"
 BUDGET = Budget(epochs=40, least_steps=400, most_steps=4_000)  # of each head with a hidden layer
 BATCH_SIZE, LEARNING_RATE, BOTTLENECK = 32, 1e-3, 256
-# measured on 13 pairs of domains: agreement (Cohen's kappa) 0.61 to 0.90, structure 0.27 to 0.73; on noise and
-# on images of none of the classes: 0.37 to 0.56 and 0.05 to 0.15
+# measured on 13 pairs of domains: agreement (Cohen's kappa) 0.61 to 0.90, structure 0.27 to 0.73; on noise
+# and on images of none of the classes: 0.37 to 0.56 and 0.05 to 0.15
 LEAST_AGREEMENT, LEAST_STRUCTURE = 0.45, 0.2
 
 
