@@ -107,3 +107,14 @@ def test_the_classifier_of_a_run_is_adapted_without_its_source(tmp_path, numeral
     assert (tmp_path / "adapted" / "model.keras").is_file()
     message = refused("adapt", tmp_path / "run", numerals, *out, "--overwrite", "--method", "dann")
     assert "needs a labelled source" in message
+
+
+@graph
+def test_several_sources_need_the_option_target(tmp_path, numerals, command, metrics, refused):
+    out = ("--out", tmp_path / "run", *LENET, "--epochs", 1, "--method", "coral")
+    done = command("adapt", numerals, "digits/optical", "--target", numerals, *out)
+    assert done.exit_code == 0, done
+    names = [each["name"] for each in metrics(tmp_path / "run")["sources"]]
+    assert names == [str(numerals), "digits/optical", "all sources together"]
+    message = refused("adapt", numerals, numerals, numerals, *out, "--overwrite")
+    assert "3 names were given without --target" in message

@@ -7,6 +7,7 @@ import pytest
 from pushes import graph, traced
 
 import tlkit
+from tlkit.callbacks import Interruptible
 from tlkit.data import Split
 from tlkit.errors import DataError, TlkitError, UnknownNameError
 from tlkit.reports.adaptation import ARMS
@@ -243,3 +244,55 @@ def test_other_classes_than_those_of_the_source_are_refused(source, target):
     mixed = replace(target, class_names=target.class_names[::-1])
     with pytest.raises(DataError, match="their order differs"):
         tlkit.adapt(source, target, evaluate=mixed, **LENET)
+
+
+@graph
+def test_several_sources_are_joined_and_compared_with_each_other(source, brighter, backbone, voted):
+    dark = Split(source.train.images // 2, source.train.labels, source.train.names)
+    other = replace(source, train=dark, validation=None, card=replace(source.card, name="dark"))
+    found = tlkit.adapt([source, other], brighter, backbone=backbone, epochs=1, evaluate=brighter)
+    assert len(found.source.train) == 64 + 64 + 64  # the validation split of the first is trained on
+    names = ["digits/optical", "dark", "all sources together"]
+    assert [(each.name, each.images) for each in found.sources] == list(
+        zip(names, [128, 64, 192], strict=True)
+    )
+    alone, _, together = (np.mean(each.predicted == brighter.test.labels) for each in found.sources)
+    assert together == pytest.approx(found.accuracies["source_only"], abs=0.02)
+    assert alone == pytest.approx(voted.accuracies["source_only"], abs=0.02)
+    assert voted.sources == []
+    assert found.metrics()["data"] == "digits/optical + dark"
+    assert "The sources" in [each.title for each in found.report().sections]
+
+
+@graph
+def test_one_method_learns_from_all_sources(source, target):
+    found = tlkit.adapt([source, target], source.train, method="coral", validator="snd", **LENET)
+    assert len(found.probabilities["train"]) == len(found.probabilities["validation"]) == 128
+    assert [each.predicted for each in found.sources] == [None] * 3
+
+
+def test_sources_that_do_not_fit_are_refused(source, target):
+    other = replace(target, class_names=[*target.class_names[:-1], "ten"])
+    with pytest.raises(DataError, match="only digits/optical has 9; only negatives has ten"):
+        tlkit.adapt([source, other], target, **LENET)
+    small = Split(np.zeros((4, 8, 8, 3), "uint8"), np.arange(4))
+    with pytest.raises(DataError, match="images of 28 pixels and negatives of 8"):
+        tlkit.adapt([source, replace(target, train=small)], target, **LENET)
+    with pytest.raises(DataError, match="No labelled domain"):
+        tlkit.adapt([], target, **LENET)
+
+
+@graph
+def test_ctrl_c_during_the_vote_leaves_a_result_of_the_methods_trained_so_far(
+    source, brighter, backbone, monkeypatch
+):
+    class Stops(Interruptible):
+        def on_train_batch_end(self, batch, logs=None):
+            self.interrupted = self.model.stop_training = True
+
+    monkeypatch.setattr("tlkit.experiments.adapt.Interruptible", Stops)
+    found = tlkit.adapt(source, brighter, backbone=backbone, epochs=20, evaluate=brighter)
+    assert found.interrupted
+    assert [each.name for each in found.candidates] == ["source only", "matched features"]
+    predicted = found.model.predict(brighter.test.images, verbose=0)
+    np.testing.assert_allclose(predicted, found.probabilities["target"], atol=1e-3)

@@ -2,23 +2,32 @@
 
 import numpy as np
 
-from tlkit.reports.votes import frequency_cautions, regret, vote_section
+from tlkit.reports.votes import Candidate, frequency_cautions, regret, vote_section
 
 NAMES = ["cat", "dog", "hen"]
+SOURCE_ONLY = Candidate("source only", 0.2, 1.0, np.array([0, 1]))
+MCC = Candidate("mcc", 0.9, 75.0, np.array([0, 0]))
 
 
 def test_the_table_has_a_row_for_each_method_and_no_accuracy_without_labels():
-    section = vote_section("vote", ["source only", "mcc"], [0.2, 0.9], [1.0, 75.0], None, "")
+    section = vote_section("vote", [SOURCE_ONLY, MCC], {}, "")
     text, table, _ = section.blocks
     assert text.style == ""
     assert list(table.frame.columns) == ["method", "agreement with the vote (kappa)", "time"]
     assert table.frame["time"].tolist() == ["1.0 s", "1.2 min"]
-    labelled = vote_section("vote", ["source only", "mcc"], [0.2, 0.9], [1, 2], [0.5, 0.8], "accuracy")
+    reached = {"source only": 0.5, "mcc": 0.8, "adapted": 0.7}
+    labelled = vote_section("vote", [SOURCE_ONLY, MCC], reached, "accuracy", 0.7)
     assert labelled.blocks[1].frame["accuracy on the target"].tolist() == [0.5, 0.8]
+    assert "mcc: its accuracy is 10.0 points higher" in labelled.blocks[3].text
+
+
+def test_the_metrics_of_a_method_hold_its_accuracy_only_with_labels():
+    assert MCC.metrics(np.array([0, 1]))["accuracy"] == 0.5
+    assert MCC.metrics(None) == {"name": "mcc", "agreement": 0.9, "seconds": 75.0, "accuracy": None}
 
 
 def test_an_adaptation_that_was_not_made_is_a_caution():
-    section = vote_section("source only", ["source only"], [0.1], [1.0], None, "")
+    section = vote_section("source only", [SOURCE_ONLY], {}, "")
     assert section.blocks[0].style == "caution"
     assert "nothing to adapt to" in section.blocks[0].text
 

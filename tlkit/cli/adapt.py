@@ -18,6 +18,7 @@ from tlkit.cli.shared import (
     weights_of,
     weights_option,
 )
+from tlkit.errors import TlkitError
 from tlkit.techniques.domain_adaptation.methods import METHODS, VALIDATORS
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source")
-@click.argument("target")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE... [TARGET]")
+@click.option("--target", help="The target, if there are several sources.")
 @click.option("--out", type=Path, required=True, help="Folder for model.keras, metrics.json, report.html.")
 @click.option(
     "--method",
@@ -61,8 +62,8 @@ if TYPE_CHECKING:
 )
 @training_options
 def adapt(
-    source: str,
-    target: str,
+    sources: tuple[str, ...],
+    target: str | None,
     out: Path,
     method: str,
     backbone: str,
@@ -80,11 +81,21 @@ def adapt(
 
     TARGET may be a folder without class sub-folders.
 
+    To learn from several sources with the same classes, name the target by an option:
+
+        tlkit adapt PHOTOS SKETCHES --target PAINTINGS --out RUN
+
     SOURCE may also be the folder of a run of `tlkit train`. Its classifier then adapts to TARGET without its
     training images, by shot (the default), adabn or tent. Of the other options, only --epochs, --evaluate,
     --seed, --out and --overwrite apply.
     """
-    run = Path(source) if (Path(source) / "metrics.json").is_file() else None
+    names, target = _domains(sources, target)
+    runs = [Path(each) for each in names if (Path(each) / "metrics.json").is_file()]
+    if runs and len(names) > 1:
+        raise TlkitError(
+            f"{runs[0]} is the folder of a run. Adapt one run at a time: tlkit adapt RUN TARGET."
+        )
+    run = runs[0] if runs else None
     method = "shot" if run and method.lower() == "auto" else method
     if method.lower() != "auto":
         METHODS.find(method)
@@ -93,16 +104,14 @@ def adapt(
     if run is not None:
         result = _adapted_run(run, target, method, evaluate, epochs, seed)
     else:
-        network, size = backbone_and_size(source, backbone, image_size)
+        network, size = backbone_and_size(names[0], backbone, image_size)
         import_keras()
-        from tlkit.data import is_folder, load
         from tlkit.experiments import adapt as experiment
 
-        # the source needs no test split, so all images of a folder are trained on
-        test = 0.0 if is_folder(source) else 0.2
-        labelled = load(source, image_size=size, seed=seed, test=test, progress=bars())
+        labelled = [_source(name, size, seed) for name in names]
         unlabelled, evaluation = _target(target, evaluate, size)
-        click.echo(labelled)
+        for each in labelled:
+            click.echo(each)
         click.echo(f"target: {target}, {len(unlabelled.train)} images without labels")
         result = experiment.adapt(
             labelled,
@@ -122,6 +131,27 @@ def adapt(
     if known:
         click.echo("on the target: " + ", ".join(f"{name} {value:.1%}" for name, value in known.items()))
     finish(result, out)
+
+
+def _domains(given: tuple[str, ...], target: str | None) -> tuple[tuple[str, ...], str]:
+    """Return the sources and the target; without `--target`, the second of two names is the target."""
+    if target is not None:
+        return given, target
+    if len(given) != 2:
+        raise TlkitError(
+            f"{len(given)} names were given without --target; expected SOURCE TARGET, or several sources and "
+            "--target TARGET."
+        )
+    return given[:1], given[1]
+
+
+def _source(name: str, size: int, seed: int) -> "Dataset":
+    """Load a labelled source."""
+    from tlkit.data import is_folder, load
+
+    # a source needs no test split, so all images of a folder are trained on
+    test = 0.0 if is_folder(name) else 0.2
+    return load(name, image_size=size, seed=seed, test=test, progress=bars())
 
 
 def _adapted_run(

@@ -12,7 +12,8 @@ from tlkit.data import Dataset, Split
 from tlkit.errors import DataError, TlkitError
 from tlkit.experiments import phases
 from tlkit.experiments.adapt_by_vote import adapt_head, adapt_network
-from tlkit.experiments.adaptation_arms import COMPILE, Arms, sample, with_all_labels
+from tlkit.experiments.adaptation_arms import COMPILE, Arms, alone_and_together, sample, with_all_labels
+from tlkit.experiments.domains import check_domains, class_difference, domain_names, joined_domains
 from tlkit.experiments.fitting import MINUTES
 from tlkit.models import frozen_table
 from tlkit.reports.adaptation import AUTO, Adaptation
@@ -22,7 +23,7 @@ from tlkit.techniques.feature_extraction import feature_precision
 
 
 def adapt(
-    source: Dataset,
+    source: Dataset | Sequence[Dataset],
     target: Dataset | Split,
     *,
     method: str = AUTO,
@@ -48,12 +49,16 @@ def adapt(
     features that tell the classes apart, the result is the classifier of the source alone. If the vote hardly
     agrees with the head on matched features, the classes are those of this head instead of the vote.
 
+    If there are several sources, all networks learn from all of them. For the vote on features, each source
+    is matched to the target by itself. The report compares the sources with each other.
+
     The control is the same network and learns from the source alone. For a single method, it takes the same
     number of steps. If the methods vote, it is the solved head (`tlkit.solve_head`) on features, or a
     network that is trained as by `tlkit.train` end to end.
 
     Args:
-        source: the labelled data set. Its validation split is trained on, too, unless there is a validator.
+        source: the labelled data set, or several with the same classes in the same order. The validation
+            split is trained on, too, unless there is a validator.
         target: images of the target domain; of a data set, the train split. Their labels are not read.
         method: `"auto"`, as above; or a name of `tlkit.techniques.domain_adaptation.METHODS`, or several
             joined by `+`, such as `"cdan-e+mcc"`, to train by this method alone. `tlkit adapt --list`
@@ -80,7 +85,8 @@ def adapt(
         The adapted model with its figures.
 
     Raises:
-        DataError: the domains do not fit together; see also `tlkit.pair`.
+        DataError: the domains do not fit together, such as sources with different classes; see also
+            `tlkit.pair`.
         TlkitError: a validator was given, but no single method, or no held-out source labels that it needs;
             or the network lacks a kind of layer that the method needs.
         UnknownNameError: there is no such method, validator or backbone.
@@ -93,13 +99,16 @@ def adapt(
             f"validator={validator!r} chooses the epoch of a single method, and method='auto' lets several "
             "vote. Leave it out, or give a method such as 'mcc'."
         )
-    check_classes(source, evaluate)
+    sources = [source] if isinstance(source, Dataset) else list(source)
+    check_domains(sources)
+    check_classes(sources[0], evaluate)
     clock, watch = phases.Clock(), Interruptible()
     set_seed(seed)
-    network, pretrained = phases.loaded(backbone, weights, source.image_size)
+    network, pretrained = phases.loaded(backbone, weights, sources[0].image_size)
     on_features = pretrained if on_features is None else on_features
-    source = source if validator else with_all_labels(source)
+    source, domains = joined_domains(sources if validator else [with_all_labels(each) for each in sources])
     arms = Arms(network, len(source.class_names), pretrained, on_features, epochs, seed, verbose)
+    arms.domains = domains if len(sources) > 1 else None
     images = (target.train if isinstance(target, Dataset) else target).unlabelled()
     evaluated = images if evaluate is None else evaluate.test or evaluate.train
     ceiling = evaluate if evaluate is not None and evaluate.test is not None else None
@@ -111,9 +120,10 @@ def adapt(
             found.method = chosen.name
             _adapt_by(found, arms, chosen.build(), source, images, ceiling, callbacks, watch)
         elif on_features:
-            adapt_head(found, arms, source, images, ceiling)
+            adapt_head(found, arms, source, images, ceiling, watch)
         else:
             adapt_network(found, arms, source, images, ceiling, minutes, watch)
+    found.sources = alone_and_together(arms, domain_names(sources), source.train, evaluated)
     found.frozen = frozen_table(found.model)
     found.a_distance = {when: proxy_a_distance(*each) for when, each in found.features.items()}
     found.source_labels = source.train.labels[sample(source.train)]
@@ -175,17 +185,14 @@ def _adapt_by(
 
 def check_classes(source: Dataset, evaluate: Dataset | None) -> None:
     """Raise DataError if the labelled target has other classes than the source, or another order of them."""
-    if evaluate is None or evaluate.class_names == source.class_names:
+    if evaluate is None:
         return
-    only = {
-        "source": [name for name in source.class_names if name not in evaluate.class_names],
-        "target": [name for name in evaluate.class_names if name not in source.class_names],
-    }
-    said = "; ".join(f"only the {domain} has {', '.join(names)}" for domain, names in only.items() if names)
-    raise DataError(
-        f"Source and labelled target must have the same classes: {said or 'their order differs'}. Rename or "
-        "remove the class folders that are in only one of them."
-    )
+    names = "the source", "the target"
+    if difference := class_difference(source.class_names, evaluate.class_names, names):
+        raise DataError(
+            f"Source and labelled target must have the same classes: {difference}. Rename or remove the "
+            "class folders that are in only one of them."
+        )
 
 
 class TargetAccuracy(keras.callbacks.Callback):

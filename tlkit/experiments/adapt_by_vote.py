@@ -11,10 +11,12 @@ from tqdm import tqdm
 from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset, Split
 from tlkit.experiments import phases
-from tlkit.experiments.adaptation_arms import COMPILE, Arms, joined_split, predicted_by, sample
+from tlkit.experiments.adaptation_arms import COMPILE, Arms, predicted_by, sample
+from tlkit.experiments.domains import joined_splits
 from tlkit.experiments.fitting import AUTO, SCRATCH, Fitted, fit_classifier
 from tlkit.models import build_classifier, feature_network, freeze
-from tlkit.reports.adaptation import Adaptation, Candidate
+from tlkit.reports.adaptation import Adaptation
+from tlkit.reports.votes import Candidate
 from tlkit.techniques.domain_adaptation import DomainAdapter
 from tlkit.techniques.domain_adaptation.voting import (
     SOURCE_ONLY,
@@ -32,14 +34,19 @@ NETWORKS = ("mcc", "cdan-e", "dann")  # that vote where there are no pretrained 
 
 
 def adapt_head(
-    found: Adaptation, arms: Arms, source: Dataset, unlabelled: Split, ceiling: Dataset | None
+    found: Adaptation,
+    arms: Arms,
+    source: Dataset,
+    unlabelled: Split,
+    ceiling: Dataset | None,
+    watch: Interruptible,
 ) -> None:
     """Adapt a linear head on features by vote, and write what it reaches into the result."""
     evaluated = found.target
     features = {name: arms.features(each) for name, each in source.splits.items() if name != "test"}
     target = arms.features(unlabelled)
     features["target"] = target if evaluated is unlabelled else arms.features(evaluated)
-    vote = _vote_on_features(arms, features["train"], source.train.labels, target)
+    vote = _vote_on_features(arms, features["train"], source.train.labels, target, watch)
     found.model = build_classifier(arms.backbone, arms.classes)
     freeze(found.model)
     last = found.model.get_layer("head").layers[-1]
@@ -47,7 +54,7 @@ def adapt_head(
     last.bias.assign(vote.head.bias)
     found.choice, found.structure = vote.choice, vote.structure
     adapted = vote.choice != SOURCE_ONLY
-    matched = matched_moments(features["train"], target)
+    matched = matched_moments(features["train"], target, arms.domains)
     known = features | ({"train": matched} if adapted else {})  # the head is for features like these
     found.probabilities = {name: vote.head.predict(each) for name, each in known.items()}
     predicted = vote.predict(features["target"])
@@ -102,7 +109,7 @@ def adapt_network(
     found.target_frequencies = _frequencies(voted, arms.classes)
     if found.choice != SOURCE_ONLY and not watch.interrupted:
         labelled = Split(unlabelled.images, voted, unlabelled.names)
-        fitted = train(replace(source, train=joined_split(source.train, labelled)))
+        fitted = train(replace(source, train=joined_splits([source.train, labelled])))
         found.history["source and target"] = _last(fitted.history)
     found.model = fitted.model
     parts = {name: each for name, each in source.splits.items() if name != "test"} | {"target": evaluated}
@@ -125,7 +132,7 @@ def _features_vote(
 ) -> np.ndarray:
     """Let heads on the features of the pretrained backbone vote; return the class of each target image."""
     target = arms.features(unlabelled)
-    vote = _vote_on_features(arms, arms.features(train), train.labels, target)
+    vote = _vote_on_features(arms, arms.features(train), train.labels, target, watch)
     found.choice, found.structure = vote.choice, vote.structure
     predicted = vote.predict(arms.features(found.target))
     del predicted[SOURCE_ONLY]  # the control is a network
@@ -151,14 +158,18 @@ def _networks_vote(
     return voted
 
 
-def _vote_on_features(arms: Arms, source: np.ndarray, labels: np.ndarray, target: np.ndarray) -> Vote:
+def _vote_on_features(
+    arms: Arms, source: np.ndarray, labels: np.ndarray, target: np.ndarray, watch: Interruptible
+) -> Vote:
     return vote_on_features(
         source,
         labels,
         target,
         arms.classes,
+        domains=arms.domains,
         epochs=arms.epochs,
         seed=arms.seed,
+        callbacks=[watch],
         progress=phases.shows_progress(arms.verbose),
     )
 

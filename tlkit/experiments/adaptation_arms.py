@@ -1,5 +1,6 @@
 """The networks that an adaptation compares: the same architecture, the same start and the same steps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,13 +9,15 @@ import numpy as np
 
 from tlkit._internal.seeds import set_seed
 from tlkit.data import Dataset, Split
-from tlkit.data.images import joined
 from tlkit.experiments import phases
+from tlkit.experiments.domains import joined_splits
 from tlkit.models import build_classifier, unfreeze
+from tlkit.reports.sources import TOGETHER, SourceAlone
 from tlkit.techniques.domain_adaptation import Pairs, pair
 from tlkit.techniques.domain_adaptation.voting import BATCH_SIZE, BOTTLENECK, LEARNING_RATE
 from tlkit.techniques.domain_adaptation.voting import BUDGET as ON_FEATURES
 from tlkit.techniques.feature_extraction import extract
+from tlkit.techniques.logistic_regression import solve
 from tlkit.techniques.step_budget import Budget
 from tlkit.techniques.training import compile_state_kept, make_state
 from tlkit.techniques.views import predicted
@@ -37,6 +40,7 @@ class Arms:
         on_features: the head alone is trained.
         epochs: number of epochs of an adaptation; None for the budget in steps.
         seed, verbose: see `tlkit.adapt`.
+        domains: int `(n,)`: which of several sources each training example comes from; None for one source.
     """
 
     backbone: keras.Model
@@ -46,6 +50,7 @@ class Arms:
     epochs: int | None
     seed: int
     verbose: int | str
+    domains: np.ndarray | None = None
 
     def inputs(self, split: Split) -> Any:
         """Return what the trained part of the network takes: features, or images."""
@@ -105,13 +110,28 @@ def with_all_labels(data: Dataset) -> Dataset:
     """Return a data set whose training split includes the validation split."""
     if data.validation is None or not data.validation.labelled:
         return data
-    return replace(data, train=joined_split(data.train, data.validation), validation=None)
+    return replace(data, train=joined_splits([data.train, data.validation]), validation=None)
 
 
-def joined_split(*splits: Split) -> Split:
-    """Return the labelled images of all splits as one."""
-    labels, names = (np.concatenate([getattr(each, name) for each in splits]) for name in ("labels", "names"))
-    return Split(joined([each.images for each in splits]), labels, names)
+def alone_and_together(
+    arms: Arms, names: Sequence[str], source: Split, evaluated: Split
+) -> list[SourceAlone]:
+    """Return what each source alone, and all of them together, reach by a head on frozen features.
+
+    Without target labels or pretrained features, nothing is measured.
+    """
+    if arms.domains is None:
+        return []
+    parts = {name: np.flatnonzero(arms.domains == index) for index, name in enumerate(names)}
+    parts[TOGETHER] = np.arange(len(source))
+    if not (arms.pretrained and evaluated.labelled):
+        return [SourceAlone(name, len(rows)) for name, rows in parts.items()]
+    features, target = arms.features(source), arms.features(evaluated)
+    heads = {name: solve(features[rows], source.labels[rows], arms.classes) for name, rows in parts.items()}
+    return [
+        SourceAlone(name, len(rows), heads[name].predict(target).argmax(axis=1))
+        for name, rows in parts.items()
+    ]
 
 
 def sample(inputs: Any) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,12 @@ from tlkit.data import Dataset, Split
 from tlkit.reports import classifier
 from tlkit.reports.data import INTERRUPTED, class_terms, data_metrics, data_section, problem_sections
 from tlkit.reports.document import Block, Document, Section, Text
+from tlkit.reports.domain_features import features_section
 from tlkit.reports.figures import accuracies, figure
 from tlkit.reports.measures import MEASURE_NAMES, headline, measures, point_measures
 from tlkit.reports.result import Result
-from tlkit.reports.votes import frequency_cautions, regret, vote_section
+from tlkit.reports.sources import SourceAlone, source_metrics, sources_section
+from tlkit.reports.votes import Candidate, frequency_cautions, vote_section
 
 AUTO = "auto"  # the methods vote
 BEST = {
@@ -34,30 +35,6 @@ ARMS = {
     "oracle": "adapted, best epoch (needs target labels)",
     "ceiling": "trained on target labels",
 }
-CAPTIONS = {
-    "before": "Before: a linear classifier separates the domains with a proxy A-distance of {:.2f} (0: not "
-    "at all, 2: without error). On the right, colours show the classes of the source; the target is "
-    "grey, because training does not know its labels.",
-    "after": "After: a proxy A-distance of {:.2f}. Alignment should mix the domains and keep the classes "
-    "apart.",
-}
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """What one method reached by itself.
-
-    Attributes:
-        name: of the method; or `"source only"` or `"matched features"`.
-        agreement: Cohen's kappa of its classes and those of the vote; 1 is full agreement, 0 is chance.
-        seconds: of its training.
-        predicted: the classes that it predicts for the evaluated target images, int `(n,)`.
-    """
-
-    name: str
-    agreement: float
-    seconds: float
-    predicted: np.ndarray
 
 
 @dataclass
@@ -66,7 +43,8 @@ class Adaptation(Result):
 
     Attributes:
         model: raw images to class probabilities.
-        source: the labelled data set; None if a trained classifier was adapted without its source.
+        source: the labelled data set, of all sources if there are several; None if a trained classifier was
+            adapted without its source.
         target: the target images that are evaluated, with labels where they are known.
         target_name: what the target is called.
         method: a name of `tlkit.techniques.domain_adaptation.METHODS`.
@@ -91,6 +69,8 @@ class Adaptation(Result):
             `"source only"`; see `tlkit.techniques.domain_adaptation.voting`. None for a single method.
         candidates: `"source only"`, which does not vote, and all that voted.
         structure: see `tlkit.techniques.domain_adaptation.voting.structure`; None without a vote on features.
+        sources: if there are several sources, each of them and all together; see
+            `tlkit.reports.sources.SourceAlone`.
         target_frequencies: estimated class frequencies of the target, float64 `(classes,)`; empty without a
             vote.
         ceiling: the classes that a network predicts which was trained on target labels, int `(n,)`, or None.
@@ -120,6 +100,7 @@ class Adaptation(Result):
     choice: str | None = None
     candidates: list[Candidate] = field(default_factory=list)
     structure: float | None = None
+    sources: list[SourceAlone] = field(default_factory=list)
     target_frequencies: np.ndarray = field(default_factory=lambda: np.zeros(0))
     ceiling: np.ndarray | None = None
     class_names: list[str] = field(default_factory=list)
@@ -147,7 +128,7 @@ class Adaptation(Result):
             return
         labels = self.target.labels
         by_epoch = self.target_accuracy or [selected]
-        others = [float(np.mean(each.predicted == labels)) for each in self.candidates]
+        others = [each.accuracy(labels) for each in self.candidates]
         self.accuracies |= {
             "source_only": classifier.accuracy(self.before, labels),
             "last": None if self.candidates else by_epoch[-1],
@@ -159,6 +140,7 @@ class Adaptation(Result):
     def metrics(self) -> dict[str, Any]:
         """Return the accuracies on the target with the 95 % interval, and the settings."""
         names, accuracy = self.class_names, self.accuracy
+        labels = self.target.labels if self.target.labelled else None
         splits = {} if self.source is None else self.source.splits
         parts = {name: each for name, each in splits.items() if name != "test"}
         by_split = {
@@ -186,7 +168,11 @@ class Adaptation(Result):
             else classifier.accuracy_interval(accuracy, "test", len(self.target)),
             **self._measures(),
             "target_accuracy": self.target_accuracy,
-            **self._of_vote(),
+            "choice": self.choice,
+            "structure": self.structure,
+            "methods": [each.metrics(labels) for each in self.candidates],
+            "sources": source_metrics(self.sources, labels),
+            "target_frequencies": self.target_frequencies.tolist(),
             "a_distance": self.a_distance,
             "per_class": []
             if accuracy is None
@@ -194,33 +180,21 @@ class Adaptation(Result):
             "interrupted": self.interrupted,
         }
 
-    def _of_vote(self) -> dict[str, Any]:
-        """Return the choice, the methods that voted, and the estimated class frequencies of the target."""
-        labels = self.target.labels if self.target.labelled else None
-        methods = [
-            {
-                "name": each.name,
-                "agreement": each.agreement,
-                "seconds": each.seconds,
-                "accuracy": None if labels is None else float(np.mean(each.predicted == labels)),
-            }
-            for each in self.candidates
-        ]
-        frequencies = self.target_frequencies.tolist()
-        return {
-            "choice": self.choice,
-            "structure": self.structure,
-            "methods": methods,
-            "target_frequencies": frequencies,
-        }
-
     def report(self, folder: Path = Path()) -> Document:
         """Return the report: what adaptation gained, the features, the data, and the target answers."""
         names, source = self.class_names, self.source
-        found = [self._gains(), *([self._vote()] if self.choice else [])]
+        labels = self.target.labels if self.target.labelled else None
+        found = [self._gains()]
+        if self.choice:
+            measured, measure = self._arms() if self.target.labelled else ({}, "")
+            selected = measured.get("adapted (the result)")
+            found.append(vote_section(self.choice, self.candidates, measured, measure, selected))
+        if self.sources:
+            found.append(sources_section(self.sources, labels))
         if source is not None:
             samples = classifier.samples(source.train, names)
-            found += [self._features(), data_section(source, class_terms(names), samples)]
+            shown = features_section(self.features, self.a_distance, self.source_labels, self.history)
+            found += [shown, data_section(source, class_terms(names), samples)]
         if self.history:
             found.append(classifier.training_section(self.history))
         chance = classifier.chance(names)
@@ -317,40 +291,3 @@ class Adaptation(Result):
             predicted[ARMS["ceiling"]] = self.ceiling
         found = {name: point_measures(labels, each)[first] for name, each in predicted.items()}
         return found, MEASURE_NAMES[first]
-
-    def _vote(self) -> Section:
-        names = [each.name for each in self.candidates]
-        agreement, seconds = (
-            [getattr(each, of) for each in self.candidates] for of in ("agreement", "seconds")
-        )
-        known, measure = self._arms() if self.target.labelled else ({}, "")
-        reached = [known[name] for name in names] if known else None
-        section = vote_section(self.choice or "", names, agreement, seconds, reached, measure)
-        if reached:
-            selected = known["adapted (the result)"]
-            section.blocks = [*section.blocks, Text(regret(reached, selected, names, measure))]
-        return section
-
-    def _features(self) -> Section:
-        found = [
-            figure(
-                partial(plots.domains, *each, self.source_labels, None),
-                (8, 3.6),
-                f"Features of both domains {when} adaptation, by t-SNE.",
-                CAPTIONS[when].format(self.a_distance[when]),
-                columns=2,
-            )
-            for when, each in self.features.items()
-        ]
-        history = self.history.get("adaptation", {})
-        if history.get("discriminator_accuracy"):
-            found.append(
-                figure(
-                    lambda ax: plots.discriminator(history, ax),
-                    (5, 3),
-                    "Discriminator accuracy.",
-                    "Near 0.5 the discriminator is at chance. Near 1 it separates the domains: the features "
-                    "did not align.",
-                )
-            )
-        return Section("The features", found)

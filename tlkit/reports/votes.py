@@ -1,6 +1,8 @@
 """The section on an adaptation by vote: the methods, the choice, and the class frequencies of the target."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,28 +27,60 @@ CHOICES = {
 }
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """What one method reached by itself.
+
+    Attributes:
+        name: of the method; or `"source only"` or `"matched features"`.
+        agreement: Cohen's kappa of its classes and those of the vote; 1 is full agreement, 0 is chance.
+        seconds: of its training.
+        predicted: the classes that it predicts for the evaluated target images, int `(n,)`.
+    """
+
+    name: str
+    agreement: float
+    seconds: float
+    predicted: np.ndarray
+
+    def accuracy(self, labels: np.ndarray) -> float:
+        """Return the fraction of right classes, 0 to 1."""
+        return float(np.mean(self.predicted == labels))
+
+    def metrics(self, labels: np.ndarray | None) -> dict[str, Any]:
+        """Return the numbers for `metrics.json`; without labels, the accuracy is None."""
+        accuracy = None if labels is None else self.accuracy(labels)
+        return {
+            "name": self.name,
+            "agreement": self.agreement,
+            "seconds": self.seconds,
+            "accuracy": accuracy,
+        }
+
+
 def vote_section(
     choice: str,
-    names: Sequence[str],
-    agreement: Sequence[float],
-    seconds: Sequence[float],
-    accuracies: Sequence[float] | None,
+    candidates: Sequence[Candidate],
+    reached: Mapping[str, float],
     measure: str,
+    selected: float | None = None,
 ) -> Section:
     """Return the section on what each method reached by itself.
 
     Args:
         choice: see `tlkit.reports.adaptation.Adaptation`.
-        names: `"source only"`, and all that voted.
-        agreement: Cohen's kappa of each with the vote.
-        seconds: of the training of each.
-        accuracies: the accuracy of each on the labelled target, or None without labels.
+        candidates: `"source only"`, and all that voted.
+        reached: the accuracy of each on the labelled target, by name; empty without labels.
         measure: name of the measure, such as `"accuracy"`.
+        selected: the accuracy of the classifier that was chosen; None without labels.
     """
+    names = [each.name for each in candidates]
+    agreement = [each.agreement for each in candidates]
     table = pd.DataFrame({"method": names, "agreement with the vote (kappa)": agreement})
-    if accuracies is not None:
+    accuracies = [reached[name] for name in names] if reached else []
+    if accuracies:
         table[f"{measure} on the target"] = accuracies
-    table["time"] = [duration(each) for each in seconds]
+    table["time"] = [duration(each.seconds) for each in candidates]
     remark = (
         "Cohen's kappa is 1 if a method and the vote always agree, and 0 if they agree as often as by "
         "chance. Source only does not vote."
@@ -57,7 +91,10 @@ def vote_section(
             "target features."
         )
     style = "caution" if choice == "source only" else ""
-    return Section("The vote", [Text(CHOICES[choice], style), Table(table), Text(remark, "soft")])
+    blocks: list[Block] = [Text(CHOICES[choice], style), Table(table), Text(remark, "soft")]
+    if accuracies and selected is not None:
+        blocks.append(Text(regret(accuracies, selected, names, measure)))
+    return Section("The vote", blocks)
 
 
 def regret(accuracies: Sequence[float], selected: float, names: Sequence[str], measure: str) -> str:

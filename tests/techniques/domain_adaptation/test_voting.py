@@ -79,7 +79,7 @@ def test_a_target_of_shuffled_features_is_not_adapted_to(shifted):
 def test_methods_that_contradict_the_matched_features_are_not_followed(shifted, monkeypatch):
     (x, y), (target, _) = shifted
 
-    def contrary(method, source, others, classes, epochs, seed):
+    def contrary(method, source, others, classes, epochs, seed, callbacks):
         head = keras.Sequential([keras.Input((D,)), keras.layers.Dense(classes, activation="softmax")])
         head.layers[0].set_weights([np.zeros((D, classes)), np.array([0.0, 0.0, 9.0])])
         return head
@@ -98,6 +98,44 @@ def test_matched_features_have_the_moments_of_the_target(shifted):
     np.testing.assert_allclose(found.std(axis=0), target.std(axis=0), rtol=1e-3)
     constant = matched_moments(np.ones((4, 1)), np.array([[1.0], [3.0]]))
     np.testing.assert_allclose(constant, 2.0)
+
+
+def test_each_source_is_matched_to_the_target_by_itself(shifted):
+    (x, y), (target, _) = shifted
+    domains = np.arange(len(x)) % 2
+    apart = np.where(domains[:, None] == 0, x, 5 - 3 * x).astype("float32")  # the second source is a mirror
+    found = matched_moments(apart, target, domains)
+    for each in (0, 1):
+        np.testing.assert_array_equal(found[domains == each], matched_moments(apart[domains == each], target))
+    with pytest.raises(DataError, match="domains has 3 values, and the source 300 examples"):
+        matched_moments(apart, target, domains[:3])
+    offset = (x + 8 * (domains[:, None] == 1)).astype("float32")  # matching takes the offset away
+    heads = [
+        vote_on_features(each, y, target, CLASSES, domains=domains, methods=[]).heads for each in (x, offset)
+    ]
+    np.testing.assert_allclose(heads[0][MATCHED].kernel, heads[1][MATCHED].kernel, atol=1e-3)
+
+
+class Impatient(keras.callbacks.Callback):
+    """Ctrl-C during the second training."""
+
+    trainings, interrupted = 0, False
+
+    def on_train_begin(self, logs=None):
+        self.trainings += 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.trainings == 2:
+            self.interrupted = self.model.stop_training = True
+
+
+@graph
+def test_after_ctrl_c_the_methods_that_were_trained_vote(shifted):
+    (x, y), (target, labels) = shifted
+    options = {"methods": ["mcc", "jan", "cdan-e"], "epochs": 9}
+    vote = vote_on_features(x, y, target, CLASSES, callbacks=[Impatient()], **options)
+    assert list(vote.heads) == list(vote.seconds)[:3] == [SOURCE_ONLY, MATCHED, "mcc"]
+    assert right(vote.head.predict(target), labels) > 0.95
 
 
 def test_structure_is_zero_for_independent_features_and_grows_with_the_distance_of_the_classes():

@@ -4,7 +4,8 @@ Which method is the most accurate depends on the task, and without target labels
 methods make different errors, so their vote is usually about as accurate as the best of them:
 
 1. Shift and scale the source features so that they have the mean and the standard deviation of the target
-   features, and solve a head on them (`tlkit.solve_head`).
+   features, and solve a head on them (`tlkit.solve_head`). If there are several sources, match each by
+   itself.
 2. By each method, train a head with a hidden layer on the matched source and the target features.
 3. The head of step 1 and these heads vote on the class of each target example.
 4. Solve a head on the matched source features with their labels and on the target features with the classes
@@ -26,6 +27,7 @@ from sklearn.metrics import cohen_kappa_score
 from tqdm import tqdm
 
 from tlkit._internal.seeds import set_seed
+from tlkit.errors import DataError
 from tlkit.models import build_head
 from tlkit.techniques.domain_adaptation.adapter import DomainAdapter
 from tlkit.techniques.domain_adaptation.methods import METHODS
@@ -76,9 +78,11 @@ def vote_on_features(
     target: np.ndarray,
     classes: int,
     *,
+    domains: np.ndarray | None = None,
     methods: Sequence[str] = VOTERS,
     epochs: int | None = None,
     seed: int = 0,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: bool = False,
 ) -> Vote:
     """Adapt a linear head to the target by the majority vote of several methods. See the module.
@@ -88,14 +92,17 @@ def vote_on_features(
         labels: int `(n,)` class indices of the source.
         target: features float32 `(m, d)`; no labels are needed.
         classes: number of classes.
+        domains: int `(n,)`: which of several source domains each example comes from; by default there is one.
         methods: names of `METHODS`, or several joined by `+`, such as `"cdan-e+mcc"`.
         epochs: of the training by each method; by default 40, but at least 400 and at most 4,000 steps.
         seed: of the weights and the order of the examples.
+        callbacks: Keras callbacks for the training by each method. If Ctrl-C stops one of them, caught by a
+            `tlkit.callbacks.Interruptible`, only the methods that were trained before vote.
         progress: show a progress bar.
 
     Raises:
-        DataError: the domains differ in their number of features, one has fewer than 2 examples, or all
-            source examples belong to one class.
+        DataError: the domains differ in their number of features, one has fewer than 2 examples, all
+            source examples belong to one class, or `domains` has another length than the source.
         UnknownNameError: there is no such method.
 
     >>> rng = np.random.default_rng(0)
@@ -108,7 +115,7 @@ def vote_on_features(
     for method in methods:
         METHODS.find(method)
     labels = pair((source, labels), target, batch_size=1).labels  # checks what was given
-    matched = matched_moments(source, target)
+    matched = matched_moments(source, target, domains)
     heads: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     bar = tqdm([SOURCE_ONLY, MATCHED, *methods], "adaptation", unit="head", disable=not progress)
@@ -116,7 +123,10 @@ def vote_on_features(
         bar.set_postfix_str(name)
         began = time.perf_counter()
         if name in methods:
-            heads[name] = trained_head(name, (matched, labels), target, classes, epochs, seed)
+            head = trained_head(name, (matched, labels), target, classes, epochs, seed, callbacks)
+            if any(getattr(each, "interrupted", False) for each in callbacks):
+                break
+            heads[name] = head
         else:
             heads[name] = solve(source if name == SOURCE_ONLY else matched, labels, classes)
         seconds[name] = time.perf_counter() - began
@@ -160,7 +170,7 @@ def structure(kernel: np.ndarray, features: np.ndarray) -> float:
     return max(0.0, float(np.var(features @ centred, axis=0).sum() / max(independent, 1e-12)) - 1)
 
 
-def matched_moments(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+def matched_moments(source: np.ndarray, target: np.ndarray, domains: np.ndarray | None = None) -> np.ndarray:
     """Return the source features, shifted and scaled to the mean and standard deviation of the target.
 
     This is CORAL without the correlations: each feature changes by itself. Sun et al. 2016, "Return of
@@ -168,11 +178,26 @@ def matched_moments(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
     Args:
         source, target: `(n, d)` and `(m, d)`.
+        domains: int `(n,)`: which of several source domains each example comes from. Each domain is matched
+            by itself. By default there is one.
+
+    Raises:
+        DataError: `domains` has another length than the source.
 
     >>> source, target = np.array([[0.0, 1.0], [2.0, 1.0]]), np.array([[5.0, 0.0], [7.0, 4.0]])
     >>> matched_moments(source, target).tolist()
     [[5.0, 2.0], [7.0, 2.0]]
     """
+    if domains is not None:
+        if len(domains) != len(source):
+            raise DataError(
+                f"domains has {len(domains)} values, and the source {len(source)} examples; expected one "
+                "value for each example."
+            )
+        matched = np.empty_like(source)
+        for each in np.unique(domains):
+            matched[domains == each] = matched_moments(source[domains == each], target)
+        return matched
     scale = target.std(axis=0) / np.maximum(source.std(axis=0), 1e-6)
     return ((source - source.mean(axis=0)) * scale + target.mean(axis=0)).astype(source.dtype)
 
@@ -218,6 +243,7 @@ def trained_head(
     classes: int,
     epochs: int | None,
     seed: int,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
     """Train a head with a hidden layer by a method of domain adaptation."""
     set_seed(seed)
@@ -228,5 +254,5 @@ def trained_head(
     schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs * len(pairs))
     adapter = DomainAdapter(head, method)
     adapter.compile(keras.optimizers.Adam(schedule), steps_per_execution=len(pairs))
-    adapter.fit(pairs, epochs=epochs, verbose=0)
+    adapter.fit(pairs, epochs=epochs, callbacks=list(callbacks), verbose=0)
     return head
