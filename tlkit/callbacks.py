@@ -240,13 +240,16 @@ def saving(callbacks: Any, model: keras.Model) -> list[keras.callbacks.Callback]
 
 
 def watch_steps(callbacks: Any) -> bool:
-    """Return whether a callback that is not part of Keras has a hook for every step."""
+    """Return whether a callback must be called at every step.
+
+    Some callbacks of Keras have a hook for every step but act on whole epochs by default.
+    """
     hooks = [hook for hook in _HOOKS if "batch" in hook]
     return any(
-        _overrides(each, hook)
-        for each in listed(callbacks)
-        if not type(each).__module__.startswith("keras.")
-        for hook in hooks
+        any(hook in vars(each) for hook in hooks)  # a LambdaCallback
+        or any(getattr(each, name, "epoch") != "epoch" for name in ("save_freq", "update_freq"))
+        or (not type(each).__module__.startswith("keras.") and any(_overrides(each, hook) for hook in hooks))
+        for each in (getattr(given, "callback", given) for given in listed(callbacks))  # within `ForModel`
     )
 
 

@@ -253,6 +253,28 @@ def test_small_arrays_go_to_keras_as_tensors_and_teach_the_same(small, monkeypat
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch runs each step by itself")
+def test_steps_on_features_run_at_once_unless_a_callback_must_be_called_at_each(small):
+    x, at_once, weights = RNG.normal(size=(80, 2)).astype("float32"), [], []
+    steps: list[int] = []
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: steps.append(step))
+    for callbacks in ([], [watch]):
+        adapter = DomainAdapter(small(), MMD())
+        adapter.compile(keras.optimizers.SGD(0.5), **LOSS)
+        adapter.fit(
+            pair((x, np.arange(80) % 2), x + 1, batch_size=16), epochs=2, callbacks=callbacks, verbose=0
+        )
+        at_once.append(adapter.steps_per_execution)
+        weights.append(adapter.classifier.get_weights())
+    assert at_once == ([5, 1] if keras.backend.backend() == "tensorflow" else [1, 1])
+    assert steps == [*range(5), *range(5)]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    adapter.compile(keras.optimizers.SGD(0.5), **LOSS, steps_per_execution=2)
+    adapter.fit(pair((x, np.arange(80) % 2), x + 1, batch_size=20), epochs=1, verbose=0)
+    assert adapter.steps_per_execution == 2
+
+
 def test_files_and_memory_maps_are_not_taken_for_arrays_in_memory(tmp_path):
     source, target = few_and_many()
     np.save(tmp_path / "target.npy", target)

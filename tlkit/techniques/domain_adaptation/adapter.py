@@ -27,6 +27,7 @@ from tlkit.techniques.domain_adaptation.alignment import (
     Domain,
 )
 from tlkit.techniques.domain_adaptation.callbacks import KeepBest
+from tlkit.techniques.domain_adaptation.epochs import fit_pairs
 from tlkit.techniques.domain_adaptation.methods import METHODS
 from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
 from tlkit.techniques.domain_adaptation.pairs import PairBatches, Pairs, as_pairs
@@ -107,6 +108,8 @@ class DomainAdapter(Learner):
         loss = loss_for(self.classifier, np.zeros(1, "int32"), loss)
         super().compile(optimizer, loss, **settings)
         self._settings = {"loss": loss, **settings}
+        self.steps_are_given = "steps_per_execution" in settings
+        self.epoch_function = None
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not isinstance(inputs, dict):
@@ -339,15 +342,7 @@ class DomainAdapter(Learner):
         make_state(self, pairs.labels, self.classifier.output_shape)
         if isinstance(pairs, PairBatches):
             return super().fit(pairs.data, shuffle=False, **options)  # in the order that the user made
-        batches: Any = pairs
-        alone = keras.backend.backend() == "tensorflow" and self.distribute_strategy.num_replicas_in_sync == 1
-        changed = {"steps_per_epoch", "initial_epoch"} & set(options) or any(
-            isinstance(each, keras.callbacks.BackupAndRestore) for each in options["callbacks"]
-        )
-        if alone and pairs.small and not changed:
-            batches = pairs.tensors(options["epochs"])
-            options["steps_per_epoch"] = len(pairs)
-        return super().fit(batches, shuffle=False, **options)  # pairs shuffle by their own seed
+        return fit_pairs(self, super().fit, pairs, options)
 
     def target_outputs(self, inputs: Any) -> Outputs:
         """Return the features and class probabilities of target inputs, in inference mode."""

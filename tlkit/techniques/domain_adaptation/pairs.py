@@ -12,6 +12,7 @@ from tlkit.errors import DataError
 
 SMALLEST = 2  # examples of a domain: statistics need two
 LARGEST = 2**30  # bytes of both domains that are held a second time, as tensors
+AT_ONCE = 500  # steps: about a second on features
 
 
 class Pairs(keras.utils.PyDataset):
@@ -41,8 +42,7 @@ class Pairs(keras.utils.PyDataset):
         rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
         chosen = {name: self._orders[name][rows] for name in self.domains}
         inputs = {name: each[chosen[name]] for name, each in self.domains.items()}
-        of_source = (each for each in (self.labels, self.weights) if each is not None)
-        return inputs, *(each[chosen["source"]] for each in of_source)
+        return inputs, *(each[chosen["source"]] for each in self.of_source)
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
@@ -54,6 +54,18 @@ class Pairs(keras.utils.PyDataset):
         return (
             {"target": self.target} if self.source is None else {"source": self.source, "target": self.target}
         )
+
+    @property
+    def of_source(self) -> list[np.ndarray]:
+        """Labels and weights of the source, as far as there are any."""
+        return [each for each in (self.labels, self.weights) if each is not None]
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """The positions of the examples of this epoch, int32 `(steps, batch size)` for each domain."""
+        return {
+            name: order.reshape(len(self), self.batch_size).astype("int32")
+            for name, order in self._orders.items()
+        }
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -85,6 +97,16 @@ class Pairs(keras.utils.PyDataset):
         plain = all(type(each) is np.ndarray for each in domains)
         return plain and sum(each.nbytes for each in domains) <= LARGEST
 
+    @property
+    def steps_at_once(self) -> int:
+        """How many steps of an epoch should run in one call of the backend: several if a step is short.
+
+        The number divides that of the steps of an epoch. A step on features is shorter than the call.
+        """
+        if any(len(shape) > 1 for shape in self.shapes.values()):
+            return 1
+        return max(n for n in range(1, min(len(self), AT_ONCE) + 1) if len(self) % n == 0)
+
     def tensors(self, epochs: int) -> Any:
         """Return the batches of the next epochs, in the same order, as one `tf.data.Dataset` of TensorFlow.
 
@@ -100,21 +122,19 @@ class Pairs(keras.utils.PyDataset):
         """
         import tensorflow as tf
 
-        orders: dict[str, list[np.ndarray]] = {name: [] for name in self.domains}
+        orders = []
         for _ in range(epochs):
             self.on_epoch_end()  # as Keras does before the first epoch too
-            for name, order in self._orders.items():
-                orders[name].append(order.reshape(len(self), self.batch_size))
-        of_source = [each for each in (self.labels, self.weights) if each is not None]
+            orders.append(self.rows())
         with tf.device("CPU"):
             inputs = {name: tf.constant(each) for name, each in self.domains.items()}
-            rest = [tf.constant(each) for each in of_source]
+            rest = [tf.constant(each) for each in self.of_source]
 
         def batch(rows: dict[str, Any]) -> tuple[Any, ...]:
             gathered = {name: tf.gather(each, rows[name]) for name, each in inputs.items()}
             return gathered, *(tf.gather(each, rows["source"]) for each in rest)
 
-        rows = {name: np.concatenate(each).astype("int32") for name, each in orders.items()}
+        rows = {name: np.concatenate([each[name] for each in orders]) for name in self.domains}
         return tf.data.Dataset.from_tensor_slices(rows).map(batch).prefetch(2)
 
     def _set_order(self) -> None:
