@@ -82,8 +82,8 @@ FLOORS = (
     {"cli"},
 )
 EXPERIMENTS = (
-    *("train", "adapt", "pretrain", "train_tasks", "select", "similarity", "label_counts", "audit"),
-    "compare",
+    *("train", "adapt", "generalize", "pretrain", "train_tasks", "select", "similarity", "label_counts"),
+    *("audit", "compare"),
 )
 
 

@@ -11,10 +11,11 @@ from tlkit.data.images import joined
 from tlkit.errors import DataError
 
 
-def check_domains(domains: Sequence[Dataset]) -> None:
-    """Raise DataError if a domain has other classes or another image size than the first one."""
-    if not domains:
-        raise DataError("No labelled domain was given; expected at least one data set.")
+def check_domains(domains: Sequence[Dataset], *, least: int = 1) -> None:
+    """Raise DataError if there are too few domains, or one has other classes or another image size."""
+    if len(domains) < least:
+        count = "No labelled domain was given" if not domains else "One labelled domain was given"
+        raise DataError(f"{count}; expected at least {least}, each as a data set.")
     first = domains[0]
     for other in domains[1:]:
         names = first.card.name, other.card.name

@@ -1,0 +1,93 @@
+"""The report on domain generalization: it claims a difference only where the interval excludes zero."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tlkit import build_classifier, write_report
+from tlkit.reports.generalization import Generalization
+from tlkit.reports.unseen_domains import Outcome, mean_of_means
+
+LABELS = np.arange(200) % 2
+
+
+def outcome(method, left_out, right, held_out):
+    return Outcome(
+        method, left_out, np.where(np.arange(200) < right, LABELS, 1 - LABELS), LABELS, held_out, 3.0
+    )
+
+
+@pytest.fixture(scope="module")
+def result(digits):
+    data = [replace(digits, card=replace(digits.card, name=name)) for name in ("a", "b", "c <i>")]
+    found = Generalization(
+        build_classifier("LeNet", 10, weights=None),
+        ["a", "b", "c <i>"],
+        data,
+        ["erm", "averaging", "mixstyle"],
+        "LeNet",
+        0,
+    )
+    right = {"erm": (100, 120, 80), "averaging": (130, 150, 110), "mixstyle": (101, 119, 83)}
+    held_out = {"erm": 0.9, "averaging": 0.8, "mixstyle": 0.7}
+    found.outcomes = [
+        outcome(method, index, right[method][index], held_out[method])
+        for index in range(3)
+        for method in found.methods
+    ]
+    found.chosen, found.seconds = "averaging", {"total": 60.0}
+    return found
+
+
+def test_the_best_method_and_what_is_certain_are_said(result, page, stands_alone, titles):
+    report = result.report()
+    assert report.answer == (
+        "averaging is the most accurate on unseen domains: 65 % in the mean over 3 domains. averaging is "
+        "better than erm: +15.0 points, 95 % interval +12.1 to +17.9."
+    )
+    assert titles(report)[:3] == ["Accuracy on unseen domains", "The classifier", "The data"]
+    text = page(result)
+    assert "cannot tell whether mixstyle is better than erm" in text
+    assert "trained on all domains by averaging" in text
+    assert "c &lt;i&gt; left out" in text
+    assert len(stands_alone(text)) == 1
+
+
+def test_held_out_images_of_known_domains_choose_another_method(result, page):
+    methods, accuracy = result.selected_by_held_out()
+    assert methods == ["erm"] * 3
+    assert accuracy == pytest.approx(0.5)
+    assert "would have chosen erm; this choice reaches 50 %" in page(result)
+
+
+def test_metrics_hold_every_domain_and_the_interval_of_the_difference(result, tmp_path):
+    out = write_report(result, tmp_path / "run")
+    assert sorted(each.name for each in out.iterdir()) == ["metrics.json", "model.keras", "report.html"]
+    numbers = json.loads((out / "metrics.json").read_text("utf-8"))
+    averaging = numbers["methods"][1]
+    assert averaging["by_domain"] == {"a": 0.65, "b": 0.75, "c <i>": 0.55}
+    assert averaging["difference"]["mean"] == pytest.approx(0.15)
+    assert averaging["difference"]["low"] > 0
+    assert numbers["methods"][0]["difference"] is None
+    assert numbers["methods"][2]["difference"]["low"] < 0 < numbers["methods"][2]["difference"]["high"]
+    assert (numbers["chosen"], numbers["interval"]) == ("averaging", None)
+    assert numbers["accuracy"]["averaging"] == pytest.approx(0.65)
+
+
+def test_only_complete_rounds_are_compared(result):
+    partial = replace(result, outcomes=result.outcomes[:4], interrupted=True)
+    assert not partial.complete
+    assert [each.left_out for each in partial.of("erm")] == [0]
+    nothing = replace(result, outcomes=result.outcomes[:2], interrupted=True, chosen="frozen")
+    assert nothing.report().answer == "No domain was evaluated."
+    assert nothing.metrics()["methods"] == []
+
+
+def test_the_interval_of_the_mean_covers_the_mean_of_new_images():
+    rng, inside = np.random.default_rng(0), []
+    for _ in range(300):
+        _, low, high = mean_of_means([(rng.random(n) < p).astype(float) for n, p in ((50, 0.3), (200, 0.8))])
+        inside.append(low <= 0.55 <= high)
+    assert 0.9 < np.mean(inside) < 0.99
