@@ -15,7 +15,7 @@ LABELS = np.arange(200) % 2
 
 def outcome(method, left_out, right, held_out):
     return Outcome(
-        method, left_out, np.where(np.arange(200) < right, LABELS, 1 - LABELS), LABELS, held_out, 3.0
+        method, left_out, np.where(np.arange(200) < right, LABELS, 1 - LABELS), LABELS, held_out, 40, 3.0
     )
 
 

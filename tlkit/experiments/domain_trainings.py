@@ -51,10 +51,12 @@ class DomainTrainings:
         seed: of the weights, the order of the images and the augmentation.
         callbacks: Keras callbacks for each training.
         progress: show progress bars.
+        recipe: of the training; by default that of `tlkit.train` for such a network.
 
     Attributes:
         model: the classifier.
-        steps: number of steps of each training; None before the first one.
+        steps: number of steps of the last training; 0 if nothing was trained.
+        fits: the fraction of the planned steps that fit into the time; None before the first training.
     """
 
     def __init__(
@@ -67,13 +69,15 @@ class DomainTrainings:
         seed: int,
         callbacks: Sequence[keras.callbacks.Callback],
         progress: bool,
+        recipe: Recipe | None = None,
     ) -> None:
         self.pretrained, self.seed, self.callbacks, self.progress = pretrained, seed, callbacks, progress
         self.domains, self.train = domains, [len(each.train) for each in domains]
         self.images = [with_all_labels(each).train for each in domains]
-        self.recipe = Recipe() if pretrained else FROM_SCRATCH
+        self.recipe = recipe or (Recipe() if pretrained else FROM_SCRATCH)
         self.epochs, self.seconds = epochs, math.inf if seconds is None else seconds
-        self.steps: int | None = None
+        self.steps = 0
+        self.fits: float | None = None
         set_seed(seed)
         body = keras.models.clone_model(backbone)
         if pretrained:
@@ -120,23 +124,25 @@ class DomainTrainings:
         self.model.set_weights(self._start(counts) if self.pretrained else self._fresh)
         row = METHODS.find(method).build()
         if not row.trains:
+            self.steps = 0
             return
         key = method, len(counts)
         if key not in self._trainers:
             self._trainers[key] = DomainTrainer(self.network, row, len(counts), self.recipe)
-        trainer, first = self._trainers[key], self.steps is None
+        trainer, planned, first = self._trainers[key], self._planned(sum(counts.values())), self.fits is None
         trainer.train(
             [first_of(self._input(index), count) for index, count in counts.items()],
             [self.images[index].labels[:count] for index, count in counts.items()],
-            self._planned(sum(counts.values())) if self.steps is None else self.steps,
+            max(1, round(planned * (self.fits or 1.0))),
             views=self.trunk is not None,
             seconds=self.seconds if first else math.inf,
             least=self.recipe.least_steps,
             seed=self.seed,
             callbacks=self.callbacks,
         )
-        if first:
-            self.steps = trainer.steps
+        self.steps = trainer.steps
+        if self.fits is None:
+            self.fits = self.steps / planned
 
     def _planned(self, images: int) -> int:
         if self.epochs is None:

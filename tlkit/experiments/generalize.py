@@ -38,8 +38,9 @@ def generalize(
     Each domain is left out once. A classifier learns from the train splits of the other domains by each
     method, and is then evaluated on the domain that was left out. No image of this domain is used before, not
     even without its label. Within such a round, all methods start from the same weights and make the same
-    number of steps. At the end, the method with the highest mean accuracy on the domains that were left out
-    trains the classifier of the result on all domains: their train and their validation splits.
+    number of steps; all rounds have about the same number of epochs. At the end, the method with the highest
+    mean accuracy on the domains that were left out trains the classifier of the result on all domains: their
+    train and their validation splits.
 
     A pretrained network is fine-tuned from the solved head, as by `tlkit.train`: the top three quarters of
     the layers are trained, without interpolation of the weights. From random weights, the whole network is
@@ -54,7 +55,8 @@ def generalize(
         backbone: a name of `tlkit.list_backbones()`, or a model from raw images to features.
         weights: `"imagenet"`, `None` (random) or a weights file; only if `backbone` is a name.
         epochs: of each training. By default, the number of steps is that of `tlkit.train` for so many images.
-        minutes: time limit for a training; None for no limit. The first training measures how many steps fit.
+        minutes: time limit for a training; None for no limit. The first training measures which fraction of
+            the epochs fits, for all others too.
         seed: of the weights, the order of the images and the augmentation.
         callbacks: further Keras callbacks for each training.
         verbose: 0 is silent, 1 shows progress bars, 2 prints a line for each training with the minutes left.
@@ -109,7 +111,7 @@ def generalize(
             bar.set_postfix_str(f"all domains, {found.chosen}")
             trainings.fit(found.chosen, range(len(domains)), validation=True)
             bar.update()
-        found.interrupted, found.steps = watch.interrupted, trainings.steps or 0
+        found.interrupted = watch.interrupted
     found.frozen, found.seconds = frozen_table(found.model), clock.stop()
     return found
 
@@ -136,6 +138,7 @@ def _left_out(
         predicted_by(trainings.model, images).argmax(axis=1),
         images.labels,
         float(np.mean(right)) if len(right) == len(known) else None,
+        trainings.steps,
         clock.stop()["total"],
     )
 

@@ -40,7 +40,6 @@ class Generalization(Result):
         pretrained: whether the weights of the backbone were learned on other images.
         outcomes: of each method on each domain that was left out.
         chosen: the method that trained `model` on all domains.
-        steps: number of steps of each training.
         frozen: what was frozen; see `tlkit.frozen_table`.
         seconds: how long it took.
         interrupted: Ctrl-C stopped it.
@@ -55,7 +54,6 @@ class Generalization(Result):
     pretrained: bool = True
     outcomes: list[Outcome] = field(default_factory=list)
     chosen: str = CONTROL
-    steps: int = 0
     frozen: pd.DataFrame = field(default_factory=pd.DataFrame)
     seconds: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
@@ -125,7 +123,6 @@ class Generalization(Result):
             "technique": "domain generalization",
             "backbone": self.backbone,
             "seed": self.seed,
-            "steps": self.steps,
             "domains": [
                 {"name": name, "splits": {part: len(each) for part, each in data.splits.items()}}
                 for name, data in zip(self.domains, self.data, strict=True)
@@ -162,6 +159,7 @@ class Generalization(Result):
             "difference": None
             if difference is None
             else dict(zip(("mean", "low", "high"), difference, strict=True)),
+            "steps": [each.steps for each in self.of(method)],
             "seconds": sum(each.seconds for each in self.of(method)),
         }
 

@@ -19,6 +19,7 @@ class Outcome:
         predicted, labels: of the images of the domain that was left out, int `(n,)`.
         held_out: mean accuracy on held-out images of the domains that it learned from, 0 to 1; None if a
             domain has no validation split.
+        steps: number of training steps.
         seconds: of the training and the evaluation.
     """
 
@@ -27,6 +28,7 @@ class Outcome:
     predicted: np.ndarray
     labels: np.ndarray
     held_out: float | None
+    steps: int
     seconds: float
 
     @property
