@@ -58,7 +58,9 @@ if TYPE_CHECKING:
 )
 @click.option("--evaluate", help="Labelled images of the target, used for evaluation alone.")
 @list_option(
-    "techniques.domain_adaptation.methods.METHODS", "techniques.domain_adaptation.methods.VALIDATORS"
+    "techniques.domain_adaptation.methods.METHODS",
+    "techniques.domain_adaptation.methods.STREAM_METHODS",
+    "techniques.domain_adaptation.methods.VALIDATORS",
 )
 @training_options
 def adapt(

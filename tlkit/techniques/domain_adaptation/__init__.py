@@ -9,11 +9,11 @@ Pan & Yang 2010, "A Survey on Transfer Learning", call this transductive transfe
 """
 
 from tlkit._internal.registry import attach
-from tlkit.techniques.domain_adaptation.methods import METHODS
+from tlkit.techniques.domain_adaptation.methods import METHODS, STREAM_METHODS
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    (METHODS,),
+    (METHODS, STREAM_METHODS),
     {
         "adapter": ["DomainAdapter"],
         "adversarial": ["reverse_gradient"],
@@ -21,8 +21,9 @@ __getattr__, __dir__, __all__ = attach(
         "combination": ["Combined"],
         "divergence": ["cmd", "coral", "coral_map", "joint_mmd", "mmd"],
         "label_shift": ["bbse", "mlls", "reweighted"],
-        "methods": ["METHODS", "VALIDATORS"],
+        "methods": ["METHODS", "STREAM_METHODS", "VALIDATORS"],
         "pairs": ["Pairs", "pair"],
+        "streams": ["StreamAdapter"],
         "validators": ["proxy_a_distance"],
         "voting": ["vote_on_features"],
         "weighting": ["domain_ratio", "kliep"],
