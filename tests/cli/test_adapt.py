@@ -59,6 +59,7 @@ def test_without_target_labels_it_says_so(tmp_path, numerals, command, metrics):
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert "nothing here says how good the network is on the target" in page
     assert "images right" not in page  # those of the source would be no answer
+    assert command("card", tmp_path / "run").exit_code == 0
 
 
 @graph

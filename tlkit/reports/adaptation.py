@@ -177,6 +177,7 @@ class Adaptation(Result):
             "per_class": []
             if accuracy is None
             else classifier.class_metrics(self.target.labels, self.probabilities["target"], names),
+            "runs": [],  # of other techniques, as `tlkit.train` lists them
             "interrupted": self.interrupted,
         }
 

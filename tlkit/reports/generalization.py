@@ -123,15 +123,20 @@ class Generalization(Result):
             "technique": "domain generalization",
             "backbone": self.backbone,
             "seed": self.seed,
+            "data": " + ".join(self.domains),
             "domains": [
                 {"name": name, "splits": {part: len(each) for part, each in data.splits.items()}}
                 for name, data in zip(self.domains, self.data, strict=True)
             ],
             "splits": {
-                "train": sum(len(each.train) for each in self.data),
+                "train": sum(
+                    len(part) for each in self.data for part in (each.train, each.validation) if part
+                ),
                 "validation": None,
                 "test": sum(len(each.labels) for each in self.of(self.methods[0])),
             },
+            "skipped": {"count": sum(len(each.skipped) for each in self.data)},
+            "duplicates": {"count": sum(len(each.duplicates) for each in self.data)},
             "image_size": self.data[0].image_size,
             "classes": len(self.class_names),
             "class_names": list(self.class_names),
@@ -143,6 +148,7 @@ class Generalization(Result):
             "accuracy": {method: self.accuracy(method) for method in self.methods if measured},
             "interval": None,  # no image evaluates the model that learned from all domains
             "per_class": [],
+            "runs": [],
             "interrupted": self.interrupted,
         }
 
