@@ -76,4 +76,4 @@ class CoTTA(StreamMethod):
                 continue
             teacher.assign(teacher + moved * (student - teacher))
             back = keras.random.uniform(student.shape, seed=self.random) < chance
-            student.assign(ops.where(back, next(start), student))
+            student.assign(ops.where(back, next(start), ops.convert_to_tensor(student)))
