@@ -34,6 +34,11 @@ class StreamAdapter:
     pretrained backbone, and if in doubt. Its own statistics are then not those of the source, and without `source` the adaptation can destroy the
     classifier.
 
+    Adaptation can cost a few points where the classifier already copes with the change, above all if images
+    come sorted by class; then shuffle them over a longer time, raise `source_examples`, or use `"none"`. In
+    streams of a few hundred images, the methods that train weights gained nothing over `"statistics"`
+    (`benchmarks/test_time_adaptation.py`).
+
     Methods that train weights are checked after every 64 images. If the predictions have lost most of the
     classes that the start predicts on the same images, or are not finite, the start is restored.
 
