@@ -31,8 +31,8 @@ class StreamAdapter:
     against common corruptions by covariate shift adaptation", do so for one batch.
 
     Give `source` whenever BatchNormalization was frozen in training, as `tlkit.train` freezes that of a
-    pretrained backbone, and if in doubt. Its own statistics are then not those of the source, and without `source` the adaptation can destroy the
-    classifier.
+    pretrained backbone, and if in doubt. The layer's statistics are then not those of the source, and without
+    `source` the adaptation can destroy the classifier.
 
     Adaptation can cost a few points where the classifier already copes with the change, above all if images
     come sorted by class; then shuffle them over a longer time, raise `source_examples`, or use `"none"`. In
