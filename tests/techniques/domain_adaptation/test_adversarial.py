@@ -5,7 +5,7 @@ from keras import ops
 from pushes import graph
 
 from tlkit.plots.saliency import gradient
-from tlkit.techniques.domain_adaptation import ADDA, CDAN, DANN, MCD, MDD, WDGRL, DomainAdapter, pair
+from tlkit.techniques.domain_adaptation import ADDA, CDAN, DANN, MCD, MDD, PADA, WDGRL, DomainAdapter, pair
 from tlkit.techniques.domain_adaptation.adversarial import certainty, multilinear_map, reverse_gradient
 from tlkit.techniques.domain_adaptation.alignment import Domain
 
@@ -164,3 +164,38 @@ def test_the_adversary_of_mdd_is_judged_by_the_answers_of_the_classifier():
     expected = -2 * np.log(q[rows, answers] + 1e-6).mean() - np.log(1 - q[rows, answers] + 1e-6).mean()
     domain = Domain(None, FEATURES, ops.convert_to_tensor(P))
     assert float(method.loss(domain, domain, 1.0)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_pada_leaves_out_classes_that_the_target_lacks(small):
+    adapter = DomainAdapter(small(), PADA())
+    method = adapter.alignment
+    method.update(np.zeros((3, 32)), np.array([[1.0, 0.0], [0.9, 0.1], [0.8, 0.2]], "float32"))
+    np.testing.assert_allclose(ops.convert_to_numpy(method.class_weights), [1.0, 1 / 9], rtol=1e-5)
+    method.update(np.zeros((1, 32)), np.array([[1.0, 0.0]], "float32"))
+    features = [RNG.normal(size=(8, 32)).astype("float32") for _ in range(3)]
+    probabilities, labels = np.full((8, 2), 0.5, "float32"), np.repeat([0, 1], 4)
+    found = []
+    for absent in features[:2]:  # the examples of the absent class do not count for the discriminator
+        of_source = np.concatenate([features[2][:4], absent[4:]])
+        source = Domain(None, of_source, probabilities, labels)
+        found.append(float(method.loss(source, Domain(None, features[0], probabilities), 1.0)))
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+    adapter.compile("sgd", loss="sparse_categorical_crossentropy")
+    outputs = adapter({"source": np.ones((8, 2)), "target": np.ones((8, 2))})
+    supervised = []
+    for label in (1, 0):
+        adapter.supervised_loss.reset_state()
+        adapter.compute_loss({"source": None, "target": None}, ops.full((8,), label, "int32"), outputs)
+        supervised.append(float(adapter.supervised_loss.result()))
+    assert supervised[0] == pytest.approx(0, abs=1e-6)
+    assert supervised[1] > 0.1
+
+
+def test_a_combination_weights_the_examples_by_pada(small):
+    adapter = DomainAdapter(small(), "mcc+pada")
+    assert adapter.alignment.watches_target
+    assert DomainAdapter(small(), "mcc+dann").alignment.example_weights(np.zeros(1, int)) is None
+    adapter.alignment.update(np.zeros((1, 32)), np.array([[0.5, 0.25]], "float32"))
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(adapter.alignment.example_weights(np.arange(2))), [1, 0.5]
+    )

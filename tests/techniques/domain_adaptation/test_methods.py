@@ -14,6 +14,7 @@ OPTIONS = {
     "coral": {"weight": 3000.0},
     "mdd": {"weight": 0.3},
     "dann": {"weight": 1.0},
+    "pada": {"weight": 1.0},
     "cdan": {"weight": 0.5},
     "cdan-e": {"weight": 0.5},
     "adda": {"learning_rate_factor": 1.0},

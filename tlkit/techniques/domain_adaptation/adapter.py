@@ -145,6 +145,9 @@ class DomainAdapter(Learner):
         source, supervised = None, 0.0
         if y is not None:
             source = Domain(x["source"], fs, ps, y)
+            weights = self.alignment.example_weights(y)
+            if weights is not None:
+                sample_weight = weights if sample_weight is None else weights * sample_weight
             supervised = super().compute_loss(x, compared, y_pred["source"], sample_weight, training)
         target = Domain(x["target"], ft, pt)
         strength = self.alignment.strength(ops.minimum(self.done / self.planned, 1.0))

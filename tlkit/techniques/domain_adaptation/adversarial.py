@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tlkit.techniques.domain_adaptation.alignment import ENCODER, Alignment, Domain
@@ -76,6 +77,38 @@ class DANN(Adversary):
 
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
         return self.discriminate(*(reverse_gradient(each.features, strength) for each in (source, target)))
+
+
+class PADA(DANN):
+    """Partial adversarial domain adaptation: DANN for a target that may lack classes of the source.
+
+    Source examples of a class weigh less, in both losses, if the class is rarely predicted on the target.
+    The weight of a class is its mean predicted probability on the target, divided by the largest such mean.
+    The weights are computed before each epoch.
+
+    Cao et al. 2018, "Partial Adversarial Domain Adaptation".
+    """
+
+    watches_target = True
+
+    def prepare(self, encoder: keras.Model, last: Any) -> None:
+        super().prepare(encoder, last)
+        self.class_weights = self.add_weight(
+            shape=(last.units,), initializer="ones", trainable=False, name="class_weights"
+        )
+
+    def update(self, features: np.ndarray, probabilities: np.ndarray) -> None:
+        frequencies = probabilities.mean(axis=0)
+        self.class_weights.assign(frequencies / frequencies.max())
+
+    def example_weights(self, labels: Any) -> Any:
+        return ops.take(self.class_weights, ops.cast(labels, "int32"))
+
+    def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
+        weights = self.example_weights(source.labels)
+        known = weights / (ops.mean(weights) + EPSILON)
+        one, other = (reverse_gradient(each.features, strength) for each in (source, target))
+        return self.discriminate(one, other, (known, ops.ones(ops.shape(other)[0])))
 
 
 class CDAN(Adversary):

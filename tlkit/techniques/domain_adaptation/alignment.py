@@ -97,6 +97,14 @@ class Alignment(Configured, keras.Layer):
     def update(self, features: np.ndarray, probabilities: np.ndarray) -> None:
         """Prepare an epoch, given the features `(n, d)` and probabilities `(n, classes)` of the target."""
 
+    def example_weights(self, labels: Any) -> Any:
+        """Return the weight of each source example in the supervised loss `(n,)`, or None for equal weights.
+
+        Args:
+            labels: int `(n,)` of the source.
+        """
+        return None
+
     def encode(self, encoder: keras.Model, source: Any, target: Any, training: bool) -> tuple[Any, Any]:
         """Return the features of both domains; of a source of None, None.
 

@@ -1,9 +1,12 @@
 """Use several methods of domain adaptation at once: the sum of their losses."""
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
 from tlkit._internal.registry import resolve
 from tlkit.errors import TlkitError
@@ -46,10 +49,22 @@ class Combined(Alignment):
                     "cdan-e+mcc."
                 )
         self.moves_features = all(each.moves_features for each in self.methods)
+        self.watches_target = any(each.watches_target for each in self.methods)
 
     def prepare(self, encoder: keras.Model, last: keras.Layer) -> None:
         for each in self.methods:
             each.prepare(encoder, last)
+
+    def update(self, features: np.ndarray, probabilities: np.ndarray) -> None:
+        for each in self.methods:
+            if each.watches_target:
+                each.update(features, probabilities)
+
+    def example_weights(self, labels: Any) -> Any:
+        """Return the product of the weights of all methods, `(n,)`; or None if none has weights."""
+        found = [each.example_weights(labels) for each in self.methods]
+        weights = [each for each in found if each is not None]
+        return reduce(ops.multiply, weights) if weights else None
 
     def strength(self, progress: Any) -> Any:
         """Return the strength of each method."""

@@ -69,6 +69,12 @@ METHODS = Methods(
             "dann", "adversarial.DANN", "features that a discriminator cannot tell apart", "Ganin et al. 2016"
         ),
         _METHOD(
+            "pada",
+            "adversarial.PADA",
+            "DANN with small weights for classes that the target seems to lack",
+            "Cao et al. 2018",
+        ),
+        _METHOD(
             "cdan",
             "adversarial.CDAN",
             "DANN whose discriminator also sees the predictions",
@@ -148,7 +154,6 @@ METHODS = Methods(
         ),
     ),
 )
-
 
 STREAM_METHODS = Registry(
     "method of test-time adaptation (`StreamAdapter`, Python only)",

@@ -253,6 +253,6 @@ def trained_head(
     epochs = epochs or BUDGET.epochs_for(len(pairs))
     schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs * len(pairs))
     adapter = DomainAdapter(head, method)
-    adapter.compile(keras.optimizers.Adam(schedule), steps_per_execution=len(pairs))
+    adapter.compile(keras.optimizers.Adam(schedule))
     adapter.fit(pairs, epochs=epochs, callbacks=list(callbacks), verbose=0)
     return head
