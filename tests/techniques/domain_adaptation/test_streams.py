@@ -7,7 +7,7 @@ from pushes import graph
 
 from tlkit.errors import DataError, TlkitError
 from tlkit.techniques.domain_adaptation import EATA, SAR, STREAM_METHODS, CoTTA, StreamAdapter, StreamTENT
-from tlkit.techniques.domain_adaptation.streams import classes_used
+from tlkit.techniques.domain_adaptation.streams.adapter import classes_used
 
 layers, NAMES = keras.layers, STREAM_METHODS.names
 SIZE = 8
@@ -173,7 +173,7 @@ def test_sar_leaves_out_uncertain_examples(classifier):
 
 
 def test_sar_descends_by_the_gradient_at_the_perturbed_weights():
-    from tlkit.techniques.domain_adaptation.stream_gradients import SharpnessAware
+    from tlkit.techniques.domain_adaptation.streams.gradients import SharpnessAware
 
     w = keras.Variable(np.array([3.0, 4.0], "float32"))
     optimizer = SharpnessAware(0.1, radius=0.5)

@@ -23,7 +23,7 @@ __getattr__, __dir__, __all__ = attach(
         "label_shift": ["bbse", "mlls", "reweighted"],
         "methods": ["METHODS", "STREAM_METHODS", "VALIDATORS"],
         "pairs": ["Pairs", "pair"],
-        "streams": ["StreamAdapter"],
+        "streams.adapter": ["StreamAdapter"],
         "validators": ["proxy_a_distance"],
         "voting": ["vote_on_features"],
         "weighting": ["domain_ratio", "kliep"],

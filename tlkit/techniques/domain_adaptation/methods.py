@@ -158,34 +158,34 @@ METHODS = Methods(
 STREAM_METHODS = Registry(
     "method of test-time adaptation (`StreamAdapter`, Python only)",
     (
-        _METHOD("none", "stream_methods.NoAdaptation", "the classifier as it is", ""),
+        _METHOD("none", "streams.methods.NoAdaptation", "the classifier as it is", ""),
         _METHOD(
             "statistics",
-            "stream_methods.StreamStatistics",
+            "streams.methods.StreamStatistics",
             "batch normalisation with statistics of source and stream",
             "Schneider et al. 2020",
         ),
         _METHOD(
             "tent",
-            "stream_methods.StreamTENT",
+            "streams.methods.StreamTENT",
             "normalisation layers trained for predictions of low entropy",
             "Wang et al. 2021",
         ),
         _METHOD(
             "eata",
-            "stream_methods.EATA",
+            "streams.methods.EATA",
             "the same on certain and diverse predictions, without forgetting the source",
             "Niu et al. 2022",
         ),
         _METHOD(
             "sar",
-            "stream_methods.SAR",
+            "streams.methods.SAR",
             "the same on certain predictions, towards a flat minimum",
             "Niu et al. 2023",
         ),
         _METHOD(
             "cotta",
-            "stream_teacher.CoTTA",
+            "streams.teacher.CoTTA",
             "all weights learn from a teacher, their moving average",
             "Wang et al. 2022",
         ),

@@ -13,8 +13,8 @@ from tlkit.errors import DataError, TlkitError
 from tlkit.models import cut_last, normalizations, without_augmentation
 from tlkit.techniques.domain_adaptation.methods import STREAM_METHODS
 from tlkit.techniques.domain_adaptation.normalization import require
-from tlkit.techniques.domain_adaptation.stream_methods import StreamMethod, StreamStatistics
-from tlkit.techniques.domain_adaptation.stream_statistics import Statistics, follow, measure
+from tlkit.techniques.domain_adaptation.streams.methods import StreamMethod, StreamStatistics
+from tlkit.techniques.domain_adaptation.streams.statistics import Statistics, follow, measure
 
 WINDOW = 64  # images after which the predictions are checked for a collapse
 LEAST = 0.25  # of the classes that the start uses on the same images

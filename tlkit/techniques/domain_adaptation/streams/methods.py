@@ -9,7 +9,7 @@ from keras import ops
 from tlkit.errors import TlkitError
 from tlkit.models import flat_layers
 from tlkit.techniques.domain_adaptation.predictions import entropy
-from tlkit.techniques.domain_adaptation.stream_gradients import SharpnessAware, fisher_information
+from tlkit.techniques.domain_adaptation.streams.gradients import SharpnessAware, fisher_information
 
 BATCH = 64  # losses and moving averages count per image, such that 64 images act as one batch of the papers
 AFFINE = (

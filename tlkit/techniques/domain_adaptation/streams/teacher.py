@@ -7,7 +7,7 @@ from keras import ops
 
 from tlkit.models import augmentation
 from tlkit.techniques.domain_adaptation.predictions import EPSILON
-from tlkit.techniques.domain_adaptation.stream_methods import BATCH, StreamMethod
+from tlkit.techniques.domain_adaptation.streams.methods import BATCH, StreamMethod
 
 
 class CoTTA(StreamMethod):
