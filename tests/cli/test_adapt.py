@@ -118,4 +118,4 @@ def test_several_sources_need_the_option_target(tmp_path, numerals, command, met
     names = [each["name"] for each in metrics(tmp_path / "run")["sources"]]
     assert names == [str(numerals), "digits/optical", "all sources together"]
     message = refused("adapt", numerals, numerals, numerals, *out, "--overwrite")
-    assert "3 names were given without --target" in message
+    assert "Got 3 names and no --target" in message

@@ -275,6 +275,9 @@ def test_sources_that_do_not_fit_are_refused(source, target):
     other = replace(target, class_names=[*target.class_names[:-1], "ten"])
     with pytest.raises(DataError, match="only digits/optical has 9; only negatives has ten"):
         tlkit.adapt([source, other], target, **LENET)
+    named = replace(other, card=source.card)
+    with pytest.raises(DataError, match=r"only digits/optical has 9; only digits/optical \(2\) has ten"):
+        tlkit.adapt([source, named], target, **LENET)
     small = Split(np.zeros((4, 8, 8, 3), "uint8"), np.arange(4))
     with pytest.raises(DataError, match="images of 28 pixels and negatives of 8"):
         tlkit.adapt([source, replace(target, train=small)], target, **LENET)

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, min_open=True),
     default=5.0,
     show_default=True,
-    help="By vote end to end: time limit of each training, except those of the voters.",
+    help="With auto and --end-to-end: time limit of each training; that of the voters has no limit.",
 )
 @click.option("--evaluate", help="Labelled images of the target, used for evaluation alone.")
 @list_option(
@@ -88,8 +88,8 @@ def adapt(
         tlkit adapt PHOTOS SKETCHES --target PAINTINGS --out RUN
 
     SOURCE may also be the folder of a run of `tlkit train`. Its classifier then adapts to TARGET without its
-    training images, by shot (the default), adabn or tent. Of the other options, only --epochs, --evaluate,
-    --seed, --out and --overwrite apply.
+    training images, by shot (the default), adabn or tent (--method). Of the other options, only --epochs,
+    --evaluate, --seed, --out and --overwrite apply.
     """
     names, target = _domains(sources, target)
     runs = [Path(each) for each in names if (Path(each) / "metrics.json").is_file()]
@@ -141,8 +141,8 @@ def _domains(given: tuple[str, ...], target: str | None) -> tuple[tuple[str, ...
         return given, target
     if len(given) != 2:
         raise TlkitError(
-            f"{len(given)} names were given without --target; expected SOURCE TARGET, or several sources and "
-            "--target TARGET."
+            f"Got {len(given)} {'name' if len(given) == 1 else 'names'} and no --target; expected SOURCE "
+            "TARGET, or several sources and --target TARGET."
         )
     return given[:1], given[1]
 

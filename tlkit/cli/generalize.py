@@ -1,4 +1,4 @@
-"""The command that trains a classifier for a domain that nobody has seen yet: generalize."""
+"""The command that trains a classifier for an unseen domain: generalize."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from tlkit.techniques.domain_generalization.methods import METHODS
     type=click.FloatRange(0, min_open=True),
     default=5.0,
     show_default=True,
-    help="Time limit of each training; there is one for each method and domain, and one at the end.",
+    help="About how long a training takes at most; there is one for each method and domain, and a last one.",
 )
 @list_option("techniques.domain_generalization.methods.METHODS")
 @training_options
@@ -53,7 +53,7 @@ def generalize(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Learn from all DOMAINs for a domain that nobody has seen, and compare methods for it.
+    """Learn from all DOMAINs for an unseen domain, and compare methods for it.
 
     A DOMAIN is the name of a data set, or a folder with one sub-folder for each class; all have the same
     classes. Each is left out once: every method learns from the others and is evaluated on it. The best

@@ -50,7 +50,7 @@ def adapt(
     agrees with the head on matched features, the classes are those of this head instead of the vote.
 
     If there are several sources, all networks learn from all of them. For the vote on features, each source
-    is matched to the target by itself. The report compares the sources with each other.
+    is matched to the target separately. The report compares the sources with each other.
 
     The control is the same network and learns from the source alone. For a single method, it takes the same
     number of steps. If the methods vote, it is the solved head (`tlkit.solve_head`) on features, or a

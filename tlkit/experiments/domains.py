@@ -17,12 +17,13 @@ def check_domains(domains: Sequence[Dataset], *, least: int = 1) -> None:
         count = "No labelled domain was given" if not domains else "One labelled domain was given"
         raise DataError(f"{count}; expected at least {least}, each as a data set.")
     first = domains[0]
-    for other in domains[1:]:
-        names = first.card.name, other.card.name
+    called = domain_names(domains)
+    for name, other in zip(called[1:], domains[1:], strict=True):
+        names = called[0], name
         if difference := class_difference(first.class_names, other.class_names, names):
             raise DataError(
-                f"All domains must have the same classes in the same order, but of {names[0]} and {names[1]} "
-                f"{difference}. Rename or remove class folders, or use Dataset.only(class_names)."
+                f"{names[0]} and {names[1]} must have the same classes in the same order: {difference}. "
+                "Rename or remove class folders, or use Dataset.only(class_names)."
             )
         if first.image_size != other.image_size:
             raise DataError(

@@ -1,4 +1,4 @@
-"""Which method makes a classifier for a domain that nobody has seen yet? Each domain is left out once."""
+"""Which method makes the best classifier for an unseen domain? Each domain is left out once."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -33,14 +33,14 @@ def generalize(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = 0,
 ) -> Generalization:
-    """Compare methods of domain generalization, and train a classifier for a domain that nobody has seen.
+    """Compare methods of domain generalization, and train a classifier for an unseen domain.
 
     Each domain is left out once. A classifier learns from the train splits of the other domains by each
-    method, and is then evaluated on the domain that was left out. No image of this domain is used before, not
-    even without its label. Within such a round, all methods start from the same weights and make the same
-    number of steps; all rounds have about the same number of epochs. At the end, the method with the highest
-    mean accuracy on the domains that were left out trains the classifier of the result on all domains: their
-    train and their validation splits.
+    method, and is then evaluated on the domain that was left out. No image of this domain is used in
+    training, with or without its label. Within such a round, all trained methods start from the same weights
+    and make the same number of steps; all rounds have about the same number of epochs. At the end, the method
+    with the highest mean accuracy on the domains that were left out trains the classifier of the result on
+    all domains: their train and their validation splits.
 
     A pretrained network is fine-tuned from the solved head, as by `tlkit.train`: the top three quarters of
     the layers are trained, without interpolation of the weights. From random weights, the whole network is
@@ -55,8 +55,9 @@ def generalize(
         backbone: a name of `tlkit.list_backbones()`, or a model from raw images to features.
         weights: `"imagenet"`, `None` (random) or a weights file; only if `backbone` is a name.
         epochs: of each training. By default, the number of steps is that of `tlkit.train` for so many images.
-        minutes: time limit for a training; None for no limit. The first training measures which fraction of
-            the epochs fits, for all others too.
+        minutes: about how long a training may take; None for no limit. The first training measures which
+            fraction of the epochs fits, and all others make this fraction of theirs. A slower method, or the
+            last training on all images, can take longer.
         seed: of the weights, the order of the images and the augmentation.
         callbacks: further Keras callbacks for each training.
         verbose: 0 is silent, 1 shows progress bars, 2 prints a line for each training with the minutes left.

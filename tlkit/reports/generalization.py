@@ -176,8 +176,8 @@ class Generalization(Result):
             return "No domain was evaluated."
         best = self.best
         said = (
-            f"{best} is the most accurate on unseen domains: {percent(self.accuracy(best))} % in the mean "
-            f"over {counted(len(self.of(best)), 'domain')}"
+            f"{best} has the highest mean accuracy on unseen domains: {percent(self.accuracy(best))} % on "
+            f"average over {counted(len(self.of(best)), 'domain')}"
         )
         difference = self.differences().get(best)
         if difference is None:
@@ -212,7 +212,7 @@ class Generalization(Result):
         found: list[Block] = [
             Text(
                 "Each domain was left out once. Each method learned from the other domains, and was then "
-                "evaluated on the domain that was left out. No image of this domain was used before."
+                "evaluated on the domain that was left out. No image of this domain was used in training."
             ),
             figure(
                 lambda ax: plots.compare_arms(
@@ -252,6 +252,11 @@ class Generalization(Result):
             "accuracy of this method above on a new domain that differs from these as much as they differ "
             "from each other. The method was chosen by these accuracies, so the value is a little too high."
         )
+        if self.complete and self.interrupted:
+            said = (
+                f"The last training, by {self.chosen} on all domains, was interrupted. model.keras holds the "
+                "weights that it had reached."
+            )
         if not self.complete:
             said = (
                 "The comparison was interrupted, so model.keras is the head that was solved on the frozen "

@@ -71,7 +71,7 @@ def sources_section(sources: Sequence[SourceAlone], labels: np.ndarray | None) -
 
 
 def together_or_alone(predicted: dict[str, np.ndarray], labels: np.ndarray) -> str:
-    """Say whether all sources together are more accurate than the best single source.
+    """Say whether all sources together are more accurate than the single source of the highest accuracy.
 
     Args:
         predicted: the classes that each source predicts, and those of all sources together, int `(n,)`.
@@ -90,9 +90,9 @@ def together_or_alone(predicted: dict[str, np.ndarray], labels: np.ndarray) -> s
     if low <= 0 <= high:
         return (
             f"These images cannot tell whether all sources together are more accurate than {best} alone, the "
-            f"best single source ({points})."
+            f"most accurate single source ({points})."
         )
     return (
-        f"All sources together are {'more' if low > 0 else 'less'} accurate than {best} alone, the best "
-        f"single source ({points})."
+        f"All sources together are {'more' if low > 0 else 'less'} accurate than {best} alone, the most "
+        f"accurate single source ({points})."
     )

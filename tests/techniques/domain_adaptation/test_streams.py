@@ -283,6 +283,8 @@ def test_what_cannot_be_adapted_is_refused(classifier):
         StreamAdapter(plain, "sar")
     with pytest.raises(TlkitError, match="needs unlabelled images of the source"):
         StreamAdapter(classifier, "eata")
+    with pytest.raises(TlkitError, match="at least 0"):
+        StreamAdapter(classifier, memory=-1)
     adapter = StreamAdapter(classifier, "none")
     for wrong in (np.zeros((2, 9, 9, 3)), np.zeros((SIZE, SIZE, 3)), np.zeros((0, SIZE, SIZE, 3))):
         with pytest.raises(DataError, match="expected"):

@@ -82,11 +82,16 @@ class DANN(Adversary):
 class PADA(DANN):
     """Partial adversarial domain adaptation: DANN for a target that may lack classes of the source.
 
-    Source examples of a class weigh less, in both losses, if the class is rarely predicted on the target.
-    The weight of a class is its mean predicted probability on the target, divided by the largest such mean.
-    The weights are computed before each epoch.
+    Source examples of a class weigh less if the class is rarely predicted on the target, in the supervised
+    loss and in that of the discriminator. The weight of a class is its mean predicted probability on the
+    target, divided by the largest such mean, so it is 0 to 1. The weights are computed before each epoch; in
+    the first one, the predictions are those of an untrained head. Where many predictions are wrong, so are
+    the weights.
 
     Cao et al. 2018, "Partial Adversarial Domain Adaptation".
+
+    Args:
+        weight, rise, hidden: see `Adversary`.
     """
 
     watches_target = True

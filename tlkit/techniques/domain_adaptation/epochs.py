@@ -1,7 +1,7 @@
 """Run Keras's fit on pairs as fast as the backend allows.
 
-A step on features is shorter than a call of the backend from Python. So the examples are moved to the device
-once, and one call runs many steps, unless a callback must be called at every step.
+A step on features takes less time than a call of the backend from Python. So the examples are moved to the
+device once, and one call runs many steps, unless a callback must be called at every step.
 """
 
 from collections.abc import Callable
@@ -23,6 +23,9 @@ def fit_pairs(adapter: Any, fit: Fit, pairs: Pairs, options: dict[str, Any]) -> 
         fit: the `fit` of `keras.Model`, bound to it.
         pairs: both domains. They are shuffled by their own seed.
         options: `epochs`, `callbacks` and other options of `fit`.
+
+    Returns:
+        Keras's history.
     """
     changed = {"steps_per_epoch", "initial_epoch"} & set(options) or any(
         isinstance(each, keras.callbacks.BackupAndRestore) for each in options["callbacks"]
@@ -69,12 +72,12 @@ def _fit_on_jax(adapter: Any, fit: Fit, pairs: Pairs, options: dict[str, Any]) -
 
 
 class EpochRows(keras.utils.PyDataset):
-    """The positions of the examples of all steps of an epoch, as a single batch for Keras.
+    """The indices of the examples for every step of an epoch, as a single batch for Keras.
 
     The batch is `(rows,)`; `rows` gives for each domain int32 `(steps, batch size)`.
 
     Args:
-        pairs: whose examples these are, in the same order.
+        pairs: the pairs that are indexed.
     """
 
     def __init__(self, pairs: Pairs) -> None:

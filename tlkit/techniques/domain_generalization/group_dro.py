@@ -32,13 +32,14 @@ class GroupDRO(Learner):
 
         q_d <- q_d exp(s L_d) / sum_e q_e exp(s L_e),   loss = sum_d q_d L_d
 
-    With equal losses, the weights q stay equal, and the loss is the mean over all examples. Sagawa et al.
+    If all losses are equal, the weights q stay as they are. With equal weights, the loss is the mean over all
+    examples. Sagawa et al.
     2020, "Distributionally Robust Neural Networks for Group Shifts".
 
     Args:
         network: from inputs to class probabilities or logits; it is trained.
         domains: number of domains. A batch holds equally many examples of each, domain after domain, as those
-            of `DomainBatches` do.
+            of `DomainBatches` do; so the batch size is a multiple of it.
         step_size: s, above 0.
 
     Attributes:

@@ -17,7 +17,7 @@ class MixStyle(Configured, keras.layers.Layer):
     """Mix the mean and standard deviation of each channel between the images of a batch, in training only.
 
     These statistics mostly reflect the style of an image, which differs between domains. With x of one image,
-    and the statistics of another image marked by ':
+    and mean' and std' those of another image of the batch, of any domain:
 
         y = (l std + (1 - l) std') (x - mean) / std + l mean + (1 - l) mean',  l ~ Beta(alpha, alpha)
 
@@ -25,7 +25,7 @@ class MixStyle(Configured, keras.layers.Layer):
 
     Args:
         alpha: of the Beta distribution, above 0. If it is small, l is usually near 0 or 1.
-        probability: with which a batch is mixed, 0 to 1.
+        probability: that a batch is mixed, 0 to 1.
         seed: of the random numbers; None for a random one.
 
     Input: feature maps `(n, h, w, c)` or tokens `(n, t, d)`. The output has the same shape.
@@ -75,12 +75,12 @@ class MixStyleTraining(ERM):
 def with_mixstyle(network: keras.Model, places: int = 2, **options: Any) -> keras.Model:
     """Return a network with `MixStyle` layers behind its first stages; all other layers are shared.
 
-    The input counts as the output of a stage if it consists of activations of frozen stages and not of images
-    with three channels. Training the result trains the network, which itself stays without these layers.
+    If the network takes stored activations of frozen stages instead of RGB images, the first layer is applied
+    to its input. Training the result trains the network; the network itself is not given these layers.
 
     Args:
         network: a functional or `Sequential` model whose stages have feature maps or tokens as outputs.
-        places: number of layers, at least 1.
+        places: number of layers, at least 1; fewer are inserted if the network has fewer stages.
         options: of `MixStyle`.
 
     >>> import tlkit

@@ -23,8 +23,8 @@ STATISTICS = 1_000  # examples from which the statistics of batch normalisation 
 class ERM:
     """Empirical risk minimisation: minimise the mean loss over the examples of all domains.
 
-    Tuned with the same care, hardly any method is better in the mean over data sets: Gulrajani & Lopez-Paz
-    2021, "In Search of Lost Domain Generalization". It is the base class of the other methods.
+    When all methods are tuned equally carefully, few beat ERM on average over data sets: Gulrajani &
+    Lopez-Paz 2021, "In Search of Lost Domain Generalization". It is the base class of the other methods.
 
     Attributes:
         averaging: momentum of the exponential moving average of the weights, 0 (none) to below 1.
@@ -79,13 +79,14 @@ class DomainBatches(keras.utils.PyDataset):
         inputs: of each domain, images `(n, height, width, 3)`, an array or `ImageFiles`; or features or
             stored activations `(n, ...)`.
         labels: of each domain, int `(n,)` class indices.
-        batch_size: number of examples; rounded down to a multiple of the number of domains.
+        batch_size: number of examples; rounded down to a multiple of the number of domains, but at least one
+            example of each.
         classes: number of classes.
         seed: of the order, together with the epoch.
         views: the second axis of the inputs counts random views of each example. Each epoch uses another one.
 
     Raises:
-        DataError: a domain has no example, or other numbers of inputs and labels.
+        DataError: a domain has no example, or its numbers of inputs and labels differ.
 
     >>> labels = [np.zeros(5, int), np.ones(3, int)]
     >>> batches = DomainBatches([np.zeros((5, 2)), np.ones((3, 2))], labels, batch_size=4, classes=2)

@@ -1,4 +1,4 @@
-"""What methods of test-time adaptation do with gradients, as optimizers: these work on any backend."""
+"""Optimizers for test-time adaptation, written on Keras alone so that they work on any backend."""
 
 from typing import Any
 
@@ -10,7 +10,10 @@ from tlkit.techniques.domain_adaptation.predictions import EPSILON
 
 
 class SharpnessAware(keras.optimizers.Optimizer):
-    """Gradient descent in pairs of steps: up by `radius` to the steepest side; then from where it was, down.
+    """Gradient descent by the gradient at the worst point nearby.
+
+    Steps come in pairs. The first moves the weights by `radius` along the gradient. The second returns to the
+    original weights and descends along the gradient that was measured at the moved point.
 
     Foret et al. 2021, "Sharpness-Aware Minimization for Efficiently Improving Generalization".
     """

@@ -113,8 +113,8 @@ class StreamTENT(StreamMethod):
 class SAR(StreamMethod):
     """Minimise the entropy of reliable predictions where the loss is flat.
 
-    A prediction is reliable if its entropy is below `margin * log(classes)`. The gradient is taken after a
-    step of length `radius` in the direction in which the loss rises most, from the predictions that are
+    A prediction is reliable if its entropy is below `margin * log(classes)`. First, the weights move by
+    `radius` in the direction of steepest ascent. The gradient is then computed from the predictions that are
     still reliable there (sharpness-aware minimisation). All normalisation layers are trained, also those of
     the last stage, which the paper leaves out. For the recovery, see `StreamAdapter`.
 
@@ -157,7 +157,8 @@ class EATA(StreamMethod):
     Args:
         learning_rate: see `StreamMethod`.
         margin: see `SAR`.
-        similarity: the paper's thresholds are about 1.3 for 10 classes and 1.6 for 1000.
+        similarity: threshold of the cosine, times sqrt(classes); the paper's 0.4 for 10 classes and 0.05 for
+            1000 are about 1.3 and 1.6.
         penalty: weight of the penalty, beta in the paper.
     """
 

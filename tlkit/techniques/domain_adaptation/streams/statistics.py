@@ -15,9 +15,9 @@ from tlkit.models import normalizations
 class Statistics(keras.Layer):
     """Mean and variance of the inputs of one BatchNormalization, over source and stream.
 
-    `share` is the fraction that a batch counts for. After each batch, the layer is set to normalise so that
-    inputs with these statistics leave it as the source images did. This matters if the layer was frozen in
-    training: its own statistics are then those of older images, to which the later weights are used.
+    After each batch, the layer is set so that it maps inputs with these statistics to outputs with the
+    statistics that source images had. This matters if the layer was frozen in training: its own statistics
+    are then older than the source, and the later layers were trained with them.
 
     Args:
         norm: the layer; without `measure`, its own statistics are taken for those of the source.
@@ -32,7 +32,7 @@ class Statistics(keras.Layer):
         self.source, self.built = self.own, True
 
     def update(self, norm: keras.layers.BatchNormalization, inputs: Any, share: Any) -> None:
-        """Move the statistics towards those of the inputs."""
+        """Move the statistics towards those of the inputs, which count for the fraction `share`, 0 to 1."""
         x = ops.stop_gradient(ops.cast(inputs, "float32"))
         mean, variance = ops.moments(x, [axis for axis in range(x.ndim) if axis != norm.axis % x.ndim])
         moved = mean - self.mean

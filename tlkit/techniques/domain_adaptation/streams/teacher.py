@@ -15,8 +15,7 @@ class CoTTA(StreamMethod):
 
     If the classifier at the start is less certain than `certainty` on a batch, the teacher's prediction is
     averaged over augmented views. The teacher's predictions are the answer. After each step, a few weights of
-    the student return to the start. The student takes over the teacher's statistics of the stream. It costs
-    several times as much as the other methods.
+    the student return to the start. The student takes over the teacher's statistics of the stream.
 
     Wang et al. 2022, "Continual Test-Time Domain Adaptation".
 
