@@ -44,8 +44,8 @@ def result(digits):
 def test_the_best_method_and_what_is_certain_are_said(result, page, stands_alone, titles):
     report = result.report()
     assert report.answer == (
-        "averaging has the highest mean accuracy on unseen domains: 65 % on average over 3 domains. averaging "
-        "is better than erm: +15.0 points, 95 % interval +12.1 to +17.9."
+        "averaging has the highest mean accuracy on unseen domains: 65 % on average over 3 domains. "
+        "averaging is better than erm: +15.0 points, 95 % interval +12.1 to +17.9."
     )
     assert titles(report)[:3] == ["Accuracy on unseen domains", "The classifier", "The data"]
     text = page(result)
