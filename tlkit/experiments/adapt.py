@@ -46,8 +46,9 @@ def adapt(
     `tlkit.train`: heads on the features of a pretrained backbone vote, or networks if its weights are random.
 
     With pretrained features there are two exceptions. If the target shows hardly any structure along the
-    features that tell the classes apart, the result is the classifier of the source alone. If the vote hardly
-    agrees with the head on matched features, the classes are those of this head instead of the vote.
+    features that tell the classes apart, or little structure and a vote that differs much from the head on
+    matched features, the result is the classifier of the source alone. Otherwise, if the vote hardly agrees
+    with this head, the classes are those of this head instead of the vote.
 
     If there are several sources, all networks learn from all of them. For the vote on features, each source
     is matched to the target separately. The report compares the sources with each other.
