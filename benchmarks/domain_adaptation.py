@@ -237,7 +237,8 @@ def draw(table: Any) -> None:
     ]
     ax.set_xticks(range(len(headings)), headings, fontsize=8)
     ax.set_yticks(range(len(closed)), closed.index)
-    ax.get_yticklabels()[list(closed.index).index(AUTO)].set_fontweight("bold")
+    for label in ax.get_yticklabels():
+        label.set_fontweight("bold" if label.get_text() == AUTO else "normal")
     figure.colorbar(image, label="fraction of the gap from source only to ceiling that is closed")
     figure.savefig(HERE.with_suffix(".png"), dpi=110)
 
@@ -256,4 +257,5 @@ if __name__ == "__main__":
     parser.add_argument("--tasks", default="digits,emoji,solar", help="families of tasks")
     parser.add_argument("--workers", type=int, default=2, help="processes at once, each on one core")
     given = parser.parse_args()
-    main(given.seeds, given.arms.split(","), given.tasks.split(","), given.workers)
+    arms = dict.fromkeys([CONTROL, CEILING, *given.arms.split(",")])  # the gap needs both
+    main(given.seeds, list(arms), given.tasks.split(","), given.workers)

@@ -23,7 +23,8 @@ CHOICES = {
     "standard deviation of the target. This head adapts the most cautiously, so it is used instead of the "
     "vote.",
     "source only": "The target shows hardly any structure along the features that tell the classes of the "
-    "source apart, so there is nothing to adapt to. The classifier learned from the source alone.",
+    "source apart, or little structure and a vote that differs much from the head on matched features. "
+    "So there is probably nothing to adapt to, and the classifier learned from the source alone.",
 }
 
 

@@ -90,6 +90,21 @@ def test_methods_that_contradict_the_matched_features_are_not_followed(shifted, 
     assert vote.head is vote.heads[MATCHED]
 
 
+@pytest.mark.parametrize(
+    ("relative", "follows", "choice"),
+    [(0.15, True, VOTE), (0.15, False, SOURCE_ONLY), (0.05, True, SOURCE_ONLY), (0.25, True, VOTE)],
+)
+def test_little_structure_alone_does_not_stop_a_vote_that_follows_the_matched_features(
+    shifted, monkeypatch, relative, follows, choice
+):
+    (x, y), (target, _) = shifted
+    measured = iter([relative, 1.0])
+    monkeypatch.setattr("tlkit.techniques.domain_adaptation.voting.structure", lambda *_: next(measured))
+    if not follows:
+        monkeypatch.setattr("tlkit.techniques.domain_adaptation.voting.kappa", lambda *_: 0.5)
+    assert vote_on_features(x, y, target, CLASSES, methods=[]).choice == choice
+
+
 def test_matched_features_have_the_moments_of_the_target(shifted):
     (x, _), (target, _) = shifted
     found = matched_moments(x, target)

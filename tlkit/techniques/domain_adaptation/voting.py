@@ -4,8 +4,8 @@ Which method is the most accurate depends on the task, and without target labels
 methods make different errors, so their vote is usually about as accurate as the best of them:
 
 1. Shift and scale the source features so that they have the mean and the standard deviation of the target
-   features, and solve a head on them (`tlkit.solve_head`). If there are several sources, match each by
-   itself.
+   features, and solve a head on them (`tlkit.solve_head`). If there are several sources, match each
+   separately.
 2. By each method, train a head with a hidden layer on the matched source and the target features.
 3. The head of step 1 and these heads vote on the class of each target example.
 4. Solve a head on the matched source features with their labels and on the target features with the classes
@@ -40,8 +40,8 @@ VOTERS = ("jan", "mcc", "cdan-e", "cdan-e+mcc")
 SOURCE_ONLY, MATCHED, VOTE = "source only", "matched features", "vote"
 BUDGET = Budget(epochs=40, least_steps=400, most_steps=4_000)  # of each head with a hidden layer
 BATCH_SIZE, LEARNING_RATE, BOTTLENECK = 32, 1e-3, 256
-# measured on 13 pairs of domains: agreement (Cohen's kappa) 0.61 to 0.90, structure 0.19 to 0.73; on noise
-# and on images of none of the classes: 0.37 to 0.56 and 0.05 to 0.15
+# measured on 13 pairs of domains: agreement (Cohen's kappa) 0.61 to 0.90, structure 0.27 to 0.73, and 0.19
+# for another split of one pair; on noise and images of none of the classes: 0.37 to 0.56 and 0.05 to 0.15
 LEAST_AGREEMENT, LEAST_STRUCTURE = 0.45, 0.1
 DOUBTFUL_AGREEMENT, DOUBTFUL_STRUCTURE = 0.6, 0.2  # both together
 
@@ -182,7 +182,7 @@ def matched_moments(source: np.ndarray, target: np.ndarray, domains: np.ndarray 
     Args:
         source, target: `(n, d)` and `(m, d)`.
         domains: int `(n,)`: which of several source domains each example comes from. Each domain is matched
-            by itself. By default there is one.
+            separately. By default there is one.
 
     Raises:
         DataError: `domains` has another length than the source.

@@ -34,9 +34,9 @@ class StreamAdapter:
     backbones), or if you do not know. The statistics of a frozen layer are not those of the source, and
     without `source` the adaptation can destroy the classifier.
 
-    Adaptation can cost a few points where the classifier already copes with the change, above all if images
-    come sorted by class; then shuffle them over a longer time, raise `source_examples`, or use `"none"`. On
-    streams of 200 digits, TENT, EATA and SAR gained nothing over `"statistics"`; CoTTA was not measured
+    Adaptation can cost accuracy where the classifier already copes with the change and the images come
+    sorted by class; then shuffle them over a longer time, raise `source_examples`, or use `"none"`. On
+    streams of 200 digits, no gain of TENT, EATA or SAR over `"statistics"` was found; CoTTA was not measured
     (`benchmarks/test_time_adaptation.py`).
 
     Methods that train weights are checked after every 64 images. If the predictions have lost most of the
