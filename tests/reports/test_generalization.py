@@ -76,6 +76,27 @@ def test_metrics_hold_every_domain_and_the_interval_of_the_difference(result, tm
     assert numbers["accuracy"]["averaging"] == pytest.approx(0.65)
 
 
+def test_balanced_accuracy_is_compared_where_classes_are_unbalanced(result, page):
+    labels = (np.arange(200) >= 180).astype(int)
+    common, both = np.zeros(200, int), np.where(np.arange(200) % 4, labels, 1 - labels)
+    outcomes = [
+        replace(each, labels=labels, predicted=common if each.method == "erm" else both)
+        for each in result.outcomes
+    ]
+    unbalanced = replace(result, outcomes=outcomes, measure="balanced_accuracy")
+    assert unbalanced.mean("erm") == pytest.approx(0.5)  # it always answers with the common class
+    assert unbalanced.mean("mixstyle") == pytest.approx(0.75)
+    difference, low, high = unbalanced.differences()["mixstyle"]
+    assert difference == pytest.approx(0.25)
+    deviation = np.sqrt(0.75 * 0.25 / 20 / 4 + 0.75 * 0.25 / 180 / 4) / np.sqrt(3)
+    assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.02)
+    assert "highest mean balanced accuracy" in unbalanced.answer
+    assert "Balanced accuracy on unseen domains" in page(unbalanced)
+    metrics = unbalanced.metrics()
+    assert (metrics["headline"], metrics["accuracy"]["erm"]) == ("balanced_accuracy", pytest.approx(0.9))
+    assert metrics["methods"][0]["balanced_accuracy"] == pytest.approx(0.5)
+
+
 def test_only_complete_rounds_are_compared(result):
     partial = replace(result, outcomes=result.outcomes[:4], interrupted=True)
     assert not partial.complete

@@ -88,6 +88,6 @@ def generalize(
         verbose=verbosity(),
     )
     for method, accuracy in result.metrics()["accuracy"].items():
-        click.echo(f"on unseen domains: {method} {accuracy:.1%}")
+        click.echo(f"accuracy on unseen domains: {method} {accuracy:.1%}")
     click.secho(result.answer, bold=True)
     finish(result, out)

@@ -17,6 +17,7 @@ from tlkit.experiments.domains import check_domains, domain_names
 from tlkit.experiments.fitting import MINUTES
 from tlkit.models import frozen_table
 from tlkit.reports.generalization import Generalization
+from tlkit.reports.measures import headline, point_measures
 from tlkit.reports.unseen_domains import CONTROL, FROZEN, Outcome
 from tlkit.techniques.domain_generalization import METHODS
 
@@ -40,7 +41,8 @@ def generalize(
     training, with or without its label. Within such a round, all trained methods start from the same weights
     and make the same number of steps; all rounds have about the same number of epochs. At the end, the method
     with the highest mean accuracy on the domains that were left out trains the classifier of the result on
-    all domains: their train and their validation splits.
+    all domains: their train and their validation splits. If the classes are unbalanced, the balanced accuracy
+    takes the place of the accuracy.
 
     A pretrained network is fine-tuned from the solved head, as by `tlkit.train`: the top three quarters of
     the layers are trained, without interpolation of the weights. From random weights, the whole network is
@@ -92,14 +94,21 @@ def generalize(
         phases.shows_progress(verbose),
     )
     found = Generalization(
-        trainings.model, domain_names(domains), domains, names, network.name, seed, pretrained=pretrained
+        trainings.model,
+        domain_names(domains),
+        domains,
+        names,
+        network.name,
+        seed,
+        measure=headline(np.concatenate([evaluated(each).labels for each in domains])),
+        pretrained=pretrained,
     )
     rounds = list(product(range(len(domains)), names))
     shown = phases.shows_progress(verbose)
     with trainings, tqdm(total=len(rounds) + 1, desc="generalize", unit="training", disable=not shown) as bar:
         for number, (left_out, method) in enumerate(rounds, start=1):
             bar.set_postfix_str(f"{found.domains[left_out]} left out, {method}")
-            outcome = _left_out(trainings, domains, method, left_out, watch)
+            outcome = _left_out(trainings, domains, method, left_out, found.measure, watch)
             if outcome is None:
                 break
             found.outcomes.append(outcome)
@@ -118,7 +127,12 @@ def generalize(
 
 
 def _left_out(
-    trainings: DomainTrainings, domains: Sequence[Dataset], method: str, left_out: int, watch: Interruptible
+    trainings: DomainTrainings,
+    domains: Sequence[Dataset],
+    method: str,
+    left_out: int,
+    measure: str,
+    watch: Interruptible,
 ) -> Outcome | None:
     """Train on all domains but one by a method, and evaluate it on this one; None after Ctrl-C."""
     clock = phases.Clock()
@@ -127,8 +141,8 @@ def _left_out(
     if watch.interrupted:
         return None
     held_out = [domains[index].validation for index in known]
-    right = [
-        float(np.mean(predicted_by(trainings.model, each).argmax(axis=1) == each.labels))
+    values = [
+        point_measures(each.labels, predicted_by(trainings.model, each).argmax(axis=1))[measure]
         for each in held_out
         if each is not None and each.labelled
     ]
@@ -138,7 +152,7 @@ def _left_out(
         left_out,
         predicted_by(trainings.model, images).argmax(axis=1),
         images.labels,
-        float(np.mean(right)) if len(right) == len(known) else None,
+        float(np.mean(values)) if len(values) == len(known) else None,
         trainings.steps,
         clock.stop()["total"],
     )

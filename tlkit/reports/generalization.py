@@ -15,6 +15,7 @@ from tlkit.reports import classifier
 from tlkit.reports.data import INTERRUPTED
 from tlkit.reports.document import Block, Document, Section, Table, Text
 from tlkit.reports.figures import figure
+from tlkit.reports.measures import MEASURE_NAMES
 from tlkit.reports.result import Result
 from tlkit.reports.unseen_domains import CONTROL, FROZEN, Outcome, mean_of_means, verdict
 from tlkit.reports.words import counted, duration, listed, percent
@@ -37,6 +38,7 @@ class Generalization(Result):
         methods: the names of the methods.
         backbone: its name.
         seed: of the weights and the order of the images.
+        measure: what is compared: `"accuracy"`, or `"balanced_accuracy"` if the classes are unbalanced.
         pretrained: whether the weights of the backbone were learned on other images.
         outcomes: of each method on each domain that was left out.
         chosen: the method that trained `model` on all domains.
@@ -51,6 +53,7 @@ class Generalization(Result):
     methods: list[str]
     backbone: str
     seed: int
+    measure: str = "accuracy"
     pretrained: bool = True
     outcomes: list[Outcome] = field(default_factory=list)
     chosen: str = CONTROL
@@ -77,33 +80,37 @@ class Generalization(Result):
         """The names of the classes."""
         return self.data[0].class_names
 
-    def accuracy(self, method: str) -> float:
-        """Return the mean accuracy over the domains that were left out, 0 to 1."""
-        return float(np.mean([each.right.mean() for each in self.of(method)]))
+    def scores(self, method: str) -> list[np.ndarray]:
+        """Return the values of the images of each domain that was left out; their mean is the measure."""
+        return [each.scores(self.measure) for each in self.of(method)]
+
+    def mean(self, method: str, measure: str | None = None) -> float:
+        """Return the mean over the domains that were left out, 0 to 1, by default of the compared measure."""
+        return float(np.mean([each.scores(measure or self.measure).mean() for each in self.of(method)]))
 
     def held_out(self, method: str) -> float | None:
-        """Return the mean accuracy on held-out images of the domains that were learned from, 0 to 1."""
+        """Return the mean measure on held-out images of the domains that were learned from, 0 to 1."""
         found = [each.held_out for each in self.of(method) if each.held_out is not None]
         return float(np.mean(found)) if len(found) == len(self.of(method)) else None
 
     @property
     def best(self) -> str:
-        """The method with the highest mean accuracy on the domains that were left out."""
-        return max(self.methods, key=self.accuracy)
+        """The method with the highest mean on the domains that were left out."""
+        return max(self.methods, key=self.mean)
 
     def differences(self) -> dict[str, tuple[float, float, float]]:
-        """Return the accuracy of each method minus that of `"erm"`, with its 95 % interval, by name."""
+        """Return the measure of each method minus that of `"erm"`, with its 95 % interval, by name."""
         if CONTROL not in self.methods:
             return {}
-        control = [each.right for each in self.of(CONTROL)]
+        control = self.scores(CONTROL)
         return {
-            method: mean_of_means([a.right - b for a, b in zip(self.of(method), control, strict=True)])
+            method: mean_of_means([a - b for a, b in zip(self.scores(method), control, strict=True)])
             for method in self.methods
             if method != CONTROL
         }
 
     def selected_by_held_out(self) -> tuple[list[str], float] | None:
-        """Return the method that held-out images choose in each round, and the mean accuracy of this choice.
+        """Return the method that held-out images choose in each round, and the mean measure of this choice.
 
         Only images of the domains that were learned from choose. Gulrajani & Lopez-Paz 2021, "In Search of
         Lost Domain Generalization".
@@ -112,10 +119,12 @@ class Generalization(Result):
             return None
         rounds = zip(*(self.of(method) for method in self.methods), strict=True)
         chosen = [max(each, key=lambda one: one.held_out or 0.0) for each in rounds]
-        return [each.method for each in chosen], float(np.mean([each.right.mean() for each in chosen]))
+        return [each.method for each in chosen], float(
+            np.mean([each.scores(self.measure).mean() for each in chosen])
+        )
 
     def metrics(self) -> dict[str, Any]:
-        """Return the accuracy of each method on each domain that was left out, and the differences to ERM."""
+        """Return the measure of each method on each domain that was left out, and the differences to ERM."""
         measured = bool(self.of(self.methods[0]))
         selected = self.selected_by_held_out() if measured else None
         differences = self.differences() if measured else {}
@@ -143,21 +152,28 @@ class Generalization(Result):
             "methods": [self._of(method, differences.get(method)) for method in self.methods if measured],
             "selected_by_held_out": None
             if selected is None
-            else {"methods": selected[0], "accuracy": selected[1]},
+            else {"methods": selected[0], self.measure: selected[1]},
             "chosen": self.chosen,
-            "accuracy": {method: self.accuracy(method) for method in self.methods if measured},
+            "headline": self.measure,
+            "accuracy": {method: self.mean(method, "accuracy") for method in self.methods if measured},
             "interval": None,  # no image evaluates the model that learned from all domains
             "per_class": [],
             "runs": [],
             "interrupted": self.interrupted,
         }
 
+    @property
+    def _measure(self) -> str:
+        return MEASURE_NAMES[self.measure]
+
     def _of(self, method: str, difference: tuple[float, float, float] | None) -> dict[str, Any]:
-        mean, low, high = mean_of_means([each.right for each in self.of(method)])
-        by_domain = {self.domains[each.left_out]: float(each.right.mean()) for each in self.of(method)}
+        mean, low, high = mean_of_means(self.scores(method))
+        by_domain = {
+            self.domains[each.left_out]: each.scores(self.measure).mean() for each in self.of(method)
+        }
         return {
             "name": method,
-            "accuracy": mean,
+            self.measure: mean,
             "low": low,
             "high": high,
             "by_domain": by_domain,
@@ -176,7 +192,7 @@ class Generalization(Result):
             return "No domain was evaluated."
         best = self.best
         said = (
-            f"{best} has the highest mean accuracy on unseen domains: {percent(self.accuracy(best))} % on "
+            f"{best} has the highest mean {self._measure} on unseen domains: {percent(self.mean(best))} % on "
             f"average over {counted(len(self.of(best)), 'domain')}"
         )
         difference = self.differences().get(best)
@@ -203,10 +219,8 @@ class Generalization(Result):
         return {"model.keras": self.model.save}
 
     def _comparison(self) -> Section:
-        values = {method: [each.right.mean() for each in self.of(method)] for method in self.methods}
-        bounds = {
-            method: mean_of_means([each.right for each in self.of(method)])[1:] for method in self.methods
-        }
+        values = {method: [each.mean() for each in self.scores(method)] for method in self.methods}
+        bounds = {method: mean_of_means(self.scores(method))[1:] for method in self.methods}
         said = "; ".join(f"{method} {np.mean(each):.1%}" for method, each in values.items())
         rows = [self._row(method) for method in self.methods]
         found: list[Block] = [
@@ -216,10 +230,10 @@ class Generalization(Result):
             ),
             figure(
                 lambda ax: plots.compare_arms(
-                    values, ax, intervals=bounds, quantity="accuracy on the domain that was left out"
+                    values, ax, intervals=bounds, quantity=f"{self._measure} on the domain that was left out"
                 ),
                 (6.4, 0.8 + 0.55 * len(values)),
-                f"Mean accuracy on unseen domains: {said}.",
+                f"Mean {self._measure} on unseen domains: {said}.",
                 CAPTION,
             ),
             Table(pd.DataFrame(rows)),
@@ -230,27 +244,29 @@ class Generalization(Result):
                 Text(
                     "Held-out images of the domains that were learned from would have chosen "
                     f"{listed(list(dict.fromkeys(selected[0])))}; this choice reaches "
-                    f"{percent(selected[1])} % on the unseen domains. A high accuracy on known domains does "
-                    "not always mean a high accuracy on an unseen one.",
+                    f"{percent(selected[1])} % on the unseen domains. The best method on known domains is "
+                    "not always the best on an unseen one.",
                     "soft",
                 )
             )
-        return Section("Accuracy on unseen domains", found)
+        return Section(f"{self._measure.capitalize()} on unseen domains", found)
 
     def _row(self, method: str) -> dict[str, Any]:
         held_out = self.held_out(method)
         row: dict[str, Any] = {"method": method}
-        row |= {f"{self.domains[each.left_out]} left out": each.right.mean() for each in self.of(method)}
-        row |= {"mean": self.accuracy(method)}
+        for each, scores in zip(self.of(method), self.scores(method), strict=True):
+            row[f"{self.domains[each.left_out]} left out"] = scores.mean()
+        row |= {"mean": self.mean(method)}
         row |= {} if held_out is None else {"held-out images of known domains": held_out}
         return row | {"time": duration(sum(each.seconds for each in self.of(method)))}
 
     def _model(self) -> Section:
         said = (
             f"model.keras was trained on all domains by {self.chosen}, the method with the highest mean "
-            "accuracy on the domains that were left out. No image is left to evaluate it. Expect about the "
-            "accuracy of this method above on a new domain that differs from these as much as they differ "
-            "from each other. The method was chosen by these accuracies, so the value is a little too high."
+            f"{self._measure} on the domains that were left out. No image is left to evaluate it. Expect "
+            f"about the {self._measure} of this method above on a new domain that differs from these as much "
+            "as they differ from each other. The method was chosen by these values, so its own is a little "
+            "too high."
         )
         if self.complete and self.interrupted:
             said = (

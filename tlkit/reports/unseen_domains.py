@@ -17,7 +17,7 @@ class Outcome:
         method: its name.
         left_out: the position of the domain.
         predicted, labels: of the images of the domain that was left out, int `(n,)`.
-        held_out: mean accuracy on held-out images of the domains that it learned from, 0 to 1; None if a
+        held_out: mean measure on held-out images of the domains that it learned from, 0 to 1; None if a
             domain has no validation split.
         steps: number of training steps.
         seconds: of the training and the evaluation.
@@ -31,10 +31,28 @@ class Outcome:
     steps: int
     seconds: float
 
-    @property
-    def right(self) -> np.ndarray:
-        """Which images were classified correctly, float64 `(n,)`, 0 or 1."""
-        return (self.predicted == self.labels).astype(float)
+    def scores(self, measure: str) -> np.ndarray:
+        """Return a value for each image, float64 `(n,)`, whose mean is the measure.
+
+        For the accuracy, the value is 1 (right) or 0 (wrong). For the balanced accuracy, which is the mean of
+        the recalls of the classes, it is the mean, plus by how much the image differs from the recall of its
+        class; the rarer the class, the more this difference counts. So the variance of the values gives the
+        interval of the measure.
+
+        Args:
+            measure: `"accuracy"` or `"balanced_accuracy"`.
+
+        >>> outcome = Outcome("erm", 0, np.array([0, 1, 1]), np.array([0, 0, 1]), None, 40, 3.0)
+        >>> outcome.scores("accuracy").tolist(), outcome.scores("balanced_accuracy").tolist()
+        ([1.0, 0.0, 1.0], [1.125, 0.375, 0.75])
+        """
+        right = (self.predicted == self.labels).astype(float)
+        if measure == "accuracy":
+            return right
+        _, classes, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
+        recalls = np.bincount(classes, right) / counts
+        weights = len(right) / (len(counts) * counts[classes])
+        return recalls.mean() + weights * (right - recalls[classes])
 
 
 def mean_of_means(groups: Sequence[np.ndarray]) -> tuple[float, float, float]:
