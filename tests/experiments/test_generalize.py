@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 from pushes import graph, traced
@@ -35,6 +36,7 @@ def domains(digits):
 
 @pytest.fixture(scope="module")
 def backbone():
+    keras.utils.set_random_seed(0)
     return tlkit.load_backbone("LeNetBN", weights=None)
 
 

@@ -11,7 +11,7 @@ from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset, Split
 from tlkit.errors import DataError, TlkitError
 from tlkit.experiments import phases
-from tlkit.experiments.adapt_by_vote import adapt_head, adapt_network
+from tlkit.experiments.adapt_by_vote import adapt_fine_tuned, adapt_head, adapt_network
 from tlkit.experiments.adaptation_arms import COMPILE, Arms, alone_and_together, sample, with_all_labels
 from tlkit.experiments.domains import check_domains, class_difference, domain_names, joined_domains
 from tlkit.experiments.fitting import MINUTES
@@ -42,8 +42,10 @@ def adapt(
 
     By default, several methods vote on the class of each target image, and the classifier learns from the
     source with its labels and from the target with the classes of the vote. On features, the classifier is a
-    single linear layer (see `tlkit.techniques.domain_adaptation.voting`). End to end, it is trained as by
-    `tlkit.train`: heads on the features of a pretrained backbone vote, or networks if its weights are random.
+    single linear layer (see `tlkit.techniques.domain_adaptation.voting`). End to end, a pretrained network is
+    first fine-tuned on the source, as by `tlkit.train`. Then heads vote that learn from its features and from
+    those of the pretrained backbone, and its own head learns from the vote. If the weights are random,
+    networks vote, and another network learns from the vote.
 
     With pretrained features there are two exceptions. If the target shows hardly any structure along the
     features that tell the classes apart, or little structure and a vote that differs much from the head on
@@ -123,7 +125,8 @@ def adapt(
         elif on_features:
             adapt_head(found, arms, source, images, ceiling, watch)
         else:
-            adapt_network(found, arms, source, images, ceiling, minutes, watch)
+            from_end_to_end = adapt_fine_tuned if pretrained else adapt_network
+            from_end_to_end(found, arms, source, images, ceiling, minutes, watch)
     found.sources = alone_and_together(arms, domain_names(sources), source.train, evaluated)
     found.frozen = frozen_table(found.model)
     found.a_distance = {when: proxy_a_distance(*each) for when, each in found.features.items()}

@@ -1,4 +1,4 @@
-"""Adaptation by the majority vote of several methods: a head on features, or a network from end to end."""
+"""Adaptation by the majority vote of several methods: a head on features, a fine-tuned or a new network."""
 
 import time
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from tlkit.experiments import phases
 from tlkit.experiments.adaptation_arms import COMPILE, Arms, predicted_by, sample
 from tlkit.experiments.domains import joined_splits
 from tlkit.experiments.fitting import AUTO, SCRATCH, Fitted, fit_classifier
-from tlkit.models import build_classifier, feature_network, freeze
+from tlkit.models import build_classifier, cut_last, feature_network, freeze, head_of
 from tlkit.reports.adaptation import Adaptation
 from tlkit.reports.votes import Candidate
 from tlkit.techniques.domain_adaptation import DomainAdapter
@@ -27,7 +27,7 @@ from tlkit.techniques.domain_adaptation.voting import (
     matched_moments,
     vote_on_features,
 )
-from tlkit.techniques.logistic_regression import solve
+from tlkit.techniques.logistic_regression import SolvedHead, solve
 from tlkit.techniques.step_budget import StepBudget
 
 NETWORKS = ("mcc", "cdan-e", "dann")  # that vote where there are no pretrained features
@@ -42,32 +42,59 @@ def adapt_head(
     watch: Interruptible,
 ) -> None:
     """Adapt a linear head on features by vote, and write what it reaches into the result."""
-    evaluated = found.target
-    features = {name: arms.features(each) for name, each in source.splits.items() if name != "test"}
-    target = arms.features(unlabelled)
-    features["target"] = target if evaluated is unlabelled else arms.features(evaluated)
-    vote = _vote_on_features(arms, features["train"], source.train.labels, target, watch)
     found.model = build_classifier(arms.backbone, arms.classes)
     freeze(found.model)
-    last = found.model.get_layer("head").layers[-1]
-    last.kernel.assign(vote.head.kernel)
-    last.bias.assign(vote.head.bias)
-    found.choice, found.structure = vote.choice, vote.structure
-    adapted = vote.choice != SOURCE_ONLY
-    matched = matched_moments(features["train"], target, arms.domains)
-    known = features | ({"train": matched} if adapted else {})  # the head is for features like these
-    found.probabilities = {name: vote.head.predict(each) for name, each in known.items()}
+    parts = _parts(source, unlabelled, found.target)
+    features = {name: arms.features(each) for name, each in parts.items()}
+    vote = _vote_on_features(arms, features["train"], source.train.labels, features["unlabelled"], watch)
     predicted = vote.predict(features["target"])
     found.before = predicted[SOURCE_ONLY]
     found.candidates = _candidates(predicted, vote.agreement, vote.seconds)
-    found.target_frequencies = _frequencies(vote.head.predict(target).argmax(axis=1), arms.classes)
-    rows, others = sample(features["train"]), sample(target)
-    found.features["before"] = features["train"][rows], target[others]
-    if adapted:
-        found.features["after"] = matched[rows], target[others]
+    _adapt_by(found, arms, vote, vote.head, features)
     if ceiling is not None:
         best = solve(arms.features(ceiling.train), ceiling.train.labels, arms.classes)
         found.ceiling = best.predict(features["target"]).argmax(axis=1)
+
+
+def adapt_fine_tuned(
+    found: Adaptation,
+    arms: Arms,
+    source: Dataset,
+    unlabelled: Split,
+    ceiling: Dataset | None,
+    minutes: float | None,
+    watch: Interruptible,
+) -> None:
+    """Fine-tune a pretrained network on the source, and adapt its head by vote.
+
+    The fine-tuned network alone is the control. The heads that vote learn from its features and from those of
+    the pretrained backbone, side by side. The former tell the classes of the source apart better, and the
+    latter depend less on the source. The head of the result learns from the fine-tuned features alone.
+    """
+    began = time.perf_counter()
+    control = _trained(arms, source, minutes, watch)
+    seconds = time.perf_counter() - began
+    found.model, found.history[SOURCE_ONLY] = control.model, _last(control.history)
+    found.before = predicted_by(found.model, found.target)
+    network, parts = feature_network(found.model), _parts(source, unlabelled, found.target)
+    features = {name: predicted_by(network, each) for name, each in parts.items()}
+    both = _side_by_side({name: arms.features(each) for name, each in parts.items()}, features)
+    labels, target = source.train.labels, features["unlabelled"]
+    vote = _vote_on_features(arms, both["train"], labels, both["unlabelled"], watch)
+    of_control = head_of(found.model).predict(target, verbose=0).argmax(axis=1)
+    found.candidates = _candidates(
+        vote.predict(both["target"]) | {SOURCE_ONLY: found.before},
+        vote.agreement | {SOURCE_ONLY: kappa(of_control, vote.classes)},
+        vote.seconds | {SOURCE_ONLY: seconds},
+    )
+    head = None
+    if vote.choice != SOURCE_ONLY:
+        matched = matched_moments(features["train"], target, arms.domains)
+        head = vote.head_on(matched, labels, target)
+    _adapt_by(found, arms, vote, head, features)
+    if ceiling is not None and not watch.interrupted:
+        best = _trained(arms, ceiling, minutes, watch).model
+        found.ceiling = predicted_by(best, found.target).argmax(axis=1)
 
 
 def adapt_network(
@@ -79,37 +106,22 @@ def adapt_network(
     minutes: float | None,
     watch: Interruptible,
 ) -> None:
-    """Adapt from end to end: a network learns from the source and from the target with voted classes."""
+    """Train from random weights: a network learns from the source and from the target with voted classes."""
     evaluated = found.target
-
-    def train(data: Dataset) -> Fitted:
-        """Train as `tlkit train` does, on the training split alone."""
-        return fit_classifier(
-            replace(data, validation=None, test=None),
-            AUTO if arms.pretrained else SCRATCH,
-            backbone=arms.copy(),
-            weights=None,
-            epochs=arms.epochs,
-            minutes=minutes,
-            seed=arms.seed,
-            callbacks=[watch],
-            verbose=arms.verbose,
-        )
-
     began = time.perf_counter()
-    control = fitted = train(source)
+    control = fitted = _trained(arms, source, minutes, watch)
     seconds = time.perf_counter() - began
     found.before = predicted_by(control.model, evaluated)
     found.history[SOURCE_ONLY] = _last(control.history)
-    vote = _features_vote if arms.pretrained else _networks_vote
-    voted = vote(found, arms, source.train, unlabelled, watch)
+    voted = _networks_vote(found, arms, source.train, unlabelled, watch)
     agreement = kappa(predicted_by(control.model, unlabelled).argmax(axis=1), voted)
     control_row = Candidate(SOURCE_ONLY, agreement, seconds, found.before.argmax(axis=1))
     found.candidates = [control_row, *found.candidates]
     found.target_frequencies = _frequencies(voted, arms.classes)
-    if found.choice != SOURCE_ONLY and not watch.interrupted:
+    if not watch.interrupted:
         labelled = Split(unlabelled.images, voted, unlabelled.names)
-        fitted = train(replace(source, train=joined_splits([source.train, labelled])))
+        joined = replace(source, train=joined_splits([source.train, labelled]))
+        fitted = _trained(arms, joined, minutes, watch)
         found.history["source and target"] = _last(fitted.history)
     found.model = fitted.model
     parts = {name: each for name, each in source.splits.items() if name != "test"} | {"target": evaluated}
@@ -120,24 +132,64 @@ def adapt_network(
         of_source, of_target = (predicted_by(feature_network(model), each) for each in samples)
         found.features[when] = of_source, of_target
     if ceiling is not None and not watch.interrupted:
-        found.ceiling = predicted_by(train(ceiling).model, evaluated).argmax(axis=1)
+        best = _trained(arms, ceiling, minutes, watch).model
+        found.ceiling = predicted_by(best, evaluated).argmax(axis=1)
 
 
-def _features_vote(
-    found: Adaptation,
-    arms: Arms,
-    train: Split,
-    unlabelled: Split,
-    watch: Interruptible,
-) -> np.ndarray:
-    """Let heads on the features of the pretrained backbone vote; return the class of each target image."""
-    target = arms.features(unlabelled)
-    vote = _vote_on_features(arms, arms.features(train), train.labels, target, watch)
+def _trained(arms: Arms, data: Dataset, minutes: float | None, watch: Interruptible) -> Fitted:
+    """Train as `tlkit.train` does, on the training split alone."""
+    return fit_classifier(
+        replace(data, validation=None, test=None),
+        AUTO if arms.pretrained else SCRATCH,
+        backbone=arms.copy(),
+        weights=None,
+        epochs=arms.epochs,
+        minutes=minutes,
+        seed=arms.seed,
+        callbacks=[watch],
+        verbose=arms.verbose,
+    )
+
+
+def _parts(source: Dataset, unlabelled: Split, evaluated: Split) -> dict[str, Split]:
+    """Return the splits of the source but its test split, `"unlabelled"`, and the evaluated `"target"`."""
+    known = {name: each for name, each in source.splits.items() if name != "test"}
+    return known | {"unlabelled": unlabelled, "target": evaluated}
+
+
+def _side_by_side(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Join two kinds of features of each part, scaled so that both have the same mean length in training."""
+    lengths = [np.linalg.norm(kind["train"], axis=1).mean() for kind in (first, second)]
+    scale = np.float32(lengths[0] / max(lengths[1], 1e-12))
+    return {name: np.concatenate([each, scale * second[name]], axis=1) for name, each in first.items()}
+
+
+def _adapt_by(
+    found: Adaptation, arms: Arms, vote: Vote, head: SolvedHead | None, features: Mapping[str, np.ndarray]
+) -> None:
+    """Give the network of the result this head, unless it is None, and describe the result.
+
+    Args:
+        features: what the head takes, of the `_parts`.
+    """
+    if head is not None:
+        _, last = cut_last(head_of(found.model))
+        last.kernel.assign(head.kernel)
+        last.bias.assign(head.bias)
+    adapted = vote.choice != SOURCE_ONLY
+    source, target = features["train"], features["unlabelled"]
+    matched = matched_moments(source, target, arms.domains)
+    known = {**features} | ({"train": matched} if adapted else {})  # the head is for features like these
+    found.probabilities = {
+        name: head_of(found.model).predict(each, batch_size=256, verbose=0) for name, each in known.items()
+    }
+    on_target = found.probabilities.pop("unlabelled")
+    found.target_frequencies = _frequencies(on_target.argmax(axis=1), arms.classes)
     found.choice, found.structure = vote.choice, vote.structure
-    predicted = vote.predict(arms.features(found.target))
-    del predicted[SOURCE_ONLY]  # the control is a network
-    found.candidates = _candidates(predicted, vote.agreement, vote.seconds)
-    return vote.head.predict(target).argmax(axis=1)
+    rows, others = sample(source), sample(target)
+    found.features["before"] = source[rows], target[others]
+    if adapted:
+        found.features["after"] = matched[rows], target[others]
 
 
 def _networks_vote(

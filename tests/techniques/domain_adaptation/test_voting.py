@@ -1,5 +1,7 @@
 """Adaptation by vote: what it learns, and when it is more cautious or does not adapt at all."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from tlkit.techniques.domain_adaptation.voting import (
     structure,
     vote_on_features,
 )
+from tlkit.techniques.logistic_regression import solve
 
 RNG = np.random.default_rng(0)
 CLASSES, D = 3, 40
@@ -64,6 +67,20 @@ def test_the_same_seed_gives_the_same_head(vote, shifted):
     (x, y), (target, _) = shifted
     again = vote_on_features(x, y, target, CLASSES, methods=["mcc"], epochs=9)
     np.testing.assert_allclose(again.head.kernel, vote.head.kernel, atol=1e-4)
+
+
+def test_the_chosen_head_can_be_solved_on_other_features_of_the_same_examples(vote, shifted):
+    (x, y), (target, _) = shifted
+    again = vote.head_on(matched_moments(x, target), y, target)
+    np.testing.assert_allclose(again.kernel, vote.head.kernel, atol=1e-3)
+    fewer, others = x[:, : D // 2], target[:, : D // 2]
+    head = vote.head_on(matched_moments(fewer, others), y, others)
+    assert head.kernel.shape == (D // 2, CLASSES)
+    assert right(head.predict(others), vote.classes) > 0.9
+    alone = replace(vote, choice=MATCHED).head_on(matched_moments(fewer, others), y, others)
+    np.testing.assert_allclose(alone.kernel, solve(matched_moments(fewer, others), y, CLASSES).kernel)
+    with pytest.raises(DataError, match="Solve a head on the features of the source"):
+        replace(vote, choice=SOURCE_ONLY).head_on(fewer, y, others)
 
 
 @graph

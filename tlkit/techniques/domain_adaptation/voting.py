@@ -73,6 +73,29 @@ class Vote:
         """Return the probabilities of each head, float32 `(n, classes)`, for features of the target."""
         return predictions(self.heads, features)
 
+    def head_on(self, matched: np.ndarray, labels: np.ndarray, target: np.ndarray) -> SolvedHead:
+        """Solve the chosen head on other features of the same examples, such as those of another network.
+
+        Args:
+            matched: features of the source that are matched to the target, float32 `(n, d)`; see
+                `matched_moments`.
+            labels: int `(n,)` class indices of the source.
+            target: features of the target examples that were voted on, float32 `(m, d)`.
+
+        Raises:
+            DataError: the choice is `"source only"`, which takes no matched features.
+        """
+        if self.choice == SOURCE_ONLY:
+            raise DataError(
+                'The choice is "source only". Solve a head on the features of the source: tlkit.solve_head.'
+            )
+        cautious = solve(matched, labels, self.head.kernel.shape[1])
+        return (
+            cautious
+            if self.choice == MATCHED
+            else solve_with(self.classes, cautious, matched, labels, target)
+        )
+
 
 def vote_on_features(
     source: np.ndarray,
@@ -143,9 +166,23 @@ def vote_on_features(
     elif agreement[MATCHED] < LEAST_AGREEMENT:
         choice, head = MATCHED, heads[MATCHED]
     else:
-        both, known = np.concatenate([matched, target]), np.concatenate([labels, chosen])
-        choice, head = VOTE, solve(both, known, classes, Cs=[heads[MATCHED].C], held_out=False)
+        choice, head = VOTE, solve_with(chosen, heads[MATCHED], matched, labels, target)
     return Vote(choice, head, heads, chosen, agreement, relative, seconds)
+
+
+def solve_with(
+    voted: np.ndarray, cautious: SolvedHead, matched: np.ndarray, labels: np.ndarray, target: np.ndarray
+) -> SolvedHead:
+    """Solve a head on the matched source with its labels and on the target with the classes of the vote.
+
+    Args:
+        voted: int `(m,)`, the class of each target example by the vote.
+        cautious: the head that was solved on the matched source alone; it gives the regularisation.
+        matched, target: features, float32 `(n, d)` and `(m, d)`.
+        labels: int `(n,)` class indices of the source.
+    """
+    both, known = np.concatenate([matched, target]), np.concatenate([labels, voted])
+    return solve(both, known, cautious.kernel.shape[1], Cs=[cautious.C], held_out=False)
 
 
 def structure(kernel: np.ndarray, features: np.ndarray) -> float:
