@@ -1,8 +1,9 @@
 """Adaptation by the majority vote of several methods: a head on features, a fine-tuned or a new network."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -44,13 +45,12 @@ def adapt_head(
     """Adapt a linear head on features by vote, and write what it reaches into the result."""
     found.model = build_classifier(arms.backbone, arms.classes)
     freeze(found.model)
-    parts = _parts(source, unlabelled, found.target)
-    features = {name: arms.features(each) for name, each in parts.items()}
+    features = _of_each(arms.features, source, unlabelled, found.target)
     vote = _vote_on_features(arms, features["train"], source.train.labels, features["unlabelled"], watch)
     predicted = vote.predict(features["target"])
     found.before = predicted[SOURCE_ONLY]
     found.candidates = _candidates(predicted, vote.agreement, vote.seconds)
-    _adapt_by(found, arms, vote, vote.head, features)
+    _use_head(found, arms, vote, vote.head, features)
     if ceiling is not None:
         best = solve(arms.features(ceiling.train), ceiling.train.labels, arms.classes)
         found.ceiling = best.predict(features["target"]).argmax(axis=1)
@@ -76,9 +76,9 @@ def adapt_fine_tuned(
     seconds = time.perf_counter() - began
     found.model, found.history[SOURCE_ONLY] = control.model, _last(control.history)
     found.before = predicted_by(found.model, found.target)
-    network, parts = feature_network(found.model), _parts(source, unlabelled, found.target)
-    features = {name: predicted_by(network, each) for name, each in parts.items()}
-    both = _side_by_side({name: arms.features(each) for name, each in parts.items()}, features)
+    network, parts = feature_network(found.model), (source, unlabelled, found.target)
+    features = _of_each(partial(predicted_by, network), *parts)
+    both = _side_by_side(_of_each(arms.features, *parts), features)
     labels, target = source.train.labels, features["unlabelled"]
     vote = _vote_on_features(arms, both["train"], labels, both["unlabelled"], watch)
     of_control = head_of(found.model).predict(target, verbose=0).argmax(axis=1)
@@ -91,7 +91,7 @@ def adapt_fine_tuned(
     if vote.choice != SOURCE_ONLY:
         matched = matched_moments(features["train"], target, arms.domains)
         head = vote.head_on(matched, labels, target)
-    _adapt_by(found, arms, vote, head, features)
+    _use_head(found, arms, vote, head, features)
     if ceiling is not None and not watch.interrupted:
         best = _trained(arms, ceiling, minutes, watch).model
         found.ceiling = predicted_by(best, found.target).argmax(axis=1)
@@ -151,26 +151,30 @@ def _trained(arms: Arms, data: Dataset, minutes: float | None, watch: Interrupti
     )
 
 
-def _parts(source: Dataset, unlabelled: Split, evaluated: Split) -> dict[str, Split]:
-    """Return the splits of the source but its test split, `"unlabelled"`, and the evaluated `"target"`."""
-    known = {name: each for name, each in source.splits.items() if name != "test"}
-    return known | {"unlabelled": unlabelled, "target": evaluated}
+def _of_each(
+    features: Callable[[Split], np.ndarray], source: Dataset, unlabelled: Split, evaluated: Split
+) -> dict[str, np.ndarray]:
+    """Return features of the source but its test split, of `"unlabelled"` and of the evaluated `"target"`."""
+    found = {name: features(each) for name, each in source.splits.items() if name != "test"}
+    found["unlabelled"] = features(unlabelled)
+    found["target"] = found["unlabelled"] if evaluated is unlabelled else features(evaluated)
+    return found
 
 
 def _side_by_side(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Join two kinds of features of each part, scaled so that both have the same mean length in training."""
+    """Join two kinds of features; the second is scaled so that both have the same mean length in training."""
     lengths = [np.linalg.norm(kind["train"], axis=1).mean() for kind in (first, second)]
     scale = np.float32(lengths[0] / max(lengths[1], 1e-12))
     return {name: np.concatenate([each, scale * second[name]], axis=1) for name, each in first.items()}
 
 
-def _adapt_by(
+def _use_head(
     found: Adaptation, arms: Arms, vote: Vote, head: SolvedHead | None, features: Mapping[str, np.ndarray]
 ) -> None:
     """Give the network of the result this head, unless it is None, and describe the result.
 
     Args:
-        features: what the head takes, of the `_parts`.
+        features: what the head takes, by `_of_each`.
     """
     if head is not None:
         _, last = cut_last(head_of(found.model))
