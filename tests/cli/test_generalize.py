@@ -38,7 +38,7 @@ def test_it_compares_methods_and_writes_a_classifier_of_all_domains(tmp_path, st
     found = metrics(tmp_path / "run")
     assert [each["name"] for each in found["methods"]] == ["erm", "mixstyle"]
     assert set(found["methods"][0]["by_domain"]) == set(map(str, styles))
-    assert f"on unseen domains: erm {found['accuracy']['erm']:.1%}" in done.stdout
+    assert f"accuracy on unseen domains: erm {found['accuracy']['erm']:.1%}" in done.stdout
     assert found["chosen"] in ("erm", "mixstyle")
     assert found["splits"] == {"train": 120, "validation": None, "test": 120}
     assert command("predict", tmp_path / "run", styles[0] / "1" / "0.png").exit_code == 0

@@ -11,6 +11,7 @@ import tlkit
 from tlkit.callbacks import Interruptible
 from tlkit.data import Split
 from tlkit.errors import DataError, TlkitError, UnknownNameError
+from tlkit.experiments.fitting import fit_classifier
 from tlkit.models import feature_network
 from tlkit.reports.adaptation import ARMS
 from tlkit.techniques.domain_adaptation.voting import vote_on_features
@@ -152,7 +153,7 @@ class Unreadable(np.ndarray):
 @pytest.fixture(scope="module")
 def backbone():
     """A small network whose random features tell digits apart."""
-    keras.utils.set_random_seed(3)  # with others, the vote may hardly agree
+    keras.utils.set_random_seed(3)  # with other weights, the choice may be another
     return tlkit.load_backbone("LeNet", weights=None)
 
 
@@ -226,6 +227,7 @@ def test_end_to_end_a_pretrained_backbone_is_fine_tuned_and_keeps_its_own_weight
         return vote_on_features(features, labels, target, *others, **options)
 
     monkeypatch.setattr("tlkit.experiments.adapt_by_vote.vote_on_features", vote)
+    monkeypatch.setattr("tlkit.experiments.adapt_by_vote.AUTO", "fine-tuning")  # it could keep it frozen
     before = [np.array(each) for each in backbone.get_weights()]
     options = {"backbone": backbone, "on_features": False, "epochs": 2}
     found = tlkit.adapt(source, brighter, evaluate=replace(brighter, test=None), **options)
@@ -323,5 +325,29 @@ def test_ctrl_c_during_the_vote_leaves_a_result_of_the_methods_trained_so_far(
     found = tlkit.adapt(source, brighter, backbone=backbone, epochs=20, evaluate=brighter)
     assert found.interrupted
     assert [each.name for each in found.candidates] == ["source only", "matched features"]
+    predicted = found.model.predict(brighter.test.images, verbose=0)
+    np.testing.assert_allclose(predicted, found.probabilities["target"], atol=1e-3)
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_after_ctrl_c_in_the_training_on_the_source_nothing_else_is_trained(
+    source, brighter, backbone, monkeypatch, pretrained
+):
+    trainings = []
+
+    def interrupted(*given, **options):
+        trainings.append(fit_classifier(*given, **options))
+        trainings[-1].interrupted = True
+        return trainings[-1]
+
+    monkeypatch.setattr("tlkit.experiments.adapt_by_vote.fit_classifier", interrupted)
+    options = {"backbone": backbone, "on_features": False, "epochs": 1} if pretrained else LENET
+    found = tlkit.adapt(source, brighter, evaluate=brighter, **options)
+    assert found.interrupted
+    assert len(trainings) == 1
+    voters = ["source only", "matched features"] if pretrained else []
+    assert [each.name for each in found.candidates] == voters
+    assert (found.choice, found.accuracies["ceiling"]) == ("interrupted", None)
+    assert "Ctrl-C stopped the training before the vote was complete" in str(found.report())
     predicted = found.model.predict(brighter.test.images, verbose=0)
     np.testing.assert_allclose(predicted, found.probabilities["target"], atol=1e-3)

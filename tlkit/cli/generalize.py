@@ -87,7 +87,7 @@ def generalize(
         seed=seed,
         verbose=verbosity(),
     )
-    for method, accuracy in result.metrics()["accuracy"].items():
-        click.echo(f"accuracy on unseen domains: {method} {accuracy:.1%}")
+    for row in result.metrics()["methods"]:
+        click.echo(f"{result.measure.replace('_', ' ')} on unseen domains: {row['name']} {row['mean']:.1%}")
     click.secho(result.answer, bold=True)
     finish(result, out)

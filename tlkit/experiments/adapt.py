@@ -43,9 +43,9 @@ def adapt(
     By default, several methods vote on the class of each target image, and the classifier learns from the
     source with its labels and from the target with the classes of the vote. On features, the classifier is a
     single linear layer (see `tlkit.techniques.domain_adaptation.voting`). End to end, a pretrained network is
-    first fine-tuned on the source, as by `tlkit.train`. Then heads vote that learn from its features and from
-    those of the pretrained backbone, and its own head learns from the vote. If the weights are random,
-    networks vote, and another network learns from the vote.
+    first fine-tuned on the source, as by `tlkit.train`. The methods then train heads on its features, joined
+    with those of the pretrained backbone. These heads vote, and the head of the network learns from the
+    source and from the vote. If the weights are random, networks vote, and another learns from the vote.
 
     With pretrained features there are two exceptions. If the target shows hardly any structure along the
     features that tell the classes apart, or little structure and a vote that differs much from the head on

@@ -1,4 +1,4 @@
-"""Adaptation by the majority vote of several methods: a head on features, a fine-tuned or a new network."""
+"""Adaptation by the majority vote of several methods, of a head on features or of a whole network."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,12 +14,13 @@ from tlkit.data import Dataset, Split
 from tlkit.experiments import phases
 from tlkit.experiments.adaptation_arms import COMPILE, Arms, predicted_by, sample
 from tlkit.experiments.domains import joined_splits
-from tlkit.experiments.fitting import AUTO, SCRATCH, Fitted, fit_classifier
+from tlkit.experiments.fitting import AUTO, FROZEN, SCRATCH, Fitted, fit_classifier
 from tlkit.models import build_classifier, cut_last, feature_network, freeze, head_of
 from tlkit.reports.adaptation import Adaptation
-from tlkit.reports.votes import Candidate
+from tlkit.reports.votes import INTERRUPTED, Candidate
 from tlkit.techniques.domain_adaptation import DomainAdapter
 from tlkit.techniques.domain_adaptation.voting import (
+    MATCHED,
     SOURCE_ONLY,
     VOTE,
     Vote,
@@ -67,18 +68,20 @@ def adapt_fine_tuned(
 ) -> None:
     """Fine-tune a pretrained network on the source, and adapt its head by vote.
 
-    The fine-tuned network alone is the control. The heads that vote learn from its features and from those of
-    the pretrained backbone, side by side. The former tell the classes of the source apart better, and the
-    latter depend less on the source. The head of the result learns from the fine-tuned features alone.
+    The fine-tuned network itself is the control. The voters learn from fine-tuned and from pretrained
+    features, side by side: fine-tuned features separate the classes of the source better, and pretrained ones
+    depend less on the source. The head of the result learns from the fine-tuned features alone.
     """
     began = time.perf_counter()
     control = _trained(arms, source, minutes, watch)
     seconds = time.perf_counter() - began
-    found.model, found.history[SOURCE_ONLY] = control.model, _last(control.history)
+    found.model, found.history = control.model, _history(SOURCE_ONLY, control)
     found.before = predicted_by(found.model, found.target)
     network, parts = feature_network(found.model), (source, unlabelled, found.target)
     features = _of_each(partial(predicted_by, network), *parts)
-    both = _side_by_side(_of_each(arms.features, *parts), features)
+    both = features  # if the network stayed frozen, there is only one kind
+    if control.technique != FROZEN:
+        both = _side_by_side(_of_each(arms.features, *parts), features)
     labels, target = source.train.labels, features["unlabelled"]
     vote = _vote_on_features(arms, both["train"], labels, both["unlabelled"], watch)
     of_control = head_of(found.model).predict(target, verbose=0).argmax(axis=1)
@@ -93,8 +96,9 @@ def adapt_fine_tuned(
         head = vote.head_on(matched, labels, target)
     _use_head(found, arms, vote, head, features)
     if ceiling is not None and not watch.interrupted:
-        best = _trained(arms, ceiling, minutes, watch).model
-        found.ceiling = predicted_by(best, found.target).argmax(axis=1)
+        best = _trained(arms, ceiling, minutes, watch)
+        if not watch.interrupted:
+            found.ceiling = predicted_by(best.model, found.target).argmax(axis=1)
 
 
 def adapt_network(
@@ -106,23 +110,26 @@ def adapt_network(
     minutes: float | None,
     watch: Interruptible,
 ) -> None:
-    """Train from random weights: a network learns from the source and from the target with voted classes."""
+    """Adapt from random weights: networks vote, and another learns from the source and the voted target."""
     evaluated = found.target
     began = time.perf_counter()
     control = fitted = _trained(arms, source, minutes, watch)
     seconds = time.perf_counter() - began
     found.before = predicted_by(control.model, evaluated)
-    found.history[SOURCE_ONLY] = _last(control.history)
-    voted = _networks_vote(found, arms, source.train, unlabelled, watch)
-    agreement = kappa(predicted_by(control.model, unlabelled).argmax(axis=1), voted)
-    control_row = Candidate(SOURCE_ONLY, agreement, seconds, found.before.argmax(axis=1))
-    found.candidates = [control_row, *found.candidates]
-    found.target_frequencies = _frequencies(voted, arms.classes)
+    found.history = _history(SOURCE_ONLY, control)
     if not watch.interrupted:
+        voted = _networks_vote(found, arms, source.train, unlabelled, watch)
+        agreement = kappa(predicted_by(control.model, unlabelled).argmax(axis=1), voted)
+        row = Candidate(SOURCE_ONLY, agreement, seconds, found.before.argmax(axis=1))
+        found.candidates = [row, *found.candidates]
+        found.target_frequencies = _frequencies(voted, arms.classes)
+    if watch.interrupted:
+        found.choice = INTERRUPTED
+    else:
         labelled = Split(unlabelled.images, voted, unlabelled.names)
         joined = replace(source, train=joined_splits([source.train, labelled]))
         fitted = _trained(arms, joined, minutes, watch)
-        found.history["source and target"] = _last(fitted.history)
+        found.history |= _history("source and target", fitted)
     found.model = fitted.model
     parts = {name: each for name, each in source.splits.items() if name != "test"} | {"target": evaluated}
     found.probabilities = {name: predicted_by(found.model, each) for name, each in parts.items()}
@@ -132,13 +139,14 @@ def adapt_network(
         of_source, of_target = (predicted_by(feature_network(model), each) for each in samples)
         found.features[when] = of_source, of_target
     if ceiling is not None and not watch.interrupted:
-        best = _trained(arms, ceiling, minutes, watch).model
-        found.ceiling = predicted_by(best, evaluated).argmax(axis=1)
+        best = _trained(arms, ceiling, minutes, watch)
+        if not watch.interrupted:
+            found.ceiling = predicted_by(best.model, evaluated).argmax(axis=1)
 
 
 def _trained(arms: Arms, data: Dataset, minutes: float | None, watch: Interruptible) -> Fitted:
-    """Train as `tlkit.train` does, on the training split alone."""
-    return fit_classifier(
+    """Train as `tlkit.train` does, on the training split alone, and pass Ctrl-C on to `watch`."""
+    fitted = fit_classifier(
         replace(data, validation=None, test=None),
         AUTO if arms.pretrained else SCRATCH,
         backbone=arms.copy(),
@@ -146,15 +154,16 @@ def _trained(arms: Arms, data: Dataset, minutes: float | None, watch: Interrupti
         epochs=arms.epochs,
         minutes=minutes,
         seed=arms.seed,
-        callbacks=[watch],
         verbose=arms.verbose,
     )
+    watch.interrupted = watch.interrupted or fitted.interrupted
+    return fitted
 
 
 def _of_each(
     features: Callable[[Split], np.ndarray], source: Dataset, unlabelled: Split, evaluated: Split
 ) -> dict[str, np.ndarray]:
-    """Return features of the source but its test split, of `"unlabelled"` and of the evaluated `"target"`."""
+    """Return the features of the source except its test split, and of the target: unlabelled, evaluated."""
     found = {name: features(each) for name, each in source.splits.items() if name != "test"}
     found["unlabelled"] = features(unlabelled)
     found["target"] = found["unlabelled"] if evaluated is unlabelled else features(evaluated)
@@ -162,7 +171,7 @@ def _of_each(
 
 
 def _side_by_side(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Join two kinds of features; the second is scaled so that both have the same mean length in training."""
+    """Join two kinds of features. The second is scaled: both have the same mean norm on the train split."""
     lengths = [np.linalg.norm(kind["train"], axis=1).mean() for kind in (first, second)]
     scale = np.float32(lengths[0] / max(lengths[1], 1e-12))
     return {name: np.concatenate([each, scale * second[name]], axis=1) for name, each in first.items()}
@@ -171,10 +180,11 @@ def _side_by_side(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarr
 def _use_head(
     found: Adaptation, arms: Arms, vote: Vote, head: SolvedHead | None, features: Mapping[str, np.ndarray]
 ) -> None:
-    """Give the network of the result this head, unless it is None, and describe the result.
+    """Copy a head into the network of the result, and record what it predicts.
 
     Args:
-        features: what the head takes, by `_of_each`.
+        head: None keeps the head that the network has.
+        features: the inputs of the head, as `_of_each` returns them.
     """
     if head is not None:
         _, last = cut_last(head_of(found.model))
@@ -183,13 +193,15 @@ def _use_head(
     adapted = vote.choice != SOURCE_ONLY
     source, target = features["train"], features["unlabelled"]
     matched = matched_moments(source, target, arms.domains)
-    known = {**features} | ({"train": matched} if adapted else {})  # the head is for features like these
+    known = {**features} | ({"train": matched} if adapted else {})  # the head expects matched features
     found.probabilities = {
         name: head_of(found.model).predict(each, batch_size=256, verbose=0) for name, each in known.items()
     }
     on_target = found.probabilities.pop("unlabelled")
     found.target_frequencies = _frequencies(on_target.argmax(axis=1), arms.classes)
     found.choice, found.structure = vote.choice, vote.structure
+    if set(vote.heads) == {SOURCE_ONLY, MATCHED}:  # Ctrl-C came before the first method was trained
+        found.choice = INTERRUPTED
     rows, others = sample(source), sample(target)
     found.features["before"] = source[rows], target[others]
     if adapted:
@@ -272,5 +284,6 @@ def _frequencies(classes: np.ndarray, number: int) -> np.ndarray:
     return np.bincount(classes, minlength=number) / len(classes)
 
 
-def _last(history: Mapping[str, dict[str, list[float]]]) -> dict[str, list[float]]:
-    return next(iter(history.values()), {})
+def _history(name: str, fitted: Fitted) -> dict[str, dict[str, list[float]]]:
+    """Return Keras's history of the last phase under this name; nothing if only a head was solved."""
+    return {name: list(fitted.history.values())[-1]} if fitted.history else {}

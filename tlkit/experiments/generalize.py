@@ -17,7 +17,7 @@ from tlkit.experiments.domains import check_domains, domain_names
 from tlkit.experiments.fitting import MINUTES
 from tlkit.models import frozen_table
 from tlkit.reports.generalization import Generalization
-from tlkit.reports.measures import headline, point_measures
+from tlkit.reports.measures import is_unbalanced, point_measures
 from tlkit.reports.unseen_domains import CONTROL, FROZEN, Outcome
 from tlkit.techniques.domain_generalization import METHODS
 
@@ -41,8 +41,8 @@ def generalize(
     training, with or without its label. Within such a round, all trained methods start from the same weights
     and make the same number of steps; all rounds have about the same number of epochs. At the end, the method
     with the highest mean accuracy on the domains that were left out trains the classifier of the result on
-    all domains: their train and their validation splits. If the classes are unbalanced, the balanced accuracy
-    takes the place of the accuracy.
+    all domains: their train and their validation splits. If the classes of a domain are unbalanced, the
+    methods are compared by balanced accuracy instead.
 
     A pretrained network is fine-tuned from the solved head, as by `tlkit.train`: the top three quarters of
     the layers are trained, without interpolation of the weights. From random weights, the whole network is
@@ -93,6 +93,7 @@ def generalize(
         [*callbacks, watch],
         phases.shows_progress(verbose),
     )
+    unbalanced = any(is_unbalanced(evaluated(each).labels) for each in domains)
     found = Generalization(
         trainings.model,
         domain_names(domains),
@@ -100,7 +101,7 @@ def generalize(
         names,
         network.name,
         seed,
-        measure=headline(np.concatenate([evaluated(each).labels for each in domains])),
+        measure="balanced_accuracy" if unbalanced else "accuracy",
         pretrained=pretrained,
     )
     rounds = list(product(range(len(domains)), names))

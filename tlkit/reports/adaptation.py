@@ -66,7 +66,8 @@ class Adaptation(Result):
         precision: in which the features of the frozen backbone were computed, "bfloat16" or "float32"; None
             if they were not.
         choice: if several methods voted, what the classifier learned from: `"vote"`, `"matched features"` or
-            `"source only"`; see `tlkit.techniques.domain_adaptation.voting`. None for a single method.
+            `"source only"`; see `tlkit.techniques.domain_adaptation.voting`. It is `"interrupted"` if Ctrl-C
+            came before the vote was complete. None for a single method.
         candidates: `"source only"`, which does not vote, and all that voted.
         structure: see `tlkit.techniques.domain_adaptation.voting.structure`; None without a vote on features.
         sources: if there are several sources, each of them and all together; see
@@ -238,7 +239,7 @@ class Adaptation(Result):
         )
         if self.choice and source is not None:
             found: list[Block] = [Text(said)]
-            if self.choice != "source only":
+            if self.choice in ("vote", "matched features"):
                 found += frequency_cautions(
                     np.bincount(source.train.labels, minlength=len(names)) / len(source.train),
                     self.target_frequencies,

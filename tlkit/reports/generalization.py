@@ -17,9 +17,10 @@ from tlkit.reports.document import Block, Document, Section, Table, Text
 from tlkit.reports.figures import figure
 from tlkit.reports.measures import MEASURE_NAMES
 from tlkit.reports.result import Result
-from tlkit.reports.unseen_domains import CONTROL, FROZEN, Outcome, mean_of_means, verdict
+from tlkit.reports.unseen_domains import CONTROL, FROZEN, Outcome, domain_mean, mean_of_domains, verdict
 from tlkit.reports.words import counted, duration, listed, percent
 
+OF_RIGHT, OF_DIFFERENCE = 0.25, 0.5  # variance of right answers, and of their difference between two methods
 CAPTION = (
     "Each point is a domain that was left out, the tick is their mean, and the bar its 95 % interval. The "
     "interval covers the chance of which images were evaluated. It does not cover another training or "
@@ -80,37 +81,41 @@ class Generalization(Result):
         """The names of the classes."""
         return self.data[0].class_names
 
-    def scores(self, method: str) -> list[np.ndarray]:
-        """Return the values of the images of each domain that was left out; their mean is the measure."""
-        return [each.scores(self.measure) for each in self.of(method)]
+    def by_domain(self, method: str) -> list[tuple[float, float]]:
+        """Return the measure on each domain that was left out, 0 to 1, and the variance of this estimate."""
+        return [self._on_domain(each) for each in self.of(method)]
 
-    def mean(self, method: str, measure: str | None = None) -> float:
-        """Return the mean over the domains that were left out, 0 to 1, by default of the compared measure."""
-        return float(np.mean([each.scores(measure or self.measure).mean() for each in self.of(method)]))
+    def mean(self, method: str) -> float:
+        """Return the mean of the measure over the domains that were left out, 0 to 1."""
+        return mean_of_domains(self.by_domain(method))[0]
 
     def held_out(self, method: str) -> float | None:
-        """Return the mean measure on held-out images of the domains that were learned from, 0 to 1."""
+        """Return the mean of the measure on held-out images of the domains that were learned from, 0 to 1."""
         found = [each.held_out for each in self.of(method) if each.held_out is not None]
         return float(np.mean(found)) if len(found) == len(self.of(method)) else None
 
     @property
     def best(self) -> str:
-        """The method with the highest mean on the domains that were left out."""
+        """The method with the highest mean of the measure on the domains that were left out."""
         return max(self.methods, key=self.mean)
 
     def differences(self) -> dict[str, tuple[float, float, float]]:
         """Return the measure of each method minus that of `"erm"`, with its 95 % interval, by name."""
         if CONTROL not in self.methods:
             return {}
-        control = self.scores(CONTROL)
         return {
-            method: mean_of_means([a - b for a, b in zip(self.scores(method), control, strict=True)])
+            method: mean_of_domains(
+                [
+                    domain_mean(a.right - b.right, a.labels, self.measure, OF_DIFFERENCE)
+                    for a, b in zip(self.of(method), self.of(CONTROL), strict=True)
+                ]
+            )
             for method in self.methods
             if method != CONTROL
         }
 
     def selected_by_held_out(self) -> tuple[list[str], float] | None:
-        """Return the method that held-out images choose in each round, and the mean measure of this choice.
+        """Return the method that held-out images choose in each round, and what this choice reaches.
 
         Only images of the domains that were learned from choose. Gulrajani & Lopez-Paz 2021, "In Search of
         Lost Domain Generalization".
@@ -119,9 +124,7 @@ class Generalization(Result):
             return None
         rounds = zip(*(self.of(method) for method in self.methods), strict=True)
         chosen = [max(each, key=lambda one: one.held_out or 0.0) for each in rounds]
-        return [each.method for each in chosen], float(
-            np.mean([each.scores(self.measure).mean() for each in chosen])
-        )
+        return [each.method for each in chosen], float(np.mean([self._on_domain(each)[0] for each in chosen]))
 
     def metrics(self) -> dict[str, Any]:
         """Return the measure of each method on each domain that was left out, and the differences to ERM."""
@@ -152,10 +155,10 @@ class Generalization(Result):
             "methods": [self._of(method, differences.get(method)) for method in self.methods if measured],
             "selected_by_held_out": None
             if selected is None
-            else {"methods": selected[0], self.measure: selected[1]},
+            else {"methods": selected[0], "mean": selected[1]},
             "chosen": self.chosen,
             "headline": self.measure,
-            "accuracy": {method: self.mean(method, "accuracy") for method in self.methods if measured},
+            "accuracy": {method: self._accuracy(method) for method in self.methods if measured},
             "interval": None,  # no image evaluates the model that learned from all domains
             "per_class": [],
             "runs": [],
@@ -166,17 +169,23 @@ class Generalization(Result):
     def _measure(self) -> str:
         return MEASURE_NAMES[self.measure]
 
+    def _on_domain(self, outcome: Outcome) -> tuple[float, float]:
+        return domain_mean(outcome.right, outcome.labels, self.measure, OF_RIGHT)
+
+    def _accuracy(self, method: str) -> float:
+        return float(np.mean([each.right.mean() for each in self.of(method)]))
+
     def _of(self, method: str, difference: tuple[float, float, float] | None) -> dict[str, Any]:
-        mean, low, high = mean_of_means(self.scores(method))
-        by_domain = {
-            self.domains[each.left_out]: each.scores(self.measure).mean() for each in self.of(method)
-        }
+        found = self.by_domain(method)
+        mean, low, high = mean_of_domains(found)
+        names = [self.domains[each.left_out] for each in self.of(method)]
         return {
             "name": method,
-            self.measure: mean,
+            "accuracy": self._accuracy(method),
+            "mean": mean,
             "low": low,
             "high": high,
-            "by_domain": by_domain,
+            "by_domain": {name: value for name, (value, _) in zip(names, found, strict=True)},
             "held_out": self.held_out(method),
             "difference": None
             if difference is None
@@ -201,15 +210,16 @@ class Generalization(Result):
         return f"{said}. {verdict(best, *difference)}"
 
     def report(self, folder: Path = Path()) -> Document:
-        """Return the report: the accuracy of each method on unseen domains, and how the model was trained."""
+        """Return the report: the measure of each method on unseen domains, and how the model was trained."""
         sections = [self._comparison()] if self.of(self.methods[0]) else []
         sections += [self._model(), self._data()]
         if not self.frozen.empty:
             sections.append(classifier.frozen_section(self.frozen))
+        labels = [each.labels for each in self.of(self.methods[0])]
         return Document(
             f"{listed(self.domains)}: domain generalization with {self.backbone}",
             self.answer,
-            classifier.chance(self.class_names),
+            classifier.chance(self.class_names, np.concatenate(labels) if labels else None, self.measure),
             [INTERRUPTED] if self.interrupted else [],
             sections,
         )
@@ -219,11 +229,12 @@ class Generalization(Result):
         return {"model.keras": self.model.save}
 
     def _comparison(self) -> Section:
-        values = {method: [each.mean() for each in self.scores(method)] for method in self.methods}
-        bounds = {method: mean_of_means(self.scores(method))[1:] for method in self.methods}
+        found = {method: self.by_domain(method) for method in self.methods}
+        values = {method: [value for value, _ in each] for method, each in found.items()}
+        bounds = {method: mean_of_domains(each)[1:] for method, each in found.items()}
         said = "; ".join(f"{method} {np.mean(each):.1%}" for method, each in values.items())
         rows = [self._row(method) for method in self.methods]
-        found: list[Block] = [
+        blocks: list[Block] = [
             Text(
                 "Each domain was left out once. Each method learned from the other domains, and was then "
                 "evaluated on the domain that was left out. No image of this domain was used in training."
@@ -240,7 +251,7 @@ class Generalization(Result):
             *[Text(verdict(method, *each)) for method, each in self.differences().items()],
         ]
         if selected := self.selected_by_held_out():
-            found.append(
+            blocks.append(
                 Text(
                     "Held-out images of the domains that were learned from would have chosen "
                     f"{listed(list(dict.fromkeys(selected[0])))}; this choice reaches "
@@ -249,13 +260,13 @@ class Generalization(Result):
                     "soft",
                 )
             )
-        return Section(f"{self._measure.capitalize()} on unseen domains", found)
+        return Section(f"{self._measure.capitalize()} on unseen domains", blocks)
 
     def _row(self, method: str) -> dict[str, Any]:
         held_out = self.held_out(method)
         row: dict[str, Any] = {"method": method}
-        for each, scores in zip(self.of(method), self.scores(method), strict=True):
-            row[f"{self.domains[each.left_out]} left out"] = scores.mean()
+        for each, (value, _) in zip(self.of(method), self.by_domain(method), strict=True):
+            row[f"{self.domains[each.left_out]} left out"] = value
         row |= {"mean": self.mean(method)}
         row |= {} if held_out is None else {"held-out images of known domains": held_out}
         return row | {"time": duration(sum(each.seconds for each in self.of(method)))}
@@ -263,10 +274,10 @@ class Generalization(Result):
     def _model(self) -> Section:
         said = (
             f"model.keras was trained on all domains by {self.chosen}, the method with the highest mean "
-            f"{self._measure} on the domains that were left out. No image is left to evaluate it. Expect "
-            f"about the {self._measure} of this method above on a new domain that differs from these as much "
-            "as they differ from each other. The method was chosen by these values, so its own is a little "
-            "too high."
+            f"{self._measure} on the domains that were left out. No image is left to evaluate it. On a new "
+            "domain that differs from these as much as they differ from each other, expect about the "
+            f"{self._measure} that this method reaches above. The method was chosen by these values, so its "
+            "value is a little too high."
         )
         if self.complete and self.interrupted:
             said = (

@@ -17,8 +17,8 @@ class Outcome:
         method: its name.
         left_out: the position of the domain.
         predicted, labels: of the images of the domain that was left out, int `(n,)`.
-        held_out: mean measure on held-out images of the domains that it learned from, 0 to 1; None if a
-            domain has no validation split.
+        held_out: mean of the compared measure on held-out images of the domains that it learned from, 0 to 1;
+            None if a domain has no validation split.
         steps: number of training steps.
         seconds: of the training and the evaluation.
     """
@@ -31,43 +31,49 @@ class Outcome:
     steps: int
     seconds: float
 
-    def scores(self, measure: str) -> np.ndarray:
-        """Return a value for each image, float64 `(n,)`, whose mean is the measure.
-
-        For the accuracy, the value is 1 (right) or 0 (wrong). For the balanced accuracy, which is the mean of
-        the recalls of the classes, it is the mean, plus by how much the image differs from the recall of its
-        class; the rarer the class, the more this difference counts. So the variance of the values gives the
-        interval of the measure.
-
-        Args:
-            measure: `"accuracy"` or `"balanced_accuracy"`.
-
-        >>> outcome = Outcome("erm", 0, np.array([0, 1, 1]), np.array([0, 0, 1]), None, 40, 3.0)
-        >>> outcome.scores("accuracy").tolist(), outcome.scores("balanced_accuracy").tolist()
-        ([1.0, 0.0, 1.0], [1.125, 0.375, 0.75])
-        """
-        right = (self.predicted == self.labels).astype(float)
-        if measure == "accuracy":
-            return right
-        _, classes, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
-        recalls = np.bincount(classes, right) / counts
-        weights = len(right) / (len(counts) * counts[classes])
-        return recalls.mean() + weights * (right - recalls[classes])
+    @property
+    def right(self) -> np.ndarray:
+        """Which images were classified correctly, float64 `(n,)`, 0 or 1."""
+        return (self.predicted == self.labels).astype(float)
 
 
-def mean_of_means(groups: Sequence[np.ndarray]) -> tuple[float, float, float]:
-    """Return the mean of the means of some groups, with its 95 % interval for new examples of these groups.
+def domain_mean(values: np.ndarray, labels: np.ndarray, measure: str, prior: float) -> tuple[float, float]:
+    """Return the mean of the values of a domain, and the variance of this mean for new images of the domain.
 
     Args:
-        groups: values `(n,)` of the examples of each group, such as 1 for a right answer and 0 for a wrong
-            one.
+        values: of each image, float `(n,)`, such as 1 for a right answer and 0 for a wrong one.
+        labels: int `(n,)`.
+        measure: `"accuracy"` takes the mean over the images, `"balanced_accuracy"` that over the means of the
+            classes that occur.
+        prior: the variance of the values of a class before any image is seen. It counts as much as two
+            images of the class, because few images often agree by chance. The accuracy does not use it.
 
-    >>> [round(each, 3) for each in mean_of_means([np.array([0.0, 1.0] * 50), np.ones(50)])]
+    >>> values, labels = np.array([1.0, 0.0, 1.0, 0.0]), np.array([0, 0, 0, 1])
+    >>> [round(domain_mean(values, labels, each, 0.25)[0], 2) for each in ("accuracy", "balanced_accuracy")]
+    [0.5, 0.33]
+    """
+    balanced = measure == "balanced_accuracy"
+    groups = [values[labels == each] for each in np.unique(labels)] if balanced else [values]
+    known = 2 if balanced else 0
+    variance = 0.0
+    for group in groups:
+        squares = np.square(group - group.mean()).sum() + known * prior
+        degrees = len(group) - 1 + known
+        variance += (squares / degrees if degrees else np.nan) / len(group)
+    return float(np.mean([group.mean() for group in groups])), variance / len(groups) ** 2
+
+
+def mean_of_domains(domains: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
+    """Return the mean over domains, with its 95 % interval for new images of these domains.
+
+    Args:
+        domains: mean and variance of each domain, by `domain_mean`.
+
+    >>> [round(each, 3) for each in mean_of_domains([(0.5, 0.0025), (1.0, 0.0)])]
     [0.75, 0.701, 0.799]
     """
-    mean = float(np.mean([each.mean() for each in groups]))
-    variances = [each.var(ddof=1) / len(each) if len(each) > 1 else np.nan for each in groups]
-    half = Z * float(np.sqrt(np.sum(variances))) / len(groups)
+    mean = float(np.mean([mean for mean, _ in domains]))
+    half = Z * float(np.sqrt(np.sum([variance for _, variance in domains]))) / len(domains)
     return mean, mean - half, mean + half
 
 

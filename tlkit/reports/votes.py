@@ -15,6 +15,7 @@ SHIFT = 0.25  # total variation distance of class frequencies from which the rep
 RARE = 0.1  # a class with less than this multiple of its frequency in the source may be missing in the target
 NAMED = 5  # classes, at most
 
+INTERRUPTED = "interrupted"
 CHOICES = {
     "vote": "Several methods of domain adaptation voted on the class of each target image. The classifier "
     "learned from the source with its labels, and from the target with the classes of the vote.",
@@ -25,6 +26,8 @@ CHOICES = {
     "source only": "The target shows hardly any structure along the features that tell the classes of the "
     "source apart, or little structure and a vote that differs much from the head on matched features. "
     "So there is probably nothing to adapt to, and the classifier learned from the source alone.",
+    INTERRUPTED: "Ctrl-C stopped the training before the vote was complete. So the classifier did not learn "
+    "from the vote.",
 }
 
 
@@ -91,7 +94,7 @@ def vote_section(
             " Each method trained a head on source features with the mean and the standard deviation of the "
             "target features."
         )
-    style = "caution" if choice == "source only" else ""
+    style = "caution" if choice in ("source only", INTERRUPTED) else ""
     blocks: list[Block] = [Text(CHOICES[choice], style), Table(table), Text(remark, "soft")]
     if accuracies and selected is not None:
         blocks.append(Text(regret(accuracies, selected, names, measure)))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pushes import graph, traced
 
-from tlkit.errors import DataError, UnknownNameError
+from tlkit.errors import DataError, TlkitError, UnknownNameError
 from tlkit.techniques.domain_adaptation.voting import (
     MATCHED,
     SOURCE_ONLY,
@@ -79,7 +79,7 @@ def test_the_chosen_head_can_be_solved_on_other_features_of_the_same_examples(vo
     assert right(head.predict(others), vote.classes) > 0.9
     alone = replace(vote, choice=MATCHED).head_on(matched_moments(fewer, others), y, others)
     np.testing.assert_allclose(alone.kernel, solve(matched_moments(fewer, others), y, CLASSES).kernel)
-    with pytest.raises(DataError, match="Solve a head on the features of the source"):
+    with pytest.raises(TlkitError, match="Solve a head on the features of the source"):
         replace(vote, choice=SOURCE_ONLY).head_on(fewer, y, others)
 
 

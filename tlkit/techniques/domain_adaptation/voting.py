@@ -28,7 +28,7 @@ from sklearn.metrics import cohen_kappa_score
 from tqdm import tqdm
 
 from tlkit._internal.seeds import set_seed
-from tlkit.errors import DataError
+from tlkit.errors import DataError, TlkitError
 from tlkit.models import build_head
 from tlkit.techniques.domain_adaptation.adapter import DomainAdapter
 from tlkit.techniques.domain_adaptation.methods import METHODS
@@ -74,7 +74,7 @@ class Vote:
         return predictions(self.heads, features)
 
     def head_on(self, matched: np.ndarray, labels: np.ndarray, target: np.ndarray) -> SolvedHead:
-        """Solve the chosen head on other features of the same examples, such as those of another network.
+        """Solve the kind of head that was chosen on other features of the same examples.
 
         Args:
             matched: features of the source that are matched to the target, float32 `(n, d)`; see
@@ -83,10 +83,10 @@ class Vote:
             target: features of the target examples that were voted on, float32 `(m, d)`.
 
         Raises:
-            DataError: the choice is `"source only"`, which takes no matched features.
+            TlkitError: the choice is `"source only"`, which takes no matched features.
         """
         if self.choice == SOURCE_ONLY:
-            raise DataError(
+            raise TlkitError(
                 'The choice is "source only". Solve a head on the features of the source: tlkit.solve_head.'
             )
         cautious = solve(matched, labels, self.head.kernel.shape[1])
@@ -145,6 +145,8 @@ def vote_on_features(
     seconds: dict[str, float] = {}
     bar = tqdm([SOURCE_ONLY, MATCHED, *methods], "adaptation", unit="head", disable=not progress)
     for name in bar:
+        if name in methods and any(getattr(each, "interrupted", False) for each in callbacks):
+            break
         bar.set_postfix_str(name)
         began = time.perf_counter()
         if name in methods:
@@ -163,7 +165,7 @@ def vote_on_features(
     doubtful = relative < DOUBTFUL_STRUCTURE and agreement[MATCHED] < DOUBTFUL_AGREEMENT
     if relative < LEAST_STRUCTURE or doubtful:
         choice, head = SOURCE_ONLY, heads[SOURCE_ONLY]
-    elif agreement[MATCHED] < LEAST_AGREEMENT:
+    elif agreement[MATCHED] < LEAST_AGREEMENT or (methods and len(heads) == 2):  # Ctrl-C before the first
         choice, head = MATCHED, heads[MATCHED]
     else:
         choice, head = VOTE, solve_with(chosen, heads[MATCHED], matched, labels, target)
@@ -177,7 +179,7 @@ def solve_with(
 
     Args:
         voted: int `(m,)`, the class of each target example by the vote.
-        cautious: the head that was solved on the matched source alone; it gives the regularisation.
+        cautious: the head that was solved on the matched source alone; its C is used again.
         matched, target: features, float32 `(n, d)` and `(m, d)`.
         labels: int `(n,)` class indices of the source.
     """
