@@ -18,8 +18,8 @@ of `tlkit.adapt`. Nothing is chosen for a single task. The last epoch counts.
 Labels of the target serve only the ceiling and the evaluation. The vote of `auto` was developed on the emoji
 and solar tasks and on MNIST to optical; the other two digit tasks were hardly looked at.
 
-The committed `domain_adaptation.csv` has three seeds of the emoji and solar cells, and one of the digits and of
-`auto end to end`. `pada` was not run on the former, and `ratio` and the combinations not on the digits.
+The committed `domain_adaptation.csv` has three seeds of the emoji and solar cells, and one of the digits and
+of `auto end to end`. `pada` was not run on the former, and `ratio` and the combinations not on the digits.
 
 `cpu_seconds` is the processor time of a run on one core, with the training on the source where the method
 starts from it. The script appends each run to `domain_adaptation.csv` and skips runs that are already
