@@ -94,15 +94,9 @@ def generalize(
         phases.shows_progress(verbose),
     )
     unbalanced = any(is_unbalanced(evaluated(each).labels) for each in domains)
+    measure, named = "balanced_accuracy" if unbalanced else "accuracy", domain_names(domains)
     found = Generalization(
-        trainings.model,
-        domain_names(domains),
-        domains,
-        names,
-        network.name,
-        seed,
-        measure="balanced_accuracy" if unbalanced else "accuracy",
-        pretrained=pretrained,
+        trainings.model, named, domains, names, network.name, seed, measure=measure, pretrained=pretrained
     )
     rounds = list(product(range(len(domains)), names))
     shown = phases.shows_progress(verbose)
