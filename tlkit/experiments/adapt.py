@@ -125,8 +125,8 @@ def adapt(
         elif on_features:
             adapt_head(found, arms, source, images, ceiling, watch)
         else:
-            from_end_to_end = adapt_fine_tuned if pretrained else adapt_network
-            from_end_to_end(found, arms, source, images, ceiling, minutes, watch)
+            end_to_end = adapt_fine_tuned if pretrained else adapt_network
+            end_to_end(found, arms, source, images, ceiling, minutes, watch)
     found.sources = alone_and_together(arms, domain_names(sources), source.train, evaluated)
     found.frozen = frozen_table(found.model)
     found.a_distance = {when: proxy_a_distance(*each) for when, each in found.features.items()}

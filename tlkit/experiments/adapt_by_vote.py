@@ -72,11 +72,8 @@ def adapt_fine_tuned(
     features, side by side: fine-tuned features separate the classes of the source better, and pretrained ones
     depend less on the source. The head of the result learns from the fine-tuned features alone.
     """
-    began = time.perf_counter()
-    control = _trained(arms, source, minutes, watch)
-    seconds = time.perf_counter() - began
-    found.model, found.history = control.model, _history(SOURCE_ONLY, control)
-    found.before = predicted_by(found.model, found.target)
+    control, seconds = _control(found, arms, source, minutes, watch)
+    found.model = control.model
     network, parts = feature_network(found.model), (source, unlabelled, found.target)
     features = _of_each(partial(predicted_by, network), *parts)
     both = features  # if the network stayed frozen, there is only one kind
@@ -95,10 +92,7 @@ def adapt_fine_tuned(
         matched = matched_moments(features["train"], target, arms.domains)
         head = vote.head_on(matched, labels, target)
     _use_head(found, arms, vote, head, features)
-    if ceiling is not None and not watch.interrupted:
-        best = _trained(arms, ceiling, minutes, watch)
-        if not watch.interrupted:
-            found.ceiling = predicted_by(best.model, found.target).argmax(axis=1)
+    _add_ceiling(found, arms, ceiling, minutes, watch)
 
 
 def adapt_network(
@@ -112,11 +106,8 @@ def adapt_network(
 ) -> None:
     """Adapt from random weights: networks vote, and another learns from the source and the voted target."""
     evaluated = found.target
-    began = time.perf_counter()
-    control = fitted = _trained(arms, source, minutes, watch)
-    seconds = time.perf_counter() - began
-    found.before = predicted_by(control.model, evaluated)
-    found.history = _history(SOURCE_ONLY, control)
+    control, seconds = _control(found, arms, source, minutes, watch)
+    fitted = control
     if not watch.interrupted:
         voted = _networks_vote(found, arms, source.train, unlabelled, watch)
         agreement = kappa(predicted_by(control.model, unlabelled).argmax(axis=1), voted)
@@ -138,10 +129,28 @@ def adapt_network(
     for when, model in models.items():
         of_source, of_target = (predicted_by(feature_network(model), each) for each in samples)
         found.features[when] = of_source, of_target
+    _add_ceiling(found, arms, ceiling, minutes, watch)
+
+
+def _control(
+    found: Adaptation, arms: Arms, source: Dataset, minutes: float | None, watch: Interruptible
+) -> tuple[Fitted, float]:
+    """Train on the source alone, record what that reaches, and return the network and its seconds."""
+    began = time.perf_counter()
+    control = _trained(arms, source, minutes, watch)
+    found.history = _history(SOURCE_ONLY, control)
+    found.before = predicted_by(control.model, found.target)
+    return control, time.perf_counter() - began
+
+
+def _add_ceiling(
+    found: Adaptation, arms: Arms, ceiling: Dataset | None, minutes: float | None, watch: Interruptible
+) -> None:
+    """Train on target labels, if there are any, and record what that reaches, unless Ctrl-C stopped it."""
     if ceiling is not None and not watch.interrupted:
         best = _trained(arms, ceiling, minutes, watch)
         if not watch.interrupted:
-            found.ceiling = predicted_by(best.model, evaluated).argmax(axis=1)
+            found.ceiling = predicted_by(best.model, found.target).argmax(axis=1)
 
 
 def _trained(arms: Arms, data: Dataset, minutes: float | None, watch: Interruptible) -> Fitted:
