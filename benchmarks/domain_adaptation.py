@@ -47,7 +47,7 @@ TASKS = [
     ("solar/poly", "solar/mono"),
 ]
 CONTROL, CEILING, AUTO, END_TO_END = "source only", "ceiling", "auto", "auto end to end"
-COMBINED = ("cdan-e+mcc", "dann+mcc", "pseudo-label+mcc")
+COMBINED = ("cdan-e+mcc", "dann+mcc", "adamatch+mcc", "pseudo-label+mcc", "cdan-e+pseudo-label")
 
 
 def main(seeds: int, arms: list[str], tasks: list[str], workers: int) -> None:

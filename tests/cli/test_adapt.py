@@ -68,8 +68,10 @@ def test_by_default_methods_vote(tmp_path, numerals, command, metrics):
     done = command("adapt", numerals, numerals, "--out", tmp_path / "run", *options)
     assert done.exit_code == 0, done
     found = metrics(tmp_path / "run")
-    assert (found["method"], found["choice"]) == ("auto", "vote")
-    assert [each["name"] for each in found["methods"]] == ["source only", "mcc", "cdan-e", "dann"]
+    assert found["method"] == "auto"
+    control, *voters = [each["name"] for each in found["methods"]]
+    assert control == "source only"
+    assert found["choice"] in voters
     assert found["splits"]["train"] == 120  # all images of the folder
     assert "The best of these is" in (tmp_path / "run" / "report.html").read_text("utf-8")
 

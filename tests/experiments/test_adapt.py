@@ -11,6 +11,7 @@ import tlkit
 from tlkit.callbacks import Interruptible
 from tlkit.data import Split
 from tlkit.errors import DataError, TlkitError, UnknownNameError
+from tlkit.experiments.adapt_by_vote import NETWORKS
 from tlkit.experiments.fitting import fit_classifier
 from tlkit.models import feature_network
 from tlkit.reports.adaptation import ARMS
@@ -205,15 +206,33 @@ def test_the_vote_never_reads_a_target_label(source, brighter, backbone, voted):
 
 
 @graph
-def test_end_to_end_networks_vote_and_a_network_learns_from_the_vote(source, target):
+def test_end_to_end_the_network_that_agrees_most_with_the_vote_is_the_result(source, target):
     found = tlkit.adapt(source, target, evaluate=target, **LENET)
-    assert found.choice == "vote"
-    assert [each.name for each in found.candidates] == ["source only", "mcc", "cdan-e", "dann"]
-    assert list(found.history) == ["source only", "source and target"]
+    assert [each.name for each in found.candidates] == ["source only", *NETWORKS]
+    assert found.choice == max(found.candidates[1:], key=lambda each: each.agreement).name
+    assert list(found.history) == ["source only", "adaptation"]
     assert set(found.features) == {"before", "after"}
     predicted = found.model.predict(target.test.images, verbose=0)
     np.testing.assert_allclose(predicted, found.probabilities["target"], atol=1e-4)
+    chosen = next(each for each in found.candidates if each.name == found.choice)
+    np.testing.assert_array_equal(chosen.predicted, predicted.argmax(axis=1))
     assert found.accuracies["ceiling"] is not None
+    assert f"The network of {found.choice} agrees most with the vote" in str(found.report())
+
+
+@graph
+def test_end_to_end_a_network_that_no_other_agrees_with_is_not_chosen(source, target, monkeypatch):
+    odd, *same = (tlkit.build_classifier("LeNet", 10, weights=None) for _ in NETWORKS)
+    for each in same:
+        each.set_weights(same[0].get_weights())
+    odd.layers[-1].layers[-1].bias.assign(np.eye(10)[3] * 9)  # it sees the same class everywhere
+    networks = dict(zip(NETWORKS, (odd, *same), strict=True))
+    seconds, histories = dict.fromkeys(NETWORKS, 1.0), dict.fromkeys(NETWORKS, {"loss": [1.0]})
+    trained = networks, seconds, histories
+    monkeypatch.setattr("tlkit.experiments.adapt_by_vote._networks", lambda *given: trained)
+    found = tlkit.adapt(source, target, **LENET)
+    assert found.choice == NETWORKS[1]
+    assert found.model is same[0]
 
 
 @graph

@@ -45,7 +45,8 @@ def adapt(
     single linear layer (see `tlkit.techniques.domain_adaptation.voting`). End to end, a pretrained network is
     first fine-tuned on the source, as by `tlkit.train`. The methods then train heads on its features, joined
     with those of the pretrained backbone. These heads vote, and the head of the network learns from the
-    source and from the vote. If the weights are random, networks vote, and another learns from the vote.
+    source and from the vote. If the weights are random, each of three methods trains a network. The networks
+    vote, and the one that agrees most with the vote is the result.
 
     With pretrained features there are two exceptions. If the target shows hardly any structure along the
     features that tell the classes apart, or little structure and a vote that differs much from the head on

@@ -19,7 +19,7 @@ from tlkit.reports.figures import accuracies, figure
 from tlkit.reports.measures import MEASURE_NAMES, headline, measures, point_measures
 from tlkit.reports.result import Result
 from tlkit.reports.sources import SourceAlone, source_metrics, sources_section
-from tlkit.reports.votes import Candidate, frequency_cautions, vote_section
+from tlkit.reports.votes import UNADAPTED, Candidate, frequency_cautions, vote_section
 
 AUTO = "auto"  # the methods vote
 BEST = {
@@ -66,8 +66,9 @@ class Adaptation(Result):
         precision: in which the features of the frozen backbone were computed, "bfloat16" or "float32"; None
             if they were not.
         choice: if several methods voted, what the classifier learned from: `"vote"`, `"matched features"` or
-            `"source only"`; see `tlkit.techniques.domain_adaptation.voting`. It is `"interrupted"` if Ctrl-C
-            came before the vote was complete. None for a single method.
+            `"source only"`; see `tlkit.techniques.domain_adaptation.voting`. From random weights, it is the
+            method whose network agrees most with the vote. It is `"interrupted"` if Ctrl-C came before the
+            vote was complete. None for a single method.
         candidates: `"source only"`, which does not vote, and all that voted.
         structure: see `tlkit.techniques.domain_adaptation.voting.structure`; None without a vote on features.
         sources: if there are several sources, each of them and all together; see
@@ -239,7 +240,7 @@ class Adaptation(Result):
         )
         if self.choice and source is not None:
             found: list[Block] = [Text(said)]
-            if self.choice in ("vote", "matched features"):
+            if self.choice not in UNADAPTED:
                 found += frequency_cautions(
                     np.bincount(source.train.labels, minlength=len(names)) / len(source.train),
                     self.target_frequencies,

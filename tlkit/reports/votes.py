@@ -16,6 +16,7 @@ RARE = 0.1  # a class with less than this multiple of its frequency in the sourc
 NAMED = 5  # classes, at most
 
 INTERRUPTED = "interrupted"
+UNADAPTED = ("source only", INTERRUPTED)
 CHOICES = {
     "vote": "Several methods of domain adaptation voted on the class of each target image. The classifier "
     "learned from the source with its labels, and from the target with the classes of the vote.",
@@ -26,9 +27,13 @@ CHOICES = {
     "source only": "The target shows hardly any structure along the features that tell the classes of the "
     "source apart, or little structure and a vote that differs much from the head on matched features. "
     "So there is probably nothing to adapt to, and the classifier learned from the source alone.",
-    INTERRUPTED: "Ctrl-C stopped the training before the vote was complete. So the classifier did not learn "
-    "from the vote.",
+    INTERRUPTED: "Ctrl-C stopped the training before the vote was complete. So the vote has no effect on the "
+    "classifier.",
 }
+NETWORK = (
+    "Several networks, each adapted by another method, voted on the class of each target image. The network of "
+    "{} agrees most with the vote, so it is the result. Agreement needs no target labels."
+)
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,8 @@ def vote_section(
             " Each method trained a head on source features with the mean and the standard deviation of the "
             "target features."
         )
-    style = "caution" if choice in ("source only", INTERRUPTED) else ""
-    blocks: list[Block] = [Text(CHOICES[choice], style), Table(table), Text(remark, "soft")]
+    style = "caution" if choice in UNADAPTED else ""
+    blocks: list[Block] = [Text(CHOICES.get(choice, NETWORK.format(choice)), style), Table(table), Text(remark, "soft")]
     if accuracies and selected is not None:
         blocks.append(Text(regret(accuracies, selected, names, measure)))
     return Section("The vote", blocks)
