@@ -227,8 +227,7 @@ def test_end_to_end_a_network_that_no_other_agrees_with_is_not_chosen(source, ta
         each.set_weights(same[0].get_weights())
     odd.layers[-1].layers[-1].bias.assign(np.eye(10)[3] * 9)  # it sees the same class everywhere
     networks = dict(zip(NETWORKS, (odd, *same), strict=True))
-    seconds, histories = dict.fromkeys(NETWORKS, 1.0), dict.fromkeys(NETWORKS, {"loss": [1.0]})
-    trained = networks, seconds, histories
+    trained = networks, dict.fromkeys(NETWORKS, 1.0), {name: {"loss": [1.0]} for name in NETWORKS}
     monkeypatch.setattr("tlkit.experiments.adapt_by_vote._networks", lambda *given: trained)
     found = tlkit.adapt(source, target, **LENET)
     assert found.choice == NETWORKS[1]

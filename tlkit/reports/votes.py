@@ -31,8 +31,8 @@ CHOICES = {
     "classifier.",
 }
 NETWORK = (
-    "Several networks, each adapted by another method, voted on the class of each target image. The network of "
-    "{} agrees most with the vote, so it is the result. Agreement needs no target labels."
+    "Several networks, each adapted by another method, voted on the class of each target image. The network "
+    "of {} agrees most with the vote, so it is the result. Agreement needs no target labels."
 )
 
 
@@ -100,7 +100,8 @@ def vote_section(
             "target features."
         )
     style = "caution" if choice in UNADAPTED else ""
-    blocks: list[Block] = [Text(CHOICES.get(choice, NETWORK.format(choice)), style), Table(table), Text(remark, "soft")]
+    reason = CHOICES.get(choice, NETWORK.format(choice))
+    blocks: list[Block] = [Text(reason, style), Table(table), Text(remark, "soft")]
     if accuracies and selected is not None:
         blocks.append(Text(regret(accuracies, selected, names, measure)))
     return Section("The vote", blocks)
