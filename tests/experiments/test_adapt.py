@@ -11,7 +11,7 @@ import tlkit
 from tlkit.callbacks import Interruptible
 from tlkit.data import Split
 from tlkit.errors import DataError, TlkitError, UnknownNameError
-from tlkit.experiments.adapt_by_vote import NETWORKS
+from tlkit.experiments.adapt_by_vote import NETWORKS, Voter
 from tlkit.experiments.fitting import fit_classifier
 from tlkit.models import feature_network
 from tlkit.reports.adaptation import ARMS
@@ -211,27 +211,63 @@ def test_end_to_end_the_network_that_agrees_most_with_the_vote_is_the_result(sou
     assert [each.name for each in found.candidates] == ["source only", *NETWORKS]
     assert found.choice == max(found.candidates[1:], key=lambda each: each.agreement).name
     assert list(found.history) == ["source only", "adaptation"]
-    assert set(found.features) == {"before", "after"}
+    chosen = next(each for each in found.candidates if each.name == found.choice)
     predicted = found.model.predict(target.test.images, verbose=0)
     np.testing.assert_allclose(predicted, found.probabilities["target"], atol=1e-4)
-    chosen = next(each for each in found.candidates if each.name == found.choice)
     np.testing.assert_array_equal(chosen.predicted, predicted.argmax(axis=1))
+    features = feature_network(found.model).predict(target.train.images, verbose=0)
+    np.testing.assert_allclose(found.features["after"][1], features, atol=1e-4)
     assert found.accuracies["ceiling"] is not None
-    assert f"The network of {found.choice} agrees most with the vote" in str(found.report())
+    assert f"The network trained by {found.choice} agrees most with the vote" in str(found.report())
+
+
+def test_end_to_end_a_network_that_no_other_agrees_with_is_not_chosen(source, target, monkeypatch):
+    networks = [tlkit.build_classifier("LeNet", 10, weights=None) for _ in NETWORKS]
+    for network, favoured in zip(networks, (3, 7, 7), strict=True):
+        network.layers[-1].layers[-1].bias.assign(99 * np.eye(10)[favoured])  # this class for every image
+    voters = {
+        name: Voter(tlkit.DomainAdapter(network, name), 1.0, {"loss": [loss]})
+        for loss, (name, network) in enumerate(zip(NETWORKS, networks, strict=True))
+    }
+    monkeypatch.setattr("tlkit.experiments.adapt_by_vote._voters", lambda *given: voters)
+    found = tlkit.adapt(source, target, **LENET)
+    assert (found.choice, found.history["adaptation"]) == (NETWORKS[1], {"loss": [1]})
+    assert found.model is networks[1]
+    assert found.target_frequencies[7] == 1
 
 
 @graph
-def test_end_to_end_a_network_that_no_other_agrees_with_is_not_chosen(source, target, monkeypatch):
-    odd, *same = (tlkit.build_classifier("LeNet", 10, weights=None) for _ in NETWORKS)
-    for each in same:
-        each.set_weights(same[0].get_weights())
-    odd.layers[-1].layers[-1].bias.assign(np.eye(10)[3] * 9)  # it sees the same class everywhere
-    networks = dict(zip(NETWORKS, (odd, *same), strict=True))
-    trained = networks, dict.fromkeys(NETWORKS, 1.0), {name: {"loss": [1.0]} for name in NETWORKS}
-    monkeypatch.setattr("tlkit.experiments.adapt_by_vote._networks", lambda *given: trained)
-    found = tlkit.adapt(source, target, **LENET)
-    assert found.choice == NETWORKS[1]
-    assert found.model is same[0]
+def test_end_to_end_features_of_the_source_are_normalised_by_its_own_statistics(source, target):
+    found = tlkit.adapt(source, target, **LENET | {"backbone": "LeNetBN"})
+    plain = feature_network(found.model).predict(source.train.images, verbose=0)
+    assert not np.allclose(found.features["after"][0][: len(plain)], plain, atol=1e-2)
+
+
+@graph
+@pytest.mark.parametrize("trained", [0, 2])
+def test_after_ctrl_c_the_networks_trained_so_far_vote(source, target, monkeypatch, trained):
+    fits = []
+
+    class Stops(Interruptible):
+        def on_train_batch_end(self, batch, logs=None):
+            if isinstance(self.model, tlkit.DomainAdapter) and len(fits) > trained:
+                self.interrupted = self.model.stop_training = True
+
+    def fit(adapter, *given, **options):
+        fits.append(adapter)
+        return fit_adapter(adapter, *given, **options)
+
+    fit_adapter = tlkit.DomainAdapter.fit
+    monkeypatch.setattr(tlkit.DomainAdapter, "fit", fit)
+    monkeypatch.setattr("tlkit.experiments.adapt.Interruptible", Stops)
+    found = tlkit.adapt(source, target, evaluate=target, **LENET)
+    assert found.interrupted
+    assert len(fits) == trained + 1
+    voters = ["source only", *NETWORKS[:trained]] if trained else []
+    assert [each.name for each in found.candidates] == voters
+    assert found.choice in (voters[1:] or ["interrupted"])
+    assert (found.accuracies["last"], found.accuracies["ceiling"]) == (None, None)
+    assert ("adapted (the result)" in str(found.report())) == bool(trained)
 
 
 @graph
@@ -366,6 +402,6 @@ def test_after_ctrl_c_in_the_training_on_the_source_nothing_else_is_trained(
     voters = ["source only", "matched features"] if pretrained else []
     assert [each.name for each in found.candidates] == voters
     assert (found.choice, found.accuracies["ceiling"]) == ("interrupted", None)
-    assert "Ctrl-C stopped the training before the vote was complete" in str(found.report())
+    assert "Ctrl-C stopped the training before any method had finished" in str(found.report())
     predicted = found.model.predict(brighter.test.images, verbose=0)
     np.testing.assert_allclose(predicted, found.probabilities["target"], atol=1e-3)

@@ -32,6 +32,18 @@ def test_an_adaptation_that_was_not_made_is_a_caution():
     assert "nothing to adapt to" in section.blocks[0].text
 
 
+def test_a_network_that_was_chosen_is_named():
+    section = vote_section("mcc", [SOURCE_ONLY, MCC], {}, "")
+    assert section.blocks[0].style == ""
+    assert "The network trained by mcc agrees most with the vote" in section.blocks[0].text
+
+
+def test_without_a_vote_there_is_no_table():
+    (only,) = vote_section("interrupted", [], {}, "").blocks
+    assert only.style == "caution"
+    assert "Ctrl-C" in only.text
+
+
 def test_the_best_method_may_be_better_or_worse_than_the_vote():
     names = ["jan", "mcc"]
     assert "mcc: its accuracy is 2.0 points higher than" in regret([0.5, 0.8], 0.78, names, "accuracy")

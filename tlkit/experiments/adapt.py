@@ -40,13 +40,13 @@ def adapt(
 ) -> Adaptation:
     """Train a classifier on a labelled source for an unlabelled target, and measure what adaptation gained.
 
-    By default, several methods vote on the class of each target image, and the classifier learns from the
-    source with its labels and from the target with the classes of the vote. On features, the classifier is a
-    single linear layer (see `tlkit.techniques.domain_adaptation.voting`). End to end, a pretrained network is
-    first fine-tuned on the source, as by `tlkit.train`. The methods then train heads on its features, joined
-    with those of the pretrained backbone. These heads vote, and the head of the network learns from the
-    source and from the vote. If the weights are random, each of three methods trains a network. The networks
-    vote, and the one that agrees most with the vote is the result.
+    By default, several methods vote on the class of each target image. With pretrained features, the
+    classifier learns from the source with its labels and from the target with the classes of the vote. On
+    features, it is a single linear layer (see `tlkit.techniques.domain_adaptation.voting`). End to end, a
+    pretrained network is first fine-tuned on the source, as by `tlkit.train`. The methods then train heads on
+    its features, joined with those of the pretrained backbone. These heads vote, and the head of the network
+    learns from the source and from the vote. If the weights are random, each of three methods trains a
+    network. The networks vote, and the one that agrees most with the vote is the result.
 
     With pretrained features there are two exceptions. If the target shows hardly any structure along the
     features that tell the classes apart, or little structure and a vote that differs much from the head on
@@ -78,7 +78,8 @@ def adapt(
             features, and 1,000 to 3,000 from random weights; or 10, with 200 to 1,000 steps, for a pretrained
             backbone end to end by a single method.
         minutes: time limit for each training as by `tlkit.train`, which is made only if the methods vote and
-            training is end to end. The training of the voters has no limit. None for no limit.
+            training is end to end. The training of the voters has no limit. None for no limit. From random
+            weights, the result is a voter, so the limit concerns only the control and the ceiling.
         evaluate: labelled images of the target, used for evaluation alone: its test split, or its train
             split if it has no test split. If it has both, training on its train labels gives the ceiling.
         seed: of the weights and the order of the images.

@@ -19,13 +19,13 @@ from tlkit.reports.figures import accuracies, figure
 from tlkit.reports.measures import MEASURE_NAMES, headline, measures, point_measures
 from tlkit.reports.result import Result
 from tlkit.reports.sources import SourceAlone, source_metrics, sources_section
-from tlkit.reports.votes import UNADAPTED, Candidate, frequency_cautions, vote_section
+from tlkit.reports.votes import WITHOUT_VOTE, Candidate, frequency_cautions, vote_section
 
 AUTO = "auto"  # the methods vote
 BEST = {
     "epoch": "The best epoch is found with target labels, which are missing in practice. The gap to it is "
     "the cost of choosing without labels. Training on target labels shows about what is possible.",
-    "vote": "In practice nobody knows these accuracies. They are shown to compare the vote with each single "
+    "vote": "In practice nobody knows these accuracies. They are shown to compare the result with each "
     "method. Training on target labels shows about what is possible.",
 }
 ARMS = {
@@ -65,7 +65,7 @@ class Adaptation(Result):
         frozen: what was frozen; see `tlkit.frozen_table`.
         precision: in which the features of the frozen backbone were computed, "bfloat16" or "float32"; None
             if they were not.
-        choice: if several methods voted, what the classifier learned from: `"vote"`, `"matched features"` or
+        choice: if several methods voted, where the classifier comes from: `"vote"`, `"matched features"` or
             `"source only"`; see `tlkit.techniques.domain_adaptation.voting`. From random weights, it is the
             method whose network agrees most with the vote. It is `"interrupted"` if Ctrl-C came before the
             vote was complete. None for a single method.
@@ -133,7 +133,7 @@ class Adaptation(Result):
         others = [each.accuracy(labels) for each in self.candidates]
         self.accuracies |= {
             "source_only": classifier.accuracy(self.before, labels),
-            "last": None if self.candidates else by_epoch[-1],
+            "last": None if self.choice else by_epoch[-1],
             "selected": selected if self.validator or self.candidates else None,
             "oracle": max(others or self.target_accuracy, default=None),
             "ceiling": None if self.ceiling is None else float(np.mean(self.ceiling == labels)),
@@ -240,7 +240,7 @@ class Adaptation(Result):
         )
         if self.choice and source is not None:
             found: list[Block] = [Text(said)]
-            if self.choice not in UNADAPTED:
+            if self.choice not in WITHOUT_VOTE:
                 found += frequency_cautions(
                     np.bincount(source.train.labels, minlength=len(names)) / len(source.train),
                     self.target_frequencies,
@@ -289,7 +289,8 @@ class Adaptation(Result):
             }, "accuracy"
         first, labels = headline(self.target.labels), self.target.labels
         predicted = {each.name: each.predicted for each in self.candidates}
-        predicted["adapted (the result)"] = self.probabilities["target"].argmax(axis=1)
+        result = "adapted (the result)" if self.candidates else "source only"  # Ctrl-C before a vote
+        predicted[result] = self.probabilities["target"].argmax(axis=1)
         if self.ceiling is not None:
             predicted[ARMS["ceiling"]] = self.ceiling
         found = {name: point_measures(labels, each)[first] for name, each in predicted.items()}

@@ -16,7 +16,7 @@ RARE = 0.1  # a class with less than this multiple of its frequency in the sourc
 NAMED = 5  # classes, at most
 
 INTERRUPTED = "interrupted"
-UNADAPTED = ("source only", INTERRUPTED)
+WITHOUT_VOTE = ("source only", INTERRUPTED)
 CHOICES = {
     "vote": "Several methods of domain adaptation voted on the class of each target image. The classifier "
     "learned from the source with its labels, and from the target with the classes of the vote.",
@@ -27,12 +27,13 @@ CHOICES = {
     "source only": "The target shows hardly any structure along the features that tell the classes of the "
     "source apart, or little structure and a vote that differs much from the head on matched features. "
     "So there is probably nothing to adapt to, and the classifier learned from the source alone.",
-    INTERRUPTED: "Ctrl-C stopped the training before the vote was complete. So the vote has no effect on the "
+    INTERRUPTED: "Ctrl-C stopped the training before any method had finished, so no vote affected the "
     "classifier.",
 }
 NETWORK = (
-    "Several networks, each adapted by another method, voted on the class of each target image. The network "
-    "of {} agrees most with the vote, so it is the result. Agreement needs no target labels."
+    "Several networks, each trained by a different method, voted on the class of each target image. The "
+    "network trained by {} agrees most with the vote, so it is the result. Measuring agreement needs no "
+    "target labels, but high agreement does not imply high accuracy."
 )
 
 
@@ -78,7 +79,7 @@ def vote_section(
 
     Args:
         choice: see `tlkit.reports.adaptation.Adaptation`.
-        candidates: `"source only"`, and all that voted.
+        candidates: `"source only"`, and all that voted; empty if Ctrl-C came before there was a vote.
         reached: the accuracy of each on the labelled target, by name; empty without labels.
         measure: name of the measure, such as `"accuracy"`.
         selected: the accuracy of the classifier that was chosen; None without labels.
@@ -99,9 +100,11 @@ def vote_section(
             " Each method trained a head on source features with the mean and the standard deviation of the "
             "target features."
         )
-    style = "caution" if choice in UNADAPTED else ""
-    reason = CHOICES.get(choice, NETWORK.format(choice))
-    blocks: list[Block] = [Text(reason, style), Table(table), Text(remark, "soft")]
+    style = "caution" if choice in WITHOUT_VOTE else ""
+    reason = CHOICES[choice] if choice in CHOICES else NETWORK.format(choice)
+    blocks: list[Block] = [Text(reason, style)]
+    if candidates:
+        blocks += [Table(table), Text(remark, "soft")]
     if accuracies and selected is not None:
         blocks.append(Text(regret(accuracies, selected, names, measure)))
     return Section("The vote", blocks)
