@@ -6,7 +6,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full style lint unit lessons execute lab bench bench-full peers site site-test pack-test lock clean
+.PHONY: help setup demo test test-full torture style lint unit lessons execute lab bench bench-full peers site site-test pack-test lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -34,6 +34,10 @@ test: style ## Everything that must pass: style, types, unit tests, every notebo
 
 test-full: export TLKIT_TESTS := full
 test-full: test ## The same with every case and seed, and with all steps as graphs
+
+torture: export TLKIT_TORTURE := 1
+torture: setup ## Many random bad inputs, kills and signals: minutes; `make test` runs a small sample
+	$(BIN)/pytest $(POOL) tests/torture
 
 style: setup ## Style alone, in a second
 	$(BIN)/ruff check .
