@@ -4,16 +4,17 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import keras
+import numpy as np
 
-from tlkit._internal.cache import atomic
-from tlkit._internal.outputs import remember
-from tlkit.errors import OutputError, TlkitError
+from tlkit._internal.state import SavedState
+from tlkit.errors import TlkitError
 
 __all__ = ["Backup", "EpochLines", "Interruptible", "StopAtNaN"]
 
@@ -86,17 +87,22 @@ class EpochLines(keras.callbacks.Callback):
 class Interruptible(keras.callbacks.Callback):
     """Let Ctrl-C end training after the current step and keep the best epoch; a second Ctrl-C aborts.
 
+    Within `interrupts_raise`, Ctrl-C is not caught, and raises KeyboardInterrupt.
+
     Attributes:
         interrupted: whether Ctrl-C ended the training.
     """
 
     interrupted = False
+    catches = True  # of the class: False within `interrupts_raise`
+    _previous: Any = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        try:
-            self._previous = signal.signal(signal.SIGINT, self._stop)
-        except ValueError:  # only the main thread can set a signal handler
-            self._previous = None
+        self._previous = None
+        if Interruptible.catches:
+            # only the main thread can set a signal handler
+            with suppress(ValueError):
+                self._previous = signal.signal(signal.SIGINT, self._stop)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         if self._previous is not None:
@@ -107,15 +113,38 @@ class Interruptible(keras.callbacks.Callback):
         self.interrupted = self.model.stop_training = True
 
 
+@contextmanager
+def interrupts_raise() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt within the block, also in a training with an `Interruptible`.
+
+    A cell of a comparison that was stopped early must not become one of its results.
+    """
+    before, Interruptible.catches = Interruptible.catches, False
+    try:
+        yield
+    finally:
+        Interruptible.catches = before
+
+
+# what must be restored when a training continues, by callback; other callbacks list it as `resumed`, and may
+# have a method `on_resume` that is called afterwards
+_RESUMED = {keras.callbacks.EarlyStopping: ("wait", "best", "best_epoch", "best_weights")}
+KEPT = 2  # states: if the last one is damaged, the training continues from the one before
+
+
 class Backup(keras.callbacks.Callback):
     """Save the state of a training after each complete epoch, and continue from the last saved epoch.
 
-    Unlike `keras.callbacks.BackupAndRestore`, it saves the weights and the number of their epoch in one file,
-    which is written completely or not at all. It also saves the history of all epochs.
+    Unlike `keras.callbacks.BackupAndRestore`, it saves weights, optimizer, random state, history and the
+    number of the epoch in one file, which is written completely or not at all and has a checksum. It keeps
+    the last two epochs. If the last file is damaged, training continues from the one before, with a warning.
 
     Args:
-        folder: the folder of the state, created if missing; `tlkit._internal.outputs.discard` removes it.
+        folder: the folder of the state, created if missing; or a `SavedState`.
         settings: the settings that must be the same to continue, as plain values by name.
+        name: of the training, if there are several in the folder.
+        also: other callbacks of the training whose state is saved as well, such as `EarlyStopping`. List
+            them before this callback.
 
     Attributes:
         epoch: the number of saved epochs, to pass as `initial_epoch` to `fit`.
@@ -126,24 +155,57 @@ class Backup(keras.callbacks.Callback):
         OutputError: the state cannot be written, such as on a full disk.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path | SavedState,
+        settings: dict[str, Any] | None = None,
+        *,
+        name: str = "",
+        also: Sequence[keras.callbacks.Callback] = (),
+    ) -> None:
         super().__init__()
-        self.folder = Path(folder)
-        remember(self.folder, settings)
-        self.epoch = max((int(path.name.split(".")[0]) for path in self._states()), default=0)
-        self.logs: list[dict[str, float]] = []
-        if self.epoch:
-            # The history is written before the weights, so it can contain an epoch whose weights were lost.
-            self.logs = json.loads((self.folder / "history.json").read_text("utf-8"))[: self.epoch]
+        self.state = folder if isinstance(folder, SavedState) else SavedState(folder, settings or {})
+        self.name, self.also = f"{name}epoch-", list(also)
+        self.epoch, self.logs = 0, list[dict[str, float]]()
+        self._saved: dict[str, np.ndarray] = {}
+        for saved in reversed(self.state.names(self.name)):
+            if (found := self.state.load(saved)) is not None:
+                self._saved = found
+                about = json.loads(str(found["about"]))
+                self.epoch, self.logs, self._of_callbacks = about["epoch"], about["logs"], about["callbacks"]
+                break
 
     def history(self) -> dict[str, list[float]]:
         """Return the values of each metric per epoch, including the epochs before an interruption."""
         return {name: [logs[name] for logs in self.logs] for name in (self.logs[0] if self.logs else ())}
 
+    def discard(self) -> None:
+        """Remove the saved epochs, such as when the result of the training has been saved."""
+        for each in self.state.names(self.name):
+            self.state.remove(each)
+
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        if self.epoch:
-            self.model.optimizer.build(self.model.trainable_variables)
-            self.model.load_weights(self._state(self.epoch))
+        if not self.epoch:
+            return
+        self.model.optimizer.build(self.model.trainable_variables)
+        variables = self._variables()
+        arrays = [self._saved.get(f"variable-{i}") for i in range(len(variables))]
+        shapes = [None if each is None else each.shape for each in arrays]
+        if shapes != [tuple(each.shape) for each in variables]:
+            raise TlkitError(
+                f"The saved state in {self.state.folder} is that of another network. Start again with "
+                "--overwrite."
+            )
+        for variable, value in zip(variables, arrays, strict=True):
+            variable.assign(value)
+        for i, (each, values) in enumerate(zip(self.also, self._of_callbacks, strict=True)):
+            for name, value in values.items():
+                count = value.get("arrays")
+                arrays = [self._saved[f"callback-{i}-{name}-{j}"] for j in range(count or 0)]
+                setattr(each, name, arrays if count is not None else value["value"])
+            if hasattr(each, "on_resume"):
+                each.on_resume()
+        self._saved = {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items()}
@@ -151,25 +213,36 @@ class Backup(keras.callbacks.Callback):
         # An interrupted epoch cannot be repeated exactly, and training cannot continue from a NaN.
         if self.model.stop_training or not math.isfinite(logs.get("loss", 0.0)):
             return
-        try:
-            with atomic(self.folder / "history.json") as path:
-                path.write_text(json.dumps(self.logs), "utf-8")
-            with atomic(self._state(epoch + 1)) as path:
-                self.model.save_weights(path)
-        except OSError as error:
-            raise OutputError(
-                f"The state after epoch {epoch + 1} could not be written to {self.folder}: "
-                f"{error.strerror or error}. Make room, and continue with --resume."
-            ) from error
-        for path in self._states():
-            if path != self._state(epoch + 1):
-                path.unlink()
+        arrays = {
+            f"variable-{i}": keras.ops.convert_to_numpy(each) for i, each in enumerate(self._variables())
+        }
+        about: dict[str, Any] = {"epoch": epoch + 1, "logs": self.logs, "callbacks": []}
+        for i, each in enumerate(self.also):
+            values: dict[str, Any] = {}
+            for name in _resumed(each):
+                value = getattr(each, name)
+                if isinstance(value, list) and value and isinstance(value[0], np.ndarray):
+                    values[name] = {"arrays": len(value)}
+                    arrays |= {f"callback-{i}-{name}-{j}": array for j, array in enumerate(value)}
+                else:
+                    values[name] = {"value": value.item() if isinstance(value, np.generic) else value}
+            about["callbacks"].append(values)
+        self.state.save(f"{self.name}{epoch + 1:05}", arrays | {"about": np.array(json.dumps(about))})
+        for each in self.state.names(self.name)[:-KEPT]:
+            self.state.remove(each)
 
-    def _state(self, epoch: int) -> Path:
-        return self.folder / f"{epoch:05}.weights.h5"
+    def _variables(self) -> list[Any]:
+        """Return all variables but those of metrics, which each epoch starts anew."""
+        of_metrics = {id(each) for metric in self.model.metrics for each in metric.variables}
+        own = [each for each in self.model.variables if id(each) not in of_metrics]
+        known = {id(each) for each in own}
+        return own + [each for each in self.model.optimizer.variables if id(each) not in known]
 
-    def _states(self) -> list[Path]:
-        return list(self.folder.glob("*.weights.h5"))
+
+def _resumed(callback: keras.callbacks.Callback) -> Sequence[str]:
+    """Return the names of the attributes of a callback that a continued training needs."""
+    own = next((names for kind, names in _RESUMED.items() if isinstance(callback, kind)), ())
+    return getattr(callback, "resumed", own)
 
 
 class ForModel(keras.callbacks.Callback):
@@ -214,6 +287,7 @@ _TRAINING_CALLBACKS = (
     keras.callbacks.BackupAndRestore,
     keras.callbacks.History,
     keras.callbacks.ProgbarLogger,
+    Backup,
 )
 
 

@@ -228,7 +228,7 @@ def test_what_was_stopped_ends_where_it_would_have_ended(digits, tmp_path):
     stopped = pretrain(few, backup=tmp_path / "state", callbacks=[CtrlC(1)], **same)
     assert stopped.interrupted
     assert len(stopped.history["loss"]) == 2
-    assert [path.name for path in (tmp_path / "state").glob("*.weights.h5")] == ["00001.weights.h5"]
+    assert [path.name for path in (tmp_path / "state").glob("*.npz")] == ["epoch-00001.npz"]
     for _ in range(2):  # once more, when all is done, changes nothing
         resumed = pretrain(few, backup=tmp_path / "state", **same)
         assert resumed.history["loss"] == pytest.approx(whole.history["loss"], rel=1e-4)
@@ -256,17 +256,16 @@ def test_other_settings_than_those_of_the_stopped_training_are_named(digits, tmp
         pretrain(Split(255 - few.images), **same)
 
 
-def test_a_full_disk_says_so_and_keeps_the_state_before(digits, tmp_path):
+def test_a_full_disk_says_so_and_keeps_the_state_before(digits, tmp_path, monkeypatch):
     class Full(Backup):
         def on_epoch_end(self, epoch, logs=None):
             if epoch == 1:
-
-                def save(path):
-                    path.write_bytes(b"half")
-                    raise OSError(errno.ENOSPC, "No space left on device")
-
-                self.model.save_weights = save
+                monkeypatch.setattr(np, "savez", no_room)
             super().on_epoch_end(epoch, logs)
+
+    def no_room(path, **arrays):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     backbone = tlkit.load_backbone("LeNet", weights=None)
     learner = SelfSupervised(backbone, Denoising())
@@ -275,7 +274,7 @@ def test_a_full_disk_says_so_and_keeps_the_state_before(digits, tmp_path):
         learner.fit(
             digits.train.images[:8], batch_size=8, epochs=2, callbacks=[Full(tmp_path, {})], verbose=0
         )
-    assert [path.name for path in tmp_path.glob("*.h5")] == ["00001.weights.h5"]
+    assert [path.name for path in tmp_path.glob("*.npz")] == ["epoch-00001.npz"]
     assert Backup(tmp_path, {}).epoch == 1
 
 

@@ -202,7 +202,7 @@ def test_a_full_disk_leaves_the_files_of_the_earlier_run(written):
 def test_a_full_disk_leaves_nothing_in_a_new_folder(tmp_path):
     with pytest.raises(OutputError, match="No space left on device"):
         write_report(Found(full=True), tmp_path / "out")
-    assert contents(tmp_path / "out") == {}
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

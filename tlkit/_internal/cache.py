@@ -1,18 +1,32 @@
-"""The cache for data that tlkit can recompute, and atomic writing of files."""
+"""The cache for data that tlkit can recompute, and files that are written whole and verified when read."""
 
+import hashlib
+import json
 import os
+import re
+import shutil
 import tempfile
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
+import psutil
 
 from tlkit.errors import TlkitWarning
 
+WRITING = ".writing-"  # start of the name of a folder in which a process writes; its number follows
+ABANDONED = 86_400  # seconds after which such a folder is abandoned, whatever its process
+SEAL = 32  # bytes of the checksum at the end of a file of arrays
+CHECKSUM = "checksum"  # key of the checksum of a JSON file in itself
+METRICS, CHECKSUMS = "metrics.json", "checksums"  # file of a run, and its key for those of the other files
+
 _unwritten: dict[Path, dict[str, np.ndarray]] = {}  # arrays that could not be written, for this process
+_swept: set[Path] = set()  # folders whose leftovers this process has removed
 
 
 def root() -> Path:
@@ -27,7 +41,30 @@ def directory(kind: str) -> Path:
     """
     path = root() / kind
     path.mkdir(parents=True, exist_ok=True)
+    if path not in _swept:
+        _swept.add(path)
+        sweep(path)
     return path
+
+
+@contextmanager
+def writing_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new folder in `parent` to write files into; it is removed at the end of the block."""
+    prefix = f"{WRITING}{os.getpid()}-"
+    with tempfile.TemporaryDirectory(dir=parent, prefix=prefix, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def sweep(parent: Path) -> None:
+    """Remove the folders in `parent` that processes, which have ended since, were writing into."""
+    for folder in parent.glob(f"{WRITING}*"):
+        number = re.match(rf"{re.escape(WRITING)}(\d+)-", folder.name)
+        try:
+            lives = number is not None and psutil.pid_exists(int(number[1]))
+            if not lives or time.time() - folder.stat().st_mtime > ABANDONED:
+                shutil.rmtree(folder)
+        except OSError:  # another process removed it, or it belongs to another user
+            continue
 
 
 @contextmanager
@@ -37,10 +74,91 @@ def atomic(path: Path) -> Iterator[Path]:
     The temporary path has the same file name. Readers, other processes, and a process that is killed while it
     writes, find the old file or the new one, never a part of it.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-        temporary = Path(folder) / path.name
+    with writing_folder(path.parent) as folder:
+        temporary = folder / path.name
         yield temporary
         temporary.replace(path)
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compress: bool = False) -> None:
+    """Write arrays into an `.npz` file that ends with a checksum of all its bytes; see `load_arrays`."""
+    with atomic(path) as temporary:
+        (np.savez_compressed if compress else np.savez)(temporary, **arrays)  # type: ignore[arg-type]
+        found = _checksum(temporary, temporary.stat().st_size)
+        with temporary.open("ab") as file:
+            file.write(found)
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays that `save_arrays` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged: a single changed bit anywhere is found.
+    """
+    size = path.stat().st_size - SEAL
+    with path.open("rb") as file:
+        file.seek(max(size, 0))
+        if size < 0 or file.read() != _checksum(path, size):
+            raise ValueError(f"the checksum of {path.name} is wrong")
+    with np.load(path) as saved:
+        return dict(saved)
+
+
+def _checksum(path: Path, size: int) -> bytes:
+    """Return the BLAKE2b digest of the first `size` bytes of a file."""
+    found = hashlib.blake2b(digest_size=SEAL)
+    with path.open("rb") as file:
+        while size > 0 and (part := file.read(min(size, 2**20))):
+            found.update(part)
+            size -= len(part)
+    return found.digest()
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """Return a dictionary as JSON, with a checksum of its content; see `from_json`.
+
+    >>> from_json(to_json({"classes": ["cat", "dog"]}))
+    {'classes': ['cat', 'dog']}
+    """
+    sealed = {**values, CHECKSUM: _digest(values)}
+    return json.dumps(sealed, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def from_json(text: str) -> Any:
+    """Read what `to_json` wrote, without its checksum; a text without a checksum is not verified.
+
+    Raises:
+        ValueError: the text is no JSON, or its content differs from the checksum.
+    """
+    values = json.loads(text)
+    expected = values.pop(CHECKSUM, None) if isinstance(values, dict) else None
+    if expected is not None and _digest(values) != expected:
+        raise ValueError("its checksum is wrong, so its content has changed since it was written")
+    return values
+
+
+def file_checksum(path: Path) -> str | None:
+    """Return the SHA-256 of a file in hexadecimal digits; None if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def checksums_of(run: Path) -> dict[str, str]:
+    """Return the checksums of the files of a run by their names; empty if there are none."""
+    try:
+        found = from_json((run / METRICS).read_text("utf-8"))[CHECKSUMS]
+        return {name: str(found[name]) for name in found if Path(name).name == name}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    content = json.dumps(values, sort_keys=True)
+    return hashlib.blake2b(content.encode(), digest_size=SEAL).hexdigest()
 
 
 def arrays(
@@ -61,8 +179,7 @@ def arrays(
     if path in _unwritten:
         return _unwritten[path]
     try:
-        with np.load(path) as cached:
-            return dict(cached)
+        return load_arrays(path)
     except FileNotFoundError:
         pass
     except Exception as error:  # zipfile, zlib and numpy raise errors of their own
@@ -72,8 +189,7 @@ def arrays(
     computed = compute()
     try:
         directory(kind)
-        with atomic(path) as temporary:
-            (np.savez_compressed if compress else np.savez)(temporary, **computed)  # type: ignore[arg-type]
+        save_arrays(path, computed, compress=compress)
     except OSError as error:
         warnings.warn(
             f"The {kind} cannot be cached for the next run: {error}. Set TLKIT_CACHE to a folder with room.",

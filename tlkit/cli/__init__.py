@@ -18,13 +18,24 @@ from tlkit.cli.label_counts import label_counts
 from tlkit.cli.listings import backbones, datasets, recipe
 from tlkit.cli.pretrain import pretrain
 from tlkit.cli.select import select
+from tlkit.cli.shared import OUT, interrupted
 from tlkit.cli.similarity import similarity
 from tlkit.cli.train import demo, train
 from tlkit.cli.train_tasks import train_tasks
 from tlkit.errors import TlkitError, TlkitWarning
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Cli(click.Group):
+    """Commands of which Ctrl-C ends each with one line and exit code 130."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            interrupted(out=context.meta.get(OUT))
+
+
+@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="tlkit")
 def cli() -> None:
     """Transfer learning with Keras: train, understand and use models on few images."""

@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tlkit._internal import outputs
 from tlkit._internal.keras_import import import_keras
 from tlkit.cli.shared import (
     backbone_and_size,
     backbone_option,
     bars,
+    claim,
     finish,
     list_option,
+    resume_option,
+    state_in,
     training_options,
     verbosity,
     weights_of,
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     "techniques.domain_adaptation.methods.STREAM_METHODS",
     "techniques.domain_adaptation.methods.VALIDATORS",
 )
+@resume_option()
 @training_options
 def adapt(
     sources: tuple[str, ...],
@@ -77,6 +80,7 @@ def adapt(
     image_size: int | None,
     epochs: int | None,
     seed: int,
+    resume: bool,
     overwrite: bool,
 ) -> None:
     """Learn from labelled SOURCE for unlabelled TARGET: names of data sets, or folders of images.
@@ -102,7 +106,7 @@ def adapt(
     if method.lower() != "auto":
         METHODS.find(method)
     chosen = None if validator in (None, "none") else VALIDATORS.find(validator).name
-    outputs.prepare(out, overwrite)
+    claim(out, overwrite, resume)
     if run is not None:
         result = _adapted_run(run, target, method, evaluate, epochs, seed)
     else:
@@ -128,6 +132,7 @@ def adapt(
             evaluate=evaluation,
             seed=seed,
             verbose=verbosity(),
+            backup=state_in(out, overwrite),
         )
     known = {name: value for name, value in result.accuracies.items() if value is not None}
     if known:

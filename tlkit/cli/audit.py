@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from tlkit._internal import outputs
 from tlkit._internal.keras_import import import_keras
 from tlkit.backbones.registry import BACKBONES
 from tlkit.cli.shared import (
     bars,
+    claim,
     finish,
     image_size_option,
     overwrite_option,
@@ -60,7 +60,7 @@ def audit(
     if row is not None and image_size is not None:
         row.check_size(image_size)
     if out is not None:
-        outputs.prepare(out, overwrite)
+        claim(out, overwrite)
     import_keras()
     from tlkit.data import is_folder, load
     from tlkit.experiments import audit as experiment

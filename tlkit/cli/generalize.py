@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from tlkit._internal import outputs
 from tlkit._internal.keras_import import import_keras
 from tlkit.cli.shared import (
     backbone_and_size,
     backbone_option,
     bars,
+    claim,
     finish,
     list_option,
     training_options,
@@ -64,7 +64,7 @@ def generalize(
             "One domain was given; expected at least 2, and better 3 or more, with the same classes."
         )
     chosen = [METHODS.find(name).name for name in methods] or None
-    outputs.prepare(out, overwrite)
+    claim(out, overwrite)
     network, size = backbone_and_size(domains[0], backbone, image_size)
     import_keras()
     from tlkit.data import is_folder, load

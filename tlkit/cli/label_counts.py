@@ -1,21 +1,23 @@
 """The command that measures accuracy against the number of labels: label-counts."""
 
-import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tlkit._internal import outputs
 from tlkit._internal.keras_import import import_keras
 from tlkit.cli.shared import (
     Numbers,
     backbone_and_size,
     backbone_option,
     bars,
+    claim,
     finish,
     image_size_option,
     list_option,
     overwrite_option,
+    resume_option,
+    state_in,
     weights_of,
     weights_option,
 )
@@ -48,7 +50,7 @@ TABLE = "results.csv"
 )
 @image_size_option()
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: as cores and memory allow]")
-@click.option("--resume", is_flag=True, help="Continue an interrupted run in --out.")
+@resume_option()
 @overwrite_option()
 @list_option("techniques.TECHNIQUES")
 def label_counts(
@@ -70,38 +72,30 @@ def label_counts(
 
     DATA is the name of a data set, or a folder with one sub-folder for each class.
     """
-    if resume and overwrite:
-        raise click.UsageError("Give --resume to continue, or --overwrite to start again, not both.")
     network, size = backbone_and_size(data, backbone, image_size)
-    outputs.prepare(out, overwrite, resume)
+    claim(out, overwrite, resume)
     import_keras()
+    from tlkit._internal.state import SavedState
     from tlkit.data import load
     from tlkit.experiments import label_counts as experiment
 
     images = load(data, image_size=size, progress=bars())
     click.echo(images)
-    if overwrite:
-        outputs.discard(out)
-    state, chosen = out / outputs.UNFINISHED, weights_of(weights, network)
-    asked = {"data": data, "content": images.train.fingerprint(), "backbone": network.name}
-    outputs.remember(state, asked | {"weights": chosen, "image size": size, "steps": steps})
-    try:
-        result = experiment.label_counts(
-            images,
-            backbone=network.name,
-            weights=chosen,
-            techniques=techniques or None,
-            sizes=sizes,
-            seeds=range(seeds),
-            steps=steps,
-            target_accuracy=target_accuracy,
-            keep=state / TABLE,
-            workers=workers,
-            progress=True,
-        )
-    except KeyboardInterrupt:
-        click.secho("Interrupted by Ctrl-C. The same command with --resume continues.", fg="yellow", err=True)
-        sys.exit(130)
+    chosen = weights_of(weights, network)
+    asked: dict[str, Any] = {"data": data, "content": images.train.fingerprint(), "backbone": network.name}
+    asked |= {"weights": chosen, "image size": size, "steps": steps}
+    result = experiment.label_counts(
+        images,
+        backbone=network.name,
+        weights=chosen,
+        techniques=techniques or None,
+        sizes=sizes,
+        seeds=range(seeds),
+        steps=steps,
+        target_accuracy=target_accuracy,
+        keep=SavedState(state_in(out, overwrite), asked).folder / TABLE,
+        workers=workers,
+        progress=True,
+    )
     click.echo(result.answer)
     finish(result, out)
-    outputs.discard(out)

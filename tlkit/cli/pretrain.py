@@ -5,15 +5,17 @@ from typing import Any
 
 import click
 
-from tlkit._internal import outputs
 from tlkit._internal.keras_import import import_keras
 from tlkit.backbones.registry import Backbone
 from tlkit.cli.shared import (
     backbone_and_size,
     bars,
     card_size,
+    claim,
     finish,
     list_option,
+    resume_option,
+    state_in,
     training_options,
     verbosity,
     weights_of,
@@ -45,7 +47,7 @@ FOLDER_SIZE = 96  # pixels: both views of a few hundred photos in seconds per ep
 @click.option(
     "--colour/--no-colour", default=None, help="Views may change in colour.  [default: except of digits]"
 )
-@click.option("--resume", is_flag=True, help="Continue an interrupted run in --out.")
+@resume_option()
 @list_option("techniques.self_supervised.methods.METHODS")
 @training_options
 def pretrain(
@@ -66,35 +68,28 @@ def pretrain(
 
     The same command with --resume continues an interrupted run. `tlkit train --weights` takes the result.
     """
-    if resume and overwrite:
-        raise click.UsageError("Give --resume to continue, or --overwrite to start again, not both.")
     METHODS.find(method)
-    outputs.prepare(out, overwrite, resume)
+    claim(out, overwrite, resume)
     network, size = network_for(data, backbone, image_size)
     import_keras()
     from tlkit.experiments import pretrain as experiment
 
     images, evaluation = read_images(data, evaluate, image_size=size, seed=options["seed"], progress=bars())
     click.echo(f"{data}: {len(images.train)} images without labels, {size} x {size} pixels")
-    if overwrite:
-        outputs.discard(out)
     result = experiment.pretrain(
         images,
         method=experiment.objective_for(images, method, flip=flip, colour=colour),
         backbone=network.name,
         weights=weights_of(weights, network),
         evaluate=evaluation,
-        backup=out / outputs.UNFINISHED,
+        backup=state_in(out, overwrite),
         verbose=verbosity(),
         **options,
     )
     click.echo(
         "; ".join(f"{name} {result.before[name]:.3g} to {value:.3g}" for name, value in result.after.items())
     )
-    if result.interrupted:
-        click.echo("The same command with --resume continues.")
     finish(result, out)
-    outputs.discard(out)
 
 
 def network_for(data: str, backbone: str | None, image_size: int | None) -> tuple[Backbone, int]:

@@ -6,20 +6,24 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from tlkit._internal import outputs
 from tlkit._internal.seeds import LARGEST
 from tlkit.backbones.registry import BACKBONES, Backbone
 
 if TYPE_CHECKING:
     from tlkit.reports.result import Result
 
+OUT = "tlkit.out"  # key of the reserved folder in the context of a command
+
 seed_option = partial(click.option, "--seed", type=click.IntRange(0, LARGEST), default=0, show_default=True)
 overwrite_option = partial(
     click.option, "--overwrite", is_flag=True, help="Replace the files of an earlier run in --out."
 )
+resume_option = partial(click.option, "--resume", is_flag=True, help="Continue an interrupted run in --out.")
 image_size_option = partial(
     click.option, "--image-size", type=click.IntRange(1), help="Height and width in pixels."
 )
@@ -114,6 +118,22 @@ def card_size(data: str) -> int | None:
     return ({card.name: card.image_size for card in list_datasets()} | {"emoji": 128}).get(data)
 
 
+def claim(out: Path, overwrite: bool = False, resume: bool = False) -> None:
+    """Reserve the folder of the results until the command ends; see `outputs.claimed`."""
+    if resume and overwrite:
+        raise click.UsageError("Give --resume to continue, or --overwrite to start again, not both.")
+    context = click.get_current_context()
+    context.with_resource(outputs.claimed(out, overwrite, resume))
+    context.meta[OUT] = out
+
+
+def state_in(out: Path, overwrite: bool) -> Path:
+    """Return the folder for the state of a training; with `overwrite`, an earlier state is removed."""
+    if overwrite:
+        outputs.discard(out)
+    return out / outputs.UNFINISHED
+
+
 def bars() -> bool:
     """Whether to show progress bars: on a terminal."""
     return sys.stderr.isatty()
@@ -125,15 +145,26 @@ def verbosity() -> int:
 
 
 def finish(result: "Result", out: Path | None) -> None:
-    """Write a result into a folder if there is one; exit with the code of Ctrl-C if it was interrupted."""
+    """Write a result into a folder if there is one; exit with the code of Ctrl-C if it was interrupted.
+
+    The state of a training that is complete is removed.
+    """
     from tlkit.reports.result import write_report
 
     if out is not None:
         written = write_report(result, out, command=this_command(), overwrite=True)
         click.secho(f"Report: {written / 'report.html'}", fg="green")
     if getattr(result, "interrupted", False):
-        click.secho("Interrupted by Ctrl-C: the best model until then was written.", fg="yellow", err=True)
-        sys.exit(130)
+        interrupted("" if out is None else ": the best model until then was written", out)
+    if out is not None:
+        outputs.discard(out)
+
+
+def interrupted(said: str = "", out: Path | None = None) -> NoReturn:
+    """Say that Ctrl-C ended the command, and how to continue; exit with code 130."""
+    more = " The same command with --resume continues." if out and outputs.unfinished(out) else ""
+    click.secho(f"Interrupted by Ctrl-C{said}.{more}", fg="yellow", err=True)
+    sys.exit(130)
 
 
 def this_command() -> str:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from tlkit._internal import outputs
 from tlkit._internal.keras_import import import_keras
 from tlkit.challenges.task_similarity.measures import MEASURES
 from tlkit.cli.shared import (
     backbone_and_size,
     backbone_option,
     bars,
+    claim,
     finish,
     list_option,
     overwrite_option,
@@ -55,7 +55,7 @@ def similarity(
     chosen = MEASURES.find(measure).name
     network, size = backbone_and_size(data[0], backbone, image_size)
     if out is not None:
-        outputs.prepare(out, overwrite)
+        claim(out, overwrite)
     import_keras()
     from tlkit.experiments import similarity as experiment
 

@@ -6,15 +6,17 @@ from typing import Any
 
 import click
 
-from tlkit._internal import outputs
 from tlkit._internal.keras_import import import_keras
 from tlkit.cli.shared import (
     backbone_and_size,
     backbone_option,
     bars,
+    claim,
     finish,
     list_option,
+    resume_option,
     split_options,
+    state_in,
     training_options,
     verbosity,
     weights_of,
@@ -35,6 +37,7 @@ DEMO_EPOCHS = 8
     help="Training images per class, at most.",
 )
 @click.option("--out", type=Path, default=Path("runs/demo"), show_default=True)
+@resume_option()
 @training_options
 def demo(
     data: str,
@@ -43,6 +46,7 @@ def demo(
     image_size: int | None,
     epochs: int | None,
     seed: int,
+    resume: bool,
     overwrite: bool,
 ) -> None:
     """Compare frozen, fine-tuned and from-scratch networks on photos of solar cells with few labels.
@@ -53,7 +57,7 @@ def demo(
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    outputs.prepare(out, overwrite)
+    claim(out, overwrite, resume)
     settings: dict[str, Any] = {
         "data": data,
         "labels": labels,
@@ -61,22 +65,41 @@ def demo(
         "epochs": epochs or DEMO_EPOCHS,
         "seed": seed,
     }
-    # TensorFlow builds a graph on one core: the control takes the other, and leaves a GPU alone
-    cpu = ("CUDA_VISIBLE_DEVICES", "-1")
-    with ProcessPoolExecutor(1, get_context("spawn"), os.putenv, cpu) as beside:
-        control = beside.submit(trained, "scratch", **settings)
-        tuned = trained("fine-tuning", **settings)
+    state = settings | {"state": state_in(out, overwrite)}
+    remembered(state["state"], settings)
+    # TensorFlow builds a graph on one core: the control takes the other
+    with ProcessPoolExecutor(1, get_context("spawn"), beside, (os.getpid(),)) as pool:
+        control = pool.submit(trained, "scratch", **state)
+        tuned = trained("fine-tuning", **state)
         scratch = control.result()
     for each in (*tuned.others, tuned, scratch):
         click.echo(f"{each.technique:<18} {outcome(each)}")
     if tuned.tuning is not None:
         click.echo(reason(tuned.tuning))
     tuned.others = [*tuned.others, scratch]
+    tuned.interrupted = tuned.interrupted or scratch.interrupted
     finish(tuned, out)
 
 
-def trained(technique: str, data: str, labels: int, image_size: int, epochs: int, seed: int) -> Any:
-    """Train one arm of the demo on some of the labels."""
+def remembered(state: Path, settings: dict[str, Any]) -> None:
+    """Save the settings of a run with its state, or check that they are those of the run that continues."""
+    from tlkit._internal.state import SavedState
+
+    SavedState(state, settings)
+
+
+def beside(parent: int) -> None:
+    """Prepare a process that runs beside another one: it ends with that one, and leaves a GPU to it."""
+    from tlkit.experiments.worker import end_with
+
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    end_with(parent)
+
+
+def trained(
+    technique: str, data: str, labels: int, image_size: int, epochs: int, seed: int, state: Path
+) -> Any:
+    """Train one arm of the demo on some of the labels; its state is saved in a folder within `state`."""
     from dataclasses import replace
 
     import numpy as np
@@ -100,6 +123,7 @@ def trained(technique: str, data: str, labels: int, image_size: int, epochs: int
         minutes=None,
         seed=seed,
         verbose=0 if scratch else verbosity(),
+        backup=state / technique,
         **options,
     )
 
@@ -130,6 +154,7 @@ def trained(technique: str, data: str, labels: int, image_size: int, epochs: int
 @weights_option()
 @split_options
 @list_option("techniques.TECHNIQUES")
+@resume_option()
 @training_options
 def train(
     data: str,
@@ -144,13 +169,14 @@ def train(
     minutes: float,
     mirrored_views: bool,
     seed: int,
+    resume: bool,
     overwrite: bool,
 ) -> None:
     """Train a classifier on DATA, the name of a data set or a folder of images.
 
     A folder has one sub-folder for each class. For several labels per image see `tlkit train-tasks`.
     """
-    outputs.prepare(out, overwrite)
+    claim(out, overwrite, resume)
     network, size = backbone_and_size(data, backbone, image_size)
     import_keras()
     from tlkit.data import load
@@ -168,6 +194,7 @@ def train(
         mirrored_views=mirrored_views,
         seed=seed,
         verbose=verbosity(),
+        backup=state_in(out, overwrite),
     )
     for each in result.others:
         click.echo(f"{each.technique}: {outcome(each)}")

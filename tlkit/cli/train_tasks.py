@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from tlkit._internal import outputs
 from tlkit._internal.keras_import import import_keras
 from tlkit.cli.shared import (
     backbone_and_size,
     backbone_option,
     bars,
+    claim,
     finish,
     list_option,
     split_options,
@@ -71,7 +71,7 @@ def train_tasks(
             f"{data} is a folder, so a table must name its images and their labels: --labels FILE.csv."
         )
     asked, rule = kinds_of(kinds), BALANCINGS.find(balancing).name
-    outputs.prepare(out, overwrite)
+    claim(out, overwrite)
     network, size = backbone_and_size(data, backbone, image_size)
     import_keras()
     from tlkit.callbacks import EpochLines

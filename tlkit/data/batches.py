@@ -93,10 +93,16 @@ class Batches(keras.utils.PyDataset):
         return (images, labels) if self.mix is None else self.mix(images, labels)
 
     def again(self, kind: "type[Batches] | None" = None, **changes: Any) -> "Batches":
-        """Return new batches of the same images; `changes` replaces options, `kind` replaces the class."""
+        """Return new batches of the same images in the same epoch.
+
+        `changes` replaces options, `kind` replaces the class.
+        """
         names = ("images", "labels", "batch_size", "shuffle", "seed", "augment", "whole", "classes", "mix")
         options = {name: getattr(self, name) for name in names} | changes
-        return (kind or type(self))(**options)
+        batches = (kind or type(self))(**options)
+        if self.epoch:
+            batches.start_epoch(self.epoch)
+        return batches
 
     def pick(self, chosen: np.ndarray) -> np.ndarray:
         """Return the images of these indices; a subclass may return features in their place."""

@@ -1,13 +1,15 @@
 """Adapt a classifier to a target domain without labels, and measure what it gained."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from tlkit._internal.seeds import set_seed
-from tlkit.callbacks import Interruptible
+from tlkit.callbacks import Backup, Interruptible
 from tlkit.data import Dataset, Split
 from tlkit.errors import DataError, TlkitError
 from tlkit.experiments import phases
@@ -20,6 +22,7 @@ from tlkit.reports.adaptation import AUTO, Adaptation
 from tlkit.reports.classifier import accuracy
 from tlkit.techniques.domain_adaptation import METHODS, VALIDATORS, DomainAdapter, Pairs, proxy_a_distance
 from tlkit.techniques.feature_extraction import feature_precision
+from tlkit.techniques.resuming import trained_once
 
 
 def adapt(
@@ -37,6 +40,7 @@ def adapt(
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = 0,
+    backup: str | Path | None = None,
 ) -> Adaptation:
     """Train a classifier on a labelled source for an unlabelled target, and measure what adaptation gained.
 
@@ -85,6 +89,8 @@ def adapt(
         seed: of the weights and the order of the images.
         callbacks: further Keras callbacks for the adaptation by a single method.
         verbose: as for Keras's `fit`: 0 is silent, 1 shows progress bars, 2 prints a line for each epoch.
+        backup: a folder for the state of all trainings. Called again with the same arguments, `adapt`
+            continues where it stopped: with the next head on features, with the next epoch end to end.
 
     Returns:
         The adapted model with its figures.
@@ -115,6 +121,14 @@ def adapt(
     arms = Arms(network, len(source.class_names), pretrained, on_features, epochs, seed, verbose)
     arms.domains = domains if len(sources) > 1 else None
     images = (target.train if isinstance(target, Dataset) else target).unlabelled()
+    settings = {"method": method.lower(), "validator": validator, "backbone": network, "epochs": epochs}
+    settings |= {
+        "minutes": minutes,
+        "on features": on_features,
+        "seed": seed,
+        "evaluate": evaluate is not None,
+    }
+    arms.state = phases.saved_state(backup, replace(source, test=images), settings)
     evaluated = images if evaluate is None else evaluate.test or evaluate.train
     ceiling = evaluate if evaluate is not None and evaluate.test is not None else None
     name = next((each.card.name for each in (evaluate, target) if isinstance(each, Dataset)), "target")
@@ -159,7 +173,7 @@ def _adapt_by(
     fresh = network.get_weights()
     adapter = DomainAdapter(network, method)
     known = inputs["train"], source.train.labels
-    control = arms.fit(network, known, pairs, callbacks=[watch], validation_data=held_out)
+    control = arms.fit("control", network, known, pairs, watch, validation_data=held_out)
     found.history["source only"] = control
     found.before = adapter.target_outputs(inputs["target"]).probabilities
     found.features["before"] = _sampled_features(adapter, pairs)
@@ -169,22 +183,28 @@ def _adapt_by(
     by_epoch = TargetAccuracy(adapter, inputs["target"], labels)
     epochs = arms.epochs_for(len(pairs))
     adapter.compile(arms.optimizer(epochs * len(pairs)), **COMPILE)
-    found.history["adaptation"] = adapter.fit(
-        pairs,
-        epochs=epochs,
-        source_epochs=0,
-        validator=found.validator,
-        validation_data=held_out,
-        callbacks=[*callbacks, by_epoch, watch],
-        verbose=arms.verbose,
-    ).history
+
+    def fit(backup: Backup | None) -> dict[str, list[float]]:
+        return adapter.fit(
+            pairs,
+            epochs=epochs,
+            source_epochs=0,
+            validator=found.validator,
+            validation_data=held_out,
+            callbacks=[*callbacks, by_epoch, watch, *([] if backup is None else [backup])],
+            verbose=arms.verbose,
+            **({} if backup is None else {"initial_epoch": backup.epoch}),
+        ).history
+
+    history = trained_once(arms.state, "adaptation", adapter, [watch], fit)
+    found.target_accuracy = history.pop(by_epoch.name, [])
+    found.history["adaptation"] = history
     found.probabilities = {name: adapter.target_outputs(x).probabilities for name, x in inputs.items()}
     found.features["after"] = _sampled_features(adapter, pairs)
-    found.target_accuracy = by_epoch.accuracy
     if ceiling is not None and not watch.interrupted:
         _, network = arms.build()
         examples = arms.inputs(ceiling.train), ceiling.train.labels
-        arms.fit(network, examples, pairs, callbacks=[watch], verbose=0)
+        arms.fit("ceiling", network, examples, pairs, watch, verbose=0)
         predicted = network.predict(inputs["target"][:], verbose=0)
         found.ceiling = predicted.argmax(axis=1)
 
@@ -202,17 +222,21 @@ def check_classes(source: Dataset, evaluate: Dataset | None) -> None:
 
 
 class TargetAccuracy(keras.callbacks.Callback):
-    """Record the accuracy on the labelled target after each epoch, for the report; training never uses it."""
+    """Record the accuracy on the labelled target after each epoch, for the report; training never uses it.
+
+    It is in Keras's history under `name`, a fraction from 0 to 1.
+    """
+
+    name = "target_accuracy"
 
     def __init__(self, adapter: DomainAdapter, inputs: Any, labels: np.ndarray | None) -> None:
         super().__init__()
         self.adapter, self.inputs, self.labels = adapter, inputs, labels
-        self.accuracy: list[float] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if self.labels is not None:
+        if self.labels is not None and logs is not None:
             found = self.adapter.target_outputs(self.inputs).probabilities
-            self.accuracy.append(accuracy(found, self.labels))
+            logs[self.name] = accuracy(found, self.labels)
 
 
 def _sampled_features(adapter: DomainAdapter, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:

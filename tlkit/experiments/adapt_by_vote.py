@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from tlkit.callbacks import Interruptible
+from tlkit.callbacks import Backup, Interruptible
 from tlkit.data import Dataset, Split
 from tlkit.experiments import phases
 from tlkit.experiments.adaptation_arms import COMPILE, Arms, predicted_by, sample
@@ -17,7 +17,7 @@ from tlkit.experiments.fitting import AUTO, FROZEN, SCRATCH, Fitted, fit_classif
 from tlkit.models import build_classifier, cut_last, feature_network, freeze, head_of
 from tlkit.reports.adaptation import Adaptation
 from tlkit.reports.votes import INTERRUPTED, Candidate
-from tlkit.techniques.domain_adaptation import DomainAdapter
+from tlkit.techniques.domain_adaptation import DomainAdapter, Pairs
 from tlkit.techniques.domain_adaptation.voting import (
     MATCHED,
     SOURCE_ONLY,
@@ -28,6 +28,7 @@ from tlkit.techniques.domain_adaptation.voting import (
     vote_on_features,
 )
 from tlkit.techniques.logistic_regression import SolvedHead, solve
+from tlkit.techniques.resuming import trained_once
 from tlkit.techniques.step_budget import StepBudget
 
 # the methods that train networks from random weights. The first two had the highest mean accuracy on three
@@ -155,7 +156,7 @@ def _control(
 ) -> tuple[Fitted, float]:
     """Train on the source alone, record what that reaches, and return the network and its seconds."""
     began = time.perf_counter()
-    control = _trained(arms, source, minutes, watch)
+    control = _trained("control", arms, source, minutes, watch)
     seconds = time.perf_counter() - began
     found.history = _history(SOURCE_ONLY, control)
     found.before = predicted_by(control.model, found.target)
@@ -167,12 +168,12 @@ def _add_ceiling(
 ) -> None:
     """Train on target labels, if there are any, and record what that reaches, unless Ctrl-C stopped it."""
     if ceiling is not None and not watch.interrupted:
-        best = _trained(arms, ceiling, minutes, watch)
+        best = _trained("ceiling", arms, ceiling, minutes, watch)
         if not watch.interrupted:
             found.ceiling = predicted_by(best.model, found.target).argmax(axis=1)
 
 
-def _trained(arms: Arms, data: Dataset, minutes: float | None, watch: Interruptible) -> Fitted:
+def _trained(name: str, arms: Arms, data: Dataset, minutes: float | None, watch: Interruptible) -> Fitted:
     """Train as `tlkit.train` does, on the training split alone, and pass Ctrl-C on to `watch`."""
     fitted = fit_classifier(
         replace(data, validation=None, test=None),
@@ -183,6 +184,7 @@ def _trained(arms: Arms, data: Dataset, minutes: float | None, watch: Interrupti
         minutes=minutes,
         seed=arms.seed,
         verbose=arms.verbose,
+        state=None if arms.state is None else arms.state.within(f"{name}-"),
     )
     watch.interrupted = watch.interrupted or fitted.interrupted
     return fitted
@@ -249,6 +251,7 @@ def _vote_on_features(
         seed=arms.seed,
         callbacks=[watch],
         progress=phases.shows_progress(arms.verbose),
+        state=arms.state,
     )
 
 
@@ -261,19 +264,34 @@ def _voters(arms: Arms, source: Split, target: Split, watch: Interruptible) -> d
     with tqdm(total=steps * len(NETWORKS), desc="adaptation", unit="step", disable=not shown) as bar:
         for method in NETWORKS:
             bar.set_postfix_str(method)
-            began = time.perf_counter()
             adapter = DomainAdapter(arms.build()[0], method)
             adapter.compile(arms.optimizer(steps), **COMPILE)
-            history = adapter.fit(
-                arms.pairs(source.images, source.labels, target.images),
-                epochs=steps // each,
-                callbacks=[StepBudget(None, steps, bar=bar), watch],
-                verbose=0 if shown else arms.verbose,
-            ).history
+            pairs = arms.pairs(source.images, source.labels, target.images)
+            fit = partial(_fit_voter, adapter, pairs, steps, bar, watch, 0 if shown else arms.verbose)
+            history = trained_once(arms.state, f"voter-{method}", adapter, [watch], fit)
             if watch.interrupted:
                 break
-            voters[method] = Voter(adapter, time.perf_counter() - began, history)
+            voters[method] = Voter(adapter, history.pop("seconds")[0], history)
     return voters
+
+
+def _fit_voter(
+    adapter: DomainAdapter,
+    pairs: Pairs,
+    steps: int,
+    bar: tqdm,
+    watch: Interruptible,
+    verbose: int | str,
+    backup: Backup | None,
+) -> dict[str, list[float]]:
+    """Train a network by one method, and return Keras's history with the seconds that it took."""
+    began, budget = time.perf_counter(), StepBudget(None, steps, bar=bar)
+    options: dict[str, Any] = {"callbacks": [budget, watch]}
+    if backup is not None:
+        backup.also.append(budget)
+        options = {"callbacks": [budget, watch, backup], "initial_epoch": backup.epoch}
+    history = adapter.fit(pairs, epochs=steps // len(pairs), verbose=verbose, **options).history
+    return history | {"seconds": [time.perf_counter() - began]}
 
 
 def _candidates(

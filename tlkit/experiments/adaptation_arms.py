@@ -8,7 +8,10 @@ import keras
 import numpy as np
 
 from tlkit._internal.seeds import set_seed
+from tlkit._internal.state import SavedState
+from tlkit.callbacks import Backup, Interruptible
 from tlkit.data import Dataset, Split
+from tlkit.data.batches import Batches
 from tlkit.experiments import phases
 from tlkit.experiments.domains import joined_splits
 from tlkit.models import build_classifier, unfreeze
@@ -18,6 +21,7 @@ from tlkit.techniques.domain_adaptation.voting import BATCH_SIZE, BOTTLENECK, LE
 from tlkit.techniques.domain_adaptation.voting import BUDGET as ON_FEATURES
 from tlkit.techniques.feature_extraction import extract
 from tlkit.techniques.logistic_regression import solve
+from tlkit.techniques.resuming import trained_once
 from tlkit.techniques.step_budget import Budget
 from tlkit.techniques.training import compile_state_kept, make_state
 from tlkit.techniques.views import predicted
@@ -41,6 +45,7 @@ class Arms:
         epochs: number of epochs of an adaptation; None for the budget in steps.
         seed, verbose: see `tlkit.adapt`.
         domains: int `(n,)`: which of several sources each training example comes from; None for one source.
+        state: the trainings are saved here, and continue from there; None saves nothing.
     """
 
     backbone: keras.Model
@@ -51,6 +56,7 @@ class Arms:
     seed: int
     verbose: int | str
     domains: np.ndarray | None = None
+    state: SavedState | None = None
 
     def inputs(self, split: Split) -> Any:
         """Return what the trained part of the network takes: features, or images."""
@@ -93,17 +99,35 @@ class Arms:
         return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps))
 
     def fit(
-        self, network: keras.Model, examples: tuple[Any, np.ndarray], pairs: Pairs, **options: Any
+        self,
+        name: str,
+        network: keras.Model,
+        examples: tuple[Any, np.ndarray],
+        pairs: Pairs,
+        watch: Interruptible,
+        **options: Any,
     ) -> dict[str, list[float]]:
         """Train on labelled examples alone, for as many steps as an adaptation on these pairs takes."""
         inputs, labels = examples
         each, steps = -(-len(labels) // pairs.batch_size), self.epochs_for(len(pairs)) * len(pairs)
-        epochs = max(1, round(steps / each))
-        with compile_state_kept(network):
-            network.compile(self.optimizer(epochs * each), **COMPILE)
-            make_state(network, labels, network.output_shape)
-            options = {"batch_size": pairs.batch_size, "epochs": epochs, "verbose": self.verbose} | options
-            return network.fit(inputs[:], labels, **options).history
+        options = {"epochs": max(1, round(steps / each)), "verbose": self.verbose} | options
+
+        def fit(backup: Backup | None) -> dict[str, list[float]]:
+            with compile_state_kept(network):
+                network.compile(self.optimizer(options["epochs"] * each), **COMPILE)
+                make_state(network, labels, network.output_shape)
+                if backup is None:
+                    size = pairs.batch_size
+                    return network.fit(
+                        inputs[:], labels, batch_size=size, callbacks=[watch], **options
+                    ).history
+                # the order of these batches depends on the epoch, so it can continue
+                batches = Batches(inputs, labels, pairs.batch_size, True, self.seed)
+                batches.start_epoch(backup.epoch)
+                again = {"initial_epoch": backup.epoch, "callbacks": [watch, backup], "shuffle": False}
+                return network.fit(batches, **again, **options).history
+
+        return trained_once(self.state, name, network, [watch], fit)
 
 
 def with_all_labels(data: Dataset) -> Dataset:

@@ -79,7 +79,7 @@ def _run(jobs: list[tuple[Arm, dict[str, Any]]], workers: int | None) -> Iterato
         warnings.filterwarnings("ignore", "A worker stopped")  # one that grew is replaced, nothing is lost
         pool = joblib.Parallel(workers, batch_size=1, return_as="generator_unordered")
         yield from pool(
-            joblib.delayed(run_cell)(place, cloudpickle.dumps(arm), cell)
+            joblib.delayed(run_cell)(place, cloudpickle.dumps(arm), cell, os.getpid())
             for place, (arm, cell) in enumerate(jobs)
         )
 

@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from tlkit._internal.allocator import keep_freed_memory
 from tlkit._internal.seeds import set_seed
-from tlkit.callbacks import Interruptible
+from tlkit._internal.state import SavedState
+from tlkit.callbacks import Backup, Interruptible
 from tlkit.data import Dataset
 from tlkit.data.labelled import labelled
 from tlkit.errors import TlkitError
@@ -22,6 +23,7 @@ from tlkit.techniques import training
 from tlkit.techniques.feature_extraction import Features
 from tlkit.techniques.fine_tuning import fine_tune
 from tlkit.techniques.repeated_training import Recipe
+from tlkit.techniques.resuming import trained_once
 from tlkit.techniques.robust_fine_tuning import RobustFineTuning, Tuner, checked
 from tlkit.techniques.solved_head import solve_on_features
 from tlkit.techniques.step_budget import StepBudget
@@ -63,9 +65,14 @@ def fit_classifier(
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = 0,
+    state: SavedState | None = None,
     **options: Any,
 ) -> Fitted:
-    """Train a classifier and predict all splits; for the arguments see `tlkit.train`."""
+    """Train a classifier and predict all splits; for the arguments see `tlkit.train`.
+
+    Args:
+        state: the trainings are saved here, and continue from there; None saves nothing.
+    """
     if mirrored_views and not phases.mirrors(data):
         raise TlkitError(
             "mirrored_views=True was given, but mirrored digits do not keep their class. Omit mirrored_views."
@@ -86,14 +93,16 @@ def fit_classifier(
         augmentation=phases.augmentation_for(data, strength=strength) if strength else None,
     )
     fitted = Fitted(model, backbone_of(model).name, technique, mirrored_views=mirrored_views)
-    shared = {"callbacks": [*callbacks, watch], "minutes": minutes, "epochs": epochs, **options}
+    shared = {"minutes": minutes, "epochs": epochs, "state": state, **options}
     if scratch:
         with clock.part("training"):
-            fitted.history = {technique: _from_scratch(model, data, verbose=verbose, **shared)}
+            history = _from_scratch(model, data, watch, callbacks=callbacks, verbose=verbose, **shared)
+        fitted.history = {technique: history}
         fitted.probabilities = phases.predict_splits(
             model, data.splits, mirrored=mirrored_views, progress=progress
         )
     else:
+        shared["callbacks"] = [*callbacks, watch]
         _transfer(fitted, data, clock, seed=seed, verbose=1 if progress else int(verbose), **shared)
     fitted.interrupted, fitted.frozen = watch.interrupted, frozen_table(model)
     fitted.seconds = clock.stop()
@@ -110,6 +119,7 @@ def _transfer(
     minutes: float | None,
     epochs: int | None,
     callbacks: Sequence[keras.callbacks.Callback],
+    state: SavedState | None,
     folds: int | None = None,
     **options: Any,
 ) -> None:
@@ -143,7 +153,7 @@ def _transfer(
         recipe = replace(recipe, least_steps=steps, most_steps=steps)
     with clock.part("training"):
         parts = [labelled(splits[name]) for name in known]
-        tuner = Tuner(model, parts, rows, solved, recipe, weights, seed, callbacks, verbose)
+        tuner = Tuner(model, parts, rows, solved, recipe, weights, seed, callbacks, verbose, state)
         seconds = math.inf if minutes is None else 60 * minutes
         tuning = tuner.run(seconds, folds, forced=fitted.technique == TUNED)
     fitted.tuning = tuning
@@ -179,17 +189,20 @@ def _with_held_out(
 def _from_scratch(
     model: keras.Model,
     data: Dataset,
+    watch: Interruptible,
     *,
     minutes: float | None,
     epochs: int | None,
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: int | str,
+    state: SavedState | None,
     **options: Any,
 ) -> dict[str, list[float]]:
     """Train all layers from random weights, and keep the best epoch on the validation split."""
     keep_freed_memory()
     phases.prepare_from_scratch(backbone_of(model))
-    each_epoch = math.ceil(len(data.train) / options.get("batch_size", phases.BATCH_SIZE))
+    size = options.pop("batch_size", phases.BATCH_SIZE)
+    each_epoch = math.ceil(len(data.train) / size)
     wanted = phases.SCRATCH_EPOCHS * each_epoch
     steps = (
         min(max(wanted, phases.SCRATCH_LEAST), phases.SCRATCH_MOST) if epochs is None else epochs * each_epoch
@@ -198,19 +211,34 @@ def _from_scratch(
     if rate is not None:
         options["optimizer"] = keras.optimizers.Adam(rate)
     shown = phases.shows_progress(verbose)
-    with tqdm(total=steps, desc="from scratch", unit="step", disable=not shown) as bar:
-        limit = math.inf if minutes is None or epochs else 60 * minutes
-        budget = StepBudget(rate, steps, seconds=limit, least=phases.SCRATCH_LEAST, bar=bar)
-        usual = {"fraction": 1.0, "batch_norm": True, "class_weight": imbalance_weights(data.train.labels)}
-        return fine_tune(
-            model,
-            data.train,
-            data.validation,
-            epochs=math.ceil(steps / each_epoch),
-            callbacks=[budget, *callbacks],
-            verbose=0 if shown else verbose,
-            **usual | options,
-        ).history
+
+    def fit(backup: Backup | None) -> dict[str, list[float]]:
+        with tqdm(total=steps, desc="from scratch", unit="step", disable=not shown) as bar:
+            limit = math.inf if minutes is None or epochs else 60 * minutes
+            budget = StepBudget(rate, steps, seconds=limit, least=phases.SCRATCH_LEAST, bar=bar)
+            usual = {
+                "fraction": 1.0,
+                "batch_norm": True,
+                "class_weight": imbalance_weights(data.train.labels),
+            }
+            examples: Any = data.train
+            if backup is not None:  # the order of the batches depends on the epoch, so it can continue
+                backup.also.append(budget)
+                examples = data.train.batches(size, shuffle=True, seed=0)
+                examples.start_epoch(backup.epoch)
+                usual["initial_epoch"] = backup.epoch
+            return fine_tune(
+                model,
+                examples,
+                data.validation,
+                epochs=math.ceil(steps / each_epoch),
+                batch_size=size,
+                callbacks=[budget, *callbacks, watch, *([] if backup is None else [backup])],
+                verbose=0 if shown else verbose,
+                **usual | options,
+            ).history
+
+    return trained_once(state, SCRATCH, model, [watch], fit)
 
 
 def imbalance_weights(labels: np.ndarray, *, from_ratio: float = 3.0) -> dict[int, float] | None:

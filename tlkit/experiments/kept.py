@@ -1,7 +1,10 @@
 """The finished rows of a comparison in a file, so that an interrupted comparison can be resumed."""
 
+import hashlib
 import importlib.util
+import io
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +12,17 @@ from typing import Any
 import pandas as pd
 
 from tlkit._internal.cache import atomic
-from tlkit.errors import OutputError, TlkitError
+from tlkit.errors import OutputError, TlkitError, TlkitWarning
 
 CELL = ("arm", "seed")  # with the settings, what a row is the result of
+CHECKSUM = "checksum"  # the column that verifies each row
 
 
 class Kept:
     """A table on disk that is complete at every moment: a kill loses only the cell that was running.
+
+    Each row has a checksum. A row that has changed since it was written is left out with a warning, so its
+    cell is run again.
 
     Args:
         path: a `.csv` or `.parquet` file; its folder is made, and an earlier table there is read.
@@ -47,6 +54,7 @@ class Kept:
         """Append a row, and write the table anew."""
         self.rows.append(dict(row))
         table = pd.DataFrame(self.rows)
+        table[CHECKSUM] = checksums(as_texts(table))
         try:
             with atomic(self.path) as path:
                 if self.path.suffix == ".csv":
@@ -62,9 +70,12 @@ class Kept:
     def _read(self) -> list[dict[str, Any]]:
         try:
             if self.path.suffix == ".csv":
-                table = pd.read_csv(self.path, float_precision="round_trip")
+                lenient: Any = {"encoding_errors": "replace", "on_bad_lines": "warn"}
+                texts = pd.read_csv(self.path, dtype=str, keep_default_na=False, **lenient)
+                table = pd.read_csv(io.StringIO(texts.to_csv(index=False)))
             else:
                 table = pd.read_parquet(self.path)
+                texts = as_texts(table)
         except (OSError, ValueError) as error:
             raise TlkitError(
                 f"{self.path} cannot be read as a table ({error}). Delete it, or name another."
@@ -74,7 +85,29 @@ class Kept:
                 f"{self.path} is not the table of a comparison: it has no column {missing.pop()!r}. Name "
                 "another file."
             )
-        return table.to_dict("records")
+        if CHECKSUM not in table:  # a table of an earlier version, or of the user
+            return table.to_dict("records")
+        intact = texts[CHECKSUM] == checksums(texts.drop(columns=CHECKSUM))
+        if not intact.all():
+            warnings.warn(
+                f"{(~intact).sum()} of {len(table)} rows of {self.path} have changed since they were "
+                "written. Their cells are run again.",
+                TlkitWarning,
+                stacklevel=3,
+            )
+        return table.drop(columns=CHECKSUM)[intact].to_dict("records")
+
+
+def as_texts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the texts that a CSV file of it would contain."""
+    written = io.StringIO(table.to_csv(index=False))
+    return pd.read_csv(written, dtype=str, keep_default_na=False)
+
+
+def checksums(texts: pd.DataFrame) -> list[str]:
+    """Return a checksum of each row of a table of texts."""
+    rows = (json.dumps(row).encode() for row in texts.to_dict("records"))
+    return [hashlib.blake2b(row, digest_size=8).hexdigest() for row in rows]
 
 
 def _text(value: Any) -> str:

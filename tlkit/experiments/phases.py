@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from tlkit import backbones
+from tlkit._internal.state import SavedState
+from tlkit.backbones.engines import fingerprint
 from tlkit.data import Dataset, Split
-from tlkit.errors import DataError
+from tlkit.errors import DataError, TlkitError
 from tlkit.models import augmentation, normalizations
 from tlkit.techniques.feature_extraction import extract_splits, feature_precision
 from tlkit.techniques.views import predicted
@@ -114,3 +117,35 @@ def predict_splits(
         )
         for name, split in splits.items()
     }
+
+
+def saved_state(backup: str | Path | None, data: Dataset, settings: dict[str, Any]) -> SavedState | None:
+    """Return the state of an experiment in a folder; None without a folder.
+
+    Args:
+        backup: the folder.
+        data: its images and labels must be the same to continue.
+        settings: other settings that must be the same; of a network its weights, of another object only its
+            class.
+
+    Raises:
+        TlkitError: the folder contains an experiment with other settings.
+    """
+    if backup is None:
+        return None
+    contents = {f"{name} images": f"{len(each)}, {each.fingerprint()}" for name, each in data.splits.items()}
+    labels = {
+        f"{name} labels": int(np.dot(each.labels, np.arange(1, len(each) + 1)))
+        for name, each in data.splits.items()
+        if each.labelled
+    }
+    plain = {name: _plain(value) for name, value in settings.items()}
+    return SavedState(backup, plain | contents | labels)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, keras.Model):
+        with suppress(NotImplementedError, OSError, TypeError, TlkitError):  # a layer without a configuration
+            return fingerprint(value)
+    kept = value is None or isinstance(value, bool | int | float | str)
+    return value if kept else type(value).__name__

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ import keras
 from tlkit.data import Dataset
 from tlkit.errors import TlkitError, UnknownNameError
 from tlkit.experiments.fitting import AUTO, FROZEN, MINUTES, Fitted, fit_classifier
+from tlkit.experiments.phases import saved_state
 from tlkit.reports.training import Training
 from tlkit.techniques import TECHNIQUES
 
@@ -26,6 +28,7 @@ def train(
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = 0,
+    backup: str | Path | None = None,
     **options: Any,
 ) -> Training:
     """Train a classifier and predict all splits. By default, held-out labels choose the technique.
@@ -68,6 +71,8 @@ def train(
             learning rate, and have no validation loss to monitor.
         verbose: 0 is silent, 1 shows progress bars. 2 prints a line for each epoch from scratch, and for each
             fold of a fine-tuning, with the minutes left.
+        backup: a folder for the state after each epoch. Called again with the same arguments, training
+            continues where it stopped, and without a time limit it ends with the same weights.
         options: of the fine-tuning, `folds` (see `tlkit.robust_fine_tune`) and what
             `tlkit.techniques.repeated_training.Recipe` lists, such as `learning_rate=3e-4`; from scratch,
             those of `tlkit.fine_tune`.
@@ -80,6 +85,7 @@ def train(
         UnknownNameError: there is no such technique or backbone.
         DataError: images or labels do not fit the backbone.
         NoLabelsError: the training split has no labels.
+        TlkitError: `backup` contains a training with other arguments.
         TlkitError: an option that the technique does not have, an option or a seed out of range, mirrored
             views of digits, or `"fine-tuning"` with a single label per class.
 
@@ -100,19 +106,16 @@ def train(
             f"technique='feature-extraction' solves a head and has no option {', '.join(unused)}. Leave it "
             "out, or choose technique='fine-tuning'."
         )
+    settings: dict[str, Any] = {"backbone": backbone, "weights": weights, "epochs": epochs}
+    settings |= {"minutes": minutes, "augment": augment, "mirrored_views": mirrored_views, "seed": seed}
+    settings |= options
     fitted = fit_classifier(
         data,
         asked,
-        backbone=backbone,
-        weights=weights,
-        epochs=epochs,
-        minutes=minutes,
-        augment=augment,
-        mirrored_views=mirrored_views,
-        seed=seed,
+        **settings,
         callbacks=callbacks,
         verbose=verbose,
-        **options,
+        state=saved_state(backup, data, {"technique": asked} | settings),
     )
     return _result(data, seed, asked, fitted)
 

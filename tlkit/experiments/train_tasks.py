@@ -110,10 +110,17 @@ def train_tasks(
             head_epochs = (epochs or plan.head_epochs) if frozen else plan.head_epochs
             found.history["head"] = _fit_heads(fitting, features, head_epochs, rule.build())
     if not frozen and not watch.interrupted:
+        solved = model.get_weights()
         with clock.part("training"):
             found.history[technique] = _fit_network(
                 fitting, plan, epochs or phases.EPOCHS, rule.build(), scratch
             )
+        if (
+            watch.interrupted
+            and not scratch
+            and not _improved(found.history["head"], found.history[technique])
+        ):
+            model.set_weights(solved)
     found.interrupted, found.frozen = watch.interrupted, frozen_table(model)
     head = model.get_layer("head")
     found.predictions = (
@@ -123,6 +130,11 @@ def train_tasks(
     )
     found.seconds = clock.stop()
     return found
+
+
+def _improved(before: dict[str, list[float]], after: dict[str, list[float]]) -> bool:
+    """Whether the best epoch of a training has a lower validation loss than that of the one before."""
+    return min(after.get("val_loss", [math.inf])) < min(before.get("val_loss", [-math.inf]))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What every experiment returns: a result that gives its numbers and composes its report."""
 
 import importlib
-import json
 import platform
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -13,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 import tlkit
-from tlkit._internal.cache import atomic
-from tlkit._internal.outputs import prepare, written_whole
+from tlkit._internal.cache import CHECKSUMS, METRICS, checksums_of, file_checksum, to_json
+from tlkit._internal.outputs import claimed, together
+from tlkit.errors import OutputError
 from tlkit.reports.document import Document
 from tlkit.reports.html import render
 
-METRICS, REPORT = "metrics.json", "report.html"
+REPORT = "report.html"
 
 
 class Result(ABC):
@@ -57,8 +57,9 @@ def write_report(
 ) -> Path:
     """Write `report.html`, `metrics.json` and the files of a result, such as `model.keras`, into a folder.
 
-    Each file is written beside its place first, and all are moved there together at the end. A full disk or
-    an interruption leaves the files of an earlier run as they were.
+    The folder changes as a whole or not at all: a full disk, a kill or Ctrl-C leaves the files of an earlier
+    run as they were. `metrics.json` contains the checksums of the other files and of itself. Files of an
+    earlier run that this one does not replace are removed, unless they have changed since; others stay.
 
     Args:
         result: what an experiment returned, such as `tlkit.train`.
@@ -71,31 +72,52 @@ def write_report(
         The folder.
 
     Raises:
-        OutputError: the folder is a file, is not empty, or cannot be written to; or the disk is full.
+        OutputError: the folder is a file, is not empty, cannot be written to, or is in use by another
+            process; or the disk is full. Or the report could not be made; the other files are then written.
     """
     out = Path(out)
-    prepare(out, overwrite, resume)
-    about, document, files = software(), result.report(out), dict(result.files())
-    numbers = {"command": command, **about, "answer": document.answer, **result.metrics()}
-    numbers["seconds"] = result.seconds
-    html = render(
-        document, command=command, versions=about["versions"], seconds=result.seconds, files=[*files, METRICS]
-    )
-    text = json.dumps(plain(numbers), indent=2, ensure_ascii=False, allow_nan=False)
-    files[METRICS] = lambda path: path.write_text(text, "utf-8")
-    files[REPORT] = lambda path: path.write_text(html, "utf-8")  # last: when it appears, the rest is there
-    with written_whole(out):
-        _write_together(out, files)
+    with claimed(out, overwrite, resume):
+        earlier = checksums_of(out)
+        with together(out) as folder:
+            failure = _write_files(result, folder, out, command)
+            written = {path.name for path in folder.iterdir()}
+        for name, checksum in earlier.items():  # files of the earlier run, unless they have changed since
+            if name not in written and file_checksum(out / name) == checksum:
+                (out / name).unlink()
+    if failure is not None:
+        raise OutputError(
+            f"The report could not be made ({type(failure).__name__}: {failure}). All other files were "
+            f"written to {out}."
+        ) from failure
     return out
 
 
-def _write_together(out: Path, files: Mapping[str, Callable[[Path], object]]) -> None:
-    """Write all files to temporary places, and move them into `out` in the order of the mapping."""
-    (name, writer), *others = list(files.items())[::-1]
-    with atomic(out / name) as path:
-        writer(path)
-        if others:
-            _write_together(out, dict(others[::-1]))
+def _write_files(result: Result, folder: Path, out: Path, command: str) -> Exception | None:
+    """Write the files of a result into a folder; return the error if its numbers or report cannot be made.
+
+    The model comes first, so that it is there whatever else fails.
+    """
+    about, failure = software(), None
+    numbers: dict[str, Any] = {"command": command, **about, "seconds": result.seconds}
+    files = dict(result.files())
+    for name, writer in files.items():
+        writer(folder / name)
+    try:
+        document = result.report(out)
+        numbers = {"command": command, **about, "answer": document.answer, **result.metrics()}
+        numbers["seconds"] = result.seconds
+        names = [*files, METRICS]
+        shown = {"versions": about["versions"], "seconds": result.seconds, "files": names}
+        _write_text(folder / REPORT, render(document, command=command, **shown))
+    except Exception as error:  # a figure, a template or a class name may fail in any way
+        failure = error
+    numbers[CHECKSUMS] = {path.name: file_checksum(path) for path in sorted(folder.iterdir())}
+    _write_text(folder / METRICS, to_json(plain(numbers)))
+    return failure
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8", errors="backslashreplace")  # a file name may have bytes that are not UTF-8
 
 
 def software() -> dict[str, Any]:

@@ -46,7 +46,8 @@ class TaskTraining(Result):
         frozen: what was frozen in the last phase; see `tlkit.frozen_table`.
         precision: in which the features of the frozen backbone were computed, "bfloat16" or "float32"; None
             if they were not.
-        interrupted: Ctrl-C stopped the training; the model is the best one until then.
+        interrupted: Ctrl-C stopped the training. The model is the best one until then on the validation
+            split. Without such a split, a fine-tuning that was stopped is undone.
     """
 
     model: keras.Model

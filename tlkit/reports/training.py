@@ -136,7 +136,10 @@ class Training(Result):
     def files(self) -> Mapping[str, Callable[[Path], object]]:
         """Return the writers of the model, which Keras opens without tlkit, and of all predictions."""
         table = classifier.predictions_table(self.data.splits, self.probabilities, self.data.class_names)
-        return {"model.keras": self.model.save, "predictions.csv": partial(table.to_csv, index=False)}
+        return {
+            "model.keras": self.model.save,
+            "predictions.csv": partial(table.to_csv, index=False, errors="backslashreplace"),
+        }
 
     def _labelled(self, split: str) -> bool:
         part = self.data.splits.get(split)

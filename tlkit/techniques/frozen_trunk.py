@@ -10,8 +10,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
@@ -135,8 +133,8 @@ def kept_activations(
             f"disk, but only {free / 1e9:.1f} GB are free. Use fewer views or a higher from_stage, or set "
             "TLKIT_CACHE to a folder on a larger disk."
         )
-    with TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as temporary:
-        path = Path(temporary) / "activations.npy"
+    with cache.writing_folder(folder) as temporary:
+        path = temporary / "activations.npy"
         kept = np.lib.format.open_memmap(path, "w+", "float16", shape)
         try:
             with np.errstate(over="raise"):

@@ -15,8 +15,9 @@ from tqdm import tqdm
 from tlkit import optimizers
 from tlkit._internal.allocator import keep_freed_memory
 from tlkit._internal.seeds import set_seed
+from tlkit._internal.state import SavedState
 from tlkit.backbones.structure import flat_layers, output_activation
-from tlkit.callbacks import Interruptible, for_model
+from tlkit.callbacks import Backup, Interruptible, for_model
 from tlkit.data.batches import Batches, plain_errors
 from tlkit.data.images import ImageFiles, taken
 from tlkit.data.labelled import Labelled
@@ -127,6 +128,8 @@ class RepeatedTraining:
         seconds: time for all trainings. Caching the views takes at most about a quarter of it: if time is
             short, there are fewer views. Without time for one, the frozen stages run in every step.
         progress: show a progress bar while activations are cached.
+        state: trainings that have a name are saved here after each epoch, and continue from there.
+        most_views: number of views that a training which continues has used; None for no limit.
     """
 
     def __init__(
@@ -141,8 +144,10 @@ class RepeatedTraining:
         callbacks: Sequence[keras.callbacks.Callback] = (),
         seconds: float = math.inf,
         progress: bool = False,
+        state: SavedState | None = None,
+        most_views: int | None = None,
     ) -> None:
-        self.seconds, self.progress = seconds, progress
+        self.seconds, self.progress, self.state, self.most_views = seconds, progress, state, most_views
         self.model, self.images, self.labels, self.recipe = model, images, labels, recipe
         self.class_weight, self.seed, self.callbacks = class_weight, seed, list(callbacks)
         for each in self.callbacks:
@@ -159,7 +164,7 @@ class RepeatedTraining:
                 layer.trainable = False
         with ExitStack() as stack:
             stack.enter_context(compile_state_kept(model))
-            self._learner = model
+            self._learner, self.views = model, 0
             self._views: np.ndarray | None = None
             self._unaltered, self._predictor = self.images, model
             if recipe.views and recipe.fraction < 1:
@@ -172,7 +177,9 @@ class RepeatedTraining:
             scales = optimizers.depth_scales(model, recipe.depth_decay)
             stack.enter_context(optimizers.scaled_learning_rates(self._optimizer, scales))
             self._optimizer.build(self._learner.trainable_variables)
-            self._fresh = [np.array(each) for each in self._optimizer.variables]
+            # every training starts with a new optimizer and the same random state
+            generators = [each for each in model.variables if each.name == "seed_generator_state"]
+            self._fresh = [(each, np.array(each)) for each in (*self._optimizer.variables, *generators)]
             self._opened = stack.pop_all()
         return self
 
@@ -191,6 +198,8 @@ class RepeatedTraining:
         views = self.recipe.views
         if self.seconds < math.inf:
             views = min(views, int(self.seconds / 4 / self._seconds_per_view(trunk, augment)))
+        views = views if self.most_views is None else self.most_views
+        self.views = views
         if views:
             cached = kept_activations(
                 trunk, self.images, views=views, augment=augment, progress=self.progress
@@ -225,7 +234,7 @@ class RepeatedTraining:
         return self._budget.seconds_per_step
 
     def train(
-        self, start: Weights, rows: np.ndarray, steps: int, bar: tqdm | None = None
+        self, start: Weights, rows: np.ndarray, steps: int, bar: tqdm | None = None, name: str = ""
     ) -> dict[str, list[float]]:
         """Train from some weights on some rows of the images, and return Keras's history.
 
@@ -234,28 +243,28 @@ class RepeatedTraining:
             rows: int `(m,)`.
             steps: number of steps.
             bar: a progress bar that moves with each step; without it, the callbacks are left out too.
+            name: of the training in the saved state; without it, nothing is saved.
         """
         self.model.set_weights(start)
-        for variable, value in zip(self._optimizer.variables, self._fresh, strict=True):
+        for variable, value in self._fresh:
             variable.assign(value)
         set_seed(self.seed)
-        labels, size, classes = self.labels[rows], self.recipe.batch_size, self.model.outputs[0].shape[-1]
-        fitting: dict[str, Any] = {}
-        if self._views is not None:
-            views = cast(Any, Rows(self._views, rows))
-            inputs: Any = (ViewBatches(views, labels, size, True, self.seed, classes=classes),)
-        else:
-            images = taken(self.images, rows)
-            data = Labelled("train", images, labels, None, None, tuple(images.shape[1:]))
-            inputs = fit_arguments(data, size, classes, fitting)
         self._budget = StepBudget(self.recipe.learning_rate, steps, final=self.recipe.final_rate, bar=bar)
-        callbacks = [self._budget]
+        callbacks: list[keras.callbacks.Callback] = [self._budget]
         if bar is not None:
             callbacks += for_model(self.callbacks, self.model)
+        backup = None
+        if self.state is not None and name:
+            backup = Backup(self.state, name=f"{name}-", also=[self._budget])
+            callbacks.append(backup)
+        labels, size = self.labels[rows], self.recipe.batch_size
+        fitting: dict[str, Any] = {}
+        inputs = self._inputs(rows, fitting, None if backup is None else backup.epoch)
         with plain_errors(*inputs):
-            return self._learner.fit(
+            history = self._learner.fit(
                 *inputs,
                 epochs=math.ceil(steps / math.ceil(len(rows) / size)),
+                initial_epoch=0 if backup is None else backup.epoch,
                 class_weight=class_weights(self.class_weight, labels),
                 callbacks=callbacks,
                 shuffle=not in_random_order(inputs[0]),
@@ -263,6 +272,30 @@ class RepeatedTraining:
                 **fitting,
                 **({"batch_size": size} if len(inputs) > 1 else {}),
             ).history
+        return history if backup is None else backup.history()
+
+    def _inputs(self, rows: np.ndarray, fitting: dict[str, Any], epoch: int | None) -> tuple[Any, ...]:
+        """Return the inputs of `fit`.
+
+        Args:
+            rows: int `(m,)`, of the images.
+            fitting: further arguments of `fit`, to be filled in.
+            epoch: the epoch to continue with, in batches whose order depends on the epoch; None if nothing
+                is saved.
+        """
+        labels, size, classes = self.labels[rows], self.recipe.batch_size, self.model.outputs[0].shape[-1]
+        if self._views is not None:
+            views = cast(Any, Rows(self._views, rows))
+            inputs: Any = (ViewBatches(views, labels, size, True, self.seed, classes=classes),)
+        else:
+            images = taken(self.images, rows)
+            data = Labelled("train", images, labels, None, None, tuple(images.shape[1:]))
+            inputs = fit_arguments(data, size, classes, fitting)
+            if epoch is not None and len(inputs) > 1:  # Keras's own order cannot be continued
+                inputs = (Batches(images, labels, size, True, self.seed, classes=classes),)
+        if epoch is not None:
+            inputs[0].start_epoch(epoch)
+        return inputs
 
     def predict(self, weights: Weights, rows: np.ndarray) -> np.ndarray:
         """Return the probabilities of some rows, float32 `(m, classes)`, with these weights."""

@@ -21,8 +21,9 @@ Distort Pretrained Features and Underperform Out-of-Distribution" (the start).
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -32,6 +33,7 @@ from scipy.special import log_softmax
 from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
+from tlkit._internal.state import SavedState, packed, unpacked
 from tlkit.data.images import joined
 from tlkit.data.labelled import Labelled, both
 from tlkit.errors import TlkitError
@@ -187,6 +189,7 @@ class Tuner:
         recipe: how to train.
         class_weight, seed, callbacks: as for `robust_fine_tune`.
         verbose: 0 is silent, 1 shows progress bars, 2 prints a line after each fold.
+        state: the trainings are saved here, and continue from there; None saves nothing.
     """
 
     def __init__(
@@ -200,8 +203,9 @@ class Tuner:
         seed: int = 0,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         verbose: int = 0,
+        state: SavedState | None = None,
     ) -> None:
-        self.model, self.solved, self.seed, self.verbose = model, solved, seed, verbose
+        self.model, self.solved, self.seed, self.verbose, self.state = model, solved, seed, verbose, state
         self.recipe, self.class_weight, self.callbacks = recipe, class_weight, callbacks
         self.images = joined([each.images for each in parts if each.images is not None])
         self.labels = np.concatenate([indices(each.labels) for each in parts])
@@ -222,9 +226,7 @@ class Tuner:
         began, found, weights = time.perf_counter(), RobustFineTuning(self.solved), self.frozen
         if seconds <= 0 and not forced:
             return found
-        few = math.ceil(FEW_LABELS / len(self.labels)) if folds is None else 1
-        divisions = range(min(few, MOST_DIVISIONS), 0, -1)
-        alternatives = [*(self._splits(folds, each) for each in divisions), self._splits(1)]
+        plan = None if self.state is None else self.state.load("plan")
         self.training = RepeatedTraining(
             self.model,
             self.images,
@@ -235,14 +237,14 @@ class Tuner:
             callbacks=self.callbacks,
             seconds=seconds,
             progress=self.verbose == 1,
+            state=self.state,
+            most_views=None if plan is None else int(plan["views"]),
         )
         try:
             with self.training:
                 each_step = self.training.seconds_per_step()
                 left = seconds - (time.perf_counter() - began)
-                splits, found.steps = affordable(alternatives, self.recipe, len(self.labels), each_step, left)
-                if forced and not found.steps:
-                    splits, found.steps = self._splits(1), self.recipe.least_steps
+                splits, found.steps = self._plan(plan, folds, each_step, left, forced)
                 if found.steps:
                     ends = math.inf if forced else began + seconds
                     weights = self._tuned(found, splits, each_step, ends)
@@ -252,6 +254,32 @@ class Tuner:
                 freeze(self.model)
         found.seconds = time.perf_counter() - began
         return found
+
+    def _plan(
+        self,
+        saved: dict[str, np.ndarray] | None,
+        folds: int | None,
+        each_step: float,
+        left: float,
+        forced: bool,
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
+        """Return the splits that choose the mix, and the number of steps on all labels; 0 if time is short.
+
+        A training that continues follows the plan that was saved.
+        """
+        few = math.ceil(FEW_LABELS / len(self.labels)) if folds is None else 1
+        divisions = range(min(few, MOST_DIVISIONS), 0, -1)
+        alternatives = [*(self._splits(folds, each) for each in divisions), self._splits(1)]
+        if saved is not None:
+            return alternatives[int(saved["alternative"])], int(saved["steps"])
+        splits, steps = affordable(alternatives, self.recipe, len(self.labels), each_step, left)
+        if forced and not steps:
+            splits, steps = alternatives[-1], self.recipe.least_steps
+        if self.state is not None and steps:
+            alternative = next(i for i, each in enumerate(alternatives) if each is splits)
+            plan = {"alternative": alternative, "steps": steps, "views": self.training.views}
+            self.state.save("plan", plan)
+        return splits, steps
 
     def _tuned(
         self,
@@ -269,9 +297,9 @@ class Tuner:
         with tqdm(total=total, desc="fine-tuning", unit="step", disable=self.verbose != 1) as bar:
             self._choose(found, splits, ends, bar)
             if found.mix:
-                everything = np.arange(len(self.labels))
-                found.history = self.training.train(self.frozen, everything, found.steps, bar)
-                tuned = self.model.get_weights()
+                trained = self._once("all", partial(self._train_on_all, found.steps, bar), found.steps, bar)
+                if trained is not None:
+                    tuned, found.history = unpacked(trained)
         found.interrupted = self.training.interrupted
         weights = interpolated(self.frozen, tuned, found.mix)
         found.failed = found.mix > 0 and not found.interrupted and not self._fits(weights, found)
@@ -310,25 +338,16 @@ class Tuner:
                 splits, bar.total = splits[:done], made + found.steps
                 break
             made += steps
-            self.model.set_weights(self.frozen)
-            solve_on_features(
-                self.model,
-                [Features(self.values[known], self.labels[known])],
-                class_weight=self.class_weight,
-                Cs=[self.solved.C],
-                held_out=False,
-            )
-            start = self.model.get_weights()
-            self.training.train(start, known, steps, bar)
-            end = self.model.get_weights()
-            if self.training.interrupted:
+            name = f"fold-{done}"
+            held_out = self._once(name, partial(self._held_out, name, known, new, steps, bar), steps, bar)
+            if held_out is None:
                 return
             if self.verbose == 2:
                 so_far = time.perf_counter() - began
                 left = (so_far / made) * (bar.total - made) / 60
                 tqdm.write(f"fold {done + 1} of {len(splits)} is trained; about {left:.1f} min left")
             for mix, predicted in parts.items():
-                predicted.append(self.training.predict(interpolated(start, end, mix), new))
+                predicted.append(held_out[str(mix)])
         rows = np.concatenate([new for _, new in splits])
         whole = {mix: np.concatenate(predicted) for mix, predicted in parts.items()}
         labels = self.labels[rows]
@@ -339,6 +358,44 @@ class Tuner:
         first = np.sort(np.unique(rows, return_index=True)[1])
         found.folds, found.rows, found.labels = len(splits), rows[first], self.labels[rows[first]]
         found.held_out = {mix: each[first] for mix, each in whole.items()}
+
+    def _held_out(
+        self, name: str, known: np.ndarray, new: np.ndarray, steps: int, bar: tqdm
+    ) -> dict[str, np.ndarray] | None:
+        """Fine-tune on some labels, and return the probabilities of the others by mix; None after Ctrl-C."""
+        self.model.set_weights(self.frozen)
+        solve_on_features(
+            self.model,
+            [Features(self.values[known], self.labels[known])],
+            class_weight=self.class_weight,
+            Cs=[self.solved.C],
+            held_out=False,
+        )
+        start = self.model.get_weights()
+        self.training.train(start, known, steps, bar, name)
+        end = self.model.get_weights()
+        if self.training.interrupted:
+            return None
+        return {str(mix): self.training.predict(interpolated(start, end, mix), new) for mix in MIXES}
+
+    def _train_on_all(self, steps: int, bar: tqdm) -> dict[str, Any] | None:
+        """Fine-tune on all labels, and return history and weights as arrays by name; None after Ctrl-C."""
+        history = self.training.train(self.frozen, np.arange(len(self.labels)), steps, bar, "all")
+        if self.training.interrupted:
+            return None
+        return packed(self.model.get_weights(), history)
+
+    def _once(
+        self, name: str, train: Callable[[], dict[str, Any] | None], steps: int, bar: tqdm
+    ) -> dict[str, Any] | None:
+        """Return what `train` returns, or what an earlier run saved of it; the bar moves by its steps."""
+        if self.state is None:
+            return train()
+        known = name in self.state.names(name)
+        found = self.state.once(name, train)
+        if known:
+            bar.update(steps)
+        return found
 
     def _splits(self, folds: int | None, divisions: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the known and the held-out rows of each training that chooses the mix."""

@@ -52,6 +52,8 @@ class StepBudget(keras.callbacks.Callback):
         bar: a progress bar that moves with each step; its total is the number of steps.
     """
 
+    resumed = ("done", "steps")  # what `tlkit.callbacks.Backup` saves
+
     def __init__(
         self,
         learning_rate: float | None,
@@ -90,6 +92,12 @@ class StepBudget(keras.callbacks.Callback):
             self.bar.update()
         if self.done >= self.steps:
             self.model.stop_training = True
+
+    def on_resume(self) -> None:
+        """Follow the plan of the training that continues."""
+        self._plan()
+        if self.bar is not None:
+            self.bar.update(self.done)
 
     def _plan(self) -> None:
         self._schedule = optimizers.warmup_cosine(self.rate or 0.0, self.steps, final=self.final)

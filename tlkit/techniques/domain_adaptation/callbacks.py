@@ -38,6 +38,8 @@ class KeepBest(keras.callbacks.Callback):
         TlkitError: the validator needs held-out source examples.
     """
 
+    resumed = ("best", "best_epoch", "_weights")  # what `tlkit.callbacks.Backup` saves
+
     def __init__(
         self,
         name: str,

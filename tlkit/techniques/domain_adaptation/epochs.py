@@ -22,12 +22,14 @@ def fit_pairs(adapter: Any, fit: Fit, pairs: Pairs, options: dict[str, Any]) -> 
         adapter: the model that is trained; it is compiled.
         fit: the `fit` of `keras.Model`, bound to it.
         pairs: both domains. They are shuffled by their own seed.
-        options: `epochs`, `callbacks` and other options of `fit`.
+        options: `epochs`, `callbacks` and other options of `fit`. With `initial_epoch`, the pairs have the
+            orders that they would have had without a stop.
 
     Returns:
         Keras's history.
     """
-    changed = {"steps_per_epoch", "initial_epoch"} & set(options) or any(
+    pairs.epoch = options.get("initial_epoch", pairs.epoch)
+    changed = "steps_per_epoch" in options or any(
         isinstance(each, keras.callbacks.BackupAndRestore) for each in options["callbacks"]
     )
     backend = "" if changed or not pairs.small or _is_distributed(adapter) else keras.backend.backend()
@@ -35,7 +37,8 @@ def fit_pairs(adapter: Any, fit: Fit, pairs: Pairs, options: dict[str, Any]) -> 
     if backend == "tensorflow":
         _set_steps_per_execution(adapter, at_once)
         options["steps_per_epoch"] = len(pairs)
-        return fit(pairs.tensors(options["epochs"]), shuffle=False, **options)
+        epochs = options["epochs"] - options.get("initial_epoch", 0)
+        return fit(pairs.tensors(epochs), shuffle=False, **options)
     compiles = adapter.jit_compile and not adapter.run_eagerly
     if backend == "jax" and at_once > 1 and compiles and not options.get("class_weight"):
         return _fit_on_jax(adapter, fit, pairs, options)

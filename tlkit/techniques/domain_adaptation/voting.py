@@ -28,12 +28,15 @@ from sklearn.metrics import cohen_kappa_score
 from tqdm import tqdm
 
 from tlkit._internal.seeds import set_seed
+from tlkit._internal.state import SavedState
+from tlkit.callbacks import Backup
 from tlkit.errors import DataError, TlkitError
 from tlkit.models import build_head
 from tlkit.techniques.domain_adaptation.adapter import DomainAdapter
 from tlkit.techniques.domain_adaptation.methods import METHODS
 from tlkit.techniques.domain_adaptation.pairs import pair
 from tlkit.techniques.logistic_regression import SolvedHead, solve
+from tlkit.techniques.resuming import trained_once
 from tlkit.techniques.step_budget import Budget
 
 VOTERS = ("jan", "mcc", "cdan-e", "cdan-e+mcc")
@@ -108,6 +111,7 @@ def vote_on_features(
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: bool = False,
+    state: SavedState | None = None,
 ) -> Vote:
     """Adapt a linear head to the target by the majority vote of several methods. See the module.
 
@@ -123,6 +127,7 @@ def vote_on_features(
         callbacks: Keras callbacks for the training by each method. If Ctrl-C stops one of them, caught by a
             `tlkit.callbacks.Interruptible`, only the methods that were trained before vote.
         progress: show a progress bar.
+        state: the trained heads are saved here, and read from there; None saves nothing.
 
     Raises:
         DataError: the domains differ in their number of features, one has fewer than 2 examples, all
@@ -149,7 +154,7 @@ def vote_on_features(
         bar.set_postfix_str(name)
         began = time.perf_counter()
         if name in methods:
-            head = trained_head(name, (matched, labels), target, classes, epochs, seed, callbacks)
+            head = trained_head(name, (matched, labels), target, classes, epochs, seed, callbacks, state)
             if any(getattr(each, "interrupted", False) for each in callbacks):
                 break
             heads[name] = head
@@ -285,8 +290,9 @@ def trained_head(
     epochs: int | None,
     seed: int,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    state: SavedState | None = None,
 ) -> keras.Model:
-    """Train a head with a hidden layer by a method of domain adaptation."""
+    """Train a head with a hidden layer by a method of domain adaptation, or read it from a saved state."""
     set_seed(seed)
     head = build_head(target.shape[1], classes, bottleneck=BOTTLENECK)
     size = min(BATCH_SIZE, len(source[1]), len(target))
@@ -295,5 +301,9 @@ def trained_head(
     schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs * len(pairs))
     adapter = DomainAdapter(head, method)
     adapter.compile(keras.optimizers.Adam(schedule))
-    adapter.fit(pairs, epochs=epochs, callbacks=list(callbacks), verbose=0)
+
+    def fit(backup: Backup | None) -> dict[str, list[float]]:  # takes seconds, so no epoch is saved
+        return adapter.fit(pairs, epochs=epochs, callbacks=list(callbacks), verbose=0).history
+
+    trained_once(state, f"voter-{method}", head, callbacks, fit)
     return head
