@@ -1,15 +1,21 @@
 """Every format of image file is decoded to a square RGB array that looks like the image."""
 
+import io
+import os
 import re
+import resource
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tlkit.data import resizing
-from tlkit.data.decode import WINDOW, decode, ordered_map, square
+from tlkit.data.decode import BAND, WINDOW, decode, is_transparent, ordered_map, square
+from tlkit.data.layout import ENDINGS
 from tlkit.errors import DataError
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -164,7 +170,7 @@ def test_a_truncated_file_is_named(tmp_path, write_image, name):
 def test_a_file_that_is_not_an_image_is_named(tmp_path):
     path = tmp_path / "text.jpg"
     path.write_text("not an image")
-    with pytest.raises(DataError, match=r"text\.jpg: cannot identify image file$"):
+    with pytest.raises(DataError, match=r"text\.jpg: cannot identify image file; expected JPEG, .* or PPM$"):
         decode(path, 8)
 
 
@@ -175,6 +181,137 @@ def test_a_decompression_bomb_is_unreadable(write_image, monkeypatch, limit):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(DataError, match=r"bomb\.png: .*pixels"):
         decode(path, 8)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_documented_ending_is_a_format_that_is_read(tmp_path, ending):
+    path = tmp_path / f"a{ending}"
+    image = Image.new("1" if ending == ".pbm" else "RGB", (9, 9), 1)
+    save(image, path, format=Image.registered_extensions()[ending])
+    assert decode(path, 8).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("name", ["EPS", "ICO", "PDF", "TGA", "JPEG2000", "PCX"])
+def test_a_file_of_another_format_is_refused_whatever_its_ending(tmp_path, name):
+    path = save(Image.new("RGB", (16, 16)), tmp_path / "a.jpg", format=name)
+    with pytest.raises(DataError, match=r"a\.jpg: cannot identify image file; expected JPEG"):
+        decode(path, 8)
+
+
+def png(width, height, *chunks, behind=()):
+    rows = zlib.compress(bytes((1 + 3 * width) * height))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", rows), *behind, (b"IEND", b"")]
+    found = (struct.pack(">I", len(each)) + kind + each for kind, each in parts)
+    sums = (struct.pack(">I", zlib.crc32(kind + each)) for kind, each in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(a + b for a, b in zip(found, sums, strict=True))
+
+
+def overlapping_tags(n, size):
+    """TIFF data of n tags that all refer to the same bytes."""
+    start = 8 + 2 + 12 * n + 4
+    tags = b"".join(struct.pack("<HHII", 1000 + i, 7, size, start) for i in range(n))
+    return struct.pack("<4sIH", b"II*\0", 8, n) + tags + bytes(4 + size)
+
+
+def jpeg(before=b"", scans=0, size=8):
+    file = io.BytesIO()
+    Image.new("L", (size, size)).save(file, "JPEG", progressive=True)
+    content = file.getvalue()
+    last = content[content.rindex(b"\xff\xc4") : -2]  # the last scan with its table
+    return content[:2] + before + content[2:-2] + scans * last + b"\xff\xd9"
+
+
+def segments(content, size=60_000):
+    parts = (b"Exif\0\0" + content[i : i + size] for i in range(0, len(content), size))
+    return b"".join(b"\xff\xe1" + struct.pack(">H", 2 + len(each)) + each for each in parts)
+
+
+def gif(comment):
+    file = io.BytesIO()
+    Image.new("P", (8, 8)).save(file, "GIF")
+    content = file.getvalue()
+    start = content.index(b",", 13)
+    return content[:start] + b"!\xfe" + comment + b"\0" + content[start:]
+
+
+def bmp(width, height, rle):
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(rle), 0, 0, 256, 0)
+    return struct.pack("<2sIII", b"BM", 1078 + len(rle), 0, 1078) + header + bytes(1024) + rle
+
+
+def tiff_tile(side):
+    tags = {256: 100, 257: 100, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 324: 8, 325: 9}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return struct.pack("<4sIH", b"II*\0", 8, len(tags)) + entries + bytes(40)
+
+
+BOMBS = {
+    "tags.tif": overlapping_tags(1000, 300_000),
+    "tile.tif": tiff_tile(30_000),
+    "exif.png": png(8, 8, (b"eXIf", overlapping_tags(1000, 300_000))),
+    "late_exif.png": png(8, 8, behind=[(b"eXIf", overlapping_tags(1000, 300_000))]),
+    "exif.jpg": jpeg(segments(overlapping_tags(1000, 300_000))),
+    "scans.jpg": jpeg(scans=300, size=4000),
+    "comment.gif": gif(b"\1a" * 200_000),
+    "comments.pbm": b"P1 900 900\n" + b"#\n" * 100_000,
+    "delta.bmp": bmp(1_000_000, 2, b"\0\2\0\xff\0\1"),
+    "wide.png": png(70_000, 1),
+    "high.png": png(1, 70_000),
+    "text.png": png(8, 8, (b"zTXt", b"a\0\0" + zlib.compress(bytes(10_000_000)))),
+    "chunks.png": png(8, 8, *[(b"prVt", b"")] * 20_000),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_small_file_that_would_take_much_memory_or_time_is_refused(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(BOMBS[name])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}: .+$"):
+        decode(path, 8)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+@pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000)])
+def test_a_thin_image_is_read(tmp_path, size):
+    assert decode(save(Image.new("RGB", size, RED), tmp_path / "thin.png"), 8).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_ordinary_large_jpegs_are_read(tmp_path, options):
+    path = save(Image.new("RGB", (6000, 4000), WHITE), tmp_path / "photo.jpg", exif=Image.Exif(), **options)
+    assert colours(decode(path, 8)) == {WHITE}
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16", "F"])
+def test_images_that_are_converted_in_bands_have_no_seams(tmp_path, mode):
+    width = 1 + BAND // 100
+    levels = np.linspace(0, 65535, 250)[:, np.newaxis].repeat(width, 1)
+    image = Image.fromarray(levels.astype("uint16" if mode == "I;16" else "float32"))
+    if "A" in mode:
+        image = Image.fromarray((levels / 257).astype("uint8")).convert(mode)
+        image.putalpha(128)
+        assert is_transparent(image)
+    steps = np.diff(square(image, 250)[:, 100, 0].astype(int))
+    assert steps.min() >= 0
+    assert steps.max() <= 2
+
+
+def test_a_file_that_is_not_regular_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    (tmp_path / "folder.png").mkdir()
+    for path in (tmp_path / "pipe.png", tmp_path / "loop.png", tmp_path / "folder.png", "/dev/zero"):
+        with pytest.raises(DataError, match=rf"^{re.escape(str(path))}: .+$"):
+            decode(path, 8)
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".png", "a\0.png", "two\nlines.png", os.fsdecode(b"\xff.png")])
+def test_an_error_names_any_file_in_one_line_of_text(name):
+    with pytest.raises(DataError) as raised:
+        decode(name, 8)
+    assert str(raised.value).encode().splitlines()[1:] == []
 
 
 def test_the_threaded_map_keeps_order_and_holds_few_items_at_a_time():

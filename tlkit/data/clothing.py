@@ -149,7 +149,7 @@ def _unpack(archive: Path, photos: Path) -> dict[tuple[str, str], list[float]]:
             _, split, kind, name = PurePosixPath(member).parts
             target = photos / split / kind
             target.mkdir(parents=True, exist_ok=True)
-            with Image.open(BytesIO(source.read(member))) as image:
+            with Image.open(BytesIO(source.read(member)), formats=["JPEG"]) as image:
                 upright = ImageOps.exif_transpose(image).convert("RGB")
             level = float(np.asarray(upright.convert("L")).mean())
             factor = max(1.0, min(upright.size) / SIDE)

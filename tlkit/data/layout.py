@@ -11,10 +11,17 @@ from pathlib import Path
 
 from tlkit.errors import DataError, TlkitWarning
 
-ENDINGS = (
-    *(".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".webp", ".avif"),
-    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm"),
-)
+FORMATS = {  # the formats of images, by the names of Pillow, and the endings of their files
+    "JPEG": (".jpg", ".jpeg", ".jfif"),
+    "PNG": (".png",),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "WEBP": (".webp",),
+    "AVIF": (".avif",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm"),
+}
+ENDINGS = tuple(ending for endings in FORMATS.values() for ending in endings)
 SPLITS = ("train", "validation", "test")
 UNDECIDED = ""  # the split of a file outside the folders of splits
 
@@ -117,6 +124,16 @@ def split_of(name: str) -> str | None:
     """
     match = _SPLIT.fullmatch(name.strip())
     return match.lastgroup if match else None
+
+
+def printable(name: object) -> str:
+    r"""Return a path or a text in one line of valid Unicode: other bytes and line ends become escapes.
+
+    >>> print(printable("two\nlines.png"), printable(os.fsdecode(b"caf\xe9.png")))
+    two\x0alines.png caf\xe9.png
+    """
+    text = os.fsencode(str(name)).decode("utf-8", "backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def images_below(folder: Path) -> list[Path]:

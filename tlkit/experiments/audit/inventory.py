@@ -11,7 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from tlkit.data import Dataset, ImageFiles
-from tlkit.data.decode import decode, ordered_map
+from tlkit.data.decode import decode, is_transparent, opened, ordered_map
 from tlkit.data.images import digest
 from tlkit.data.layout import UNDECIDED, find_images
 from tlkit.data.splits import stratified
@@ -71,11 +71,12 @@ def from_folder(
     def properties_of(file: Path) -> dict[str, Any] | DataError:
         try:
             pixels = decode(file, SIDE)
-            with Image.open(file) as image:
-                size = {"width": image.width, "height": image.height, "mode": image.mode}
-                return image_properties(pixels) | size | {"transparent": _transparent(image)}
+            with opened(file) as image:
+                own = {"width": image.width, "height": image.height, "mode": image.mode}
+                own["transparent"] = is_transparent(image)
         except DataError as error:
             return error
+        return image_properties(pixels) | own
 
     files = [each.file for each in found]
     results = tqdm(ordered_map(properties_of, files), "reading images", len(files), disable=not progress)
@@ -151,13 +152,6 @@ def image_properties(pixels: np.ndarray) -> dict[str, Any]:
         "grey": bool((high - low).max() <= GREY),
         "blank": bool(pixels.std(axis=(0, 1)).max() < BLANK),
     }
-
-
-def _transparent(image: Image.Image) -> bool:
-    """Return whether any pixel is transparent; an alpha channel may be opaque everywhere."""
-    if not image.has_transparency_data:
-        return False
-    return bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())
 
 
 def _split(
