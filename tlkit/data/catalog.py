@@ -128,11 +128,10 @@ def load(
             seed=seed,
             offline=[row.name for row in DATASETS if row.is_here()],
         )
-    path = Path(name).expanduser()
-    if isinstance(name, str) and not path.exists() and not _is_path(name):
+    if isinstance(name, str) and not _exists(Path(name)) and not _is_path(name):
         raise UnknownNameError(DATASETS.kind, name, [*DATASETS.names, *ALIASES])
     return load_folder(
-        path,
+        Path(name),
         image_size=size,
         validation=validation,
         test=test,
@@ -168,13 +167,20 @@ def is_folder(name: str | Path) -> bool:
     >>> is_folder("emoji"), is_folder(Path.cwd())
     (False, True)
     """
-    return Path(name).expanduser().is_dir() and _built_in(name) is None
+    return _built_in(name) is None and _exists(Path(name)) and Path(name).expanduser().is_dir()
 
 
 def _built_in(name: str | Path) -> BuiltIn | None:
     """Return the built-in data set of this name or alias, if there is one."""
     text = ALIASES.get(str(name), str(name))
     return DATASETS.find(text) if isinstance(name, str) and text in DATASETS else None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.expanduser().exists()
+    except (OSError, RuntimeError):  # such as a name of more than 255 bytes, or ~ of an unknown user
+        return False
 
 
 def _is_path(name: str) -> bool:

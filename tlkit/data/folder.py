@@ -13,7 +13,7 @@ import numpy as np
 from tlkit.data.cards import Card
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.images import ImageFiles, scan
-from tlkit.data.layout import UNDECIDED, find_images, images_below
+from tlkit.data.layout import UNDECIDED, find_images, folder_at, images_below, printable
 from tlkit.data.splits import are_classes, stratified
 from tlkit.errors import DataError, TlkitWarning
 
@@ -64,7 +64,7 @@ def load_folder(
         DataError: the folder is missing, is empty or has another layout; a class is missing from train or
             has too few images; only some classes contain splits; more than 10 % of the files are unreadable.
     """
-    root = Path(path).expanduser()
+    root = folder_at(path)
     found, class_names = find_images(root)
     pixels, digests, kept, skipped = read_files(
         root, [each.file for each in found], image_size, in_memory, progress
@@ -109,16 +109,12 @@ def load_unsorted(path: str | Path, *, image_size: int = 224, progress: bool = F
     Raises:
         DataError: the folder is missing or contains no images; more than 10 % of the files are unreadable.
     """
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise DataError(
-            f"There is no folder at {root}. Check the spelling; the working folder is {Path.cwd()}."
-        )
+    root = folder_at(path)
     files = images_below(root)
     if not files:
         raise DataError(f"There are no images below {root}. Expected files such as .jpg or .png.")
     pixels, digests, kept, skipped = read_files(root, files, image_size, None, progress)
-    whole = Split(pixels, None, [str(files[row].relative_to(root)) for row in kept])
+    whole = Split(pixels, None, [printable(files[row].relative_to(root)) for row in kept])
     part = np.full(len(kept), "train")
     return as_dataset(root, whole, part, [], digests, skipped, name=str(path))
 
@@ -164,11 +160,11 @@ def as_dataset(
         split: whole.subset(part == split) for split in ("train", "validation", "test") if split in part
     }
     card = Card(
-        name=name,
-        title=root.resolve().name,
+        name=printable(name),
+        title=printable(root.resolve().name),
         description=description,
         licence="unknown (yours)",
-        source=str(root.resolve()),
+        source=printable(root.resolve()),
         citation="",
         classes=class_names,
         counts={split: len(each) for split, each in splits.items()},

@@ -4,8 +4,8 @@ import os
 import re
 import shlex
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -60,25 +60,18 @@ def find_images(root: Path) -> tuple[list[Found], list[str]]:
     without the ending of an image format.
 
     Raises:
-        DataError: the folder is missing, has no images, has no sub-folder per class, or has fewer than two
-            classes; validation or test has a class that train lacks; or only some classes are divided into
-            splits.
+        DataError: the folder is missing, cannot be listed, has no images, has no sub-folder per class, or has
+            fewer than two classes; validation or test has a class that train lacks; or only some classes are
+            divided into splits.
 
     Warns:
-        TlkitWarning: folders are left out, such as a test folder without classes; or it is doubtful which
-            folders are the classes.
+        TlkitWarning: folders are left out, such as a test folder without classes, or a link to a folder that
+            contains the link; or it is doubtful which folders are the classes.
     """
-    if not root.exists():
-        raise DataError(
-            f"There is no folder at {root}. Check the spelling; the working folder is {Path.cwd()}."
-        )
-    if not root.is_dir():
-        raise DataError(
-            f"{root} is a file; expected a folder with one sub-folder per class. Give the folder's path."
-        )
-    places = _places(root)
+    root = folder_at(root)
+    places = [replace(each, class_name=printable(each.class_name)) for each in _places(root)]
     found = [
-        Found(file, file.relative_to(root).as_posix(), place.class_name, place.split)
+        Found(file, printable(file.relative_to(root).as_posix()), place.class_name, place.split)
         for place in places
         for file in images_below(place.folder)
     ]
@@ -102,6 +95,28 @@ def find_images(root: Path) -> tuple[list[Found], list[str]]:
             f"add a sub-folder for each class.{_advice(root)}"
         )
     return found, class_names
+
+
+def folder_at(path: str | Path) -> Path:
+    """Return the path of an existing folder, with the home folder in place of `~`.
+
+    Raises:
+        DataError: there is no folder at this path, or the path cannot be looked up, such as a name of more
+            than 255 bytes.
+    """
+    reason = f"There is no folder at {printable(path)}"
+    try:
+        root = Path(path).expanduser()
+        if root.is_dir():
+            return root
+        if root.exists():
+            raise DataError(
+                f"{printable(root)} is a file; expected a folder with one sub-folder per class. Give the "
+                "folder's path."
+            )
+    except (OSError, RuntimeError, ValueError) as error:
+        reason += f" ({getattr(error, 'strerror', None) or error})"
+    raise DataError(f"{reason}. Check the spelling; the working folder is {Path.cwd()}.")
 
 
 def natural_order(name: str) -> tuple:
@@ -137,9 +152,42 @@ def printable(name: object) -> str:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Return the image files in a folder and its sub-folders, in natural order, without hidden files."""
-    images = sorted(_images(folder), key=lambda each: natural_order(each.name))
-    return images + [file for inner in _folders(folder) for file in images_below(inner)]
+    """Return the image files in a folder and its sub-folders, in natural order, without hidden files.
+
+    Files are known by their endings. They include what cannot be read, such as named pipes and links to
+    missing files: `tlkit.data.decode.decode` raises an error for these.
+
+    Warns:
+        TlkitWarning: a link to a folder whose images are already in the list is left out.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    return [file for inside in _walk(folder, warn=True) for file in inside]
+
+
+def _walk(folder: Path, *, warn: bool = False) -> Iterator[list[Path]]:
+    """Yield the images of each folder below `folder`, of each real folder once, and of links last."""
+    known, waiting, links = set[tuple[int, int]](), [folder], list[Path]()
+    while waiting or links:
+        current = waiting.pop() if waiting else links.pop(0)
+        status = current.stat()
+        if (status.st_dev, status.st_ino) in known or (current != folder and _is_loop(current)):
+            if warn:
+                _warn_loop(current)
+            continue
+        known.add((status.st_dev, status.st_ino))
+        yield sorted(_images(current), key=lambda each: natural_order(each.name))
+        for inner in reversed(_folders(current, loops=True)):
+            (links if inner.is_symlink() else waiting).append(inner)
+
+
+def _warn_loop(link: Path) -> None:
+    warnings.warn(
+        f"{printable(link)} is a link to a folder that is read under another name, so it is left out.",
+        TlkitWarning,
+        stacklevel=2,
+    )
 
 
 def _places(root: Path) -> list[_Place]:
@@ -271,7 +319,7 @@ def _wrapped(folder: Path) -> Path | None:
     [*holding] = islice((each for each in folders if _holds_images(each)), 2)
     if len(holding) != 1 or any(_images(folder)) or any(_images(holding[0])):
         return None
-    return None if any(not any(each.iterdir()) for each in folders) else holding[0]
+    return None if any(not _entries(each, hidden=True) for each in folders) else holding[0]
 
 
 def _says_nothing(name: str) -> bool:
@@ -281,6 +329,9 @@ def _says_nothing(name: str) -> bool:
 
 def _class_folders(folder: Path, root: Path) -> list[Path]:
     folders = _folders(folder)
+    for each in _folders(folder, loops=True):
+        if each not in folders:
+            _warn_loop(each)
     if not folders and any(_images(folder)):
         raise DataError(
             f"The images lie directly in {folder}, so their classes are unknown. Sort them into one "
@@ -328,27 +379,52 @@ def _warn_doubtful(folder: Path, classes: list[Path]) -> None:
 
 def _listed(names: Iterable[str]) -> str:
     first = sorted(names, key=natural_order)
-    return f"{', '.join(first[:4])}{', ...' if len(first) > 4 else ''}"
+    return printable(f"{', '.join(first[:4])}{', ...' if len(first) > 4 else ''}")
 
 
 def _names(folder: Path) -> set[str]:
     return {each.name for each in _folders(folder)}
 
 
-def _folders(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        names = [each.name for each in entries if not each.name.startswith(".") and each.is_dir()]
-    return [folder / name for name in sorted(names, key=natural_order) if name != "__MACOSX"]
+def _folders(folder: Path, *, loops: bool = False) -> list[Path]:
+    """Return the folders in a folder in natural order; with `loops` also links to folders that contain it."""
+    names = sorted((each.name for each in _entries(folder) if _is_folder(each)), key=natural_order)
+    found = [folder / name for name in names if name != "__MACOSX"]
+    return found if loops else [each for each in found if not _is_loop(each)]
 
 
-def _images(folder: Path) -> Iterable[Path]:
+def _images(folder: Path) -> list[Path]:
     """Return the images directly in a folder, in no order."""
-    return filter(_is_image, folder.iterdir())
+    return [
+        folder / each.name
+        for each in _entries(folder)
+        if os.path.splitext(each.name)[1].lower() in ENDINGS and not _is_folder(each)  # noqa: PTH122
+    ]
 
 
 def _holds_images(folder: Path) -> bool:
-    return any(_images(folder)) or any(map(_holds_images, _folders(folder)))
+    return any(_walk(folder))
 
 
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in ENDINGS and not file.name.startswith(".") and file.is_file()
+def _entries(folder: Path, *, hidden: bool = False) -> list[os.DirEntry[str]]:
+    """Return the files and folders in a folder; those that are hidden only if `hidden`."""
+    try:
+        with os.scandir(folder) as entries:
+            return [each for each in entries if hidden or not each.name.startswith(".")]
+    except OSError as error:
+        raise DataError(
+            f"The folder {printable(folder)} cannot be listed: {error.strerror}. Correct its permissions, or "
+            "move it elsewhere."
+        ) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link to itself
+        return False
+
+
+def _is_loop(path: Path) -> bool:
+    """Return whether a path is a link to a folder that contains the link."""
+    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())

@@ -11,7 +11,7 @@ import numpy as np
 
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.folder import as_dataset, read_files
-from tlkit.data.layout import images_below, split_of
+from tlkit.data.layout import folder_at, images_below, printable, split_of
 from tlkit.data.splits import strata, stratified
 from tlkit.errors import DataError, TlkitWarning
 
@@ -69,14 +69,9 @@ def load_table(
             slash, or is repeated; a file has two rows; a name fits two files; more than half of the rows have
             no file; more than 10 % of the images are unreadable.
     """
-    root, table = Path(path).expanduser(), Path(labels).expanduser()
-    if not root.is_dir():
-        raise DataError(
-            f"There is no folder at {root}. Check the spelling; the working folder is {Path.cwd()}."
-        )
-    in_folder = root / table
-    rows = _read_table(in_folder if in_folder.is_file() and not table.is_file() else table)
-    by_name = {_normal(file.relative_to(root).as_posix()): file for file in images_below(root)}
+    root, table = folder_at(path), Path(labels)
+    rows = _read_table(_table_at(root, table))
+    by_name = {_normal(printable(file.relative_to(root).as_posix())): file for file in images_below(root)}
     if not by_name:
         raise DataError(f"There are no images below {root}. Expected files such as .jpg or .png.")
     line_of, unmatched = _match(rows.iloc[:, 0].to_dict(), list(by_name), table.name, root)
@@ -99,15 +94,26 @@ def load_table(
     return as_dataset(root, whole, part, [], digests, skipped, name=str(path), description=description)
 
 
+def _table_at(root: Path, table: Path) -> Path:
+    """Return the path of the table, relative to the working folder or to `root`."""
+    try:
+        table = table.expanduser()
+        found = next((each for each in (table, root / table) if each.is_file()), None)
+        reason = "no such file"
+    except (OSError, RuntimeError, ValueError) as error:
+        found, reason = None, getattr(error, "strerror", None) or str(error)
+    if found is None:
+        raise DataError(
+            f"There is no table at {printable(table)}: {reason}. Give the path of a CSV file: the file name, "
+            "then one column per task."
+        )
+    return found
+
+
 def _read_table(table: Path) -> "pd.DataFrame":
     """Return the rows as text, by the number of their line in the file, with the header as columns."""
     import pandas as pd
 
-    if not table.is_file():
-        raise DataError(
-            f"There is no table at {table}. Give the path of a CSV file: the file name, then one column per "
-            "task."
-        )
     try:
         with table.open(encoding="utf-8-sig") as lines:
             header = lines.readline()

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from tlkit.data import Dataset, ImageFiles
 from tlkit.data.decode import decode, is_transparent, opened, ordered_map
 from tlkit.data.images import digest
-from tlkit.data.layout import UNDECIDED, find_images
+from tlkit.data.layout import UNDECIDED, find_images, folder_at, printable
 from tlkit.data.splits import stratified
 from tlkit.errors import DataError
 
@@ -65,7 +65,7 @@ def from_folder(
             not name the classes, validation or test has a class that train lacks, none of its files can be
             read, or the fractions are negative or leave no training data.
     """
-    root = Path(path).expanduser()
+    root = folder_at(path)
     found, class_names = find_images(root)
 
     def properties_of(file: Path) -> dict[str, Any] | DataError:
@@ -83,7 +83,7 @@ def from_folder(
     rows, readable, unreadable = [], [], []
     for each, result in zip(found, results, strict=True):
         if isinstance(result, DataError):
-            unreadable.append(f"{each.name}: {str(result).removeprefix(f'{each.file}: ')}")
+            unreadable.append(f"{each.name}: {str(result).removeprefix(f'{printable(each.file)}: ')}")
         else:
             rows.append({"name": each.name, "class": each.class_name, "split": each.split} | result)
             readable.append(each.file)
@@ -96,7 +96,8 @@ def from_folder(
     own = table["split"]
     table["split"] = _split(table, class_names, validation, test, seed)
     drawn = bool((table["split"] != own).any())
-    return Inventory(root.resolve().name, table, ImageFiles(readable, SIDE), class_names, unreadable, drawn)
+    title, pixels = printable(root.resolve().name), ImageFiles(readable, SIDE)
+    return Inventory(title, table, pixels, class_names, unreadable, drawn)
 
 
 def from_dataset(data: Dataset, *, progress: bool = False) -> Inventory:
