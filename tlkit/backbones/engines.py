@@ -20,6 +20,8 @@ from tqdm import tqdm
 from tlkit._internal import cache
 from tlkit.backbones.structure import calls, functional
 from tlkit.data.images import ImageFiles, blocks
+from tlkit.data.labelled import fits
+from tlkit.data.values import check_images
 from tlkit.errors import TlkitError, TlkitWarning, UnknownNameError
 
 IGNORED_SETTINGS = ("name", "trainable")  # layer settings that do not affect the output
@@ -59,18 +61,24 @@ def infer(
         `out`, or a new float32 array `(n, ...)`. In float32 the engines agree to 1e-4 of the largest value.
 
     Raises:
-        TlkitError: there are no images, they have another size than the model takes, or OpenVINO was
-            requested and cannot run the model.
+        TlkitError: there are no images, they are no array of numbers, they have NaN or infinite values or
+            another size than the model takes, or OpenVINO was requested and cannot run the model.
         UnknownNameError: there is no such engine.
     """
+    expected = tuple(model.input_shape[1:])
+    if not getattr(images, "shape", ()):
+        raise TlkitError(
+            f"Images of type {type(images).__name__} were given; expected an array (n, "
+            f"{', '.join(map(str, expected))}) or a split. Stack images of one size: np.stack(images)."
+        )
     if len(images) == 0:
         raise TlkitError("There are no images to run the network on; the split or array is empty.")
-    expected = tuple(model.input_shape[1:])
-    if any(size not in (None, actual) for size, actual in zip(expected, images.shape[1:], strict=True)):
+    if not fits(tuple(images.shape[1:]), expected):
         raise TlkitError(
             f"Model {model.name!r} takes images of shape {expected}, got {tuple(images.shape[1:])}. "
-            f"Load the data with image_size={expected[0]}, or build the model for {images.shape[1]} pixels."
+            f"Load the data with image_size={expected[0]}, or build the model for images of this shape."
         )
+    check_images(images, "images")
     if engine not in ("auto", "openvino", "predict"):
         raise UnknownNameError("engine", engine, ["auto", "openvino", "predict"])
     if engine == "openvino" or (engine == "auto" and not has_accelerator()):

@@ -26,7 +26,8 @@ class Split:
         attributes: further labels by name, each `(n,)`.
 
     Raises:
-        DataError: the images are not uint8 RGB, the labels are not integers, or the lengths differ.
+        DataError: the images are not uint8 RGB, the labels are not integers of at least 0, or the lengths
+            differ.
 
     >>> split = Split(np.zeros((4, 8, 8, 3), "uint8"), [0, 1, 0, 1])
     >>> len(split), split.labels.tolist(), split.unlabelled().labelled
@@ -45,7 +46,7 @@ class Split:
         names: np.ndarray | Sequence[str] | None = None,
         attributes: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        shape, dtype = tuple(images.shape), images.dtype
+        shape, dtype = tuple(getattr(images, "shape", ())), getattr(images, "dtype", type(images).__name__)
         if len(shape) != 4 or shape[-1] != 3 or dtype != np.uint8:
             raise DataError(
                 f"Images of shape {shape} and dtype {dtype} were given; expected uint8 RGB pixels from 0 "
@@ -63,6 +64,7 @@ class Split:
                     f"Labels of dtype {columns['labels'].dtype} were given; expected integers, the index of "
                     "each image's class. For names: [class_names.index(name) for name in labels]."
                 )
+            _check_indices(columns["labels"])
         for key, values in columns.items():
             if values.shape != (shape[0],):
                 raise DataError(
@@ -195,6 +197,14 @@ class Split:
         return hashlib.blake2b(repr(images.shape).encode() + b"".join(digests), digest_size=16).hexdigest()
 
 
+def _check_indices(labels: np.ndarray) -> None:
+    if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < 2**31:
+        raise DataError(
+            f"Labels from {labels.min()} to {labels.max()} were given; expected class indices from 0. Number "
+            "the classes from 0, and leave out images without a label, or give no labels at all."
+        )
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class Dataset:
     """A data set: its splits, its class names and its card.
@@ -207,6 +217,9 @@ class Dataset:
         card: description, licence and source.
         skipped: "path: reason" for each file, or table row, that was left out.
         duplicates: pairs of names of identical images in two different splits.
+
+    Raises:
+        DataError: a label has no class name.
     """
 
     train: Split
@@ -216,6 +229,14 @@ class Dataset:
     card: Card
     skipped: list[str] = field(default_factory=list)
     duplicates: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name, split in self.splits.items() if self.class_names else ():
+            if split.labelled and len(split) and split.labels.max() >= len(self.class_names):
+                raise DataError(
+                    f"The labels of {name} go up to {split.labels.max()}, and there are "
+                    f"{len(self.class_names)} class names. Give one name for each class, in their order."
+                )
 
     @property
     def image_size(self) -> int:

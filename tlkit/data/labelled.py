@@ -10,6 +10,7 @@ import numpy as np
 from tlkit.data.batches import Batches
 from tlkit.data.dataset import Split
 from tlkit.data.images import ImageFiles
+from tlkit.data.values import check_images, check_label_values, check_weights
 from tlkit.errors import DataError
 
 ACCEPTED = (
@@ -103,6 +104,7 @@ def labelled(data: Any, name: str = "train") -> Labelled:
     (6, (8, 8, 3), 2)
     """
     if isinstance(data, Split):
+        check_images(data.images, name)
         return Labelled(name, data.images, data.labels, None, None, tuple(data.images.shape[1:]))
     if isinstance(data, tuple | list):
         return _of_arrays(data, name)
@@ -123,6 +125,7 @@ def labelled(data: Any, name: str = "train") -> Labelled:
             f"An element of {name} has labels of type {type(labels).__name__} without a batch axis; expected "
             "batches: data.batch(32)."
         )
+    check_images(images, f"the first batch of {name}")
     return Labelled(name, None, labels, None, data, tuple(images.shape[1:]))
 
 
@@ -149,8 +152,10 @@ def _of_arrays(data: Any, name: str) -> Labelled:
     if len(data) not in (2, 3):
         raise DataError(f"{name} is a {type(data).__name__} of {len(data)}; expected {ACCEPTED}.")
     first, *others = data
-    images = first if isinstance(first, np.ndarray | ImageFiles) else keras.ops.convert_to_numpy(first)
-    labels, *rest = (np.asarray(keras.ops.convert_to_numpy(each)) for each in others)
+    images = first if isinstance(first, ImageFiles) else _as_array(first, "images", name)
+    labels, *rest = (
+        _as_array(each, kind, name) for each, kind in zip(others, ("labels", "sample weights"), strict=False)
+    )
     for kind, each in (("labels", labels), *(("sample weights", each) for each in rest)):
         if len(each) != len(images):
             raise DataError(
@@ -159,7 +164,23 @@ def _of_arrays(data: Any, name: str) -> Labelled:
     if not len(images):
         raise DataError(f"{name} has no images. Give at least one of each class.")
     weights = rest[0] if rest else None
+    check_images(images, name)
+    if weights is not None:
+        check_weights(weights, name)
     return Labelled(name, images, labels, weights, None, tuple(images.shape[1:]))
+
+
+def _as_array(values: Any, kind: str, name: str) -> np.ndarray:
+    try:
+        array = values if isinstance(values, np.ndarray) else keras.ops.convert_to_numpy(values)
+    except Exception:  # each backend raises its own types
+        array = np.array(None)
+    if np.ndim(array) == 0:
+        raise DataError(
+            f"The {kind} of {name} are of type {type(values).__name__} and make no array; expected NumPy "
+            "arrays (images, labels). Stack images of one size: np.stack(images)."
+        )
+    return np.asarray(array)
 
 
 def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
@@ -210,15 +231,16 @@ def unpacked(batch: Any) -> tuple[np.ndarray, Any, Any]:
 
 
 def check_labels(labels: np.ndarray, outputs: int, name: str) -> None:
-    """Raise DataError if class indices or one-hot labels do not fit the outputs of a model."""
+    """Raise DataError if class indices, one-hot or soft labels do not fit the outputs of a model."""
     classes = max(outputs, 2)  # one output is the probability of the second of two classes
+    check_label_values(labels, name, indices=outputs > 1)
     one_hot = labels.ndim > 1 and labels.shape[-1] > 1
     if one_hot and labels.shape[-1] != outputs:
         raise DataError(
             f"The labels of {name} are one-hot labels of {labels.shape[-1]} classes, and the model has "
             f"{outputs} outputs. Build the model with classes={labels.shape[-1]}."
         )
-    if one_hot or labels.dtype.kind not in "iu" or not labels.size:
+    if one_hot or not labels.size:
         return
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
