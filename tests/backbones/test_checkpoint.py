@@ -151,3 +151,65 @@ def test_an_altered_file_is_refused(written):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(WeightsError, match=r"nowhere\.pth"):
         read_checkpoint(tmp_path / "nowhere.pth")
+
+
+def claimed(size):
+    """A storage that claims a number of values that are not there."""
+    return Storage(np.broadcast_to(np.float32(0), (size,)))
+
+
+def test_a_small_file_cannot_claim_large_tensors(written):
+    storage = Storage(VALUES)
+    one = OrderedDict(a=Tensor(storage, 0, (30_000, 30_000), (0, 0)))
+    many = OrderedDict((f"t{i}", Tensor(storage, 0, (1000, 1000), (0, 0))) for i in range(100))
+    for content in (one, many):
+        with pytest.raises(WeightsError, match=r"its tensors would take .* the limit for a file of 0\.0 MB"):
+            read_checkpoint(written(legacy(content, VALUES)))
+    with pytest.raises(WeightsError, match="not a complete PyTorch checkpoint"):
+        read_checkpoint(written(legacy(OrderedDict(a=Tensor(claimed(10**12), 0, (9,), (1,))), VALUES)))
+
+
+def test_members_that_inflate_are_refused(written):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        tensor = Tensor(claimed(50_000_000), 0, (50_000_000,), (1,))
+        archive.writestr("model/data.pkl", pickled(OrderedDict(a=tensor)))
+        archive.writestr("model/data/7", bytes(200_000_000))
+    with pytest.raises(WeightsError, match=r"its members would take 200\.0 MB"):
+        read_checkpoint(written(file.getvalue()))
+
+
+START = b"".join(map(pickled, (MAGIC, VERSION, SYSTEM)))
+
+
+@pytest.mark.parametrize(
+    "opcodes",
+    [
+        b"}r\xff\xff\xff\x7f.",  # a memo of two thousand million places
+        b"})" + b"\x85" * 500_000 + b"K\x01s.",  # a key whose hash overflows the C stack
+        b"]" * 500_000 + b"a" * 499_999 + b".",
+        b"\x8b\xff\xff\xff\x7f\xff.",  # an integer of 2 GB
+        b"\x96" + (2**31).to_bytes(8, "little") + b"x.",  # a byte array of 2 GB
+        b"I" + b"9" * 100_000 + b"\n.",
+        b"]q\x00(" + b"h\x00" * 1_000_001 + b"e.",
+        b"ctorch\nFloatStorage\n)R.",
+        b"ccollections\nOrderedDict\n](K\x01K\x02\x86e\x85R.",
+        b"a.",
+        b".",
+        b"}",
+    ],
+)
+def test_a_pickle_of_anything_but_tensors_is_refused(opcodes, written):
+    with pytest.raises(WeightsError, match="not a complete PyTorch checkpoint") as caught:
+        read_checkpoint(written(START + b"\x80\x02" + opcodes))
+    assert "\n" not in str(caught.value)
+
+
+def test_attributes_of_a_dictionary_change_no_type_of_numbers(written):
+    content = OrderedDict(a=Tensor(Storage(VALUES), 0, (12,), (1,)))
+    content._metadata = OrderedDict([("", {"version": 1})])
+    np.testing.assert_array_equal(read_checkpoint(written(legacy(content, VALUES)))["a"], VALUES)
+    state = b"ctorch\nFloatStorage\n(K\x03X\x01\x00\x00\x00>NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb."
+    with pytest.raises(WeightsError):
+        read_checkpoint(written(START + b"\x80\x02" + state))
+    assert np.dtype("<f4").byteorder in "=<"

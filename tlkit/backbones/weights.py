@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tlkit._internal.model_files import check_hdf5_file, load_model, reason_of
 from tlkit.backbones.checkpoint import read_checkpoint
 from tlkit.backbones.registry import Backbone
 from tlkit.errors import WeightsError
@@ -41,7 +42,8 @@ def load_from_file(model: keras.Model, path: Path) -> None:
             saved from the same backbone, or for EfficientNet-Lite a PyTorch `.pth` checkpoint.
 
     Raises:
-        WeightsError: the file is missing, or is of another format or architecture.
+        WeightsError: the file is missing, or is of another format or architecture, or claims more memory
+            than 20 times its size plus 100 MB, or than 4 GB.
     """
     if not path.is_file():
         raise WeightsError(
@@ -52,6 +54,7 @@ def load_from_file(model: keras.Model, path: Path) -> None:
         _copy_weights(_load_model(path), model, path)
     elif path.name.endswith(".weights.h5"):
         try:
+            check_hdf5_file(path)
             with warnings.catch_warnings():
                 # Before its error, Keras warns for each layer that does not fit: hundreds of times.
                 warnings.filterwarnings("ignore", message="Skipping nested container")
@@ -59,7 +62,7 @@ def load_from_file(model: keras.Model, path: Path) -> None:
         except Exception as error:  # Keras and h5py raise errors of many types
             shapes = re.search(r"variable\.shape=(\(\d+, \d+\)), .*value\.shape=(\(.+?\))", str(error))
             if shapes is None:
-                raise _other_architecture(model, path, str(error).splitlines()[0]) from error
+                raise _other_architecture(model, path, reason_of(error)) from error
             old = f"tlkit.load_backbone({model.name!r}, weights={str(path)!r}, image_size=OLD)"
             difference = f"a layer has shape {shapes[2]}, not {shapes[1]}"
             raise _other_architecture(model, path, difference, network=old) from error
@@ -91,11 +94,11 @@ def _other_architecture(
 
 def _load_model(path: Path) -> keras.Model:
     try:
-        return keras.models.load_model(path, compile=False)
+        return load_model(path)
     except Exception as error:  # errors of zip and json, and any error of a layer
         raise WeightsError(
-            f"Keras cannot open {path} ({error}). Save it again with model.save(path), or save only the "
-            f"weights with model.save_weights('name.weights.h5')."
+            f"Keras cannot open {path}: {reason_of(error)}. Save it again with model.save(path), or save "
+            f"only the weights with model.save_weights('name.weights.h5')."
         ) from error
 
 
