@@ -19,7 +19,7 @@ from tlkit.cli.shared import bars, finish, list_option, overwrite_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def predict(model: Path, images: Sequence[Path], top: int, as_json: bool) -> None:
     """Classify IMAGES (files or folders) with MODEL, a model.keras of `tlkit train` or its folder."""
-    from tlkit.deployment.predict import in_words
+    from tlkit.deployment.networks import in_words
     from tlkit.deployment.predict import predict as predicted
 
     answers = predicted(model, images, top=top, progress=bars())
