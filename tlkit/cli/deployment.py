@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import signal
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,12 +39,14 @@ def predict(model: Path, images: Sequence[Path], top: int, as_json: bool) -> Non
 @click.command()
 @click.argument("run", type=Path)
 @click.argument("data")
+@click.option("--labels", type=Path, help="CSV: file name, then columns of labels. For a folder of images.")
 @click.option("--out", type=Path, help="Folder for predictions.csv, metrics.json, report.html.")
 @overwrite_option()
-def evaluate(run: Path, data: str, out: Path | None, overwrite: bool) -> None:
+def evaluate(run: Path, data: str, labels: Path | None, out: Path | None, overwrite: bool) -> None:
     """Measure the accuracy of the model of RUN on DATA, a labelled folder of images or a data set.
 
-    A folder has one sub-folder for each class, with the names that the model knows.
+    A folder has one sub-folder for each class, with the names that the model knows; or its labels are in a
+    table. A model of `tlkit train-tasks` needs the table: a column for each task.
     """
     from tlkit.deployment.saved_run import open_run
 
@@ -52,9 +56,9 @@ def evaluate(run: Path, data: str, out: Path | None, overwrite: bool) -> None:
     import_keras()
     from tlkit.deployment.evaluate import evaluate as measured
 
-    result = measured(opened, data, progress=bars())
+    result = measured(opened, data, labels=labels, progress=bars())
     click.secho(result.answer, bold=True)
-    for row in result.metrics()["per_class"]:
+    for row in result.metrics().get("per_class", ()):
         if row["support"]:
             click.echo(f"  {row['name']}: recall {row['recall']:.1%} of {row['support']} images")
     finish(result, out)
@@ -130,12 +134,25 @@ def export(
 @click.argument("run", type=Path)
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: everyone in your network.")
 @click.option("--port", type=click.IntRange(1, 65535), help="[default: a free one from 7860]")
-def serve(run: Path, host: str, port: int | None) -> None:
-    """Serve a page that classifies images with the model of RUN, until Ctrl-C; needs 'tlkit[serve]'."""
+@click.option(
+    "--max-upload",
+    type=click.FloatRange(0, min_open=True),
+    default=20.0,
+    show_default=True,
+    metavar="MB",
+    help="Size of the largest file that can be sent.",
+)
+def serve(run: Path, host: str, port: int | None, max_upload: float) -> None:
+    """Serve a page that classifies images with the model of RUN, until Ctrl-C; needs 'tlkit[serve]'.
+
+    Only requests to this machine's own names and addresses are answered.
+    """
     import_keras()
     from tlkit.deployment.serve import serve as served
 
-    address, blocks = served(run, host=host, port=port, wait=False)
+    address, blocks = served(run, host=host, port=port, wait=False, max_upload=max_upload)
+    if threading.current_thread() is threading.main_thread():  # so that images are deleted then, too
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     click.secho(f"Open {address}; Ctrl-C stops it.", fg="green")
     with contextlib.suppress(KeyboardInterrupt):
         blocks.block_thread()

@@ -48,11 +48,22 @@ def render(run: SavedRun, *, licence: str = "unknown") -> str:
     is put as a question to the author.
     """
     environment = templates(Path(__file__).parent, html=False)
-    environment.filters.update(cell=_cell, percent=_percent)
+    environment.filters.update(cell=_cell, percent=_percent, measure=_measure)
     environment.keep_trailing_newline = True
+    if run.tasks:
+        return environment.get_template("model_card_tasks.md.jinja").render(
+            m=run.numbers,
+            data=_data_name(run.numbers),
+            name=run.folder.resolve().name,
+            split=run.split,
+            licence=licence,
+            tasks=task_table(run),
+            warnings=warnings(run),
+            exports=_exports(run.folder),
+        )
     return environment.get_template("model_card.md.jinja").render(
         m=run.numbers,
-        data=Path(run.numbers["data"]).name if is_folder(run.numbers["data"]) else run.numbers["data"],
+        data=_data_name(run.numbers),
         name=run.folder.resolve().name,
         accuracy=run.accuracy,
         split=run.split,
@@ -68,8 +79,11 @@ def warnings(run: SavedRun) -> list[str]:
     """Return why the figures may mean little, the most important reason first; empty if there is none.
 
     The rules: no test split; a 95 % interval wider than ±5 points; classes with fewer than 10 test images;
-    identical images in two splits; one seed; an interrupted training.
+    identical images in two splits; one seed; an interrupted training. For several tasks also: a task without
+    labels, or no better than a constant answer.
     """
+    if run.tasks:
+        return _task_warnings(run)
     numbers, interval, said = run.numbers, run.numbers["interval"], []
     if interval is None or run.accuracy is None:
         return ["It was evaluated on no labelled images: nothing here says how good it is."]
@@ -91,16 +105,76 @@ def warnings(run: SavedRun) -> list[str]:
             f"{len(few)} of {len(run.class_names)} classes have fewer than {FEW} test images; their figures "
             "are anecdotes."
         )
+    return said + _training_warnings(numbers)
+
+
+def _training_warnings(numbers: dict[str, Any]) -> list[str]:
+    said = []
     if count := numbers.get("duplicates", {}).get("count"):
         said.append(
             f"{count} {'pair' if count == 1 else 'pairs'} of identical images lie in two splits: a leak, by "
             "which the figures are too good. See tlkit audit."
         )
-    if len({each["seed"] for each in [numbers, *numbers.get("runs", [])]}) < 2:
+    if len({each.get("seed") for each in [numbers, *numbers.get("runs", [])]}) < 2:
         said.append("One seed: another seed would give another accuracy.")
     if numbers.get("interrupted"):
         said.append("Training was interrupted.")
     return said
+
+
+def _task_warnings(run: SavedRun) -> list[str]:
+    said = []
+    if run.split != "test":
+        said.append(
+            f"There is no test split; the figures are of the {run.split} split, which took part in training, "
+            "and are too good."
+        )
+    for row in task_table(run):
+        if row["value"] is None:
+            said.append(f"{row['name']}: it was evaluated on no labelled images.")
+            continue
+        if row["interval"] and (half := (row["interval"]["high"] - row["interval"]["low"]) / 2) > WIDE:
+            said.append(
+                f"{row['name']}: too few {run.split} images: with {row['interval']['images']} the 95 % "
+                f"interval is ±{100 * half:.0f} points; the limit here is ±{100 * WIDE:.0f}. About "
+                f"{images_needed(row['value'])} are enough."
+            )
+        if row["baseline"] is not None and not _is_better(row):
+            said.append(f"{row['name']}: no better than the same answer for every image.")
+    return said + _training_warnings(run.numbers)
+
+
+def _is_better(row: dict[str, Any]) -> bool:
+    more, less = (
+        (row["value"], row["baseline"]) if row["measure"] == "accuracy" else (row["baseline"], row["value"])
+    )
+    return more > less
+
+
+def task_table(run: SavedRun) -> list[dict[str, Any]]:
+    """Return the figures of each task of a run on the split that it was evaluated on.
+
+    Each row has the name, kind, measure, classes (None for numbers), value, baseline, interval, further
+    measures (None if there are none), the number of labelled images, and of labelled training images.
+    """
+    return [
+        {
+            "name": name,
+            "value": about[about["measure"]][run.split],
+            "labelled": about["labelled"].get(run.split),
+            "trained": about["labelled"].get("train"),
+            **{
+                part: about.get(part)
+                for part in ("kind", "measure", "classes", "baseline", "interval", "measures")
+            },
+        }
+        for name, about in run.tasks.items()
+    ]
+
+
+def _data_name(numbers: dict[str, Any]) -> str:
+    name = numbers.get("data", "unknown")
+    return Path(name).name if is_folder(name) else name
 
 
 def images_needed(fraction: float, half_width: float = WIDE) -> int:
@@ -143,6 +217,13 @@ def _exports(folder: Path) -> list[dict[str, Any]]:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _measure(value: float | None, of: str) -> str:
+    """Write an accuracy in percent, and a mean absolute error as a number."""
+    if value is None:
+        return "–"
+    return _percent(value) if of == "accuracy" else f"{value:.4g}"
 
 
 def _cell(text: Any) -> str:
