@@ -191,7 +191,7 @@ START = b"".join(map(pickled, (MAGIC, VERSION, SYSTEM)))
         b"\x8b\xff\xff\xff\x7f\xff.",  # an integer of 2 GB
         b"\x96" + (2**31).to_bytes(8, "little") + b"x.",  # a byte array of 2 GB
         b"I" + b"9" * 100_000 + b"\n.",
-        b"]q\x00(" + b"h\x00" * 1_000_001 + b"e.",
+        b"]q\x00(" + b"h\x00" * 200_001 + b"e.",
         b"ctorch\nFloatStorage\n)R.",
         b"ccollections\nOrderedDict\n](K\x01K\x02\x86e\x85R.",
         b"a.",

@@ -79,13 +79,41 @@ def test_classes_that_the_model_does_not_know_are_refused(trained, squares_and_c
     assert "does not know 0, 1, 2, 3" in refused("evaluate", run, "digits/optical")
 
 
-def test_a_folder_that_is_no_run_of_one_classifier_is_refused(
-    trained_on_table, squares_and_circles, tmp_path, refused
-):
+def test_a_folder_that_is_no_run_is_refused(squares_and_circles, tmp_path, refused):
     assert "not the folder of a run" in refused("evaluate", tmp_path, squares_and_circles)
     assert "not the folder of a run" in refused("evaluate", tmp_path / "absent", squares_and_circles)
-    _, several_tasks, _ = trained_on_table
-    assert "not a run of one classifier" in refused("evaluate", several_tasks, squares_and_circles)
+
+
+def test_a_model_with_several_tasks_needs_a_table_and_reports_each_task(
+    trained_on_table, table, shapes, squares_and_circles, tmp_path, command, refused, metrics
+):
+    _, run, _ = trained_on_table
+    assert "--labels FILE.csv" in refused("evaluate", run, squares_and_circles)
+    out = tmp_path / "evaluated"
+    with pytest.warns(TlkitWarning):
+        done = command("evaluate", run, shapes, "--labels", table, "--out", out)
+    assert done.exit_code == 0, done
+    assert re.search(r"form: \d+ % right, 95 % interval .*left edge: error .*marks: \d+ % right", done.stdout)
+    found = metrics(out)["tasks"]
+    assert found["form"]["interval"]["low"] < found["form"]["accuracy"] < found["form"]["interval"]["high"]
+    assert found["left edge"]["error"] > 0
+    rows = pd.read_csv(out / "predictions.csv", dtype=str)
+    assert (rows["form: truth"] == rows["form: prediction"]).mean() == found["form"]["accuracy"]
+    assert "Each task" in (out / "report.html").read_text("utf-8")
+
+
+def test_the_labels_of_a_classifier_may_lie_in_a_table(trained, shapes, tmp_path, command, refused):
+    _, run = trained
+    table = tmp_path / "labels.csv"
+    table.write_text(
+        "file,form,size\ncircle/1.png,circle,3\nsquare/1.png,square,4\nsquare/2.png,,4\n", "utf-8"
+    )
+    with pytest.warns(TlkitWarning):
+        done = command("evaluate", run, shapes, "--labels", table)
+    assert "of 2 images right" in done.stdout
+    table.write_text("file,form\ncircle/1.png,triangle\nsquare/1.png,square\n", "utf-8")
+    with pytest.warns(TlkitWarning):
+        assert "must hold classes that the model knows" in refused("evaluate", run, shapes, "--labels", table)
 
 
 def test_data_without_labels_and_an_occupied_folder_are_refused(trained, squares_and_circles, refused):

@@ -67,3 +67,56 @@ def with_augmentation(tmp_path):
     from tlkit.models import augmentation
 
     return run_with_model(tmp_path / "augmented", augmentation(flip=False))
+
+
+def about(kind, measure, classes, **more):
+    """What metrics.json says about a task that was measured on 10 test images."""
+    told = {"kind": kind, "measure": measure, "classes": classes, measure: {"test": 0.5}, "baseline": 0.4}
+    told |= {"labelled": {"train": 20, "validation": 10, "test": 10}, "interval": None, "measures": None}
+    return told | more
+
+
+TASKS = {
+    "form": about(
+        *("classification", "accuracy", ["circle", "square"]),
+        interval={"split": "test", "images": 10, "level": 0.95, "low": 0.24, "high": 0.76},
+    ),
+    "left edge": about("regression", "error", None, mean=5.0, deviation=2.0),
+    "marks": about("multi-label", "accuracy", ["early", "round", "red"]),
+}
+
+
+@pytest.fixture(scope="module")
+def with_tasks(tmp_path_factory):
+    """The folder of a run with three tasks and random weights, whose data are 12 images and a table."""
+    import keras
+    import numpy as np
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("tasks")
+    (root / "images").mkdir()
+    rows = ["file,form,left edge,marks,comment"]
+    for i in range(12):
+        pixels = np.random.default_rng(i).integers(0, 256, (30, 30, 3), "uint8")
+        Image.fromarray(pixels).save(root / "images" / f"{i}.png")
+        rows.append(f"{i}.png,{('circle', 'square')[i % 2]},{i},{('early|round', '-')[i % 2]},none")
+    (root / "labels.csv").write_text("\n".join(rows), "utf-8")
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((28, 28, 3))
+    features = keras.layers.Flatten()(
+        keras.layers.AveragePooling2D(7)(keras.layers.Rescaling(1 / 255)(inputs))
+    )
+    outputs = {
+        "form": keras.layers.Dense(2, activation="softmax")(features),
+        "left edge": keras.layers.Rescaling(2.0, 5.0)(keras.layers.Dense(1)(features)),
+        "marks": keras.layers.Dense(3, activation="sigmoid")(features),
+    }
+    (root / "run").mkdir()
+    keras.Model(inputs, outputs).save(root / "run" / "model.keras")
+    more = {"data": str(root / "images"), "evaluated": "test", "tasks": TASKS, "balancing": "equal"}
+    told = {name: each for name, each in numbers(**more).items() if name not in CLASSIFIER}
+    (root / "run" / "metrics.json").write_text(json.dumps(told), "utf-8")
+    return root / "run"
+
+
+CLASSIFIER = ("classes", "class_names", "accuracy", "interval", "per_class", "runs")

@@ -22,7 +22,7 @@ from tlkit._internal.model_files import MOST, check_archive, check_claim, one_li
 from tlkit.errors import WeightsError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
-_MOST_OPCODES = 1_000_000  # of one pickle; a tensor takes about 40
+_MOST_OPCODES = 200_000  # of one pickle; a tensor takes about 40
 
 _STORAGES = {
     "DoubleStorage": "<f8",
@@ -184,7 +184,7 @@ def _unpickled(file: io.BytesIO) -> Any:
 
     Raises:
         WeightsError: it names anything else.
-        Exception: it is damaged, has other opcodes, or more than a million.
+        Exception: it is damaged, has other opcodes, or too many.
     """
     stack = _Stack()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):

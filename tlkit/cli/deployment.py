@@ -115,15 +115,17 @@ def export(
     import_keras()
     from tlkit.deployment import export as exporting
 
-    compared = exporting.read_images(images, opened.model.input_shape[1]) if images else None
+    compared = exporting.read_images(images, opened.image_size) if images else None
     done = exporting.export(opened, out, formats=formats, images=compared, overwrite=overwrite)
     folder = out or opened.folder / "exported"
+    what = "outputs" if opened.tasks else "probabilities"
     for each in done["files"]:
         click.echo(
             f"{folder / each['file']}: {each['bytes'] / 1e6:.1f} MB; on {each['images']} images the "
-            f"probabilities differ from Keras by {each['difference']:.1e} at most"
+            f"{what} differ from Keras by {each['difference']:.1e} at most"
         )
-    click.secho(f"Class names: {folder / 'labels.txt'}", fg="green")
+    names = folder / ("export.json" if opened.tasks else "labels.txt")
+    click.secho(f"{'Tasks and class' if opened.tasks else 'Class'} names: {names}", fg="green")
     for each in done["failed"]:
         click.secho(f"Not exported as {each['format']}: {each['reason']}.", fg="yellow", err=True)
     if done["failed"]:

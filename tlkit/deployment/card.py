@@ -10,7 +10,7 @@ from tlkit._internal.intervals import wilson
 from tlkit._internal.outputs import written_whole
 from tlkit.data import is_folder
 from tlkit.deployment.saved_run import SavedRun
-from tlkit.errors import OutputError
+from tlkit.errors import OutputError, TlkitError
 from tlkit.reports.html import templates
 
 FILE = "MODEL_CARD.md"
@@ -29,6 +29,7 @@ def write_card(run: SavedRun, *, licence: str = "unknown", overwrite: bool = Fal
 
     Raises:
         OutputError: there is a card already; or the disk is full.
+        TlkitError: the `export.json` of an export is damaged.
     """
     path = run.folder / FILE
     if path.exists() and not overwrite:
@@ -211,8 +212,18 @@ def class_table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _exports(folder: Path) -> list[dict[str, Any]]:
-    found = sorted(folder.glob("*/export.json"))
-    return [each for path in found for each in json.loads(path.read_text("utf-8"))["files"]]
+    """Return what the `export.json` of each folder of exports says about its files."""
+    found = []
+    for path in sorted(folder.glob("*/export.json")):
+        try:
+            for each in json.loads(path.read_text("utf-8"))["files"]:
+                chosen = {name: each[name] for name in ("file", "format", "images")}
+                found.append({**chosen, "difference": float(each["difference"])})
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise TlkitError(
+                f"{path} is damaged. Export again with --overwrite, or delete this file."
+            ) from error
+    return found
 
 
 def _percent(value: float | None) -> str:

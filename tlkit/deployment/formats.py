@@ -25,24 +25,26 @@ class Format:
         name: as Keras knows it.
         file: its name; a format may write more files beside it.
         summary: who reads it, in a line.
-        run: runs a file on float32 `(n, size, size, 3)` and returns probabilities `(n, classes)`.
+        run: runs a file on float32 `(n, size, size, 3)` and returns probabilities `(n, classes)`; for a file
+            with several outputs, a dictionary of them by their names in the file.
     """
 
     name: str
     file: str
     summary: str
-    run: Callable[[Path, np.ndarray], np.ndarray]
+    run: Callable[[Path, np.ndarray], np.ndarray | dict[str, np.ndarray]]
 
 
-def _run_litert(path: Path, images: np.ndarray) -> np.ndarray:
+def _run_litert(path: Path, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
     interpreter = _interpreter()(str(path))
-    entry, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    entry, answers = interpreter.get_input_details()[0], interpreter.get_output_details()
     interpreter.resize_tensor_input(entry["index"], images.shape)
     with _silence():
         interpreter.allocate_tensors()
     interpreter.set_tensor(entry["index"], images)
     interpreter.invoke()
-    return interpreter.get_tensor(answer["index"])
+    found = {each["name"]: interpreter.get_tensor(each["index"]) for each in answers}
+    return found if len(answers) > 1 else next(iter(found.values()))
 
 
 @contextlib.contextmanager
@@ -73,11 +75,17 @@ def _interpreter() -> Any:
     return Interpreter
 
 
-def _run_openvino(path: Path, images: np.ndarray) -> np.ndarray:
+def _run_openvino(path: Path, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
     from tlkit.backbones.engines import openvino_module  # imports Keras
 
     network = openvino_module().Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.asarray(network(images)[0])
+    found = network(images)
+    if len(network.outputs) == 1:
+        return np.asarray(found[0])
+    return {
+        (min(output.get_names()) if output.get_names() else f"output {place}"): np.asarray(found[place])
+        for place, output in enumerate(network.outputs)
+    }
 
 
 FORMATS = Registry(

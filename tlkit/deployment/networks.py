@@ -44,6 +44,9 @@ def open_network(path: Path) -> Any:
             f"{reason_of(error)}. Copy the file again, or train again."
         ) from error
     _check_input(network, path)
+    keras = import_keras()
+    if isinstance(network, keras.Sequential):  # which has no `output` after it is opened
+        network = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
     return _with_probabilities(network, path)
 
 
