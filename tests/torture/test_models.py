@@ -55,7 +55,13 @@ def run(tmp_path_factory):
         "seed": 0,
     }
     told |= {"image_size": 28, "classes": 3, "class_names": NAMES, "accuracy": {"test": 0.5}}
-    told |= {"interval": interval, "per_class": rows, "splits": {"train": 9}, "runs": [], "versions": {}}
+    told |= {
+        "interval": interval,
+        "per_class": rows,
+        "splits": {"train": 9, "validation": None},
+        "runs": [],
+        "versions": {},
+    }
     told |= {"skipped": {"count": 0, "files": []}, "duplicates": {"count": 0, "pairs": []}}
     (folder / "metrics.json").write_text(json.dumps(told), "utf-8")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (28, 28, 3), "uint8")).save(folder / "a.png")

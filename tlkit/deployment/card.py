@@ -5,11 +5,13 @@ from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
+from jinja2 import UndefinedError
+
 from tlkit._internal.cache import atomic
 from tlkit._internal.intervals import wilson
 from tlkit._internal.outputs import written_whole
 from tlkit.data import is_folder
-from tlkit.deployment.saved_run import SavedRun
+from tlkit.deployment.saved_run import NUMBERS, SavedRun
 from tlkit.errors import OutputError, TlkitError
 from tlkit.reports.html import templates
 
@@ -29,7 +31,7 @@ def write_card(run: SavedRun, *, licence: str = "unknown", overwrite: bool = Fal
 
     Raises:
         OutputError: there is a card already; or the disk is full.
-        TlkitError: the `export.json` of an export is damaged.
+        TlkitError: the `export.json` of an export is damaged, or `metrics.json` lacks a field.
     """
     path = run.folder / FILE
     if path.exists() and not overwrite:
@@ -51,29 +53,29 @@ def render(run: SavedRun, *, licence: str = "unknown") -> str:
     environment = templates(Path(__file__).parent, html=False)
     environment.filters.update(cell=_cell, percent=_percent, measure=_measure)
     environment.keep_trailing_newline = True
+    about: dict[str, Any] = {
+        "m": run.numbers,
+        "data": _data_name(run.numbers),
+        "name": run.folder.resolve().name,
+        "split": run.split,
+        "licence": licence,
+        "warnings": warnings(run),
+        "exports": _exports(run.folder),
+    }
     if run.tasks:
-        return environment.get_template("model_card_tasks.md.jinja").render(
-            m=run.numbers,
-            data=_data_name(run.numbers),
-            name=run.folder.resolve().name,
-            split=run.split,
-            licence=licence,
-            tasks=task_table(run),
-            warnings=warnings(run),
-            exports=_exports(run.folder),
-        )
-    return environment.get_template("model_card.md.jinja").render(
-        m=run.numbers,
-        data=_data_name(run.numbers),
-        name=run.folder.resolve().name,
-        accuracy=run.accuracy,
-        split=run.split,
-        chance=1 / len(run.class_names),
-        licence=licence,
-        classes=class_table(run.numbers["per_class"]),
-        warnings=warnings(run),
-        exports=_exports(run.folder),
-    )
+        file = "model_card_tasks.md.jinja"
+        about["tasks"] = task_table(run)
+    else:
+        file = "model_card.md.jinja"
+        about |= {"accuracy": run.accuracy, "chance": 1 / len(run.class_names)}
+        about["classes"] = class_table(run.numbers["per_class"])
+    try:
+        return environment.get_template(file).render(**about)
+    except UndefinedError as error:  # a field of `metrics.json` is missing
+        raise TlkitError(
+            f"{run.folder / NUMBERS} lacks something that a card needs: {error}. Copy the folder again, or "
+            "train again."
+        ) from error
 
 
 def warnings(run: SavedRun) -> list[str]:
