@@ -1,5 +1,6 @@
 """The choice of a backbone, by the function and by the command."""
 
+import itertools
 import json
 import re
 import subprocess
@@ -43,7 +44,7 @@ def weights(tmp_path_factory, digits):
 def found(digits, weights):
     """LeNet with these weights and with random ones, on 200 digits; there is nothing but a train split."""
     alone = replace(digits, validation=None, test=None)
-    return select(alone, [candidate("LeNet:none"), candidate(f"LeNet:{weights}")])
+    return select(alone, [candidate("LeNet:none"), candidate(f"LeNet:{weights}")], scores="all")
 
 
 def test_the_better_features_are_first_with_every_score_that_needs_no_head(found, weights):
@@ -51,7 +52,8 @@ def test_the_better_features_are_first_with_every_score_that_needs_no_head(found
     assert found.table["random"].tolist() == [False, True]
     assert found.recommended == f"LeNet:{weights}"
     empty = found.table.columns[found.table.isna().any()]
-    assert set(empty) == {"leep", "nce"}
+    timed_once = {"slowest timing", "fastest timing"}
+    assert set(empty) == {"leep", "nce"} | timed_once
     assert found.images == 200
     assert found.left_out == {}
 
@@ -68,6 +70,7 @@ def test_values_are_those_of_the_scores_on_the_features(found, digits, weights):
 def test_what_a_backbone_costs_stands_beside_it(found):
     assert found.table["parameters"].tolist() == [286_280] * 2
     assert found.table["megabytes"].tolist() == pytest.approx([4 * 0.286280] * 2)
+    assert found.table["multiply-adds"].tolist() == [9_653_200] * 2
     assert found.table["images per second"].nunique() == 1, "the same network has the same speed"
     assert found.table["optimal"].tolist() == [True, False]
     assert found.score_seconds.drop(columns=["leep", "nce"]).notna().all(axis=None)
@@ -78,6 +81,53 @@ def test_what_a_backbone_costs_stands_beside_it(found):
 def untimed(monkeypatch):
     """Every network has the same speed, which takes no time to measure."""
     monkeypatch.setattr(selection, "images_per_second", lambda network, split: 1000.0)
+
+
+def test_the_default_scores_are_those_that_take_seconds(untimed, digits):
+    done = select(digits, [candidate("LeNet:none")])
+    assert [*done.score_seconds] == ["backbone", "logme", "linear-probe", "knn"]
+
+
+@pytest.fixture
+def busy(monkeypatch):
+    """A machine on which timings vary: LeNetBN is measured as faster in every second round."""
+    turns = {"LeNet": itertools.cycle([1000.0, 500.0]), "LeNetBN": itertools.cycle([700.0, 1300.0])}
+    order = []
+
+    def measured(network, split):
+        order.append(network.name)
+        return next(turns[network.name])
+
+    monkeypatch.setattr(selection, "images_per_second", measured)
+    return order
+
+
+LENETS = [candidate("LeNet:none"), candidate("LeNetBN:none")]
+
+
+def test_backbones_between_which_speed_decides_are_timed_in_turn(busy, digits):
+    done = select(digits, LENETS, scores=["logme"], images=40)
+    assert busy == ["LeNet", "LeNetBN"] * (1 + selection.ROUNDS)
+    speeds = done.table.set_index("backbone").filter(regex="timing|second").to_dict("index")
+    assert speeds["LeNet:none"] == {
+        "images per second": 500,
+        "slowest timing": 500,
+        "fastest timing": 1000,
+    }
+    assert done.recommended == "LeNet:none"  # with fewer parameters
+
+
+def test_rounds_for_which_no_time_is_left_are_left_out(busy, clock, monkeypatch, digits):
+    measured = selection.images_per_second
+
+    def slow(network, split):
+        clock.seconds += 1
+        return measured(network, split)
+
+    monkeypatch.setattr(selection, "images_per_second", slow)
+    done = select(digits, LENETS, scores=["logme"], images=40, time_budget=8)
+    assert len(busy) < 2 * (1 + selection.ROUNDS)
+    assert done.table["slowest timing"].isna().all()
 
 
 def test_random_weights_come_from_the_seed(untimed, digits):

@@ -52,6 +52,13 @@ def test_names_ring_and_band_are_at_their_values(ax):
     assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.85, 0.9))
 
 
+def test_a_bar_connects_the_slowest_and_the_fastest_timing():
+    ax = plots.pareto(TABLE.assign(low=[8, np.nan, 18, 9], high=[12, np.nan, 22, 11]), spread=("low", "high"))
+    bars = [line.get_xydata().tolist() for line in ax.lines if line.get_marker() == "|"]
+    assert [[8, 0.9], [12, 0.9]] in bars
+    plt.close("all")
+
+
 def test_other_columns_can_be_drawn():
     table = TABLE.rename(columns={"linear-probe": "tuned"})
     assert plots.pareto(table, y="tuned", quantity="fine-tuned").get_ylabel() == "fine-tuned"

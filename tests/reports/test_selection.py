@@ -32,6 +32,21 @@ def test_the_recommended_backbone_is_compared_with_the_best(selection):
     assert "within one standard error (0.020)" in report.detail
 
 
+def test_no_claim_about_speed_that_the_timings_do_not_show(selection):
+    found = selection(("b", 0.81, 10.0, False), ("a", 0.80, 13.0, False), CONTROL)
+    noise = {"slowest timing": 9.0, "fastest timing": 15.0}
+    found.table = found.table.assign(**{"multiply-adds": [5e8, 4e8, 4e8]}, **noise)
+    assert found.answer.endswith(
+        "the best (b, 81.0%), and it needs 400.0 instead of 500.0 million multiply-adds; the timings cannot "
+        "tell which of the two is faster."
+    )
+    best = selection(("a", 0.80, 10.0, False), ("b", 0.79, 9.0, False), CONTROL)
+    best.table = best.table.assign(**{"multiply-adds": 4e8}, **noise)
+    assert best.answer.endswith(
+        "It is the most accurate, and none of the 2 backbones within one standard error is clearly faster."
+    )
+
+
 def test_the_best_alone_and_the_best_of_equals_are_distinguished(selection):
     alone = selection(("a", 0.80, 10.0, False), ("b", 0.70, 90.0, False), CONTROL)
     assert alone.answer.endswith("80.0%. No other pretrained backbone is within one standard error of it.")

@@ -27,7 +27,11 @@ DEFAULT_SIZE = 224  # of a folder's images
     type=Names(),
     help="NAME, or NAME:none, or NAME:FILE.  [default: all whose weights are here, and one at random]",
 )
-@click.option("--scores", type=Names(), help="See `tlkit select --list`.  [default: all]")
+@click.option(
+    "--scores",
+    type=Names(),
+    help="Names of `tlkit select --list`, or all.  [default: logme,linear-probe,knn]",
+)
 @click.option(
     "--time-budget", type=click.FloatRange(0, min_open=True), help="Seconds; leaves out what does not fit."
 )
@@ -53,13 +57,13 @@ def select(
     """Rank backbones for DATA from one pass of features each, and recommend one.
 
     DATA is the name of a data set, or a folder with one sub-folder for each class. Only linear heads are
-    trained, and test images are not used.
+    trained, and test images are not used. Where the accuracy of the heads cannot rank the backbones, their
+    speed decides; where timings cannot tell the speed apart, the number of multiply-adds does.
     """
-    from tlkit.challenges.model_selection import SCORES, candidate, default_candidates
+    from tlkit.challenges.model_selection import candidate, default_candidates, scores_named
 
     chosen = [candidate(name) for name in backbones] if backbones else default_candidates()
-    for name in scores or ():
-        SCORES.find(name)
+    scores_named(scores)  # a wrong name fails before any work
     size = image_size or max(card_size(data) or DEFAULT_SIZE, *(each.row.smallest_size for each in chosen))
     for each in chosen:
         each.row.check_size(size)
@@ -67,6 +71,7 @@ def select(
         outputs.prepare(out, overwrite)
     import_keras()
     from tlkit.challenges.model_selection import SPEED
+    from tlkit.challenges.model_selection.choice import FASTEST, SLOWEST
     from tlkit.data import load
     from tlkit.experiments import select as experiment
 
@@ -82,7 +87,8 @@ def select(
         report_line=click.echo,
         progress=bars(),
     )
-    shown = result.table.drop(columns=["optimal", "random"]).round({"megabytes": 1, SPEED: 0})
+    shown = result.table.drop(columns=["optimal", "random"])
+    shown = shown.round({"megabytes": 1, SPEED: 0, SLOWEST: 0, FASTEST: 0})
     click.echo(shown.set_index("backbone").T.to_string(float_format="{:,.3g}".format, na_rep="-"))
     click.secho(result.answer, bold=True)
     for caution in result.cautions:

@@ -13,6 +13,7 @@ def pareto(
     y: str = "linear-probe",
     ax: Axes | None = None,
     *,
+    spread: tuple[str, str] | None = None,
     standard_error: float | None = None,
     recommended: str | None = None,
     quantity: str | None = None,
@@ -27,6 +28,8 @@ def pareto(
             `random` (both bool), and the two columns below.
         x, y: numeric columns; higher is better.
         ax: axes to draw on; new ones by default.
+        spread: columns of the lowest and the highest measurement of x, which a horizontal bar connects; NaN
+            draws none.
         standard_error: standard error of the best value of y, drawn as a band below that value.
         recommended: name of the recommended backbone, which is marked with a ring.
         quantity: label of the y axis; the name of the column by default.
@@ -50,6 +53,8 @@ def pareto(
         marker = "X" if row["random"] else "o"
         ax.plot(row[x], row[y], marker, color=color, markerfacecolor=face, markersize=9, zorder=3)
         above = not row["random"] and pretrained % 2 == 1  # alternate, so that names do not overlap
+        if spread is not None:
+            ax.plot([row[each] for each in spread], [row[y]] * 2, "|-", color=color, linewidth=1, alpha=0.6)
         ax.annotate(
             shortened(str(row["backbone"]), 30),
             (row[x], row[y]),

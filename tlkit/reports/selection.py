@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from tlkit import plots
-from tlkit.challenges.model_selection import PROBE, SCORES, SPEED
+from tlkit.challenges.model_selection import PROBE, SCORES, SPEED, clearly_faster, near_best
+from tlkit.challenges.model_selection.choice import FASTEST, MULTIPLY_ADDS, PARAMETERS, SLOWEST
 from tlkit.data import Dataset
 from tlkit.reports.document import Document, Figure, Section, Table, Text
 from tlkit.reports.figures import figure
@@ -15,7 +16,7 @@ from tlkit.reports.measures import MEASURE_NAMES, headline
 from tlkit.reports.result import Result
 from tlkit.reports.words import counted, interval, percent
 
-COSTS = ["backbone", "parameters", "megabytes", SPEED]
+COSTS = ["backbone", "parameters", "megabytes", MULTIPLY_ADDS, SPEED, SLOWEST, FASTEST]
 
 
 @dataclass
@@ -25,8 +26,10 @@ class Selection(Result):
     Attributes:
         data: what they were measured on.
         table: one row for each candidate, the best first: `backbone`, `parameters`, `megabytes` of its
-            float32 weights, `images per second` on this machine, `optimal` (no other is both faster and
-            better), `random` (its weights), and a column for each score.
+            float32 weights, `multiply-adds` per image, `images per second` on this machine (the median, if
+            timed repeatedly), `slowest timing` and `fastest timing` in images per second (NaN if timed once),
+            `optimal` (no other is both faster and better), `random` (its weights), and a column for each
+            score.
         score_seconds: what each score took, one row for each candidate.
         recommended: a backbone of the table, by the rule of `tlkit.challenges.model_selection.recommend`.
         standard_error: of the best accuracy of the linear probe.
@@ -69,18 +72,19 @@ class Selection(Result):
             said = f"Take {self.recommended}: a linear head on it has a {quantity} of {first:.1%}"
             said += f" (accuracy {own[PROBE]:.1%})"
         if self.recommended == best:
-            close = rows[~rows["random"]][PROBE] >= top[PROBE] - self.standard_error
-            if close.sum() < 2:
+            close = near_best(self.table, self.standard_error).set_index("backbone").drop(best)
+            if close.empty:
                 return f"{said}. No other pretrained backbone is within one standard error of it."
-            return (
-                f"{said}. It is the most accurate, and the fastest of the {close.sum()} backbones within one "
-                "standard error."
-            )
+            if all(clearly_faster(own, row) for row in close.to_dict("records")):
+                why = f"the fastest of the {len(close) + 1} backbones within one standard error"
+            else:
+                why = f"none of the {len(close) + 1} backbones within one standard error is clearly faster"
+            return f"{said}. It is the most accurate, and {why}."
         if top["random"]:
             return f"{said}; but {best}, with random weights, has {top[PROBE]:.1%}."
         return (
             f"{said}. Its accuracy is within one standard error of the best ({best}, {top[PROBE]:.1%}), and "
-            f"it is {own[SPEED] / top[SPEED]:.1f} times as fast."
+            f"{_cheaper(own, top)}."
         )
 
     @property
@@ -129,10 +133,14 @@ class Selection(Result):
 
     def report(self, folder: Path = Path()) -> Document:
         """Return the report: accuracy against cost, every score, and what was left out."""
-        pareto = self.table[[*COSTS, PROBE]].assign(
+        pareto = self.table[[name for name in [*COSTS, PROBE] if name in self.table]].assign(
             optimal=self.table["optimal"].map({True: "yes", False: ""})
         )
-        ranked = f"In the order of {PROBE}. Megabytes are those of float32 weights."
+        ranked = (
+            f"In the order of {PROBE}. Megabytes are those of float32 weights, multiply-adds those of one "
+            "image. Where speed decides, the backbones were timed in turn, several times: the images per "
+            "second are the median, between the slowest and the fastest timing."
+        )
         found = [
             Section(
                 "Accuracy against cost", [Text(ranked), self._figure(), Table(pareto), *self._measures()]
@@ -146,8 +154,10 @@ class Selection(Result):
             f"{self.data.card.title}: which backbone to use",
             self.answer,
             f"Measured on {self.images:,} train images of {self.data.image_size} pixels; the test images "
-            "were not used. Rule: the fastest pretrained backbone within one standard error "
-            f"({self.standard_error:.3f}) of the best linear probe.",
+            "were not used. Rule: of the pretrained backbones within one standard error "
+            f"({self.standard_error:.3f}) of the best linear probe, leave out those that another one is "
+            "clearly faster than (its slowest timing beats their fastest); of the rest, take the one with "
+            "the fewest multiply-adds.",
             self.cautions,
             found,
         )
@@ -175,7 +185,7 @@ class Selection(Result):
         explained = (
             "Higher is better; compare within a row only. A dash: the score needs the classifier of the "
             "source, and there is none. The seconds are the median over the backbones. The command tlkit "
-            "select --list explains each score."
+            "select --list explains each score; --scores all computes all of them."
         )
         return Text(explained), Table(values.rename_axis("score").reset_index())
 
@@ -186,6 +196,7 @@ class Selection(Result):
                 SPEED,
                 PROBE,
                 ax,
+                spread=(SLOWEST, FASTEST) if SLOWEST in self.table else None,
                 standard_error=self.standard_error,
                 recommended=self.recommended,
                 quantity="accuracy of a linear head",
@@ -193,6 +204,20 @@ class Selection(Result):
             (8, 4.2),
             "Cross-validated accuracy of a linear head on each backbone against its images per second.",
             "Higher is better, further right is faster. No backbone is both faster and better than those on "
-            "the line. A cross has random weights: the control. Within the band, these images cannot tell "
+            "the line. A horizontal bar connects the slowest and the fastest timing. A cross has random "
+            "weights: the control. Within the band, these images cannot tell "
             "which backbone is best.",
         )
+
+
+def _cheaper(own: Any, top: Any) -> str:
+    """Say why the recommended backbone is preferred to the best one, and claim no more than timings show."""
+    if clearly_faster(own, top):
+        return f"it is {own[SPEED] / top[SPEED]:.1f} times as fast"
+    for cost in (MULTIPLY_ADDS, PARAMETERS):
+        if own[cost] != top[cost]:
+            break
+    if own[cost] > top[cost]:
+        return "no backbone is clearly faster than it, but one is clearly faster than the best"
+    saved = f"{own[cost] / 1e6:,.1f} instead of {top[cost] / 1e6:,.1f} million {cost}"
+    return f"it needs {saved}; the timings cannot tell which of the two is faster"

@@ -7,7 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tlkit.challenges.model_selection import candidate, default_candidates, pareto_optimal, recommend
+from tlkit.challenges.model_selection import (
+    candidate,
+    clearly_faster,
+    default_candidates,
+    pareto_optimal,
+    recommend,
+)
 from tlkit.errors import UnknownNameError, WeightsError
 
 
@@ -83,6 +89,50 @@ def test_random_weights_are_recommended_only_if_nothing_else_was_measured():
     table = candidates([0.80, 0.81], [10, 50], [False, True])
     assert recommend(table, 0.02) == "a"
     assert recommend(table[table["random"]], 0.02) == "b"
+
+
+def timed(*rows):
+    """Equally accurate backbones: slowest, median and fastest timing, multiply-adds, and parameters."""
+    names = ["slowest timing", "images per second", "fastest timing", "multiply-adds", "parameters"]
+    table = pd.DataFrame(rows, columns=names).assign(random=False)
+    return table.assign(backbone=list("abcd")[: len(rows)], **{"linear-probe": 0.8})
+
+
+def test_speeds_within_their_noise_are_ranked_by_multiply_adds_then_parameters():
+    cheap = (80, 100, 120, 400, 30)
+    assert recommend(timed((90, 130, 140, 500, 40), cheap), 0.01) == "b"
+    assert recommend(timed((90, 130, 140, 400, 40), cheap), 0.01) == "b"
+    assert recommend(timed((90, 130, 140, 300, 40), cheap), 0.01) == "a"
+
+
+def test_speeds_beyond_their_noise_decide():
+    assert recommend(timed((80, 100, 120, 400, 40), (125, 130, 140, 500, 30)), 0.01) == "b"
+
+
+def test_a_backbone_that_costs_more_in_both_ways_must_be_much_faster():
+    cheap = (99, 100, 101, 400, 30)
+    assert recommend(timed(cheap, (129, 130, 131, 500, 40)), 0.01) == "a"
+    assert recommend(timed(cheap, (159, 160, 161, 500, 40)), 0.01) == "b"
+
+
+def test_a_speed_that_was_timed_once_is_no_reason():
+    nan = float("nan")
+    assert recommend(timed((nan, 900, nan, 500, 30), (nan, 100, nan, 400, 40)), 0.01) == "b"
+
+
+def test_of_equal_costs_the_more_accurate_is_recommended():
+    table = timed((99, 100, 101, 400, 30), (99, 100, 101, 400, 30)).assign(**{"linear-probe": [0.80, 0.81]})
+    assert recommend(table, 0.05) == "b"
+
+
+def test_no_backbone_is_clearly_faster_than_the_recommended_one():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        timings = np.sort(rng.integers(1, 40, (4, 3)), axis=1)
+        table = timed(*np.hstack([timings, rng.integers(1, 4, (4, 2))]))
+        rows = table.set_index("backbone", drop=False).to_dict("index")
+        own = rows[recommend(table, 0.01)]
+        assert not any(clearly_faster(other, own) for other in rows.values())
 
 
 def test_checking_names_does_not_load_keras():

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import softmax
 
 from tlkit.challenges import model_selection
-from tlkit.challenges.model_selection import SCORES, nce, scores
+from tlkit.challenges.model_selection import SCORES, nce, scores, scores_named
 from tlkit.errors import DataError, TlkitWarning, UnknownNameError
 
 NAMES = [score.name for score in SCORES]
@@ -130,3 +130,10 @@ def test_listing_the_scores_does_not_load_keras():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_all_stands_for_every_score_and_the_default_for_those_that_take_seconds():
+    assert scores_named("all") == scores_named(["logme", "ALL"]) == NAMES
+    assert scores_named() == ["logme", "linear-probe", "knn"]
+    with pytest.raises(UnknownNameError, match="Did you mean 'knn'"):
+        scores_named(["knnn"])

@@ -15,8 +15,9 @@ __getattr__, __dir__, __all__ = attach(
     (SCORES,),
     {
         "candidates": ["Candidate", "candidate", "default_candidates"],
-        "choice": ["PROBE", "SPEED", "pareto_optimal", "recommend"],
+        "choice": ["PROBE", "SPEED", "clearly_faster", "near_best", "pareto_optimal", "recommend"],
+        "cost": ["multiply_adds"],
         "examples": ["Examples", "check_examples", "check_probabilities", "class_indices"],
-        "table": ["SCORES", "Score", "scores"],
+        "table": ["DEFAULT_SCORES", "SCORES", "Score", "scores", "scores_named"],
     },
 )

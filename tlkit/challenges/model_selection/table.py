@@ -104,6 +104,25 @@ SCORES = Registry(
     ),
 )
 
+DEFAULT_SCORES = ("logme", "linear-probe", "knn")  # the benchmark: these help to rank backbones, in seconds
+
+
+def scores_named(names: Iterable[str] | str | None = None) -> list[str]:
+    """Return names of scores as the table writes them, each once; those of `DEFAULT_SCORES` for None.
+
+    Args:
+        names: names in `SCORES`, or `"all"`.
+
+    Raises:
+        UnknownNameError: no score has this name.
+
+    >>> scores_named(), scores_named(["KNN", "knn"]), len(scores_named("all"))
+    (['logme', 'linear-probe', 'knn'], ['knn'], 12)
+    """
+    asked = [names] if isinstance(names, str) else list(names or DEFAULT_SCORES)
+    found = [SCORES.names if name.strip().lower() == "all" else [SCORES.find(name).name] for name in asked]
+    return list(dict.fromkeys(name for each in found for name in each))
+
 
 def scores(
     features: np.ndarray,
