@@ -157,3 +157,12 @@ def test_impossible_sizes_and_missing_labels_are_refused(uneven):
             nested_subsets(uneven, [size])
     with pytest.raises(NoLabelsError):
         nested_subsets(uneven.unlabelled(), [10])
+
+
+def test_accuracies_and_their_interval_stay_within_0_and_1():
+    labels, accuracies = measured(3, 0.05, np.random.default_rng(0))
+    law = fit_power_law(labels, np.clip(accuracies, 0, 1))
+    low, high = law.interval(np.geomspace(0.01, 1e6, 50))
+    assert min(low) == 0
+    assert max(high) <= 1
+    assert law.accuracy(0.01) == 0

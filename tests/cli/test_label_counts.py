@@ -44,7 +44,8 @@ def measured(command):
 def test_it_writes_a_table_numbers_and_a_report(trainings, measured, tmp_path, metrics):
     done = measured(tmp_path / "out", "--target-accuracy", 0.92)
     assert done.exit_code == 0, done.output
-    assert "Training from scratch reaches 90% with 320 labels; for 92% about" in done.output
+    assert "Training from scratch reaches 90% with 320 labels (95 % interval over 2 seeds: " in done.output
+    assert "; for 92% about" in done.output
     assert "more are needed (95 % interval of the total: " in done.output
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "metrics.json",

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from tlkit._internal.intervals import mean_interval
 from tlkit.errors import TlkitError, TlkitWarning, UnknownNameError
-from tlkit.reports.statistics import paired, summary
+from tlkit.reports.statistics import fraction_interval, paired, summary
 
 
 def two_arms(differences, noise=5.0, labels=None):
@@ -125,3 +126,16 @@ def test_unknown_and_lonely_arms_are_refused():
         paired(table, control="contrl")
     with pytest.raises(TlkitError, match="has only the arm 'control'"):
         paired(table[table["arm"] == "control"], control="control")
+
+
+def test_the_interval_of_fractions_stays_within_0_and_1_and_is_the_usual_one_elsewhere():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        values = np.clip(rng.normal(rng.uniform(), rng.uniform(0, 0.3), rng.integers(2, 15)), 0, 1)
+        low, high = fraction_interval(values)
+        assert 0 <= low <= values.mean() + 1e-12
+        assert values.mean() - 1e-12 <= high <= 1
+    values = np.array([0.50, 0.505, 0.51])
+    assert fraction_interval(values) == pytest.approx(mean_interval(values), abs=1e-3)
+    assert np.isnan(fraction_interval([0.5])).all()
+    assert fraction_interval([1.0, 1.0]) == (1, 1)

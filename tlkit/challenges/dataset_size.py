@@ -54,10 +54,10 @@ class PowerLaw:
 
     def accuracy(self, labels: Any) -> Any:
         """Return the predicted accuracy, 0 to 1, for one number of labels or an array of them."""
-        return 1.0 - _error(np.asarray(labels, float), self.scale, self.exponent, self.limit)
+        return np.clip(1.0 - _error(np.asarray(labels, float), self.scale, self.exponent, self.limit), 0, 1)
 
     def interval(self, labels: Any, confidence: float = 0.95) -> tuple[Any, Any]:
-        """Return the interval (low, high) of the mean accuracy over many training runs.
+        """Return the interval (low, high) of the mean accuracy over many training runs, each end 0 to 1.
 
         The interval assumes that the curve is a power law; it does not cover a later bend of the curve. It
         becomes less reliable further beyond the largest measured size. See `forecast_check`.
@@ -67,7 +67,7 @@ class PowerLaw:
             confidence: probability that the interval should cover, between 0 and 1.
         """
         at = np.atleast_1d(np.asarray(labels, float))
-        found = 1.0 - np.stack([_error(at, *draw) for draw in self.draws])
+        found = np.clip(1.0 - np.stack([_error(at, *draw) for draw in self.draws]), 0, 1)
         low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
         return (low, high) if np.ndim(labels) else (float(low[0]), float(high[0]))
 

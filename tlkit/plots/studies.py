@@ -56,6 +56,30 @@ def differences(table: pd.DataFrame, ax: Axes | None = None, *, quantity: str | 
     return ax
 
 
+def clip_bands(ax: Axes, low: float = 0.0, high: float = 1.0) -> Axes:
+    """Clip the bands of a figure to the range of its quantity, such as 0 to 1 for accuracies.
+
+    A band of one standard deviation around a mean near the end of the range would leave it.
+
+    Args:
+        ax: axes with bands that `fill_between` drew, such as those of `tlkit.plots.curves`.
+        low, high: ends of the range of y.
+
+    >>> import matplotlib.pyplot as plt
+    >>> ax = plt.figure().subplots()
+    >>> band = ax.fill_between([0, 1], [0.8, 0.9], [1.1, 1.2])
+    >>> clip_bands(ax).collections[0].get_paths()[0].vertices[:, 1].max().item()
+    1.0
+    """
+    for band in ax.collections:
+        for path in band.get_paths():
+            heights = np.asarray(path.vertices)[:, 1]
+            np.clip(heights, low, high, out=heights)
+    ax.relim()
+    ax.autoscale_view()
+    return ax
+
+
 def forecast(
     table: pd.DataFrame,
     law: Any,

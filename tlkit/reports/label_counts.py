@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from tlkit import plots
 from tlkit.challenges.dataset_size import Needed, PowerLaw, fit_power_law, forecast_check
 from tlkit.data import Dataset
 from tlkit.errors import DataError
+from tlkit.plots.studies import clip_bands
 from tlkit.reports.document import Block, Document, Section, Table, Text
 from tlkit.reports.figures import figure
 from tlkit.reports.measures import MEASURE_NAMES, headline
 from tlkit.reports.result import Result
-from tlkit.reports.statistics import paired, summary
-from tlkit.reports.words import counted
+from tlkit.reports.statistics import fraction_interval, paired, summary
+from tlkit.reports.words import counted, interval
 
 CONTROL = "scratch"
 TECHNIQUES = {
@@ -67,6 +69,17 @@ class LabelCounts(Result):
         return self.table[self.table["arm"] == self.best]
 
     @property
+    def reached(self) -> dict[str, float]:
+        """The mean of the best technique with all labels, `value`, its 95 % interval, and the seeds.
+
+        The interval, from `low` to `high`, is that over the seeds; one seed gives none, and both are NaN.
+        """
+        rows = self.best_rows
+        values = rows[rows["labels"] == rows["labels"].max()][self.measure].to_numpy(float)
+        low, high = fraction_interval(values)
+        return {"value": float(values.mean()), "low": low, "high": high, "seeds": len(values)}
+
+    @property
     def forecast(self) -> PowerLaw | None:
         """The power law through the accuracies of the best technique; None with fewer than four sizes."""
         rows = self.best_rows
@@ -85,11 +98,11 @@ class LabelCounts(Result):
     @property
     def answer(self) -> str:
         """The accuracy of the best technique, and the labels that the target needs, in a sentence."""
-        rows, law, target = self.best_rows, self.forecast, self.target_accuracy
-        most = int(rows["labels"].max())
-        reached = rows[rows["labels"] == most][self.measure].mean()
+        law, target, reached = self.forecast, self.target_accuracy, self.reached
+        most = int(self.best_rows["labels"].max())
         quantity = "" if self.measure == "accuracy" else f" {MEASURE_NAMES[self.measure]}"
-        said = f"{TECHNIQUES.get(self.best, self.best)} reaches {reached:.0%}{quantity} with {most} labels"
+        said = f"{TECHNIQUES.get(self.best, self.best)} reaches {reached['value']:.0%}{quantity}"
+        said += f" with {most} labels ({_over_seeds(reached)})"
         if law is None:
             return f"{said}. For a forecast measure at least four sizes."
         needed = law.needed(target)
@@ -129,6 +142,7 @@ class LabelCounts(Result):
             "headline": self.measure,
             "target_accuracy": self.target_accuracy,
             "best": self.best,
+            "reached": self.reached,
             "results": self.table,
             "forecast": numbers,
             "check": self.check,
@@ -162,11 +176,12 @@ class LabelCounts(Result):
         arms, sizes = list(dict.fromkeys(self.table["arm"])), self.table["labels"]
         quantity = MEASURE_NAMES[self.measure]
         drawn = figure(
-            lambda ax: plots.curves(self.table, "labels", self.measure, ax, quantity=f"test {quantity}"),
+            self.curves_on,
             (8, 4),
             f"Test {quantity} from {sizes.min()} to {sizes.max()} labels for each technique.",
-            "A point is one seed, the line the mean, the band one standard deviation. Each smaller set is "
-            "part of the larger sets, so that the curve shows the effect of labels and not of luck.",
+            "A point is one seed, the line the mean, the band one standard deviation, cut off at 0 and 1. "
+            "Each smaller set is part of the larger sets, so that the curve shows the effect of labels and "
+            "not of luck.",
         )
         by_size = written.unstack("arm").reindex(columns=arms).reset_index()
         blocks: list[Block] = [drawn, Table(by_size)]
@@ -176,6 +191,11 @@ class LabelCounts(Result):
             means = largest.mean().rename(columns=MEASURE_NAMES).rename_axis("with all labels").reset_index()
             blocks.append(Table(means, folded="All measures with all labels, means over the seeds"))
         return Section("Accuracy by number of labels", blocks)
+
+    def curves_on(self, ax: Axes) -> Axes:
+        """Draw the curves of all techniques; the bands stay within 0 and 1."""
+        quantity = f"test {MEASURE_NAMES[self.measure]}"
+        return clip_bands(plots.curves(self.table, "labels", self.measure, ax, quantity=quantity))
 
     def _gains(self) -> Section:
         compared = paired(self.table, CONTROL, self.measure, by="labels")
@@ -218,6 +238,12 @@ class LabelCounts(Result):
                 Table(check),
             ]
         return Section("How many labels are needed", found)
+
+
+def _over_seeds(reached: Mapping[str, float]) -> str:
+    if reached["seeds"] < 2:
+        return "one seed gives no interval"
+    return f"95 % interval over {reached['seeds']} seeds: {interval(reached)}"
 
 
 def _bounds(needed: Needed) -> str:

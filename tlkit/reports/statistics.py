@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 
 from tlkit._internal.intervals import mean_interval
 from tlkit.errors import TlkitError, TlkitWarning, UnknownNameError
@@ -28,6 +29,35 @@ def summary(table: pd.DataFrame, value: str = "accuracy", by: str | Sequence[str
     groups = columns[0] if len(columns) == 1 else columns
     grouped = table.groupby(groups, sort=False, dropna=False)[value]  # a setting can be None
     return grouped.agg(["mean", "std", "min", "max", "count"]).rename(columns={"count": "seeds"})
+
+
+def fraction_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Return the confidence interval of the mean of fractions, such as accuracies over seeds.
+
+    It is that of `tlkit._internal.intervals.mean_interval`, moved to the logarithm of the odds with its slope
+    at the mean and back. So it cannot leave 0 to 1, and far from these ends it is nearly the same.
+
+    Args:
+        values: `(n,)`, each from 0 to 1.
+        confidence: of the interval, above 0 and below 1.
+
+    Returns:
+        The lower and the upper end; (NaN, NaN) for fewer than two values.
+
+    >>> low, high = fraction_interval([0.90, 0.99])
+    >>> round(low, 2), round(high, 2)
+    (0.0, 1.0)
+    >>> low, high = fraction_interval([0.50, 0.51, 0.52])
+    >>> round(low, 3), round(high, 3)
+    (0.485, 0.535)
+    """
+    fractions = np.asarray(values, float)
+    low, high = mean_interval(fractions, confidence)
+    mean = float(fractions.mean()) if len(fractions) else float("nan")
+    if not 0 < mean < 1 or len(fractions) < 2:
+        return low, high
+    slope = 1 / (mean * (1 - mean))
+    return float(expit(logit(mean) + slope * (low - mean))), float(expit(logit(mean) + slope * (high - mean)))
 
 
 def paired(
