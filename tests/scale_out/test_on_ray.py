@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pushes import full
@@ -94,6 +95,31 @@ def test_a_cluster_that_does_not_answer_is_said_at_once(run):
     pytest.importorskip("ray")
     with pytest.raises(TlkitError, match=r"No Ray cluster answers at '127.0.0.1:9': .* ray start --head"):
         run(engine="ray", address="127.0.0.1:9")
+
+
+def test_the_processes_of_a_local_ray_can_ask_no_other_machine_by_http(monkeypatch):
+    utils = pytest.importorskip("requests").utils
+    monkeypatch.setenv("NO_PROXY", "169.254.169.254")
+    monkeypatch.delenv("no_proxy", raising=False)
+    before, proxies = dict(os.environ), []
+
+    def init(*_, **__):
+        proxies.extend(utils.get_environ_proxies(f"http://{each}/")["http"] for each in METADATA)
+
+    on_ray._connect(SimpleNamespace(init=init), None)
+    assert proxies == ["http://127.0.0.1:9"] * 2
+    assert os.environ == before
+
+
+METADATA = ("169.254.169.254", "metadata.google.internal")  # of clouds
+
+
+def test_a_ray_that_cannot_start_is_an_error_in_one_line():
+    def init(*_, **__):
+        raise Exception("The current node timed out\nduring startup.")
+
+    with pytest.raises(TlkitError, match=r"Ray could not start .* timed out during startup\. Close other"):
+        on_ray._connect(SimpleNamespace(init=init), None)
 
 
 def test_more_workers_than_cores_are_refused():

@@ -38,7 +38,7 @@ from tlkit.cli.shared import (
 )
 @click.option("--address", help="Address of the Ray cluster, or auto.  [default: this machine only]")
 @list_option("backbones.registry.BACKBONES")
-@click.option("--overwrite", is_flag=True, help="Start again, whatever is in --out.")
+@click.option("--overwrite", is_flag=True, help="Start again, and delete the earlier features in --out.")
 def features(
     folder: Path,
     out: Path,

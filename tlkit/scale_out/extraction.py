@@ -25,6 +25,7 @@ from tlkit.scale_out.worker import Job, Worker, in_this_process
 ENGINES = ("local", "ray")
 UNREADABLE = "_unreadable.txt"
 UNREADABLE_LIMIT = 0.1
+OWN = (plan.FILE, UNREADABLE)
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def extract(
         shard_size: number of images in a shard, at least 1.
         workers: for the engine `"ray"`, see `tlkit.scale_out.on_ray.on_ray`.
         address: for the engine `"ray"`, see `tlkit.scale_out.on_ray.on_ray`.
-        overwrite: start again, whatever `out` holds.
+        overwrite: start again, and delete the shards of earlier runs in `out`; other files are not touched.
         progress: show a progress bar.
 
     Returns:
@@ -92,7 +93,8 @@ def extract(
     Raises:
         DataError: there are no images, or more than 10 % of them are unreadable.
         OutputError: `out` cannot be written to, or holds other files, or holds features of other images or
-            with other settings.
+            with other settings; or, even with `overwrite`, a file of another program has a name that tlkit
+            needs.
         TlkitError: the backbone does not take square RGB images of a fixed size, or Ray or pyarrow is missing
             or failed.
 
@@ -114,9 +116,10 @@ def extract(
         raise TlkitError(f"shard_size={shard_size} was given; expected at least 1, such as 1000.")
     if out.resolve().is_relative_to(folder.resolve()):
         raise OutputError(f"{out} is inside the folder of images, {folder}. Choose a folder outside it.")
+    _remove_leftovers(out)
     earlier = None if overwrite else plan.read_plan(out)
-    if earlier is None:
-        outputs.prepare(out, overwrite)
+    if earlier is not None and not shards.shard_paths(out):
+        earlier, overwrite = None, True  # a run that failed before its first shard binds nobody
     images, network = plan.list_images(folder), pooled(backbone)
     current = Plan(
         backbone=backbone.name,
@@ -129,9 +132,12 @@ def extract(
         checksum=plan.checksum(images.names),
         class_names=images.class_names,
     )
+    if earlier is None:
+        outputs.prepare(out, overwrite)
+    replaced = _replaced(out, current, earlier)
     with outputs.written_whole(out):
         plan.write_or_compare(out, current, earlier)
-        for old in [*shards.shard_paths(out), out / UNREADABLE] if earlier is None else ():
+        for old in replaced if earlier is None else ():
             old.unlink(missing_ok=True)
     outcomes = _finished(out, current, images.names, progress)
     jobs = [_job(current, images, shard) for shard in range(current.shards) if shard not in outcomes]
@@ -140,8 +146,6 @@ def extract(
         _gather(made, outcomes, current, progress)
     unreadable = [str(each) for shard in sorted(outcomes) for each in outcomes[shard].unreadable]
     _report(out, unreadable, current.images)
-    for leftover in out.glob(".writing-*"):  # of killed runs
-        shutil.rmtree(leftover, ignore_errors=True)
     return Summary(
         out,
         current.images - len(unreadable),
@@ -167,6 +171,38 @@ def _engine(
     if workers is not None or address is not None:
         raise TlkitError("workers and address need engine='ray'; the engine 'local' uses this process only.")
     return in_this_process
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Remove the temporary folders that killed runs left in the folder of the shards."""
+    for folder in out.glob(".writing-*"):
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() and not folder.is_symlink() else None
+        if names is not None and all(shards.NAME.fullmatch(each) or each in OWN for each in names):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replaced(out: Path, current: Plan, earlier: Plan | None) -> list[Path]:
+    """Return the files of earlier runs that this run replaces or deletes.
+
+    Raises:
+        OutputError: another program wrote a file that this run would have to replace.
+    """
+    had_plan = earlier is not None or ((out / plan.FILE).exists() and plan.can_be_replaced(out))
+    foreign = [] if had_plan else [path for path in (out / plan.FILE, out / UNREADABLE) if path.exists()]
+    ours = [out / UNREADABLE] if had_plan else []
+    needed = {shards.shard_path(out, shard) for shard in range(current.shards)}
+    for path in shards.shard_paths(out):
+        written = shards.is_ours(path)
+        if written or (written is None and had_plan):  # of an unreadable file, the plan has to tell
+            ours.append(path)
+        elif path in needed:
+            foreign.append(path)
+    if foreign:
+        raise OutputError(
+            f"{foreign[0]} was not written by tlkit features, which needs a file of this name. Move or rename "
+            "it, or choose another --out."
+        )
+    return ours
 
 
 def _image_size(backbone: keras.Model) -> int:

@@ -4,8 +4,9 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from tlkit._internal.cache import atomic
 from tlkit.data.layout import find_images, images_below
@@ -132,16 +133,55 @@ def read_plan(out: Path) -> Plan | None:
     """Read the plan of a folder of shards; return None if there is none.
 
     Raises:
-        OutputError: the plan is damaged, or belongs to another version of tlkit.
+        OutputError: the plan is damaged, belongs to another version of tlkit, or is not a plan of tlkit.
     """
     try:
-        return Plan(**json.loads((out / FILE).read_text("utf-8")))
+        saved = json.loads((out / FILE).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise OutputError(
             f"{out / FILE} cannot be read: {error}. Pass --overwrite to start again, or another --out."
         ) from error
+    if not _is_ours(saved):
+        raise OutputError(
+            f"{out / FILE} was not written by tlkit features, which needs a file of this name. Move or rename "
+            "it, or choose another --out."
+        )
+    if not _is_valid(saved):
+        raise OutputError(
+            f"{out / FILE} is damaged, or was written by another version of tlkit. Pass --overwrite to start "
+            "again, or another --out."
+        )
+    return Plan(**saved)
+
+
+def _is_ours(saved: Any) -> bool:
+    """Return whether parsed JSON is a plan of tlkit, possibly a damaged one or one of another version."""
+    names = {each.name for each in fields(Plan)}
+    return isinstance(saved, dict) and 2 * len(names & set(saved)) >= len(names)
+
+
+def _is_valid(saved: dict[str, Any]) -> bool:
+    if set(saved) != {each.name for each in fields(Plan)}:
+        return False
+    counts = [saved[name] for name in ("image_size", "width", "shard_size", "images", "size")]
+    texts = [saved["backbone"], saved["weights"], saved["checksum"]]
+    names = saved["class_names"]
+    return (
+        all(type(each) is int and each >= 0 for each in counts)
+        and saved["shard_size"] > 0
+        and isinstance(names, list)
+        and all(isinstance(each, str) for each in [*texts, *names])
+    )
+
+
+def can_be_replaced(out: Path) -> bool:
+    """Return whether the plan of a folder may be replaced: not if another program wrote that file."""
+    try:
+        return _is_ours(json.loads((out / FILE).read_bytes()))
+    except (OSError, ValueError, RecursionError):
+        return True  # missing, or damaged
 
 
 def write_or_compare(out: Path, plan: Plan, earlier: Plan | None) -> None:

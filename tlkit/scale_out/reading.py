@@ -75,8 +75,10 @@ def read_shards(out: str | Path) -> Iterator[Features]:
 
     saved = _saved_plan(Path(out))
     columns = ["name", "class", "features"] if saved.class_names else ["name", "features"]
-    for file in _files(Path(out), saved):
+    for shard, file in enumerate(_files(Path(out), saved)):
         table = shards.read_shard(file, columns)
+        if shards.origin(table) != (saved.key, shard):
+            raise DataError(f"{file} is from another run. Run the same tlkit features command to replace it.")
         values = table["features"].combine_chunks().flatten().to_numpy()
         labels = None
         if saved.class_names:

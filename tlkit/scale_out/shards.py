@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache as once
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEY = b"tlkit"  # of the entry in the metadata of the file
+NAME = re.compile(r"features-\d{5,}\.parquet")
 
 
 class Unreadable(NamedTuple):
@@ -81,8 +84,18 @@ def shard_path(out: Path, shard: int) -> Path:
 
 
 def shard_paths(out: Path) -> list[Path]:
-    """Return the paths of the existing shards, in order."""
-    return sorted(out.glob("features-*.parquet"), key=lambda path: (len(path.name), path.name))
+    """Return the paths of the existing files with the name of a shard, in order."""
+    found = [path for path in out.glob("features-*.parquet") if NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (len(path.name), path.name))
+
+
+def is_ours(path: Path) -> bool | None:
+    """Return whether tlkit wrote a Parquet file; None if the file is no Parquet file or too damaged to tell."""
+    try:
+        metadata = parquet().read_schema(path).metadata
+    except Exception:  # damage raises errors of many kinds
+        return True if path.is_file() and b'{"plan": "' in path.read_bytes() else None
+    return KEY in (metadata or {})
 
 
 def write_shard(
@@ -112,13 +125,14 @@ def write_shard(
     """
     import pyarrow as pa
 
+    features = np.ascontiguousarray(features, "float32")
     columns: dict[str, Any] = {"name": pa.array(names, pa.string())}
     if classes is not None:
         columns["class"] = pa.array(classes, pa.string())
     columns["digest"] = pa.array(digests, pa.binary(16))
-    values = pa.array(np.ascontiguousarray(features, "float32").ravel())
-    columns["features"] = pa.FixedSizeListArray.from_arrays(values, plan.width)
+    columns["features"] = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), plan.width)
     metadata = {"plan": plan.key, "shard": shard, "unreadable": unreadable}
+    metadata["checksum"] = _checksum(metadata)
     table = pa.table(columns).replace_schema_metadata({KEY: json.dumps(metadata)})
     # compression and encoding would not make features smaller, but would make reading slower
     options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
@@ -139,12 +153,29 @@ def read_shard(path: Path, columns: list[str] | None = None) -> pa.Table:
     """
     try:
         table = parquet().read_table(path, columns=columns, memory_map=True, page_checksum_verification=True)
-        json.loads(table.schema.metadata[KEY])
-    except (OSError, ValueError, TypeError, KeyError) as error:  # the errors of pyarrow derive from these
+        metadata = json.loads(table.schema.metadata[KEY])
+        whole = metadata.pop("checksum", None) in (None, _checksum(metadata))  # none: of an earlier version
+        if not whole or set(metadata) != {"plan", "shard", "unreadable"}:
+            raise ValueError("its metadata have changed")
+    except Exception as error:  # damage raises errors of many kinds
         raise DataError(
-            f"{path} is missing or damaged: {error}. Run the same tlkit features command to replace it."
+            f"{path} is missing or damaged: {' '.join(str(error).split())}. Run the same tlkit features "
+            "command to replace it."
         ) from error
     return table
+
+
+def _checksum(metadata: dict[str, Any]) -> str:
+    """Return a digest of the metadata, which the checksums of the pages do not cover."""
+    return hashlib.blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _schema(plan: Plan) -> pa.Schema:
+    import pyarrow as pa
+
+    columns = {"name": pa.string()} | ({"class": pa.string()} if plan.class_names else {})
+    columns |= {"digest": pa.binary(16), "features": pa.list_(pa.float32(), plan.width)}
+    return pa.schema(columns)
 
 
 def origin(table: pa.Table) -> tuple[str, int]:
@@ -179,6 +210,8 @@ def finished(out: Path, plan: Plan, shard: int, names: Sequence[str]) -> Outcome
         table = read_shard(shard_path(out, shard))
     except DataError:
         return None
-    if origin(table) != (plan.key, shard) or planned(table) != list(names):
+    if origin(table) != (plan.key, shard) or not table.schema.equals(_schema(plan)):
+        return None
+    if planned(table) != list(names) or any(column.null_count for column in table.columns):
         return None
     return Outcome(shard, table.num_rows, unreadable(table))
