@@ -5,9 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 
 import keras
 import numpy as np
+import pyarrow
 import pytest
 from PIL import Image
 
@@ -16,6 +20,7 @@ from tlkit.backbones import engines, load_backbone
 from tlkit.data.decode import decode
 from tlkit.errors import DataError, OutputError, TlkitError, TlkitWarning, UnknownNameError
 from tlkit.scale_out import extraction, plan, shards
+from tlkit.scale_out.worker import Worker
 
 KILLED = """
 import sys, time
@@ -260,3 +265,102 @@ def test_mistakes_are_said_before_any_work(run, network, tmp_path):
     with pytest.raises(DataError, match="There is no folder at"):
         run(folder=tmp_path / "nowhere")
     assert extraction.ENGINES == ("local", "ray")
+
+
+def users_parquet(path):
+    """A Parquet file of the user with the name of a shard."""
+    table = pyarrow.table({"height": [1.8, 1.6]})
+    shards.parquet().write_table(table, path)
+    return path.read_bytes()
+
+
+def test_overwrite_deletes_only_what_tlkit_wrote(run, out):
+    run()
+    mine = {out / f"features-{name}.parquet": None for name in ("00099", "of-my-thesis")}
+    mine = {path: users_parquet(path) for path in mine}
+    (out / ".writing-a-novel").mkdir()
+    (out / ".writing-a-novel" / "chapter.txt").write_text("It was a dark night.")
+    done = run(shard_size=20, overwrite=True)
+    assert done.made == 2
+    assert {path: path.read_bytes() for path in mine} == mine
+    assert (out / ".writing-a-novel" / "chapter.txt").exists()
+    assert names(out) == sorted(
+        [".writing-a-novel", "_plan.json", "features-00000.parquet", "features-00001.parquet"]
+        + [path.name for path in mine]
+    )
+
+
+@pytest.mark.parametrize("name", ["_plan.json", "_unreadable.txt", "features-00001.parquet"])
+def test_a_file_of_another_program_with_a_name_that_is_needed_is_refused(run, out, name):
+    out.mkdir()
+    if name.endswith("parquet"):
+        users_parquet(out / name)
+    else:
+        (out / name).write_text('{"my": "plan"}')
+    before = (out / name).read_bytes()
+    with pytest.raises(OutputError, match=rf"{name} was not written by tlkit features.*another --out"):
+        run(overwrite=True)
+    assert names(out) == [name]
+    assert (out / name).read_bytes() == before
+
+
+def test_a_users_file_in_the_place_of_a_shard_is_not_replaced_by_continuing(run, out):
+    run()
+    before = users_parquet(shards.shard_path(out, 2))
+    with pytest.raises(OutputError, match=r"features-00002\.parquet was not written by tlkit"):
+        run()
+    assert shards.shard_path(out, 2).read_bytes() == before
+
+
+def test_a_run_that_fails_before_any_work_leaves_no_folder(run, out, tmp_path):
+    with pytest.raises(DataError, match="There is no folder at"):
+        run(folder=tmp_path / "nowhere")
+    assert not out.exists()
+
+
+def test_a_run_that_failed_before_its_first_shard_does_not_bind_the_next(run, out, network, monkeypatch):
+    monkeypatch.setattr(Worker, "make", lambda self, job: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run()
+    monkeypatch.undo()
+    assert names(out) == ["_plan.json"]
+    assert run(shard_size=20).made == 2
+
+
+def test_what_a_kill_before_the_plan_left_does_not_refuse_the_same_command(run, out):
+    (out / ".writing-x1y2z3a4").mkdir(parents=True)
+    (out / ".writing-x1y2z3a4" / "_plan.json").write_text("{")
+    assert run().made == 5
+    assert ".writing-x1y2z3a4" not in names(out)
+
+
+def test_a_plan_whose_values_have_changed_is_refused(run, out):
+    run()
+    text = (out / "_plan.json").read_text()
+    for old, new in (("8", "0"), ("8", "8.5"), ("8", '"8"')):
+        (out / "_plan.json").write_text(text.replace(f'"shard_size": {old}', f'"shard_size": {new}'))
+        with pytest.raises(OutputError, match=r"_plan.json is damaged.*--overwrite"):
+            scale_out.read(out)
+    (out / "_plan.json").write_text(text.replace('"dog"', '"eog"'))
+    with pytest.raises(DataError, match=r"features-00000\.parquet is from another run"):
+        scale_out.read(out)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.05, 0.3])
+def test_after_ctrl_c_at_any_moment_the_same_call_continues(run, out, same, undisturbed, delay):
+    """The signal comes as soon as the folder exists, or a little later."""
+    killer = threading.Thread(target=interrupt_soon_after, args=(out, delay))
+    with suppress(KeyboardInterrupt):
+        killer.start()
+        run(shard_size=1)
+        killer.join()
+        time.sleep(1)  # the signal comes here if the run was faster
+    run(shard_size=1)
+    same(out, undisturbed)
+
+
+def interrupt_soon_after(out, delay):
+    while not out.exists():
+        time.sleep(0.001)
+    time.sleep(delay)
+    os.kill(os.getpid(), signal.SIGINT)

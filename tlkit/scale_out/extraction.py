@@ -176,9 +176,10 @@ def _engine(
 def _remove_leftovers(out: Path) -> None:
     """Remove the temporary folders that killed runs left in the folder of the shards."""
     for folder in out.glob(".writing-*"):
-        names = [path.name for path in folder.iterdir()] if folder.is_dir() and not folder.is_symlink() else None
-        if names is not None and all(shards.NAME.fullmatch(each) or each in OWN for each in names):
-            shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_dir() and not folder.is_symlink():
+            names = [path.name for path in folder.iterdir()]
+            if all(shards.NAME.fullmatch(each) or each in OWN for each in names):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _replaced(out: Path, current: Plan, earlier: Plan | None) -> list[Path]:
@@ -199,8 +200,8 @@ def _replaced(out: Path, current: Plan, earlier: Plan | None) -> list[Path]:
             foreign.append(path)
     if foreign:
         raise OutputError(
-            f"{foreign[0]} was not written by tlkit features, which needs a file of this name. Move or rename "
-            "it, or choose another --out."
+            f"{foreign[0]} was not written by tlkit features, which needs a file of this name. Move or "
+            "rename it, or choose another --out."
         )
     return ours
 

@@ -145,8 +145,8 @@ def read_plan(out: Path) -> Plan | None:
         ) from error
     if not _is_ours(saved):
         raise OutputError(
-            f"{out / FILE} was not written by tlkit features, which needs a file of this name. Move or rename "
-            "it, or choose another --out."
+            f"{out / FILE} was not written by tlkit features, which needs a file of this name. Move or "
+            "rename it, or choose another --out."
         )
     if not _is_valid(saved):
         raise OutputError(

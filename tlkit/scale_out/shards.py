@@ -90,7 +90,7 @@ def shard_paths(out: Path) -> list[Path]:
 
 
 def is_ours(path: Path) -> bool | None:
-    """Return whether tlkit wrote a Parquet file; None if the file is no Parquet file or too damaged to tell."""
+    """Return whether tlkit wrote a Parquet file; None if it is no Parquet file or too damaged to tell."""
     try:
         metadata = parquet().read_schema(path).metadata
     except Exception:  # damage raises errors of many kinds
