@@ -66,9 +66,10 @@ def test_after_a_flipped_bit_the_result_is_that_of_an_undisturbed_run_or_an_erro
     content = bytearray((out / name).read_bytes())
     content[int(where * len(content))] ^= 1 << bit
     (out / name).write_bytes(content)
+    message = ""
     try:
         run(out)
     except TlkitError as error:
-        assert "\n" not in str(error)
-    else:
-        assert contents(out) == contents(folder / "whole")
+        message = str(error)
+    assert "\n" not in message
+    assert message or contents(out) == contents(folder / "whole")

@@ -92,10 +92,10 @@ def shard_paths(out: Path) -> list[Path]:
 def is_ours(path: Path) -> bool | None:
     """Return whether tlkit wrote a Parquet file; None if it is no Parquet file or too damaged to tell."""
     try:
-        metadata = parquet().read_schema(path).metadata
+        schema = parquet().read_schema(path)
     except Exception:  # damage raises errors of many kinds
         return True if path.is_file() and b'{"plan": "' in path.read_bytes() else None
-    return KEY in (metadata or {})
+    return KEY in (schema.metadata or {}) or {"digest", "features"} <= set(schema.names)
 
 
 def write_shard(
