@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from tlkit._internal import outputs
 from tlkit._internal.keras_import import import_keras
-from tlkit.cli.shared import Names, bars, finish
+from tlkit.cli.shared import Names, bars, claim, finish
 
 LESSONS = click.option("--lessons", "numbers", type=Names(), help="Numbers, such as 00,05.  [default: all]")
 NOTEBOOKS = click.option(
@@ -84,7 +83,7 @@ def report(out: Path, name: str, overwrite: bool) -> None:
 
     The lessons record your progress on this machine only; nothing is sent anywhere.
     """
-    outputs.prepare(out, overwrite)
+    claim(out, overwrite)
     import_keras()
     from tlkit.course.card import ProgressCard
     from tlkit.course.progress import events

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
-from tlkit._internal import outputs
 from tlkit._internal.keras_import import import_keras
-from tlkit.cli.shared import bars, finish, list_option, overwrite_option
+from tlkit.cli.shared import bars, claim, finish, list_option, overwrite_option
 
 
 @click.command()
@@ -52,7 +51,7 @@ def evaluate(run: Path, data: str, labels: Path | None, out: Path | None, overwr
 
     opened = open_run(run)
     if out is not None:
-        outputs.prepare(out, overwrite)
+        claim(out, overwrite)
     import_keras()
     from tlkit.deployment.evaluate import evaluate as measured
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from tlkit._internal import outputs
 from tlkit._internal.keras_import import import_keras
 from tlkit.cli.shared import (
     Names,
     bars,
     card_size,
+    claim,
     finish,
     image_size_option,
     list_option,
@@ -68,7 +68,7 @@ def select(
     for each in chosen:
         each.row.check_size(size)
     if out is not None:
-        outputs.prepare(out, overwrite)
+        claim(out, overwrite)
     import_keras()
     from tlkit.challenges.model_selection import SPEED
     from tlkit.challenges.model_selection.choice import FASTEST, SLOWEST

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import tempfile
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkit._internal.outputs import prepare, written_whole
+from tlkit._internal.outputs import claimed, together
 from tlkit.backbones.engines import openvino_module
 from tlkit.data import Dataset, is_folder, load
 from tlkit.data.decode import decode
@@ -58,14 +57,21 @@ def export(
         UnknownNameError: a format that is none of `FORMATS`.
         DataError: the run's images are not here.
         TlkitError: every format failed; nothing is kept.
-        OutputError: see `tlkit._internal.outputs.prepare`.
+        OutputError: see `tlkit._internal.outputs.claimed`.
     """
     run = run if isinstance(run, SavedRun) else open_run(run)
     chosen = [FORMATS.find(name) for name in dict.fromkeys(formats)]
     if not chosen:
         raise TlkitError(f"No format was given; known are {', '.join(FORMATS.names)}.")
     out = run.folder / "exported" if out is None else Path(out)
-    prepare(out, overwrite)
+    with claimed(out, overwrite):
+        return _export_into(out, run, chosen, images)
+
+
+def _export_into(
+    out: Path, run: SavedRun, chosen: Sequence[Format], images: np.ndarray | None
+) -> dict[str, Any]:
+    """Write the files into a reserved folder; see `export`."""
     size = run.image_size
     pixels = np.asarray(images_of_run(run, size) if images is None else images, "float32")
     expected = run.model.predict(pixels, verbose=0)
@@ -76,20 +82,22 @@ def export(
         "failed": [],
     }
     model = without_augmentation(run.model)
-    with written_whole(out), tempfile.TemporaryDirectory(dir=out, prefix=".writing-") as writing:
-        folder = Path(writing)
+    with together(out) as folder:
+        parts = folder.parent / "parts"
+        parts.mkdir()
         for each in chosen:
             try:
-                description["files"].append(_written(model, each, folder / each.name, pixels, expected))
+                description["files"].append(_written(model, each, parts / each.name, pixels, expected))
             except TlkitError as error:
                 description["failed"].append({"format": each.name, "reason": str(error)})
         if not description["files"]:
             raise _nothing_exported(description["failed"])
-        labels, file = _write_labels(run, folder), folder / "export.json"
-        file.write_text(json.dumps(description, indent=2, ensure_ascii=False), "utf-8")
-        kept = [file for each in description["files"] for file in (folder / each["format"]).iterdir()]
-        for each_file in (*kept, *labels, file):
-            each_file.replace(out / each_file.name)
+        for exported in description["files"]:
+            for file in (parts / exported["format"]).iterdir():
+                file.replace(folder / file.name)
+        _write_labels(run, folder)
+        text = json.dumps(description, indent=2, ensure_ascii=False)
+        (folder / "export.json").write_text(text, "utf-8", errors="backslashreplace")
     return description
 
 
@@ -108,15 +116,13 @@ def _outputs(run: SavedRun) -> dict[str, Any]:
     }
 
 
-def _write_labels(run: SavedRun, folder: Path) -> list[Path]:
+def _write_labels(run: SavedRun, folder: Path) -> None:
     """Write the class names, one a line: `labels.txt`, or for several tasks `labels-TASK.txt`."""
     classes = {f"labels-{layer_name(task)}.txt": about["classes"] for task, about in run.tasks.items()}
-    paths = []
     for file, names in (classes or {"labels.txt": run.class_names}).items():
         if names:
-            paths.append(folder / file)
-            paths[-1].write_text("".join(name.replace("\n", " ") + "\n" for name in names), "utf-8")
-    return paths
+            lines = "".join(name.replace("\n", " ") + "\n" for name in names)
+            (folder / file).write_text(lines, "utf-8", errors="backslashreplace")
 
 
 def images_of_run(run: SavedRun, size: int) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Predict the classes of new images with a trained model."""
 
-import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from tlkit._internal.cache import from_json
+from tlkit._internal.outputs import settle
 from tlkit.data.decode import decode, ordered_map
 from tlkit.data.layout import images_below
 from tlkit.deployment.networks import (
@@ -21,6 +22,7 @@ from tlkit.deployment.networks import (
     output_kinds,
     task_answer,
 )
+from tlkit.deployment.saved_run import check_model
 from tlkit.errors import DataError, TlkitWarning
 
 WINDOW = 256  # images in memory at a time
@@ -83,9 +85,11 @@ def _open(
 ) -> tuple[Any, Callable[[np.ndarray], Any], Callable[[Any, int], dict[str, Any]]]:
     """Return the network, its predictions as a function of images, and an answer as a function of a row."""
     path = model / "model.keras" if model.is_dir() else model
-    network = open_network(path)
+    settle(path.parent)
     beside = path.parent / "metrics.json"
     known = _known(beside)
+    check_model(path, known)
+    network = open_network(path)
     if isinstance(network.output, dict):
         tasks = known.get("tasks")
         kinds, unnamed = output_kinds(network, tasks if isinstance(tasks, dict) else {})
@@ -119,7 +123,7 @@ def _open(
 def _known(path: Path) -> dict[str, Any]:
     """Return what a `metrics.json` says; nothing if it is missing or damaged."""
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = from_json(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) else {}

@@ -1,12 +1,13 @@
 """A run on disk, opened again: its numbers, its model, its class names."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tlkit._internal.cache import CHECKSUM, CHECKSUMS, file_checksum, from_json
 from tlkit._internal.model_files import reason_of
+from tlkit._internal.outputs import settle
 from tlkit.deployment.networks import names_or_none, open_network
 from tlkit.errors import TlkitError
 
@@ -77,6 +78,7 @@ class SavedRun:
             TlkitError: it is not there, cannot be opened, or has other outputs than `metrics.json` says.
         """
         path = self.folder / MODEL
+        check_model(path, self.numbers)
         model = open_network(path)
         outputs = model.output if isinstance(model.output, dict) else {"": model.outputs[0]}
         widths = {task: int(output.shape[-1]) for task, output in outputs.items()}
@@ -115,17 +117,21 @@ def open_run(folder: str | Path) -> SavedRun:
     folder = Path(folder)
     folder = folder.parent if folder.name == MODEL else folder
     path = folder / NUMBERS
+    settle(folder)
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"it has more than {LARGEST // 10**6} MB")
-        numbers = json.loads(path.read_text("utf-8"))
+        numbers = from_json(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise TlkitError(
             f"There is no {NUMBERS} in {folder}, so this is not the folder of a run. "
             f"Train one: tlkit train DATA --out {folder}"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise TlkitError(f"{path} cannot be read: {reason_of(error)}. Train again.") from error
+        raise TlkitError(
+            f"{path} cannot be read: {reason_of(error)}. Train again; or, if you changed it on purpose, "
+            f"remove its entry {CHECKSUM!r}."
+        ) from error
     needed = {"class_names", "interval", "accuracy", "per_class", "splits"}
     if not isinstance(numbers, dict) or (needed - set(numbers) and not numbers.get("tasks")):
         raise TlkitError(
@@ -138,6 +144,23 @@ def open_run(folder: str | Path) -> SavedRun:
             "again, or train again."
         )
     return SavedRun(folder, numbers)
+
+
+def check_model(path: Path, numbers: dict[str, Any]) -> None:
+    """Raise TlkitError if a model is not the one that `metrics.json` describes, by its checksum.
+
+    Args:
+        path: of the model.
+        numbers: the `metrics.json` beside it. One without checksums, of an earlier version, fits any model.
+    """
+    checksums = numbers.get(CHECKSUMS)
+    expected = checksums.get(path.name) if isinstance(checksums, dict) else None
+    if expected is not None and path.is_file() and file_checksum(path) != expected:
+        raise TlkitError(
+            f"{path} is not the model that {path.parent / NUMBERS} describes: its checksum differs, so the "
+            "class names and figures may belong to another model. Train again; or, if you replaced the model "
+            f"on purpose, remove the entry {CHECKSUMS!r} from {NUMBERS}, and its entry {CHECKSUM!r}."
+        )
 
 
 def _has_tasks(numbers: dict[str, Any]) -> bool:

@@ -68,7 +68,7 @@ def extract(
     """Write the features of all images of a folder into Parquet files, with `shard_size` images in each.
 
     Each worker holds only one shard in memory. If a run is interrupted or fails, the same call computes the
-    shards that are missing or damaged, and keeps the others. Only one run at a time may write into a folder.
+    shards that are missing or damaged, and keeps the others. A second run into the same folder is refused.
 
     Args:
         folder: one sub-folder for each class, as for `tlkit.load`; or images in any arrangement, which then
@@ -92,8 +92,8 @@ def extract(
 
     Raises:
         DataError: there are no images, or more than 10 % of them are unreadable.
-        OutputError: `out` cannot be written to, or holds other files, or holds features of other images or
-            with other settings; or, even with `overwrite`, a file of another program has a name that tlkit
+        OutputError: `out` cannot be written to, is in use by another process, holds other files, or holds
+            features of other images or with other settings; or, even with `overwrite`, a file of another program has a name that tlkit
             needs.
         TlkitError: the backbone does not take square RGB images of a fixed size, or Ray or pyarrow is missing
             or failed.
@@ -108,7 +108,6 @@ def extract(
     >>> summary.images, summary.width, summary.shards, summary.class_names
     (2, 100, 1, ['cat', 'dog'])
     """
-    start = time.perf_counter()
     folder, out = Path(folder).expanduser(), Path(out).expanduser()
     make = _engine(engine, workers, address)
     size = _image_size(backbone)
@@ -116,6 +115,22 @@ def extract(
         raise TlkitError(f"shard_size={shard_size} was given; expected at least 1, such as 1000.")
     if out.resolve().is_relative_to(folder.resolve()):
         raise OutputError(f"{out} is inside the folder of images, {folder}. Choose a folder outside it.")
+    with outputs.claimed(out, overwrite=True):
+        return _extract(folder, out, backbone, make, size, shard_size, overwrite, progress)
+
+
+def _extract(
+    folder: Path,
+    out: Path,
+    backbone: keras.Model,
+    make: Callable[[Worker, list[Job]], Generator[Outcome, None, None]],
+    size: int,
+    shard_size: int,
+    overwrite: bool,
+    progress: bool,
+) -> Summary:
+    """Extract the features into a reserved folder; see `extract`."""
+    start = time.perf_counter()
     _remove_leftovers(out)
     earlier = None if overwrite else plan.read_plan(out)
     if earlier is not None and not shards.shard_paths(out):
