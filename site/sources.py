@@ -7,6 +7,7 @@ names and the commands come from where they live.
 import base64
 import re
 import shutil
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -26,8 +27,6 @@ from tlkit.course.answer import FILE
 from tlkit.course.lessons import Lesson, lessons
 from tlkit.errors import DataError
 from tlkit.recipes import RECIPES
-
-REPOSITORY = "https://github.com/tlkit/tlkit"  # where "source", Colab and Binder lead; only when clicked
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -132,24 +131,23 @@ def lay_out(pages: Path) -> None:
     for name in here:
         contact_strip(name).save(pages / "pictures" / f"{name.replace('/', '-')}.png", optimize=True)
     icon().save(pages / "icon.png", optimize=True)
+    readme = (ROOT / "README.md").read_text("utf-8")
     given = {
-        "repository": REPOSITORY,
+        "repository": repository(),
+        "install": section(readme, "Install"),
         "series": series,
         "answers": {lesson.number: says(lesson) for lesson in series},
         "lesson": lambda number: lesson_link(series, number),
         "cards": cards,
         "here": here,
-        "measured": measured((ROOT / "README.md").read_text("utf-8")),
+        "measured": measured(readme),
         "speed": speed(),
         "recipes": RECIPES,
         "subjects": (by_subject := subjects()),
         "names": {name: (home(name, by_subject), summary(name)) for name in tlkit.__all__},
         "helps": dict(helps(commands, "tlkit")),
     }
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "pages"), undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    environment.filters["slug"] = slug
+    environment = templates()
     for template in environment.list_templates():
         if not template.startswith("_"):
             (pages / template).write_text(environment.get_template(template).render(given), encoding="utf-8")
@@ -157,6 +155,33 @@ def lay_out(pages: Path) -> None:
     for subject, modules in by_subject.items():
         page = environment.get_template("_subject.rst").render(subject=subject, modules=modules)
         (pages / "api" / f"{slug(subject)}.rst").write_text(page, encoding="utf-8")
+
+
+def repository() -> str:
+    """Return the public address of the repository, or "" if it has none.
+
+    It is set as `Repository` of `project.urls` in pyproject.toml. Links to the repository, Colab and Binder
+    follow from it.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return project.get("urls", {}).get("Repository", "")
+
+
+def section(text: str, heading: str) -> str:
+    """Return the text below a heading of a Markdown text.
+
+    >>> section("## Use\\n\\nLike this.\\n\\n## Licence\\n\\nApache", "Use")
+    'Like this.'
+    """
+    return f"\n{text}".split(f"\n## {heading}\n")[1].split("\n## ")[0].strip()
+
+
+def templates() -> jinja2.Environment:
+    """Return the templates in site/pages; a name that a template does not get is an error."""
+    loader = jinja2.FileSystemLoader(HERE / "pages")
+    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["slug"] = slug
+    return environment
 
 
 def slug(text: str) -> str:

@@ -8,28 +8,56 @@ import sys
 import tomllib
 from pathlib import Path
 
+import yaml
+from packaging.requirements import Requirement
+
 import tlkit
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-INSTALLED = ("tensorflow", "lessons", "online", "lite", "serve", "site", "scale", "hub", "dev")
+LEARNER = ("tensorflow", "lessons")
+DEVELOPER = ("online", "serve", "site", "scale", "hub", "dev")
 
 
-def requirements():
-    extras = PROJECT["optional-dependencies"]
-    return PROJECT["dependencies"] + [each for extra in INSTALLED for each in extras[extra]]
+def requirements(*extras):
+    """The requirements of some extras, in order, each once."""
+    return list(dict.fromkeys(each for extra in extras for each in PROJECT["optional-dependencies"][extra]))
 
 
-def test_environment_yml_has_the_requirements_of_pyproject():
-    text = (ROOT / "environment.yml").read_text()
-    listed = re.findall(r"^      - (.+)$", text, flags=re.M)
-    assert sorted(listed) == sorted([*requirements(), "-e ."])
-    assert f"python{PROJECT['requires-python']}" in text
+def environment(file):
+    """The name of a conda environment, and the requirements that conda and pip install into it."""
+    written = yaml.safe_load((ROOT / file).read_text("utf-8"))
+    *conda, last = written["dependencies"]
+    return written["name"], conda, last["pip"]
+
+
+def test_environment_yml_has_what_a_learner_needs():
+    name, conda, pip = environment("environment.yml")
+    assert name == "tlkit"
+    assert conda == [f"python{PROJECT['requires-python']}", "pip"]
+    assert pip == [*PROJECT["dependencies"], *requirements(*LEARNER), "-e ."]
+    named = {Requirement(each).name for each in pip[:-1]}
+    assert {"tensorflow", "keras", "keras-cv", "matplotlib", "jupyter", "nbval"} <= named
+
+
+def test_environment_dev_yml_adds_the_tools_of_developers_to_the_same_environment():
+    name, conda, pip = environment("environment-dev.yml")
+    assert (name, conda) == ("tlkit", ["pip"])
+    assert pip == requirements(*DEVELOPER)
+    learner = {Requirement(each).name for each in environment("environment.yml")[2][:-1]}
+    assert learner.isdisjoint(Requirement(each).name for each in pip)
+
+
+def test_the_two_environments_have_every_package_of_make_setup():
+    locked = re.search(r"^lock:.*?\.lock$", (ROOT / "Makefile").read_text("utf-8"), flags=re.M | re.S)[0]
+    extras = re.findall(r"--extra ([a-z]+)", locked)
+    assert set(requirements(*extras)) == {*requirements(*LEARNER), *requirements(*DEVELOPER)}
 
 
 def test_the_lock_pins_every_requirement():
     pinned = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), flags=re.M))
-    wanted = {re.match(r"[\w.-]+", each)[0].lower() for each in requirements()}
+    named = [*PROJECT["dependencies"], *requirements(*LEARNER, *DEVELOPER)]
+    wanted = {Requirement(each).name.lower() for each in named}
     assert wanted <= {name.lower() for name in pinned}
 
 
