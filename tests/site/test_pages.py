@@ -126,6 +126,13 @@ def test_a_lesson_can_be_downloaded_and_opened_elsewhere(page):
         assert bool(opens) == bool(sources.repository())
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_links_to_the_repository_are_there_only_if_it_is(page):
+    elsewhere = re.compile(r"colab\.research|mybinder\.org|github\.com/tlkit")
+    leads = [link for link in found(page).links if elsewhere.search(link)]
+    assert sources.repository() or not leads
+
+
 @in_a_browser
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_opens_without_errors_and_everybody_can_use_it(page, tab, address):
