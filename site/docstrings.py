@@ -6,7 +6,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.util.inspect import signature, stringify_signature
 
-CODE = re.compile(r"(``.+?``|`[^`]+`)")
+CODE = re.compile(r"(``.+?``|`(?:[^`\n]|\n(?!\s*\n))+`)")  # it may go on in the next line
 NAME = re.compile(r"`[\w.]+`")
 
 
@@ -17,20 +17,23 @@ def readable(lines: list[str]) -> list[str]:
 
     >>> readable(["The norm |w| of `w`, by `norm(w)`:", "", "    norm(w)"])
     ['The norm \\\\|w\\\\| of `w`, by ``norm(w)``:', '', '::', '', '    norm(w)']
+    >>> readable(["    images: `(n, height,", "        width, 3)`"])
+    ['    images: ``(n, height,', '        width, 3)``']
     """
     found: list[str] = []
     for line in lines:
         begins = line.startswith("    ") and len(found) > 1 and not found[-1] and found[-2][:1].strip()
         if begins and not found[-2].endswith("::"):
             found += ["::", ""]
-        found.append("".join(map(marked, CODE.split(line))))
-    return found
+        found.append(line)
+    return "".join(map(marked, CODE.split("\n".join(found)))).split("\n")
 
 
 def marked(part: str) -> str:
-    """Return a piece of a line, code or not, as reStructuredText."""
+    """Return a piece of a text, code or not, as reStructuredText."""
     if not part.startswith("`"):
-        return part if part.startswith("    ") else part.replace("|", r"\|")
+        lines = part.split("\n")
+        return "\n".join(line if line.startswith("    ") else line.replace("|", r"\|") for line in lines)
     return part if part.startswith("``") or NAME.fullmatch(part) else f"`{part}`"
 
 
