@@ -313,6 +313,15 @@ def saving(callbacks: Any, model: keras.Model) -> list[keras.callbacks.Callback]
     ]
 
 
+def save_with_backup(
+    callbacks: Iterable[keras.callbacks.Callback], others: Iterable[keras.callbacks.Callback]
+) -> None:
+    """Let each `Backup` among the callbacks also save the state of other callbacks of the training."""
+    for each in callbacks:
+        if isinstance(each, Backup):
+            each.also += others
+
+
 def watch_steps(callbacks: Any) -> bool:
     """Return whether a callback must be called at every step.
 

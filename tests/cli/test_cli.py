@@ -65,9 +65,9 @@ def test_ctrl_c_keeps_the_best_model_and_the_screen_shows_no_log_lines(
 DEMO = {"data": "digits/optical", "labels": 4, "image_size": 32, "epochs": 1, "seed": 0}
 
 
-def test_the_demo_trains_on_few_labels_of_each_class():
+def test_the_demo_trains_on_few_labels_of_each_class(tmp_path):
     """One of the trainings of the demo, on small images; `make test-full` runs the command."""
-    found = trained("fine-tuning", **DEMO)
+    found = trained("fine-tuning", state=tmp_path, **DEMO)
     assert np.bincount(found.data.train.labels).tolist() == [4] * 10
     assert found.data.validation is None
     assert found.tuning.folds == 2

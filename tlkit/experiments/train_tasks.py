@@ -110,17 +110,8 @@ def train_tasks(
             head_epochs = (epochs or plan.head_epochs) if frozen else plan.head_epochs
             found.history["head"] = _fit_heads(fitting, features, head_epochs, rule.build())
     if not frozen and not watch.interrupted:
-        solved = model.get_weights()
         with clock.part("training"):
-            found.history[technique] = _fit_network(
-                fitting, plan, epochs or phases.EPOCHS, rule.build(), scratch
-            )
-        if (
-            watch.interrupted
-            and not scratch
-            and not _improved(found.history["head"], found.history[technique])
-        ):
-            model.set_weights(solved)
+            _fit_network(fitting, plan, epochs or phases.EPOCHS, rule.build(), watch)
     found.interrupted, found.frozen = watch.interrupted, frozen_table(model)
     head = model.get_layer("head")
     found.predictions = (
@@ -162,10 +153,13 @@ def _fit_heads(
     return fitting(learner, features, size, epochs, patience=10)
 
 
-def _fit_network(
-    fitting: "_Fitting", plan: _Plan, epochs: int, rule: Any, scratch: bool
-) -> dict[str, list[float]]:
+def _fit_network(fitting: "_Fitting", plan: _Plan, epochs: int, rule: Any, watch: Interruptible) -> None:
+    """Train the network, and write the history into the result.
+
+    If Ctrl-C stops a fine-tuning before it has a lower validation loss than the heads alone, it is undone.
+    """
     found = fitting.found
+    scratch = found.technique == "scratch"
     if scratch:
         phases.prepare_from_scratch(backbone_of(found.model))
     unfreeze(found.model, fraction=1.0 if scratch else plan.fraction, batch_norm=scratch)
@@ -174,8 +168,11 @@ def _fit_network(
     scales = depth_scales(found.model, 1.0 if scratch else plan.depth_decay)
     learner.compile(keras.optimizers.Adam(warmup_cosine(plan.learning_rate, steps)))
     images = {part: split.images for part, split in found.data.splits.items()}
+    start = found.model.get_weights()
     with scaled_learning_rates(learner.optimizer, scales):
-        return fitting(learner, images, BATCH_SIZE, epochs, patience=5)
+        found.history[found.technique] = fitting(learner, images, BATCH_SIZE, epochs, patience=5)
+    if watch.interrupted and not scratch and not _improved(*list(found.history.values())[-2:]):
+        found.model.set_weights(start)
 
 
 @dataclass

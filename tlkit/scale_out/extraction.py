@@ -93,8 +93,8 @@ def extract(
     Raises:
         DataError: there are no images, or more than 10 % of them are unreadable.
         OutputError: `out` cannot be written to, is in use by another process, holds other files, or holds
-            features of other images or with other settings; or, even with `overwrite`, a file of another program has a name that tlkit
-            needs.
+            features of other images or with other settings; or, even with `overwrite`, a file of another
+            program has a name that tlkit needs.
         TlkitError: the backbone does not take square RGB images of a fixed size, or Ray or pyarrow is missing
             or failed.
 

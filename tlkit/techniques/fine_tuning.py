@@ -11,7 +11,7 @@ import numpy as np
 
 from tlkit import backbones, optimizers
 from tlkit.backbones.engines import has_accelerator
-from tlkit.callbacks import Backup, for_model, listed
+from tlkit.callbacks import for_model, listed, save_with_backup
 from tlkit.data.ahead import BatchesAhead
 from tlkit.data.batches import Batches, plain_errors
 from tlkit.data.images import ImageFiles
@@ -153,9 +153,7 @@ def fine_tune(
             *_averaging(settings.optimizer, callbacks),
             *early_stopping(held_out, patience, callbacks),
         ]
-        for each in callbacks:
-            if isinstance(each, Backup):
-                each.also += [other for other in defaults if other not in each.also]
+        save_with_backup(callbacks, defaults)
         return learner.fit(
             *train_inputs,
             validation_data=validation[0] if validation and len(validation) == 1 else validation,

@@ -10,7 +10,7 @@ from keras import ops
 
 from tlkit._internal.registry import resolve
 from tlkit.backbones.structure import output_activation
-from tlkit.callbacks import Backup, StopAtNaN, saving
+from tlkit.callbacks import StopAtNaN, save_with_backup, saving
 from tlkit.data import Split
 from tlkit.data.labelled import check_labels, fits, in_order, unpacked
 from tlkit.errors import DataError, TlkitError
@@ -238,9 +238,7 @@ class DomainAdapter(Learner):
         if validator is not None:
             target = pairs.sample_target(MAX_TARGET)
             watching.insert(0, KeepBest(validator, self, _in_memory(held_out), target, epochs // 2))
-            for each in watching:
-                if isinstance(each, Backup):
-                    each.also.append(watching[0])
+            save_with_backup(watching, watching[:1])
         with compile_state_kept(self.classifier):
             pairs = self._learn_source(pairs, epochs, source_epochs, options.get("verbose"))
             self._has_source = pairs.labels is not None
