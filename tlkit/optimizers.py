@@ -1,5 +1,6 @@
 """Learning rates by step and by depth, for the optimizers of Keras."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,14 @@ from tlkit.errors import TlkitError
 from tlkit.models import backbone_of
 
 __all__ = ["adam", "depth_scales", "scaled_learning_rates", "warmup_cosine"]
+
+
+def check_rate(learning_rate: float) -> None:
+    """Raise TlkitError if a number cannot be a learning rate: it is NaN, infinite, zero or negative."""
+    if not 0 < learning_rate < math.inf:
+        raise TlkitError(
+            f"learning_rate={learning_rate} was given; expected a finite number above 0, such as 1e-3."
+        )
 
 
 def warmup_cosine(

@@ -91,6 +91,11 @@ def test_names_cannot_break_the_table_and_paths_stay_at_home(saved, tmp_path):
     assert f"tlkit train {tmp_path.name} --out run" in text
 
 
+def test_the_command_is_the_one_that_was_typed(saved):
+    typed = "tlkit train photos/mine --out run"
+    assert f"    {typed}\n" in render(open_run(saved(data="photos/mine", command=typed)))
+
+
 def test_other_runs_stand_beside_it(saved):
     other = {"technique": "feature-extraction", "backbone": "LeNet", "seed": 0}
     other |= {"accuracy": {"test": 0.5}, "interval": {"split": "test", "low": 0.45, "high": 0.55}}

@@ -7,6 +7,9 @@ import sys
 import tempfile
 from types import ModuleType
 
+from tlkit.errors import TlkitError
+
+BACKENDS = ("tensorflow", "jax", "torch")
 _STARTUP = (
     "cudart_stub",
     "InitializeLog",
@@ -22,9 +25,18 @@ def import_keras() -> ModuleType:
     TensorFlow 2.21 writes these messages from C++ while it loads, before it reads any log level. All other
     lines are still written. Loading creates a million permanent objects, so garbage collection, which would
     scan them repeatedly, is off meanwhile.
+
+    Raises:
+        TlkitError: the environment variable `KERAS_BACKEND` names no backend that tlkit runs on.
+        ModuleNotFoundError: the backend is not installed.
     """
     if "keras" in sys.modules:
         return sys.modules["keras"]
+    backend = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
+    if backend not in BACKENDS:
+        raise TlkitError(
+            f"KERAS_BACKEND={backend} was given; expected {', '.join(BACKENDS)}. Set one of these."
+        )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     stderr, collecting = os.dup(2), gc.isenabled()

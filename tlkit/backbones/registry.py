@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from tlkit._internal.registry import Registry
+from tlkit.data.layout import check_image_size
 from tlkit.errors import TlkitError
 
 
@@ -83,6 +84,7 @@ class Backbone:
 
     def check_size(self, image_size: int) -> None:
         """Raise TlkitError if the network cannot be built for images of this size."""
+        check_image_size(image_size)
         if image_size < self.smallest_size:
             raise TlkitError(
                 f"{self.name} cannot be built for images of {image_size} pixels: the smallest size is "

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import curve_fit
 
+from tlkit._internal.seeds import check_seed
 from tlkit.data import Split
 from tlkit.errors import DataError, TlkitError, TlkitWarning
 
@@ -219,7 +220,7 @@ def nested_indices(labels: np.ndarray, sizes: Sequence[int], *, seed: int = 0) -
                 f"{size} of {len(class_of)} images in {len(classes)} classes were requested; expected a "
                 f"number from {len(classes)} to {len(class_of)}."
             )
-    order = np.random.default_rng(seed).permutation(len(class_of))
+    order = np.random.default_rng(check_seed(seed)).permutation(len(class_of))
     rank = np.zeros(len(class_of))
     for index in range(len(classes)):
         members = order[class_of[order] == index]

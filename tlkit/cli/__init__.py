@@ -2,11 +2,12 @@
 
 import sys
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from tlkit import __version__
+from tlkit._internal.keras_import import BACKENDS
 from tlkit.cli.adapt import adapt
 from tlkit.cli.audit import audit
 from tlkit.cli.course import course
@@ -28,6 +29,11 @@ from tlkit.errors import TlkitError, TlkitWarning
 class Cli(click.Group):
     """Commands of which Ctrl-C ends each with one line and exit code 130."""
 
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if "" in args:  # a path of no letters would be the working folder
+            raise click.UsageError("An argument is empty. Give a name, or leave its option out.")
+        return super().parse_args(context, args)
+
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
@@ -45,6 +51,14 @@ COMMANDS = (
     *(demo, train, train_tasks, adapt, generalize, pretrain, label_counts, similarity, select, audit),
     *(predict, evaluate, card, export, serve, features, recipe, course, doctor, backbones, datasets),
 )
+EXTRAS = {  # of tlkit, by the package that it installs
+    **{name: name for name in BACKENDS},
+    **dict.fromkeys(
+        ("nbformat", "nbconvert", "nbclient", "jupyter_client", "IPython", "ipywidgets"), "lessons"
+    ),
+    **{"tensorflow_datasets": "online", "gradio": "serve", "keras_hub": "hub", "elpv_dataset": "solar"},
+    **{"pyarrow": "scale", "ray": "scale"},
+}
 for command in COMMANDS:
     cli.add_command(command)
 
@@ -55,7 +69,7 @@ def main() -> None:
 
     def shown(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, TlkitWarning):
-            click.secho(f"Note: {message}", fg="yellow", err=True)
+            click.secho(f"Note: {' '.join(str(message).split())}", fg="yellow", err=True)
         else:
             plain(message, category, *where, **more)
 
@@ -64,5 +78,18 @@ def main() -> None:
     try:
         cli.main(standalone_mode=True)
     except TlkitError as error:
-        click.secho(f"Error: {error}", fg="red", err=True)
-        sys.exit(2)
+        fail(str(error))
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        fail(
+            f"The package {error.name} is needed, but not installed. Install it: pip install 'tlkit[{extra}]'"
+            + (", or choose another KERAS_BACKEND." if extra in BACKENDS else ".")
+        )
+
+
+def fail(message: str) -> NoReturn:
+    """Print an error as one red line, and exit with code 2."""
+    click.secho(f"Error: {' '.join(message.split())}", fg="red", err=True)
+    sys.exit(2)

@@ -7,6 +7,7 @@ import click
 
 from tlkit._internal.keras_import import import_keras
 from tlkit.cli.shared import (
+    Number,
     backbone_and_size,
     backbone_option,
     bars,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--minutes",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True, infinite=True),
     default=5.0,
     show_default=True,
     help="With auto and --end-to-end: time limit of each training; that of the voters has no limit.",

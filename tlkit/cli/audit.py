@@ -7,6 +7,7 @@ import click
 from tlkit._internal.keras_import import import_keras
 from tlkit.backbones.registry import BACKBONES
 from tlkit.cli.shared import (
+    Number,
     bars,
     claim,
     finish,
@@ -31,12 +32,8 @@ LEVELS = {"error": "red", "warning": "yellow", "note": "cyan"}
 )
 @weights_option()
 @image_size_option(help="Height and width in pixels for the backbone.  [default: the backbone's own]")
-@click.option(
-    "--validation", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="As for tlkit train."
-)
-@click.option(
-    "--test", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="As for tlkit train."
-)
+@click.option("--validation", type=Number(0, 1), default=0.2, show_default=True, help="As for tlkit train.")
+@click.option("--test", type=Number(0, 1), default=0.2, show_default=True, help="As for tlkit train.")
 @seed_option(help="As for tlkit train.")
 @overwrite_option()
 def audit(

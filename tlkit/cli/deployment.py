@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from tlkit._internal.keras_import import import_keras
-from tlkit.cli.shared import bars, claim, finish, list_option, overwrite_option
+from tlkit.cli.shared import Number, bars, claim, finish, list_option, overwrite_option
 
 
 @click.command()
@@ -137,7 +137,7 @@ def export(
 @click.option("--port", type=click.IntRange(1, 65535), help="[default: a free one from 7860]")
 @click.option(
     "--max-upload",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     default=20.0,
     show_default=True,
     metavar="MB",

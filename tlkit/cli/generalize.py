@@ -6,6 +6,7 @@ import click
 
 from tlkit._internal.keras_import import import_keras
 from tlkit.cli.shared import (
+    Number,
     backbone_and_size,
     backbone_option,
     bars,
@@ -34,7 +35,7 @@ from tlkit.techniques.domain_generalization.methods import METHODS
 @weights_option()
 @click.option(
     "--minutes",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True, infinite=True),
     default=5.0,
     show_default=True,
     help="About how long a training takes at most; there is one for each method and domain, and a last one.",

@@ -7,6 +7,7 @@ import click
 
 from tlkit._internal.keras_import import import_keras
 from tlkit.cli.shared import (
+    Number,
     Numbers,
     backbone_and_size,
     backbone_option,
@@ -38,7 +39,7 @@ TABLE = "results.csv"
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings of each size.")
 @click.option(
     "--target-accuracy",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     default=0.9,
     show_default=True,
     help="How many labels does this accuracy need?",

@@ -8,6 +8,7 @@ import click
 from tlkit._internal.keras_import import import_keras
 from tlkit.backbones.registry import Backbone
 from tlkit.cli.shared import (
+    Number,
     backbone_and_size,
     bars,
     card_size,
@@ -40,9 +41,7 @@ FOLDER_SIZE = 96  # pixels: both views of a few hundred photos in seconds per ep
 @click.option(
     "--batch-size", type=click.IntRange(2), help="Images in a step.  [default: 64, and 128 of small images]"
 )
-@click.option(
-    "--learning-rate", type=click.FloatRange(0, min_open=True), help="Largest learning rate of Adam."
-)
+@click.option("--learning-rate", type=Number(0, min_open=True), help="Largest learning rate of Adam.")
 @click.option("--flip/--no-flip", default=None, help="Views may be mirrored.  [default: except of digits]")
 @click.option(
     "--colour/--no-colour", default=None, help="Views may change in colour.  [default: except of digits]"

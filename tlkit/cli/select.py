@@ -7,6 +7,7 @@ import click
 from tlkit._internal.keras_import import import_keras
 from tlkit.cli.shared import (
     Names,
+    Number,
     bars,
     card_size,
     claim,
@@ -32,9 +33,7 @@ DEFAULT_SIZE = 224  # of a folder's images
     type=Names(),
     help="Names of `tlkit select --list`, or all.  [default: logme,linear-probe,knn]",
 )
-@click.option(
-    "--time-budget", type=click.FloatRange(0, min_open=True), help="Seconds; leaves out what does not fit."
-)
+@click.option("--time-budget", type=Number(0, min_open=True), help="Seconds; leaves out what does not fit.")
 @click.option(
     "--images", type=click.IntRange(4), default=2000, show_default=True, help="Of the train images, at most."
 )

@@ -1,6 +1,7 @@
 """What several commands share: options, lists of methods, and how a result is written."""
 
 import importlib
+import math
 import shlex
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import click
 from tlkit._internal import outputs
 from tlkit._internal.seeds import LARGEST
 from tlkit.backbones.registry import BACKBONES, Backbone
+from tlkit.data.layout import MAX_IMAGE_SIZE
 
 if TYPE_CHECKING:
     from tlkit.reports.result import Result
@@ -25,7 +27,10 @@ overwrite_option = partial(
 )
 resume_option = partial(click.option, "--resume", is_flag=True, help="Continue an interrupted run in --out.")
 image_size_option = partial(
-    click.option, "--image-size", type=click.IntRange(1), help="Height and width in pixels."
+    click.option,
+    "--image-size",
+    type=click.IntRange(1, MAX_IMAGE_SIZE),
+    help="Height and width in pixels.  [default: that of the data set, or else of the backbone]",
 )
 backbone_option = partial(
     click.option, "--backbone", default="EfficientNetLite0", show_default=True, help="See `tlkit backbones`."
@@ -42,7 +47,9 @@ def training_options(command: Any) -> Any:
     for option in (
         overwrite_option(),
         seed_option(),
-        click.option("--epochs", type=click.IntRange(1), help="At most."),
+        click.option(
+            "--epochs", type=click.IntRange(1), help="At most.  [default: depends on the number of images]"
+        ),
         image_size_option(),
     ):
         command = option(command)
@@ -53,7 +60,7 @@ def split_options(command: Any) -> Any:
     """Add `--validation` and `--test`, the fractions of the data that are split off."""
     for name in ("--test", "--validation"):
         option = click.option(
-            name, type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Fraction split off."
+            name, type=Number(0, 1), default=0.2, show_default=True, help="Fraction split off."
         )
         command = option(command)
     return command
@@ -170,6 +177,20 @@ def interrupted(said: str = "", out: Path | None = None) -> NoReturn:
 def this_command() -> str:
     """Return the command line that is running, ready to be pasted."""
     return shlex.join(["tlkit", *sys.argv[1:]])
+
+
+class Number(click.FloatRange):
+    """A number within a range; never NaN, and infinite only where that is allowed."""
+
+    def __init__(self, *arguments: Any, infinite: bool = False, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.infinite = infinite
+
+    def convert(self, value: Any, param: Any, context: Any) -> float:
+        found = super().convert(value, param, context)
+        if math.isnan(found) or (math.isinf(found) and not self.infinite):
+            self.fail(f"{value!r} is not a finite number.", param, context)
+        return found
 
 
 class Names(click.ParamType):

@@ -8,6 +8,7 @@ import click
 
 from tlkit._internal.keras_import import import_keras
 from tlkit.cli.shared import (
+    Number,
     backbone_and_size,
     backbone_option,
     bars,
@@ -140,7 +141,7 @@ def trained(
 )
 @click.option(
     "--minutes",
-    type=click.FloatRange(0),
+    type=Number(0, infinite=True),
     default=5.0,
     show_default=True,
     help="Time limit of fine-tuning or training from scratch; inf for none. With auto, 0 keeps it frozen.",

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tlkit._internal.registry import Registry
+from tlkit._internal.seeds import check_seed
 from tlkit.data import clothing, digits, emoji, solar
 from tlkit.data.cards import Card, read_card
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.folder import load_folder, load_unsorted
+from tlkit.data.layout import check_image_size, check_name
 from tlkit.data.online import load_tfds
-from tlkit.errors import DataError, UnknownNameError
+from tlkit.errors import UnknownNameError
 
 
 class BuiltIn(NamedTuple):
@@ -112,10 +114,10 @@ def load(
     >>> load("digits/optical").class_names[:3]
     ['0', '1', '2']
     """
-    if image_size is not None and image_size < 1:
-        raise DataError(
-            f"image_size={image_size} was given; expected a number of pixels, such as 128 or 224."
-        )
+    check_seed(seed)
+    check_name(name)
+    if image_size is not None:
+        check_image_size(image_size)
     if built_in := _built_in(name):
         return built_in.loader(built_in.name, image_size, **({"seed": seed} if built_in.seeded else {}))
     size = image_size or DEFAULT_SIZE

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlkit._internal.seeds import check_seed
 from tlkit.data.cards import Card
 from tlkit.data.images import ImageFiles, digest
 from tlkit.errors import DataError, NoLabelsError, UnknownNameError
@@ -125,6 +126,7 @@ class Split:
         >>> split.few(2).labels.tolist()
         [0, 0, 1, 1]
         """
+        check_seed(seed)
         if per_class < 1:
             raise DataError(f"per_class={per_class} was given; expected at least 1, such as 10.")
         chosen: list[int] = []

@@ -13,7 +13,7 @@ import numpy as np
 from tlkit.data.cards import Card
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.images import ImageFiles, scan
-from tlkit.data.layout import UNDECIDED, find_images, folder_at, images_below, printable
+from tlkit.data.layout import UNDECIDED, check_image_size, find_images, folder_at, images_below, printable
 from tlkit.data.splits import are_classes, stratified
 from tlkit.errors import DataError, TlkitWarning
 
@@ -131,6 +131,7 @@ def read_files(
     Raises:
         DataError: more than 10 % of the files are unreadable.
     """
+    check_image_size(image_size)
     keep = len(files) * image_size**2 * 3 <= IN_MEMORY_BYTES if in_memory is None else in_memory
     images, outcomes = scan(files, image_size, keep, progress)
     skipped = [str(outcome) for outcome in outcomes if isinstance(outcome, DataError)]

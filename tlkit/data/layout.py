@@ -23,6 +23,7 @@ FORMATS = {  # the formats of images, by the names of Pillow, and the endings of
 }
 ENDINGS = tuple(ending for endings in FORMATS.values() for ending in endings)
 SPLITS = ("train", "validation", "test")
+MAX_IMAGE_SIZE = 4096  # height and width in pixels that images may be resized to
 UNDECIDED = ""  # the split of a file outside the folders of splits
 
 _FILLER = r"(?:[-_ ]*(?:data|set|split|folder|files|images?|imgs?|photos?|pictures?))*"
@@ -97,6 +98,22 @@ def find_images(root: Path) -> tuple[list[Found], list[str]]:
     return found, class_names
 
 
+def check_name(name: str | Path) -> None:
+    """Raise DataError if the name of a data set or a folder is empty."""
+    if not str(name).strip():
+        raise DataError(
+            "The name of the data is empty; expected a data set or a folder. The working folder is '.'."
+        )
+
+
+def check_image_size(size: int) -> None:
+    """Raise DataError if images cannot have this height and width in pixels."""
+    if not 1 <= size <= MAX_IMAGE_SIZE:
+        raise DataError(
+            f"image_size={size} was given; expected 1 to {MAX_IMAGE_SIZE} pixels, such as 128 or 224."
+        )
+
+
 def folder_at(path: str | Path) -> Path:
     """Return the path of an existing folder, with the home folder in place of `~`.
 
@@ -104,6 +121,7 @@ def folder_at(path: str | Path) -> Path:
         DataError: there is no folder at this path, or the path cannot be looked up, such as a name of more
             than 255 bytes.
     """
+    check_name(path)
     reason = f"There is no folder at {printable(path)}"
     try:
         root = Path(path).expanduser()

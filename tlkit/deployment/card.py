@@ -56,6 +56,7 @@ def render(run: SavedRun, *, licence: str = "unknown") -> str:
     about: dict[str, Any] = {
         "m": run.numbers,
         "data": _data_name(run.numbers),
+        "command": _command(run.numbers),
         "name": run.folder.resolve().name,
         "split": run.split,
         "licence": licence,
@@ -173,6 +174,12 @@ def task_table(run: SavedRun) -> list[dict[str, Any]]:
         }
         for name, about in run.tasks.items()
     ]
+
+
+def _command(numbers: dict[str, Any]) -> str:
+    """Return the command that was typed, in one line; of an absolute path to the data, only the last name."""
+    command, data = numbers.get("command", "").replace("\n", " "), numbers.get("data", "")
+    return command.replace(data, _data_name(numbers)) if Path(data).is_absolute() else command
 
 
 def _data_name(numbers: dict[str, Any]) -> str:

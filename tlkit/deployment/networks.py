@@ -9,10 +9,10 @@ import numpy as np
 
 from tlkit._internal.keras_import import import_keras
 from tlkit._internal.model_files import load_model, reason_of
+from tlkit.data.layout import MAX_IMAGE_SIZE
 from tlkit.errors import TlkitError, TlkitWarning
 
 KINDS = {"softmax": "classification", "sigmoid": "multi-label"}  # by the activation of an output
-LARGEST_SIDE = 4096  # pixels of an image that a model may ask for
 TOLERANCE = 0.01  # of a sum of probabilities, as half precision rounds
 
 
@@ -60,8 +60,8 @@ def _check_input(network: Any, path: Path) -> None:
     if shape[3] != 3:
         colours = "grey-scale images" if shape[3] == 1 else f"images of {shape[3]} channels"
         raise _other_model(path, f"it takes {colours} {shape}, expected RGB images (None, size, size, 3)")
-    if shape[1] > LARGEST_SIDE:
-        raise _other_model(path, f"it takes images of {shape[1]} pixels; the limit is {LARGEST_SIDE}")
+    if shape[1] > MAX_IMAGE_SIZE:
+        raise _other_model(path, f"it takes images of {shape[1]} pixels; the limit is {MAX_IMAGE_SIZE}")
 
 
 def _with_probabilities(network: Any, path: Path) -> Any:

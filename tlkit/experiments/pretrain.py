@@ -16,7 +16,7 @@ from tlkit.data import Card, Dataset, Split
 from tlkit.errors import DataError
 from tlkit.experiments import phases
 from tlkit.models import normalizations
-from tlkit.optimizers import warmup_cosine
+from tlkit.optimizers import check_rate, warmup_cosine
 from tlkit.reports.pretraining import Pretraining
 from tlkit.techniques.self_supervised import (
     METHODS,
@@ -98,6 +98,8 @@ def pretrain(
         raise DataError(f"{len(data.train)} images are too few to learn from. Give hundreds or more.")
     if isinstance(method, str):
         METHODS.find(method)  # an unknown name fails before anything is loaded
+    if learning_rate is not None:
+        check_rate(learning_rate)
     clock, watch = phases.Clock(), Interruptible()
     set_seed(seed)
     network, pretrained = phases.loaded(backbone, weights, data.image_size)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tlkit import backbones
+from tlkit._internal.seeds import set_seed
 from tlkit.backbones import engines
 from tlkit.challenges import model_selection
 from tlkit.challenges.dataset_size import nested_subsets
@@ -140,7 +141,7 @@ class _Bench:
         left = np.inf if self.time_budget is None else self.time_budget - (began - self.start)
         if left <= 0:
             return "no time was left"
-        keras.utils.set_random_seed(self.seed)
+        set_seed(self.seed)
         size = self.split.images.shape[1]
         try:
             backbone = backbones.load_backbone(each.row.name, weights=each.weights, image_size=size)

@@ -1,6 +1,7 @@
 """Train a classifier several times on parts of the same images; it is compiled only once."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -36,7 +37,7 @@ BETA_2 = 0.99  # of Adam: its mean of squared gradients spans 100 steps rather t
 RANGES: dict[str, tuple[float, float]] = {
     "fraction": (0, 1),
     "depthwise": (False, True),
-    "learning_rate": (0, math.inf),
+    "learning_rate": (sys.float_info.min, sys.float_info.max),
     "final_rate": (0, 1),
     "depth_decay": (0, 1),
     "label_smoothing": (0, 0.99),

@@ -141,6 +141,7 @@ class Settings:
         setters = callbacks_.sets_learning_rate(callbacks)
         if optimizer is None:
             rate = default_rate if learning_rate is None else learning_rate
+            optimizers.check_rate(rate)
             # a callback that sets the learning rate replaces the schedule
             self.optimizer = keras.optimizers.Adam(rate) if setters else default(rate)
         else:
