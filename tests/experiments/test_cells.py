@@ -1,8 +1,14 @@
 """Cells: every arm with every setting and every seed, in one tidy table."""
 
+import os
+import signal
+
 import keras
+import numpy as np
+import pandas as pd
 import pytest
 
+from tlkit.callbacks import Interruptible
 from tlkit.errors import TlkitError
 from tlkit.experiments.cells import run_cells
 
@@ -53,3 +59,26 @@ def test_what_cannot_be_run_is_refused():
             run_cells(arm, settings={name: [1]})
     with pytest.raises(TlkitError, match=r"'labels', which is a column already\. Rename it"):
         run_cells({"arm": lambda seed, labels: {"labels": 1}}, settings={"labels": [1]})
+
+
+def test_ctrl_c_in_a_training_ends_the_comparison_and_its_cell_is_no_result(tmp_path):
+    class CtrlC(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def arm(seed):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        watch = Interruptible()
+        callbacks = [watch, CtrlC()] if seed else [watch]
+        history = model.fit(np.zeros((4, 2)), np.zeros(4), epochs=3, callbacks=callbacks, verbose=0).history
+        return {"epochs": len(history["loss"])}
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cells({"arm": arm}, seeds=[0, 1, 2], keep=tmp_path / "table.csv")
+    assert pd.read_csv(tmp_path / "table.csv")[["seed", "epochs"]].values.tolist() == [[0, 3]]
+    watch = Interruptible()  # outside of a comparison, Ctrl-C keeps what was trained
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(np.zeros((4, 2)), np.zeros(4), epochs=3, callbacks=[watch, CtrlC()], verbose=0)
+    assert watch.interrupted

@@ -110,3 +110,24 @@ def test_a_full_disk_is_said_and_the_table_stays_whole(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert ran == [1]
     assert pd.read_csv(keep)["text"].tolist() == ["short"]
+
+
+@pytest.mark.parametrize("damage", ["a digit", "a byte that is no text", "a comma"])
+def test_rows_that_have_changed_are_run_again(tmp_path, damage):
+    keep, ran = tmp_path / "table.csv", []
+
+    def arm(seed):
+        ran.append(seed)
+        return {"accuracy": 0.25 + seed / 4, "name": "01"}
+
+    whole = run_cells({"arm": arm}, seeds=[0, 1], keep=keep)
+    lines = keep.read_bytes().splitlines()
+    old, new = {"a digit": (b"0.5", b"0.7"), "a byte that is no text": (b"arm", b"\xffrm")}.get(
+        damage, (b"0.5", b"0.5,1")
+    )
+    lines[2] = lines[2].replace(old, new)
+    keep.write_bytes(b"\n".join(lines))
+    with pytest.warns(Warning, match=r"1 of 2 rows .* have changed|Skipping line"):
+        again = run_cells({"arm": arm}, seeds=[0, 1], keep=keep)
+    assert ran == [0, 1, 1]
+    pd.testing.assert_frame_equal(again.drop(columns="seconds"), whole.drop(columns="seconds"))

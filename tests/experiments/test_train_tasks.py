@@ -230,3 +230,24 @@ def test_ctrl_c_keeps_the_best_epoch_and_skips_the_next_phase(data):
     assert list(run.history) == ["head"]
     assert len(run.history["head"]["loss"]) <= 3
     assert set(run.predictions) == {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_fine_tuning_that_ctrl_c_stopped_is_undone_unless_it_was_better(data, validated):
+    class PressCtrlC(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.trainings = getattr(self, "trainings", 0) + 1
+
+        def on_train_batch_end(self, batch, logs=None):
+            if self.trainings == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    known = data if validated else replace(data, validation=None)
+    options = {"backbone": "LeNet", "weights": None, "head_epochs": 40, "epochs": 40, "seed": 3}
+    heads = train_tasks(known, technique="feature-extraction", **options)
+    harmful = {"learning_rate": 1.0, "augment": False, "callbacks": [PressCtrlC()]}
+    run = train_tasks(known, technique="fine-tuning", **options, **harmful)
+    assert run.interrupted
+    assert len(run.history["fine-tuning"]["loss"]) == 1
+    for task, predicted in heads.predictions["test"].items():
+        np.testing.assert_allclose(run.predictions["test"][task], predicted, atol=1e-4)

@@ -1,6 +1,7 @@
 """A result is written whole or not at all, as numbers and as one page that says everything that was found."""
 
 import errno
+import hashlib
 import html
 import json
 import re
@@ -13,6 +14,7 @@ import pytest
 
 import tlkit
 from tlkit import write_report
+from tlkit._internal.cache import from_json
 from tlkit.errors import OutputError
 from tlkit.reports.document import Code, Document, Images, Listing, Section, Table, Terms, Text, Tile
 from tlkit.reports.figures import figure, thumbnail
@@ -208,3 +210,47 @@ def test_a_full_disk_leaves_nothing_in_a_new_folder(tmp_path):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_returns_a_result(name):
     assert issubclass(get_type_hints(getattr(tlkit, name))["return"], Result)
+
+
+def test_the_numbers_have_the_checksums_of_all_files_and_of_themselves(written):
+    text = (written / "metrics.json").read_text()
+    found = from_json(text)
+    assert found["checksums"] == {
+        name: hashlib.sha256((written / name).read_bytes()).hexdigest()
+        for name in ("weights.bin", "report.html")
+    }
+    with pytest.raises(ValueError, match="checksum is wrong"):
+        from_json(text.replace('"best": 0.5', '"best": 0.6'))
+
+
+def test_files_of_an_earlier_run_go_unless_they_have_changed(written):
+    @dataclass
+    class Other(Found):
+        def files(self):
+            return {}
+
+    (written / "notes.txt").write_text("mine")
+    write_report(Other(), written, overwrite=True)
+    assert set(contents(written)) == {"metrics.json", "report.html", "notes.txt"}
+    write_report(Found(), written, overwrite=True)
+    (written / "weights.bin").write_bytes(b"changed by somebody")
+    write_report(Other(), written, overwrite=True)
+    assert (written / "weights.bin").read_bytes() == b"changed by somebody"
+
+
+def test_a_report_that_cannot_be_made_does_not_lose_the_model(tmp_path):
+    @dataclass
+    class Broken(Found):
+        def report(self, folder=None):
+            raise ZeroDivisionError("a figure")
+
+    with pytest.raises(OutputError, match=r"ZeroDivisionError: a figure.*All other files were written"):
+        write_report(Broken(), tmp_path / "run", command=COMMAND)
+    assert set(contents(tmp_path / "run")) == {"metrics.json", "weights.bin"}
+    assert from_json((tmp_path / "run" / "metrics.json").read_text())["command"] == COMMAND
+
+
+def test_names_that_are_no_text_are_written(tmp_path):
+    write_report(Found(), tmp_path / "run", command="tlkit train '\udcff'")
+    assert from_json((tmp_path / "run" / "metrics.json").read_text())["command"] == "tlkit train '\udcff'"
+    assert "\\udcff" in (tmp_path / "run" / "report.html").read_text()

@@ -1,0 +1,165 @@
+"""What is typed wrong ends in one line that says what to do, and leaves nothing behind."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import tlkit
+from tlkit.cli import cli
+from tlkit.deployment.saved_run import open_run
+from tlkit.errors import TlkitError
+
+
+def shell(*words, **environment):
+    """Run the command in a process of its own; return its exit code and its standard error."""
+    code = "from tlkit.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train", "", "--out", "run"), "An argument is empty"),
+        (("features", "", "--out", "run"), "An argument is empty"),
+        (("train", "shapes", "--out", ""), "An argument is empty"),
+        (("train", "shapes", "--out", "run", "--minutes", "nan"), "'nan' is not a finite number"),
+        (("train", "shapes", "--out", "run", "--test", "nan"), "'nan' is not a finite number"),
+        (("pretrain", "shapes", "--out", "run", "--learning-rate", "inf"), "'inf' is not a finite number"),
+        (("train", "shapes", "--out", "run", "--image-size", "20000"), "not in the range 1<=x<=4096"),
+        (("train", "shapes", "--out", "run", "--resume", "--overwrite"), "not both"),
+        (("adapt", "a", "b", "--out", "run", "--resume", "--overwrite"), "not both"),
+        (("demo", "--resume", "--overwrite"), "not both"),
+    ],
+)
+def test_bad_values_are_refused_in_the_words_of_the_command_line(words, said, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = command(*words)
+    assert done.exit_code == 2
+    assert said in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "said"),
+    [
+        (
+            ("train", "shapes", "--out", "run"),
+            {"KERAS_BACKEND": "nonsense"},
+            "expected tensorflow, jax, torch",
+        ),
+        (("train", "two\nlines", "--out", "run"), {}, "There is no data set named"),
+    ],
+)
+def test_an_error_is_one_line(words, environment, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, errors = shell(*words, **environment)
+    assert code == 2
+    assert errors.startswith("Error: ")
+    assert len(errors.splitlines()) == 1
+    assert said in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch):
+    (tmp_path / "nbformat.py").write_text("raise ModuleNotFoundError(name='nbformat')")
+    code, errors = shell("course", "build", "--out", tmp_path / "copies", PYTHONPATH=str(tmp_path))
+    assert code == 2
+    assert errors.splitlines()[-1].startswith("Error: The package nbformat is needed, but not installed.")
+    assert "pip install 'tlkit[lessons]'" in errors
+
+
+def test_every_option_of_train_has_a_default_or_says_what_it_does_without():
+    context = cli.commands["train"].make_context("train", ["folder", "--out", "run"])
+    flags = {"help", "list", "resume", "overwrite", "mirrored_views"}
+    for option in cli.commands["train"].get_params(context):
+        if option.param_type_name == "option" and option.name not in flags:
+            assert option.required or "[default:" in option.get_help_record(context)[1], option.name
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), 0.0, -1e-3])
+def test_learning_rates_are_finite_and_above_zero(rate, digits):
+    model = tlkit.build_classifier("LeNet", classes=10, weights=None)
+    images, labels = digits.train.images[:8], digits.train.labels[:8]
+    for use in (
+        lambda: tlkit.fine_tune(model, (images, labels), learning_rate=rate, epochs=1),
+        lambda: tlkit.train_head(model, (images, labels), learning_rate=rate, epochs=1),
+        lambda: tlkit.pretrain(digits, learning_rate=rate, epochs=1),
+        lambda: tlkit.train(digits, technique="fine-tuning", backbone=model, learning_rate=rate),
+    ):
+        with pytest.raises(TlkitError, match="learning_rate"):
+            use()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.5, "one"])
+def test_seeds_are_whole_numbers_in_range(seed, digits):
+    for use in (
+        lambda: tlkit.load("digits/optical", seed=seed),
+        lambda: digits.train.few(2, seed=seed),
+        lambda: tlkit.train(digits, technique="scratch", backbone="LeNet", seed=seed),
+        lambda: tlkit.select(digits, seed=seed),
+    ):
+        with pytest.raises(TlkitError, match="expected a whole number from 0 to 4294967295"):
+            use()
+
+
+@pytest.mark.parametrize("size", [0, -3, 20_000])
+def test_image_sizes_are_in_range(size, shapes):
+    for use in (
+        lambda: tlkit.load(shapes, image_size=size),
+        lambda: tlkit.load("digits/optical", image_size=size),
+        lambda: tlkit.load_backbone("LeNet", weights=None, image_size=size),
+    ):
+        with pytest.raises(TlkitError, match="expected 1 to 4096 pixels"):
+            use()
+
+
+def test_an_interrupted_command_says_how_to_continue(shapes, tmp_path, command, lenet, monkeypatch):
+    class CtrlC(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    experiment = tlkit.experiments.train
+    monkeypatch.setattr(
+        tlkit.experiments, "train", lambda *data, **options: experiment(*data, callbacks=[CtrlC()], **options)
+    )
+    out = tmp_path / "run"
+    words = ("train", shapes, "--out", out, *lenet)
+    with pytest.warns(UserWarning, match=r"broken\.png"):
+        done = command(*words)
+    assert done.exit_code == 130
+    assert "Interrupted by Ctrl-C. The same command with --resume continues." in done.output
+    monkeypatch.setattr(tlkit.experiments, "train", experiment)
+    assert "Pass --resume to continue it" in str(command(*words).exception)
+    with pytest.warns(UserWarning, match=r"broken\.png"):
+        assert command(*words, "--resume").exit_code == 0
+    assert sorted(each.name for each in out.iterdir()) == [
+        "metrics.json",
+        "model.keras",
+        "predictions.csv",
+        "report.html",
+    ]
+
+
+def test_names_that_are_not_utf_8_do_not_stop_the_results(digits, tmp_path, command, lenet):
+    from PIL import Image
+
+    root = tmp_path / os.fsdecode(b"my \xff data")
+    for label in (0, 1):
+        for i, image in enumerate(digits.train.images[digits.train.labels == label][:10]):
+            path = root / os.fsdecode(b"class \xfe %d" % label) / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+    done = command("train", root, "--out", tmp_path / "run", *lenet)
+    assert done.exit_code == 0, done
+    assert open_run(tmp_path / "run").class_names == ["class \udcfe 0", "class \udcfe 1"]
+    assert "class" in (tmp_path / "run" / "predictions.csv").read_text("utf-8")
