@@ -128,7 +128,10 @@ def interrupts_raise() -> Iterator[None]:
 
 # what must be restored when a training continues, by callback; other callbacks list it as `resumed`, and may
 # have a method `on_resume` that is called afterwards
-_RESUMED = {keras.callbacks.EarlyStopping: ("wait", "best", "best_epoch", "best_weights")}
+_RESUMED = {
+    keras.callbacks.EarlyStopping: ("wait", "best", "best_epoch", "best_weights"),
+    keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),
+}
 KEPT = 2  # states: if the last one is damaged, the training continues from the one before
 
 
@@ -287,6 +290,7 @@ _TRAINING_CALLBACKS = (
     keras.callbacks.BackupAndRestore,
     keras.callbacks.History,
     keras.callbacks.ProgbarLogger,
+    Interruptible,
     Backup,
 )
 

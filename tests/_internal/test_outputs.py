@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -115,13 +116,16 @@ def test_a_reader_completes_the_change_of_a_killed_process(out):
 
 
 def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(out):
-    dead, living = out / f"{WRITING}{DEAD}-x", out / f"{WRITING}{os.getpid()}-x"
-    for each in (dead, living):
+    here, elsewhere = f"{WRITING}{socket.gethostname()}", f"{WRITING}another-machine"
+    dead, living = out / f"{here}-{DEAD}-x", out / f"{here}-{os.getpid()}-x"
+    remote = out / f"{elsewhere}-{DEAD}-x"
+    for each in (dead, living, remote):
         each.mkdir()
         (each / "half").write_text("half")
     with outputs.claimed(out, overwrite=True):
         assert not dead.exists()
         assert living.exists()
+        assert remote.exists()
 
 
 def test_an_error_while_writing_leaves_the_old_files(out):

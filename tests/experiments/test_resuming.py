@@ -140,4 +140,6 @@ def test_other_arguments_are_named(few, tmp_path, change, said):
 def test_settings_are_plain_values(few, tmp_path):
     with pytest.raises(Killed):
         train(few, backup=tmp_path, callbacks=[Kill(1)], optimizer=keras.optimizers.SGD(0.1), **SCRATCH)
-    assert json.loads((tmp_path / "settings.json").read_text())["optimizer"] == "SGD"
+    assert json.loads((tmp_path / "settings.json").read_text())["optimizer"]["class_name"] == "SGD"
+    with pytest.raises(TlkitError, match="optimizer"):
+        train(few, backup=tmp_path, optimizer=keras.optimizers.SGD(0.2), **SCRATCH)

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
-import re
 import shutil
+import socket
 import tempfile
 import time
 import warnings
@@ -19,8 +19,8 @@ import psutil
 
 from tlkit.errors import TlkitWarning
 
-WRITING = ".writing-"  # start of the name of a folder in which a process writes; its number follows
-ABANDONED = 86_400  # seconds after which such a folder is abandoned, whatever its process
+WRITING = ".writing-"  # start of the name of a temporary folder; machine and process follow
+ABANDONED = 7 * 86_400  # seconds after which such a folder of another machine is abandoned
 SEAL = 32  # bytes of the checksum at the end of a file of arrays
 CHECKSUM = "checksum"  # key of the checksum of a JSON file in itself
 METRICS, CHECKSUMS = "metrics.json", "checksums"  # file of a run, and its key for those of the other files
@@ -50,18 +50,24 @@ def directory(kind: str) -> Path:
 @contextmanager
 def writing_folder(parent: Path) -> Iterator[Path]:
     """Yield a new folder in `parent` to write files into; it is removed at the end of the block."""
-    prefix = f"{WRITING}{os.getpid()}-"
+    prefix = f"{WRITING}{socket.gethostname()}-{os.getpid()}-"
     with tempfile.TemporaryDirectory(dir=parent, prefix=prefix, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
 def sweep(parent: Path) -> None:
-    """Remove the folders in `parent` that processes, which have ended since, were writing into."""
+    """Remove the temporary folders that ended processes left in `parent`.
+
+    Of a process on another machine, only the age of its folder is known.
+    """
     for folder in parent.glob(f"{WRITING}*"):
-        number = re.match(rf"{re.escape(WRITING)}(\d+)-", folder.name)
+        host, _, number = folder.name.removeprefix(WRITING).rpartition("-")[0].rpartition("-")
         try:
-            lives = number is not None and psutil.pid_exists(int(number[1]))
-            if not lives or time.time() - folder.stat().st_mtime > ABANDONED:
+            if host == socket.gethostname() and number.isdecimal():
+                ended = not psutil.pid_exists(int(number))
+            else:
+                ended = time.time() - folder.stat().st_mtime > ABANDONED
+            if ended:
                 shutil.rmtree(folder)
         except OSError:  # another process removed it, or it belongs to another user
             continue
@@ -71,8 +77,8 @@ def sweep(parent: Path) -> None:
 def atomic(path: Path) -> Iterator[Path]:
     """Write a file completely or not at all: yield a temporary path, and move it to `path` on success.
 
-    The temporary path has the same file name. Readers, other processes, and a process that is killed while it
-    writes, find the old file or the new one, never a part of it.
+    The temporary path has the same file name. A reader finds the old file or the new one, never a part, even
+    if the writer is killed.
     """
     with writing_folder(path.parent) as folder:
         temporary = folder / path.name

@@ -97,7 +97,7 @@ def check_archive(archive: zipfile.ZipFile, size: int) -> None:
 
 
 def check_keras_file(path: Path) -> None:
-    """Check a `.keras` archive: its members, their checksums, and the shapes of the weights.
+    """Check a `.keras` archive: the sizes of its members, and the shapes of the weights.
 
     Raises:
         ValueError: it claims too much, or has no weights in the HDF5 format.

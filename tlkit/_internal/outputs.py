@@ -1,9 +1,11 @@
 """Folders of results: reserved by one process at a time, and changed as a whole or not at all."""
 
+import json
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tlkit.errors import OutputError
@@ -12,6 +14,7 @@ UNFINISHED = "unfinished"  # folder within the results: the state of an unfinish
 SETTINGS = "settings.json"  # file within that folder: the settings that must not change
 LOCK = ".lock"  # file within the results while a process writes there
 COMMITTED = ".committed"  # folder within the results: new files that are complete and only have to be moved
+REPLACES = ".replaces"  # file within that folder: checksums of earlier files that are then removed
 PROBE = 2**20  # bytes that are written to find out whether there is any room
 
 _claimed: set[Path] = set()  # folders that this process has reserved
@@ -56,14 +59,17 @@ def claimed(out: str | Path, overwrite: bool = False, resume: bool = False) -> I
     try:
         _claimed.add(place)
         tidy(out)
-        _check_room(out)
         _check_content(out, overwrite, resume)
         yield
     finally:
         _claimed.discard(place)
-        (out / LOCK).unlink(missing_ok=True)
+        _remove_empty_state(out)
+        if os.name == "nt":  # there, an open file cannot be removed
+            lock.release()
+        with suppress(OSError):
+            (out / LOCK).unlink()
         lock.release()
-        _remove_empty(out, made)
+        _remove_empty(made)
 
 
 def prepare(out: str | Path, overwrite: bool = False, resume: bool = False) -> None:
@@ -73,7 +79,7 @@ def prepare(out: str | Path, overwrite: bool = False, resume: bool = False) -> N
     try:
         _check_content(out, overwrite, resume)
     except OutputError:
-        _remove_empty(out, made)
+        _remove_empty(made)
         raise
 
 
@@ -84,8 +90,8 @@ def _make(out: Path) -> list[Path]:
             raise OutputError(f"{out} is a file, expected a folder for the results. Choose another --out.")
         made = [each for each in (out, *out.parents) if not each.exists()]
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):  # permissions alone do not reveal a read-only file system
-            pass
+        with tempfile.TemporaryFile(dir=out) as file:  # on a full disk, or a read-only file system
+            file.write(bytes(PROBE))
     except (OSError, ValueError) as error:
         raise _unwritable(out, error) from error
     return made
@@ -96,25 +102,21 @@ def _unwritable(out: Path, error: Exception) -> OutputError:
     return OutputError(f"Results cannot be written to {str(out)[:200]!r}: {reason}. Choose another --out.")
 
 
-def _remove_empty(out: Path, made: list[Path]) -> None:
-    """Remove the folders that were made, unless they have content; and a state without any result."""
+def _remove_empty_state(out: Path) -> None:
+    """Remove the state of a training if it has settings, but no result."""
     if unfinished(out):
         state = out / UNFINISHED
         if all(each.is_dir() or each.name == SETTINGS for each in state.rglob("*")):
             shutil.rmtree(state, ignore_errors=True)
+
+
+def _remove_empty(made: list[Path]) -> None:
+    """Remove the folders that were made, as far as they have no content."""
     for folder in made:
         try:
             folder.rmdir()
         except OSError:
             return
-
-
-def _check_room(out: Path) -> None:
-    try:
-        with tempfile.TemporaryFile(dir=out) as file:
-            file.write(bytes(PROBE))
-    except OSError as error:
-        raise _unwritable(out, error) from error
 
 
 def _check_content(out: Path, overwrite: bool, resume: bool) -> None:
@@ -140,25 +142,32 @@ def check_space(out: str | Path, needed: int) -> None:
 
 
 @contextmanager
-def together(out: str | Path) -> Iterator[Path]:
+def together(out: str | Path, *, replaces: Mapping[str, str] | None = None) -> Iterator[Path]:
     """Write files as one change: yield a folder; at the end of the block, all files in it move to `out`.
 
     If the process is killed before that, `out` has its old files. If it is killed while they move, `tidy`
     completes the change. `out` must be reserved; see `claimed`.
 
+    Args:
+        out: the folder.
+        replaces: the SHA-256 of earlier files by name. Those that are not written again are removed, unless
+            they have changed.
+
     Raises:
-        OutputError: the disk is full, or the system reports another error; `out` is then unchanged.
+        OutputError: the disk is full, or the system reports another error. The message says whether `out` is
+            unchanged, or where the new files are.
     """
     from tlkit._internal.cache import writing_folder  # imports NumPy, which `tlkit --help` does not need
 
     out = Path(out)
-    with written_whole(out):
-        with writing_folder(out) as folder:
-            inside = folder / COMMITTED
-            inside.mkdir()
-            yield inside
-            inside.replace(out / COMMITTED)  # from here on, the new files count
-        _move(out)
+    with written_whole(out), writing_folder(out) as folder:
+        inside = folder / COMMITTED
+        inside.mkdir()
+        yield inside
+        if replaces:
+            (inside / REPLACES).write_text(json.dumps(dict(replaces)), "utf-8")
+        inside.replace(out / COMMITTED)  # from here on, the new files count
+    _move(out)
 
 
 def tidy(out: Path) -> None:
@@ -167,6 +176,11 @@ def tidy(out: Path) -> None:
 
     _move(out)
     sweep(out)
+    if (out / UNFINISHED).is_dir() and not any((out / UNFINISHED).iterdir()):
+        (out / UNFINISHED).rmdir()
+    for folder in (each for each in (out / UNFINISHED).rglob("*") if each.is_dir()):
+        sweep(folder)
+    sweep(out / UNFINISHED)
 
 
 def settle(out: str | Path) -> None:
@@ -183,10 +197,26 @@ def settle(out: str | Path) -> None:
 
 def _move(out: Path) -> None:
     """Move the files of a change to their places; a change that was half moved is completed."""
-    if (out / COMMITTED).is_dir():
-        for each in sorted((out / COMMITTED).iterdir()):
+    from tlkit._internal.cache import file_checksum
+
+    inside = out / COMMITTED
+    if not inside.is_dir():
+        return
+    try:
+        replaced = inside / REPLACES
+        if replaced.is_file():
+            for name, checksum in json.loads(replaced.read_text("utf-8")).items():
+                if not (inside / name).exists() and file_checksum(out / name) == checksum:
+                    (out / name).unlink()
+            replaced.unlink()
+        for each in sorted(inside.iterdir()):
             each.replace(out / each.name)
-        (out / COMMITTED).rmdir()
+        inside.rmdir()
+    except OSError as error:
+        raise OutputError(
+            f"The new files are complete in {inside}, but could not all be moved to {out}: "
+            f"{error.strerror or error}. Close programs that use the old ones, and run again."
+        ) from error
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class SavedState:
             with self._writing("The settings of the training"):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 with atomic(self.folder / SETTINGS) as path:
-                    path.write_text(to_json(settings), "utf-8")
+                    path.write_text(to_json(settings), "utf-8", errors="backslashreplace")
         elif names := [name for name in {**saved, **settings} if saved.get(name) != settings.get(name)]:
             changes = "; ".join(
                 f"{name} {saved.get(name)} then and {settings.get(name)} now" for name in names
@@ -79,7 +79,7 @@ class SavedState:
     def once(self, name: str, compute: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
         """Return the saved arrays of a part; otherwise compute and save them, unless `compute` returns None.
 
-        What `compute` itself has saved on the way, under the name of the part and a hyphen, is then removed.
+        Parts that `compute` saved under this name and a hyphen are removed afterwards.
         """
         found = self.load(name)
         if found is None and (found := compute()) is not None:
@@ -111,7 +111,12 @@ class SavedState:
             return saved
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise OutputError(
+                f"{path} cannot be read: {error.strerror or error}. Correct its permissions, or choose "
+                "another --out."
+            ) from error
+        except ValueError as error:
             self._warn_damaged(path, error, "The training starts again.")
             shutil.rmtree(self.folder)
             return None

@@ -27,10 +27,10 @@ from tlkit.errors import TlkitError, TlkitWarning
 
 
 class Cli(click.Group):
-    """Commands of which Ctrl-C ends each with one line and exit code 130."""
+    """A group whose commands end on Ctrl-C with one line and exit code 130."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        if "" in args:  # a path of no letters would be the working folder
+        if "" in args:  # an empty path would be the working folder
             raise click.UsageError("An argument is empty. Give a name, or leave its option out.")
         return super().parse_args(context, args)
 

@@ -107,6 +107,8 @@ def adapt(
     if method.lower() != "auto":
         METHODS.find(method)
     chosen = None if validator in (None, "none") else VALIDATORS.find(validator).name
+    if run is not None and resume:
+        raise click.UsageError("A run is adapted in one step. Leave out --resume.")
     claim(out, overwrite, resume)
     if run is not None:
         result = _adapted_run(run, target, method, evaluate, epochs, seed)

@@ -1,7 +1,6 @@
 """The command that measures accuracy against the number of labels: label-counts."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -76,15 +75,15 @@ def label_counts(
     network, size = backbone_and_size(data, backbone, image_size)
     claim(out, overwrite, resume)
     import_keras()
-    from tlkit._internal.state import SavedState
     from tlkit.data import load
     from tlkit.experiments import label_counts as experiment
+    from tlkit.experiments.phases import saved_state
 
     images = load(data, image_size=size, progress=bars())
     click.echo(images)
     chosen = weights_of(weights, network)
-    asked: dict[str, Any] = {"data": data, "content": images.train.fingerprint(), "backbone": network.name}
-    asked |= {"weights": chosen, "image size": size, "steps": steps}
+    asked = {"backbone": network.name, "weights": chosen, "image size": size, "steps": steps}
+    state = saved_state(state_in(out, overwrite), asked, data=images)
     result = experiment.label_counts(
         images,
         backbone=network.name,
@@ -94,7 +93,7 @@ def label_counts(
         seeds=range(seeds),
         steps=steps,
         target_accuracy=target_accuracy,
-        keep=SavedState(state_in(out, overwrite), asked).folder / TABLE,
+        keep=None if state is None else state.folder / TABLE,
         workers=workers,
         progress=True,
     )

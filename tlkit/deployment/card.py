@@ -1,6 +1,7 @@
 """A model card: what a model is for, how good it is, and how certain that is; all figures from the run."""
 
 import json
+import re
 from bisect import bisect_left
 from pathlib import Path
 from typing import Any
@@ -247,5 +248,6 @@ def _measure(value: float | None, of: str) -> str:
 
 
 def _cell(text: Any) -> str:
-    """Write a name into a cell of a Markdown table: no class name may end the cell or be a tag."""
-    return str(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    """Write a name as text in Markdown: it may not end a cell, be a tag, or load an image."""
+    escaped = re.sub(r"([\\|`*!\[\]])", r"\\\1", str(text).replace("&", "&amp;"))
+    return escaped.replace("<", "&lt;").replace("\n", " ")

@@ -192,6 +192,8 @@ def _written(
         reason = textwrap.shorten(str(error), 300, placeholder=" …").rstrip(".")
         raise TlkitError(reason or type(error).__name__) from error
     outputs = {task: _compared(task, values, given) for task, values in _by_task(expected).items()}
+    if len({each["name"] for each in outputs.values()}) < len(outputs):
+        raise TlkitError("two tasks answer alike on these images, so their outputs cannot be told apart")
     difference = max(each["difference"] for each in outputs.values())
     return {
         "file": chosen.file,

@@ -114,7 +114,7 @@ class Guard:
 def own_names() -> set[str]:
     """Return the names under which this machine is reached, in lower case."""
     name = socket.gethostname().lower()
-    return {"localhost", name, f"{name.partition('.')[0]}.local", socket.getfqdn().lower()} - {""}
+    return {"localhost", name, f"{name.partition('.')[0]}.local"} - {""}
 
 
 async def _refuse(

@@ -22,7 +22,7 @@ from tlkit.deployment.networks import (
     output_kinds,
     task_answer,
 )
-from tlkit.deployment.saved_run import check_model
+from tlkit.deployment.saved_run import check_model, unreadable
 from tlkit.errors import DataError, TlkitWarning
 
 WINDOW = 256  # images in memory at a time
@@ -121,11 +121,17 @@ def _open(
 
 
 def _known(path: Path) -> dict[str, Any]:
-    """Return what a `metrics.json` says; nothing if it is missing or damaged."""
+    """Return what a `metrics.json` says; nothing if there is none.
+
+    Raises:
+        TlkitError: it is damaged, so the class names in it may be wrong.
+    """
     try:
         known = from_json(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise unreadable(path, error) from error
     return known if isinstance(known, dict) else {}
 
 

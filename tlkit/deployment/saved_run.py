@@ -128,10 +128,7 @@ def open_run(folder: str | Path) -> SavedRun:
             f"Train one: tlkit train DATA --out {folder}"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise TlkitError(
-            f"{path} cannot be read: {reason_of(error)}. Train again; or, if you changed it on purpose, "
-            f"remove its entry {CHECKSUM!r}."
-        ) from error
+        raise unreadable(path, error) from error
     needed = {"class_names", "interval", "accuracy", "per_class", "splits"}
     if not isinstance(numbers, dict) or (needed - set(numbers) and not numbers.get("tasks")):
         raise TlkitError(
@@ -144,6 +141,14 @@ def open_run(folder: str | Path) -> SavedRun:
             "again, or train again."
         )
     return SavedRun(folder, numbers)
+
+
+def unreadable(path: Path, error: Exception) -> TlkitError:
+    """Return the error for a `metrics.json` that is damaged or has changed."""
+    return TlkitError(
+        f"{path} cannot be read: {reason_of(error)}. Train again; or, if you changed it on purpose, remove "
+        f"its entry {CHECKSUM!r}."
+    )
 
 
 def check_model(path: Path, numbers: dict[str, Any]) -> None:

@@ -31,6 +31,9 @@ FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]  # of
 Kinds = Mapping[str, tuple[str, Sequence[str]]]
 
 
+_free = threading.BoundedSemaphore(AT_ONCE)
+
+
 def serve(
     run: SavedRun | str | Path,
     *,
@@ -162,12 +165,16 @@ def within(seconds: float, function: Callable[[], Any]) -> Any:
         Exception: what the function raised.
     """
     future: Future[Any] = Future()
+    if not _free.acquire(timeout=seconds):  # threads that went on after their time
+        raise TlkitError("The page is busy with other images. Try again later.")
 
     def run() -> None:
         try:
             future.set_result(function())
         except BaseException as error:
             future.set_exception(error)
+        finally:
+            _free.release()
 
     threading.Thread(target=run, name="tlkit-serve", daemon=True).start()
     try:

@@ -90,7 +90,8 @@ def adapt(
         callbacks: further Keras callbacks for the adaptation by a single method.
         verbose: as for Keras's `fit`: 0 is silent, 1 shows progress bars, 2 prints a line for each epoch.
         backup: a folder for the state of all trainings. Called again with the same arguments, `adapt`
-            continues where it stopped: with the next head on features, with the next epoch end to end.
+            continues where it stopped: with the next head on features, with the next epoch end to end. With
+            a backup, some trainings shuffle their images in another order than without one.
 
     Returns:
         The adapted model with its figures.
@@ -122,13 +123,9 @@ def adapt(
     arms.domains = domains if len(sources) > 1 else None
     images = (target.train if isinstance(target, Dataset) else target).unlabelled()
     settings = {"method": method.lower(), "validator": validator, "backbone": network, "epochs": epochs}
-    settings |= {
-        "minutes": minutes,
-        "on features": on_features,
-        "seed": seed,
-        "evaluate": evaluate is not None,
-    }
-    arms.state = phases.saved_state(backup, replace(source, test=images), settings)
+    settings |= {"minutes": minutes, "on features": on_features, "seed": seed}
+    settings["images by source"] = np.bincount(domains).tolist()
+    arms.state = phases.saved_state(backup, settings, source=replace(source, test=images), target=evaluate)
     evaluated = images if evaluate is None else evaluate.test or evaluate.train
     ceiling = evaluate if evaluate is not None and evaluate.test is not None else None
     name = next((each.card.name for each in (evaluate, target) if isinstance(each, Dataset)), "target")
@@ -172,6 +169,8 @@ def _adapt_by(
     found.model, network = arms.build()
     fresh = network.get_weights()
     adapter = DomainAdapter(network, method)
+    generators = [each for each in adapter.variables if each.name == "seed_generator_state"]
+    drawn = [np.array(each) for each in generators]
     known = inputs["train"], source.train.labels
     control = arms.fit("control", network, known, pairs, watch, validation_data=held_out)
     found.history["source only"] = control
@@ -183,6 +182,8 @@ def _adapt_by(
     by_epoch = TargetAccuracy(adapter, inputs["target"], labels)
     epochs = arms.epochs_for(len(pairs))
     adapter.compile(arms.optimizer(epochs * len(pairs)), **COMPILE)
+    for generator, value in zip(generators, drawn, strict=True):  # as if the control had drawn nothing
+        generator.assign(value)
 
     def fit(backup: Backup | None) -> dict[str, list[float]]:
         return adapter.fit(

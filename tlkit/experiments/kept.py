@@ -63,8 +63,8 @@ class Kept:
                     table.astype({"arm": str}).to_parquet(path, index=False)
         except OSError as error:
             raise OutputError(
-                f"The results could not be written to {self.path}: {error.strerror or error}. What was there "
-                "is whole. Make room and run again: finished cells are not run twice."
+                f"The results could not be written to {self.path}: {error.strerror or error}. The earlier "
+                "table is complete. Make room and run again; finished cells are not repeated."
             ) from error
 
     def _read(self) -> list[dict[str, Any]]:

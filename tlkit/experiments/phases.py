@@ -1,5 +1,7 @@
 """Phases that several experiments share; features are passed on as values."""
 
+import hashlib
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 
+import tlkit
 from tlkit import backbones
+from tlkit._internal.cache import file_checksum
 from tlkit._internal.state import SavedState
 from tlkit.backbones.engines import fingerprint
 from tlkit.data import Dataset, Split
@@ -119,33 +123,51 @@ def predict_splits(
     }
 
 
-def saved_state(backup: str | Path | None, data: Dataset, settings: dict[str, Any]) -> SavedState | None:
+def saved_state(
+    backup: str | Path | None, settings: dict[str, Any], **data: Dataset | None
+) -> SavedState | None:
     """Return the state of an experiment in a folder; None without a folder.
 
     Args:
         backup: the folder.
-        data: its images and labels must be the same to continue.
-        settings: other settings that must be the same; of a network its weights, of another object only its
-            class.
+        settings: what must be the same to continue. Of a network its weights are compared, of a file its
+            content, and of other objects of Keras their configuration.
+        data: their images and labels must be the same to continue.
 
     Raises:
         TlkitError: the folder contains an experiment with other settings.
     """
     if backup is None:
         return None
-    contents = {f"{name} images": f"{len(each)}, {each.fingerprint()}" for name, each in data.splits.items()}
-    labels = {
-        f"{name} labels": int(np.dot(each.labels, np.arange(1, len(each) + 1)))
-        for name, each in data.splits.items()
-        if each.labelled
+    versions = {"tlkit": tlkit.__version__, "keras": keras.__version__, "backend": keras.backend.backend()}
+    contents = {
+        f"{prefix} {name} {what}": value
+        for prefix, each in data.items()
+        for name, split in ({} if each is None else each.splits).items()
+        for what, value in (("images", split.fingerprint()), ("labels", _digest(split)))
     }
     plain = {name: _plain(value) for name, value in settings.items()}
-    return SavedState(backup, plain | contents | labels)
+    return SavedState(backup, plain | versions | contents)
+
+
+def _digest(split: Split) -> str | None:
+    """Return a digest of the labels, of one task or of several; None without labels."""
+    if split.labelled:
+        return hashlib.blake2b(np.asarray(split.labels, "int64").tobytes(), digest_size=8).hexdigest()
+    columns = json.dumps({name: list(map(str, each)) for name, each in split.attributes.items()})
+    return hashlib.blake2b(columns.encode(), digest_size=8).hexdigest() if split.attributes else None
 
 
 def _plain(value: Any) -> Any:
+    """Return a setting as JSON can hold it."""
     if isinstance(value, keras.Model):
         with suppress(NotImplementedError, OSError, TypeError, TlkitError):  # a layer without a configuration
             return fingerprint(value)
-    kept = value is None or isinstance(value, bool | int | float | str)
-    return value if kept else type(value).__name__
+        return [hashlib.blake2b(np.asarray(each).tobytes()).hexdigest() for each in value.get_weights()]
+    if isinstance(value, str | Path) and Path(value).is_file():
+        return file_checksum(Path(value))
+    with suppress(TypeError, ValueError):
+        return json.loads(json.dumps(value))
+    with suppress(NotImplementedError, TypeError, ValueError):
+        return json.loads(json.dumps(keras.saving.serialize_keras_object(value), default=str))
+    return repr(value)

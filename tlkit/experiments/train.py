@@ -115,7 +115,7 @@ def train(
         **settings,
         callbacks=callbacks,
         verbose=verbose,
-        state=saved_state(backup, data, {"technique": asked} | settings),
+        state=saved_state(backup, {"technique": asked} | settings, data=data),
     )
     return _result(data, seed, asked, fitted)
 

@@ -124,7 +124,7 @@ def train_tasks(
 
 
 def _improved(before: dict[str, list[float]], after: dict[str, list[float]]) -> bool:
-    """Whether the best epoch of a training has a lower validation loss than that of the one before."""
+    """Whether the second training reached a lower validation loss than the first."""
     return min(after.get("val_loss", [math.inf])) < min(before.get("val_loss", [-math.inf]))
 
 

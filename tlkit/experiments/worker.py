@@ -20,7 +20,7 @@ from tlkit.errors import TlkitError
 Arm = Callable[..., Mapping[str, Any]]
 
 
-_bound: set[int] = set()  # the processes that this one ends with
+_bound: set[int] = set()  # processes whose end also ends this one
 
 
 def end_with(parent: int) -> None:

@@ -76,18 +76,12 @@ def write_report(
             process; or the disk is full. Or the report could not be made; the other files are then written.
     """
     out = Path(out)
-    with claimed(out, overwrite, resume):
-        earlier = checksums_of(out)
-        with together(out) as folder:
-            failure = _write_files(result, folder, out, command)
-            written = {path.name for path in folder.iterdir()}
-        for name, checksum in earlier.items():  # files of the earlier run, unless they have changed since
-            if name not in written and file_checksum(out / name) == checksum:
-                (out / name).unlink()
+    with claimed(out, overwrite, resume), together(out, replaces=checksums_of(out)) as folder:
+        failure = _write_files(result, folder, out, command)
     if failure is not None:
         raise OutputError(
             f"The report could not be made ({type(failure).__name__}: {failure}). All other files were "
-            f"written to {out}."
+            f"written to {out}, and tlkit predict works. Please report this fault."
         ) from failure
     return out
 
@@ -103,9 +97,9 @@ def _write_files(result: Result, folder: Path, out: Path, command: str) -> Excep
     for name, writer in files.items():
         writer(folder / name)
     try:
+        numbers = numbers | result.metrics() | {"seconds": result.seconds}
         document = result.report(out)
-        numbers = {"command": command, **about, "answer": document.answer, **result.metrics()}
-        numbers["seconds"] = result.seconds
+        numbers["answer"] = document.answer
         names = [*files, METRICS]
         shown = {"versions": about["versions"], "seconds": result.seconds, "files": names}
         _write_text(folder / REPORT, render(document, command=command, **shown))

@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
@@ -130,7 +130,7 @@ class RepeatedTraining:
             short, there are fewer views. Without time for one, the frozen stages run in every step.
         progress: show a progress bar while activations are cached.
         state: trainings that have a name are saved here after each epoch, and continue from there.
-        most_views: number of views that a training which continues has used; None for no limit.
+        planned_views: number of views that a training which continues has used; None for a new training.
     """
 
     def __init__(
@@ -146,9 +146,10 @@ class RepeatedTraining:
         seconds: float = math.inf,
         progress: bool = False,
         state: SavedState | None = None,
-        most_views: int | None = None,
+        planned_views: int | None = None,
     ) -> None:
-        self.seconds, self.progress, self.state, self.most_views = seconds, progress, state, most_views
+        self.seconds, self.progress, self.state = seconds, progress, state
+        self.planned_views = planned_views
         self.model, self.images, self.labels, self.recipe = model, images, labels, recipe
         self.class_weight, self.seed, self.callbacks = class_weight, seed, list(callbacks)
         for each in self.callbacks:
@@ -170,7 +171,7 @@ class RepeatedTraining:
             self._unaltered, self._predictor = self.images, model
             if recipe.views and recipe.fraction < 1:
                 # no frozen layer, too little space on the disk, or values that float16 cannot hold
-                with suppress(TlkitError):
+                with nullcontext() if self.planned_views else suppress(TlkitError):
                     self._cache(*cut(model), stack)
             averaging = {"use_ema": True, "ema_momentum": recipe.averaging} if recipe.averaging else {}
             self._optimizer = keras.optimizers.Adam(recipe.learning_rate, beta_2=BETA_2, **averaging)
@@ -199,13 +200,13 @@ class RepeatedTraining:
         views = self.recipe.views
         if self.seconds < math.inf:
             views = min(views, int(self.seconds / 4 / self._seconds_per_view(trunk, augment)))
-        views = views if self.most_views is None else self.most_views
-        self.views = views
+        views = views if self.planned_views is None else self.planned_views
         if views:
             cached = kept_activations(
                 trunk, self.images, views=views, augment=augment, progress=self.progress
             )
             self._views, self._learner = stack.enter_context(cached), rest
+            self.views = views
 
     def _seconds_per_view(self, trunk: keras.Model, augment: Callable[[np.ndarray], np.ndarray]) -> float:
         """Estimate how long it takes to cache one view of all images, from some of them."""

@@ -7,6 +7,7 @@ import keras
 
 from tlkit._internal.state import SavedState, packed, unpacked
 from tlkit.callbacks import Backup
+from tlkit.errors import TlkitError
 
 History = dict[str, list[float]]
 
@@ -36,6 +37,10 @@ def trained_once(
     saved = state.load(name)
     if saved is not None:
         weights, history = unpacked(saved)
+        if [each.shape for each in weights] != [tuple(each.shape) for each in model.weights]:
+            raise TlkitError(
+                f"The saved state in {state.folder} is that of another network. Start again with --overwrite."
+            )
         model.set_weights(weights)
         return history
     backup = Backup(state, name=f"{name}-")

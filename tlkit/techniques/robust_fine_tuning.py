@@ -238,7 +238,7 @@ class Tuner:
             seconds=seconds,
             progress=self.verbose == 1,
             state=self.state,
-            most_views=None if plan is None else int(plan["views"]),
+            planned_views=None if plan is None else int(plan["views"]),
         )
         try:
             with self.training:
@@ -275,8 +275,8 @@ class Tuner:
         splits, steps = affordable(alternatives, self.recipe, len(self.labels), each_step, left)
         if forced and not steps:
             splits, steps = alternatives[-1], self.recipe.least_steps
-        if self.state is not None and steps:
-            alternative = next(i for i, each in enumerate(alternatives) if each is splits)
+        if self.state is not None:
+            alternative = next((i for i, each in enumerate(alternatives) if each is splits), 0)
             plan = {"alternative": alternative, "steps": steps, "views": self.training.views}
             self.state.save("plan", plan)
         return splits, steps
@@ -331,6 +331,9 @@ class Tuner:
         predicted.
         """
         began, made = time.perf_counter(), 0
+        chosen = None if self.state is None else self.state.load("chosen")
+        if chosen is not None:  # the time limit has left out the other splits
+            splits, ends = splits[: int(chosen["splits"])], math.inf
         parts: dict[float, list[np.ndarray]] = {mix: [] for mix in MIXES}
         for done, (known, new) in enumerate(splits):
             steps, now = self._steps(known, found), time.perf_counter()
@@ -348,6 +351,8 @@ class Tuner:
                 tqdm.write(f"fold {done + 1} of {len(splits)} is trained; about {left:.1f} min left")
             for mix, predicted in parts.items():
                 predicted.append(held_out[str(mix)])
+        if self.state is not None:
+            self.state.save("chosen", {"splits": len(splits)})
         rows = np.concatenate([new for _, new in splits])
         whole = {mix: np.concatenate(predicted) for mix, predicted in parts.items()}
         labels = self.labels[rows]

@@ -29,15 +29,17 @@ def fit_pairs(adapter: Any, fit: Fit, pairs: Pairs, options: dict[str, Any]) -> 
         Keras's history.
     """
     pairs.epoch = options.get("initial_epoch", pairs.epoch)
-    changed = "steps_per_epoch" in options or any(
-        isinstance(each, keras.callbacks.BackupAndRestore) for each in options["callbacks"]
+    epochs = options["epochs"] - options.get("initial_epoch", 0)
+    changed = (
+        "steps_per_epoch" in options
+        or epochs < 1
+        or any(isinstance(each, keras.callbacks.BackupAndRestore) for each in options["callbacks"])
     )
     backend = "" if changed or not pairs.small or _is_distributed(adapter) else keras.backend.backend()
     at_once = 1 if watch_steps(options["callbacks"]) or adapter.steps_are_given else pairs.steps_at_once
     if backend == "tensorflow":
         _set_steps_per_execution(adapter, at_once)
         options["steps_per_epoch"] = len(pairs)
-        epochs = options["epochs"] - options.get("initial_epoch", 0)
         return fit(pairs.tensors(epochs), shuffle=False, **options)
     compiles = adapter.jit_compile and not adapter.run_eagerly
     if backend == "jax" and at_once > 1 and compiles and not options.get("class_weight"):

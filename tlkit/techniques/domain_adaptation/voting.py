@@ -17,6 +17,7 @@ is the head of the source alone. Otherwise, if the vote hardly agrees with the h
 that head, the most cautious adaptation.
 """
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -145,6 +146,9 @@ def vote_on_features(
         METHODS.find(method)
     labels = pair((source, labels), target, batch_size=1).labels  # checks what was given
     matched = matched_moments(source, target, domains)
+    if state is not None:  # heads on other features do not count
+        digest = hashlib.blake2b(matched.tobytes() + np.ascontiguousarray(target).tobytes(), digest_size=4)
+        state = state.within(f"{digest.hexdigest()}-")
     heads: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     bar = tqdm([SOURCE_ONLY, MATCHED, *methods], "adaptation", unit="head", disable=not progress)
