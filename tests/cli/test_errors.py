@@ -1,8 +1,10 @@
 """What is typed wrong ends in one line that says what to do, and leaves nothing behind."""
 
+import importlib
 import os
 import subprocess
 import sys
+from functools import partial
 
 import keras
 import pytest
@@ -79,7 +81,7 @@ def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch
 
 def test_every_option_of_train_has_a_default_or_says_what_it_does_without():
     context = cli.commands["train"].make_context("train", ["folder", "--out", "run"])
-    flags = {"help", "list", "resume", "overwrite", "mirrored_views"}
+    flags = {"help", "list", "_click_default_help", "resume", "overwrite", "mirrored_views"}
     for option in cli.commands["train"].get_params(context):
         if option.param_type_name == "option" and option.name not in flags:
             assert option.required or "[default:" in option.get_help_record(context)[1], option.name
@@ -128,17 +130,16 @@ def test_an_interrupted_command_says_how_to_continue(shapes, tmp_path, command, 
             if epoch == 2:
                 raise KeyboardInterrupt
 
-    experiment = tlkit.experiments.train
-    monkeypatch.setattr(
-        tlkit.experiments, "train", lambda *data, **options: experiment(*data, callbacks=[CtrlC()], **options)
-    )
+    module = importlib.import_module("tlkit.experiments.train")
+    interrupted = partial(module.train, callbacks=[CtrlC()])
     out = tmp_path / "run"
     words = ("train", shapes, "--out", out, *lenet)
-    with pytest.warns(UserWarning, match=r"broken\.png"):
-        done = command(*words)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "train", interrupted)
+        with pytest.warns(UserWarning, match=r"broken\.png"):
+            done = command(*words)
     assert done.exit_code == 130
     assert "Interrupted by Ctrl-C. The same command with --resume continues." in done.output
-    monkeypatch.setattr(tlkit.experiments, "train", experiment)
     assert "Pass --resume to continue it" in str(command(*words).exception)
     with pytest.warns(UserWarning, match=r"broken\.png"):
         assert command(*words, "--resume").exit_code == 0
@@ -161,5 +162,5 @@ def test_names_that_are_not_utf_8_do_not_stop_the_results(digits, tmp_path, comm
             Image.fromarray(image).save(path)
     done = command("train", root, "--out", tmp_path / "run", *lenet)
     assert done.exit_code == 0, done
-    assert open_run(tmp_path / "run").class_names == ["class \udcfe 0", "class \udcfe 1"]
+    assert open_run(tmp_path / "run").class_names == ["class \\xfe 0", "class \\xfe 1"]
     assert "class" in (tmp_path / "run" / "predictions.csv").read_text("utf-8")

@@ -48,7 +48,7 @@ def test_a_relative_folder_needs_no_dot(animals, monkeypatch):
 
 
 def test_an_impossible_size_is_refused():
-    with pytest.raises(DataError, match="image_size=0 was given; expected a number of pixels"):
+    with pytest.raises(DataError, match="image_size=0 was given; expected 1 to 4096 pixels"):
         load("digits/mnist", image_size=0)
 
 

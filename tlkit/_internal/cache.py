@@ -62,8 +62,10 @@ def sweep(parent: Path) -> None:
     """
     for folder in parent.glob(f"{WRITING}*"):
         host, _, number = folder.name.removeprefix(WRITING).rpartition("-")[0].rpartition("-")
+        if not host or not number.isdecimal():  # somebody else named it
+            continue
         try:
-            if host == socket.gethostname() and number.isdecimal():
+            if host == socket.gethostname():
                 ended = not psutil.pid_exists(int(number))
             else:
                 ended = time.time() - folder.stat().st_mtime > ABANDONED

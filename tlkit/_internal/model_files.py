@@ -167,7 +167,7 @@ def _bytes_of(name: str, data: Any) -> int:
 def reason_of(error: BaseException) -> str:
     """Return the message of any error as one line without a full stop, at most 300 characters.
 
-    >>> reason_of(ValueError("no such layer\nMore on this."))
+    >>> reason_of(ValueError("no such layer\\nMore on this."))
     'no such layer More on this'
     """
     return one_line(str(error)).rstrip(".:") or type(error).__name__

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from tlkit._internal.registry import Registry
-from tlkit.data.layout import check_image_size
+from tlkit._internal.sizes import check_image_size
 from tlkit.errors import TlkitError
 
 

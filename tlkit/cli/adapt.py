@@ -135,7 +135,7 @@ def adapt(
             evaluate=evaluation,
             seed=seed,
             verbose=verbosity(),
-            backup=state_in(out, overwrite),
+            backup=state_in(out, overwrite, network),
         )
     known = {name: value for name, value in result.accuracies.items() if value is not None}
     if known:

@@ -83,7 +83,7 @@ def label_counts(
     click.echo(images)
     chosen = weights_of(weights, network)
     asked = {"backbone": network.name, "weights": chosen, "image size": size, "steps": steps}
-    state = saved_state(state_in(out, overwrite), asked, data=images)
+    state = saved_state(state_in(out, overwrite, network), asked, data=images)
     result = experiment.label_counts(
         images,
         backbone=network.name,

@@ -81,7 +81,7 @@ def pretrain(
         backbone=network.name,
         weights=weights_of(weights, network),
         evaluate=evaluation,
-        backup=state_in(out, overwrite),
+        backup=state_in(out, overwrite, network),
         verbose=verbosity(),
         **options,
     )

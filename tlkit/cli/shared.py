@@ -13,12 +13,13 @@ import click
 
 from tlkit._internal import outputs
 from tlkit._internal.seeds import LARGEST
+from tlkit._internal.sizes import MAX_IMAGE_SIZE
 from tlkit.backbones.registry import BACKBONES, Backbone
-from tlkit.data.layout import MAX_IMAGE_SIZE
 
 if TYPE_CHECKING:
     from tlkit.reports.result import Result
 
+STATES = 10  # float32 copies of a network: two states with the optimizer, and the model
 OUT = "tlkit.out"  # key of the reserved folder in the context of a command
 
 seed_option = partial(click.option, "--seed", type=click.IntRange(0, LARGEST), default=0, show_default=True)
@@ -134,10 +135,15 @@ def claim(out: Path, overwrite: bool = False, resume: bool = False) -> None:
     context.meta[OUT] = out
 
 
-def state_in(out: Path, overwrite: bool) -> Path:
-    """Return the folder for the state of a training; with `overwrite`, an earlier state is removed."""
+def state_in(out: Path, overwrite: bool, network: Backbone) -> Path:
+    """Return the folder for the state of a training; with `overwrite`, an earlier state is removed.
+
+    Raises:
+        OutputError: the disk has too little room for the states and the results of such a network.
+    """
     if overwrite:
         outputs.discard(out)
+    outputs.check_space(out, STATES * 4 * network.parameters)
     return out / outputs.UNFINISHED
 
 

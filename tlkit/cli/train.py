@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from tlkit._internal.keras_import import import_keras
+from tlkit.backbones.registry import BACKBONES
 from tlkit.cli.shared import (
     Number,
     backbone_and_size,
@@ -66,7 +67,7 @@ def demo(
         "epochs": epochs or DEMO_EPOCHS,
         "seed": seed,
     }
-    state = settings | {"state": state_in(out, overwrite)}
+    state = settings | {"state": state_in(out, overwrite, BACKBONES.find("EfficientNetLite0"))}
     remembered(state["state"], settings)
     # TensorFlow builds a graph on one core: the control takes the other
     with ProcessPoolExecutor(1, get_context("spawn"), beside, (os.getpid(),)) as pool:
@@ -195,7 +196,7 @@ def train(
         mirrored_views=mirrored_views,
         seed=seed,
         verbose=verbosity(),
-        backup=state_in(out, overwrite),
+        backup=state_in(out, overwrite, network),
     )
     for each in result.others:
         click.echo(f"{each.technique}: {outcome(each)}")

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from tlkit._internal.registry import Registry
 from tlkit._internal.seeds import check_seed
+from tlkit._internal.sizes import check_image_size
 from tlkit.data import clothing, digits, emoji, solar
 from tlkit.data.cards import Card, read_card
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.folder import load_folder, load_unsorted
-from tlkit.data.layout import check_image_size, check_name
+from tlkit.data.layout import check_name
 from tlkit.data.online import load_tfds
 from tlkit.errors import UnknownNameError
 

@@ -234,9 +234,10 @@ class Dataset:
 
     def __post_init__(self) -> None:
         for name, split in self.splits.items() if self.class_names else ():
-            if split.labelled and len(split) and split.labels.max() >= len(self.class_names):
+            largest = -1 if split._labels is None else int(split._labels.max(initial=-1))
+            if largest >= len(self.class_names):
                 raise DataError(
-                    f"The labels of {name} go up to {split.labels.max()}, and there are "
+                    f"The labels of {name} go up to {largest}, and there are "
                     f"{len(self.class_names)} class names. Give one name for each class, in their order."
                 )
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tlkit._internal.sizes import check_image_size
 from tlkit.data.cards import Card
 from tlkit.data.dataset import Dataset, Split
 from tlkit.data.images import ImageFiles, scan
-from tlkit.data.layout import UNDECIDED, check_image_size, find_images, folder_at, images_below, printable
+from tlkit.data.layout import UNDECIDED, find_images, folder_at, images_below, printable
 from tlkit.data.splits import are_classes, stratified
 from tlkit.errors import DataError, TlkitWarning
 

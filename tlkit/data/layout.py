@@ -23,7 +23,6 @@ FORMATS = {  # the formats of images, by the names of Pillow, and the endings of
 }
 ENDINGS = tuple(ending for endings in FORMATS.values() for ending in endings)
 SPLITS = ("train", "validation", "test")
-MAX_IMAGE_SIZE = 4096  # height and width in pixels that images may be resized to
 UNDECIDED = ""  # the split of a file outside the folders of splits
 
 _FILLER = r"(?:[-_ ]*(?:data|set|split|folder|files|images?|imgs?|photos?|pictures?))*"
@@ -103,14 +102,6 @@ def check_name(name: str | Path) -> None:
     if not str(name).strip():
         raise DataError(
             "The name of the data is empty; expected a data set or a folder. The working folder is '.'."
-        )
-
-
-def check_image_size(size: int) -> None:
-    """Raise DataError if images cannot have this height and width in pixels."""
-    if not 1 <= size <= MAX_IMAGE_SIZE:
-        raise DataError(
-            f"image_size={size} was given; expected 1 to {MAX_IMAGE_SIZE} pixels, such as 128 or 224."
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tlkit._internal.keras_import import import_keras
 from tlkit._internal.model_files import load_model, reason_of
-from tlkit.data.layout import MAX_IMAGE_SIZE
+from tlkit._internal.sizes import MAX_IMAGE_SIZE
 from tlkit.errors import TlkitError, TlkitWarning
 
 KINDS = {"softmax": "classification", "sigmoid": "multi-label"}  # by the activation of an output

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tlkit import backbones
-from tlkit._internal.seeds import set_seed
+from tlkit._internal.seeds import check_seed, set_seed
 from tlkit.backbones import engines
 from tlkit.challenges import model_selection
 from tlkit.challenges.dataset_size import nested_subsets
@@ -77,6 +77,7 @@ def select(
         TlkitError: images too small for a network, or a time budget in which nothing could be measured.
         WeightsError: the weights of no candidate could be loaded.
     """
+    check_seed(seed)
     names = scores_named(scores)
     chosen = list(dict.fromkeys(default_candidates() if candidates is None else candidates))
     for each in chosen:

@@ -96,7 +96,7 @@ def test_a_target_of_shuffled_features_is_not_adapted_to(shifted):
 def test_methods_that_contradict_the_matched_features_are_not_followed(shifted, monkeypatch):
     (x, y), (target, _) = shifted
 
-    def contrary(method, source, others, classes, epochs, seed, callbacks):
+    def contrary(method, source, others, classes, epochs, seed, callbacks, state):
         head = keras.Sequential([keras.Input((D,)), keras.layers.Dense(classes, activation="softmax")])
         head.layers[0].set_weights([np.zeros((D, classes)), np.array([0.0, 0.0, 9.0])])
         return head
