@@ -69,7 +69,7 @@ def test_nothing_on_the_page_is_asked_of_another_machine(blocks, client):
     assert all("http" not in sheet for sheet in blocks.stylesheets)
     page = str(settings["components"])
     assert "Right on 75% of 359 test images, 95 % interval 70 to 79 %" in page
-    assert "It knows 10 classes" in page
+    assert "It assigns every image to one of 10 classes" in page
 
 
 def test_one_call_serves_a_run(with_model):

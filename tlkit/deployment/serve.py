@@ -318,7 +318,7 @@ def note_of(numbers: dict[str, Any], accuracy: float | None) -> str:
         numbers: a run's metrics.json.
         accuracy: on the split of its interval.
     """
-    classes = f"It knows {len(numbers['class_names'])} classes, and calls everything by one of their names."
+    classes = f"It assigns every image to one of {len(numbers['class_names'])} classes, whatever it shows."
     interval = numbers["interval"]
     if interval is None or accuracy is None:
         return f"{classes} It was evaluated on no labelled images."

@@ -228,8 +228,8 @@ def images_per_second(backbone: keras.Model, split: Split) -> float:
 
     The precision is that of `extract`, too.
 
-    One timing, over images in memory; nothing is taken from the cache. What counts is the time between the
-    engine's requests for images, so that neither its start nor the decoding of files does.
+    This times one run over images in memory, without the cache. Only the time between the engine's requests
+    for images is counted; its start-up and the decoding of files are excluded.
     """
     network, few = pooled(backbone), split.images[:FEW]
     precision, count = feature_precision(backbone, split), MAX_TIMED // 32

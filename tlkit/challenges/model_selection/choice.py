@@ -17,8 +17,8 @@ def recommend(table: pd.DataFrame, standard_error: float) -> str:
 
     Within one standard error these examples cannot rank the backbones, so the cost decides:
 
-    1. A backbone that another one is clearly faster than is out. Clearly faster means that its slowest timing
-       beats the fastest timing of the other; see `clearly_faster`.
+    1. A backbone is excluded if another one is clearly faster: the slowest timing of the faster one
+       beats the fastest timing of the slower one. See `clearly_faster`.
     2. Of the rest, whose speeds the timings cannot tell apart, the one with the fewest multiply-adds wins,
        then the one with the fewest parameters, then the most accurate one.
 
