@@ -61,6 +61,15 @@ def test_what_cannot_be_run_is_refused():
         run_cells({"arm": lambda seed, labels: {"labels": 1}}, settings={"labels": [1]})
 
 
+@pytest.fixture
+def _sigint():
+    """Let Ctrl-C raise, even if this process was started in the background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_sigint")
 def test_ctrl_c_in_a_training_ends_the_comparison_and_its_cell_is_no_result(tmp_path):
     class CtrlC(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
