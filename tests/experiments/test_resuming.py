@@ -74,6 +74,20 @@ def test_training_continues_after_a_kill(few, tmp_path, settings, epochs, monkey
         same(whole, train(few, seed=3, backup=tmp_path / "killed", **settings))
 
 
+def test_the_order_of_the_images_depends_on_the_seed(few, tmp_path, monkeypatch):
+    batches, seeds = Split.batches, []
+
+    def watched(split, *arguments, seed=0, **options):
+        seeds.append(seed)
+        return batches(split, *arguments, seed=seed, **options)
+
+    monkeypatch.setattr(Split, "batches", watched)
+    for seed in (3, 4):
+        with pytest.raises(Killed):
+            train(few, seed=seed, backup=tmp_path / str(seed), callbacks=[Kill(0)], **SCRATCH)
+    assert seeds == [3, 4]
+
+
 def test_a_finished_training_is_not_repeated(few, tmp_path):
     train(few, backup=tmp_path, **SCRATCH)
     train(few, backup=tmp_path, callbacks=[Kill(0)], **SCRATCH)

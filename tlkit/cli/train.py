@@ -59,6 +59,8 @@ def demo(
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
+    from tlkit._internal.state import SavedState
+
     claim(out, overwrite, resume)
     settings: dict[str, Any] = {
         "data": data,
@@ -68,7 +70,7 @@ def demo(
         "seed": seed,
     }
     state = settings | {"state": state_in(out, overwrite, BACKBONES.find("EfficientNetLite0"))}
-    remembered(state["state"], settings)
+    SavedState(state["state"], settings)  # or an error, if it is that of a run with other settings
     # TensorFlow builds a graph on one core: the control takes the other
     with ProcessPoolExecutor(1, get_context("spawn"), beside, (os.getpid(),)) as pool:
         control = pool.submit(trained, "scratch", **state)
@@ -81,13 +83,6 @@ def demo(
     tuned.others = [*tuned.others, scratch]
     tuned.interrupted = tuned.interrupted or scratch.interrupted
     finish(tuned, out)
-
-
-def remembered(state: Path, settings: dict[str, Any]) -> None:
-    """Save the settings of a run with its state, or check that they are those of the run that continues."""
-    from tlkit._internal.state import SavedState
-
-    SavedState(state, settings)
 
 
 def beside(parent: int) -> None:

@@ -5,13 +5,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tlkit._internal.cache import CHECKSUM, CHECKSUMS, file_checksum, from_json
+from tlkit._internal.cache import CHECKSUM, CHECKSUMS, METRICS, file_checksum, from_json
 from tlkit._internal.model_files import reason_of
 from tlkit._internal.outputs import settle
 from tlkit.deployment.networks import names_or_none, open_network
 from tlkit.errors import TlkitError
 
-MODEL, NUMBERS = "model.keras", "metrics.json"
+MODEL, NUMBERS = "model.keras", METRICS
 LARGEST = 100 * 10**6  # bytes of a metrics.json
 KINDS = ("classification", "multi-label", "regression")
 Number = int | float

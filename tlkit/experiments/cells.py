@@ -4,7 +4,6 @@ import itertools
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pandas as pd
 import psutil
 from tqdm import tqdm
 
+from tlkit._internal.environment import environment
 from tlkit.backbones.engines import has_accelerator
 from tlkit.errors import TlkitError, TlkitWarning
 from tlkit.experiments.kept import Kept
@@ -75,7 +75,7 @@ def _run(jobs: list[tuple[Arm, dict[str, Any]]], workers: int | None) -> Iterato
             yield place, results_of(*job)
         return
     # nothing of a GPU is shared, and a thread for each core would only wait for the other processes
-    with _environment(ONE_THREAD), warnings.catch_warnings():
+    with environment(ONE_THREAD), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "A worker stopped")  # one that grew is replaced, nothing is lost
         pool = joblib.Parallel(workers, batch_size=1, return_as="generator_unordered")
         yield from pool(
@@ -102,18 +102,3 @@ def allowed_workers() -> int:
             stacklevel=3,
         )
     return max(1, min(cores, fitting))
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables that processes started meanwhile inherit."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

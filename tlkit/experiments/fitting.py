@@ -96,7 +96,8 @@ def fit_classifier(
     shared = {"minutes": minutes, "epochs": epochs, "state": state, **options}
     if scratch:
         with clock.part("training"):
-            history = _from_scratch(model, data, watch, callbacks=callbacks, verbose=verbose, **shared)
+            shared |= {"callbacks": callbacks, "seed": seed, "verbose": verbose}
+            history = _from_scratch(model, data, watch, **shared)
         fitted.history = {technique: history}
         fitted.probabilities = phases.predict_splits(
             model, data.splits, mirrored=mirrored_views, progress=progress
@@ -191,6 +192,7 @@ def _from_scratch(
     data: Dataset,
     watch: Interruptible,
     *,
+    seed: int,
     minutes: float | None,
     epochs: int | None,
     callbacks: Sequence[keras.callbacks.Callback],
@@ -224,7 +226,7 @@ def _from_scratch(
             examples: Any = data.train
             if backup is not None:  # the order of the batches depends on the epoch, so it can continue
                 backup.also.append(budget)
-                examples = data.train.batches(size, shuffle=True, seed=0)
+                examples = data.train.batches(size, shuffle=True, seed=seed)
                 examples.start_epoch(backup.epoch)
                 usual["initial_epoch"] = backup.epoch
             return fine_tune(

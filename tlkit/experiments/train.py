@@ -72,7 +72,8 @@ def train(
         verbose: 0 is silent, 1 shows progress bars. 2 prints a line for each epoch from scratch, and for each
             fold of a fine-tuning, with the minutes left.
         backup: a folder for the state after each epoch. Called again with the same arguments, training
-            continues where it stopped, and without a time limit it ends with the same weights.
+            continues where it stopped, and without a time limit it ends with the same weights. From scratch,
+            the images then have another order than without a backup.
         options: of the fine-tuning, `folds` (see `tlkit.robust_fine_tune`) and what
             `tlkit.techniques.repeated_training.Recipe` lists, such as `learning_rate=3e-4`; from scratch,
             those of `tlkit.fine_tune`.

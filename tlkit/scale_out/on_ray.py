@@ -8,12 +8,12 @@ atomically, so an unfinished one never appears in the folder.
 
 import os
 import socket
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 import keras
 
+from tlkit._internal.environment import environment
 from tlkit.errors import TlkitError
 from tlkit.scale_out.actor import Actor
 from tlkit.scale_out.shards import Outcome
@@ -21,7 +21,8 @@ from tlkit.scale_out.worker import Job, Worker
 
 CORES = 4  # for each worker, if the number of workers is not specified
 RETRIES = 3  # for a shard whose worker died
-# for the HTTP clients of Ray's processes: a proxy that refuses, so they ask no machine but this one
+# For the HTTP clients of Ray's processes: a proxy that refuses, so they ask no machine but this one. Even
+# without a dashboard and usage statistics, one of them asks the metadata servers of clouds where it runs.
 NO_HTTP = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")}
 NO_HTTP |= {"no_proxy": "localhost,127.0.0.1"}
 
@@ -143,7 +144,7 @@ def _connect(ray: Any, address: str | None) -> None:
     logging = {"logging_level": "error"}
     if address is None:
         try:
-            with _environment(NO_HTTP):
+            with environment(NO_HTTP):
                 ray.init("local", include_dashboard=False, **logging)
         except Exception as error:  # Ray raises a plain Exception on a machine that is too busy
             raise TlkitError(
@@ -162,22 +163,3 @@ def _connect(ray: Any, address: str | None) -> None:
             "--head, and run the command that it prints on every other machine. Without --address, Ray runs "
             "on this machine only."
         ) from error
-
-
-@contextmanager
-def _environment(settings: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes that are started within the block.
-
-    Without a dashboard, Ray still starts a process that asks the metadata servers of three clouds, by HTTP,
-    which cloud it runs on, even if usage statistics are off.
-    """
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -1,7 +1,6 @@
 """Train a classifier several times on parts of the same images; it is compiled only once."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext, suppress
@@ -37,7 +36,7 @@ BETA_2 = 0.99  # of Adam: its mean of squared gradients spans 100 steps rather t
 RANGES: dict[str, tuple[float, float]] = {
     "fraction": (0, 1),
     "depthwise": (False, True),
-    "learning_rate": (sys.float_info.min, sys.float_info.max),
+    "learning_rate": (0, math.inf),
     "final_rate": (0, 1),
     "depth_decay": (0, 1),
     "label_smoothing": (0, 0.99),
@@ -100,6 +99,8 @@ class Recipe:
                 f"This technique has no setting {', '.join(unknown)}. Its settings are {', '.join(RANGES)}. "
                 "For a loss, an optimizer or metrics of your own, use tlkit.fine_tune."
             )
+        if "learning_rate" in settings:
+            optimizers.check_rate(settings["learning_rate"])
         for name, value in settings.items():
             low, high = RANGES[name]
             if not low <= value <= high:
