@@ -80,7 +80,7 @@ def test_what_a_backbone_costs_stands_beside_it(found):
 @pytest.fixture
 def untimed(monkeypatch):
     """Every network has the same speed, which takes no time to measure."""
-    monkeypatch.setattr(selection, "images_per_second", lambda network, split: 1000.0)
+    monkeypatch.setattr(selection, "images_per_second", lambda network, split, **options: 1000.0)
 
 
 def test_the_default_scores_are_those_that_take_seconds(untimed, digits):
@@ -94,7 +94,7 @@ def busy(monkeypatch):
     turns = {"LeNet": itertools.cycle([1000.0, 500.0]), "LeNetBN": itertools.cycle([700.0, 1300.0])}
     order = []
 
-    def measured(network, split):
+    def measured(network, split, **options):
         order.append(network.name)
         return next(turns[network.name])
 
@@ -120,9 +120,9 @@ def test_backbones_between_which_speed_decides_are_timed_in_turn(busy, digits):
 def test_rounds_for_which_no_time_is_left_are_left_out(busy, clock, monkeypatch, digits):
     measured = selection.images_per_second
 
-    def slow(network, split):
+    def slow(*given, **options):
         clock.seconds += 1
-        return measured(network, split)
+        return measured(*given, **options)
 
     monkeypatch.setattr(selection, "images_per_second", slow)
     done = select(digits, LENETS, scores=["logme"], images=40, time_budget=8)
@@ -180,7 +180,9 @@ def test_a_part_of_the_images_keeps_every_class(digits):
 
 def test_what_does_not_fit_the_time_is_left_out_and_said(monkeypatch, digits):
     speeds = {"LeNet": 1e6, "LeNetBN": 2.0}
-    monkeypatch.setattr(selection, "images_per_second", lambda network, split: speeds[network.name])
+    monkeypatch.setattr(
+        selection, "images_per_second", lambda network, split, **options: speeds[network.name]
+    )
     lines = []
     asked = [candidate("LeNet:none"), candidate("LeNetBN:none")]
     done = select(digits, asked, scores=["logme"], time_budget=60, report_line=lines.append)
@@ -229,7 +231,7 @@ def page(tmp_path_factory):
     words = ["select", "digits/optical", "--images", "60", "--out", str(out), "--image-size", "32"]
     names = ["--backbones", "EfficientNetLite0,LeNet:none", "--scores", "logme,leep,h-score"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selection, "LONG_ENOUGH", 0.05)
+        patch.setattr(selection, "SECONDS", 0.05)
         return CliRunner().invoke(cli, [*words, *names]), out
 
 

@@ -37,8 +37,8 @@ from tlkit.reports.selection import Selection
 from tlkit.techniques.feature_extraction import extract, feature_precision
 
 ROUNDS = 5  # of timings of the networks between which speed decides
-FEW, LONG_ENOUGH = 8, 0.5  # of a timing: different images, and seconds
-MAX_TIMED = 8192  # images
+FEW, SECONDS = 8, 0.25  # of a timing: different images, and its length
+MIN_TIMED, MAX_TIMED = 256, 8192  # images of a timing
 
 
 def select(
@@ -148,14 +148,14 @@ class _Bench:
             backbone = backbones.load_backbone(each.row.name, weights=each.weights, image_size=size)
         except WeightsError as error:
             return str(error)
+        self.precision[each.name] = precision = feature_precision(backbone, self.split)
         if each.row.name not in self.speeds:  # the same for all weights
-            self.speeds[each.row.name] = images_per_second(backbone, self.split)
+            self.speeds[each.row.name] = images_per_second(backbone, self.split, precision=precision)
         speed = self.speeds[each.row.name]
         scoring = max((np.nansum(list(row.values())[1:]) for row in self.score_seconds), default=0.0)
         estimate = time.perf_counter() - began + len(self.split) / speed + scoring
         if estimate > left:
             return f"would take about {estimate:.0f} s, and {left:.0f} s were left"
-        self.precision[each.name] = precision = feature_precision(backbone, self.split)
         features = extract(backbone, self.split, precision=precision, progress=self.progress)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", TlkitWarning)
@@ -203,7 +203,17 @@ class _Bench:
             began = time.perf_counter()
             if self.time_budget is not None and began - self.start + longest > self.time_budget:
                 return table
-            rounds.append({name: images_per_second(each, self.split) for name, each in networks.items()})
+            rounds.append(
+                {
+                    name: images_per_second(
+                        each,
+                        self.split,
+                        precision=self.precision[near[name].name],
+                        expected=self.speeds[name],
+                    )
+                    for name, each in networks.items()
+                }
+            )
             longest = max(longest, time.perf_counter() - began)
         timings = pd.DataFrame(rounds)
         network = table["backbone"].map(lambda name: self.candidates[name].row.name)
@@ -223,18 +233,26 @@ class _Bench:
             return None
 
 
-def images_per_second(backbone: keras.Model, split: Split) -> float:
+def images_per_second(
+    backbone: keras.Model, split: Split, *, precision: str = "auto", expected: float | None = None
+) -> float:
     """Return how many images a second the network runs on this machine, by the engine that `extract` takes.
-
-    The precision is that of `extract`, too.
 
     This times one run over images in memory, without the cache. Only the time between the engine's requests
     for images is counted; its start-up and the decoding of files are excluded.
+
+    Args:
+        backbone: its pooled features are computed.
+        split: of it, the first images are used.
+        precision: `"float32"` or `"bfloat16"`; `"auto"` is that of `extract`.
+        expected: images per second in an earlier timing, for the length of this one; None measures it first.
     """
     network, few = pooled(backbone), split.images[:FEW]
-    precision, count = feature_precision(backbone, split), MAX_TIMED // 32
-    count = int(np.clip(_speed(network, few, count, precision) * LONG_ENOUGH, count, MAX_TIMED))
-    return _speed(network, few, count, precision)
+    if precision == "auto":
+        precision = feature_precision(backbone, split)
+    if expected is None:
+        expected = _speed(network, few, MIN_TIMED, precision)
+    return _speed(network, few, int(np.clip(expected * SECONDS, MIN_TIMED, MAX_TIMED)), precision)
 
 
 def _speed(network: keras.Model, few: np.ndarray, count: int, precision: str) -> float:
