@@ -38,7 +38,7 @@ test-full: test ## The same with every case and seed, and with all steps as grap
 
 torture: export TLKIT_TORTURE := 1
 torture: setup ## Many random bad inputs, kills and signals: minutes; `make test` runs a small sample
-	$(BIN)/pytest $(POOL) tests/torture
+	$(BIN)/pytest -n $(WORKERS) tests/torture
 
 style: setup ## Style alone, in a second
 	$(BIN)/ruff check .

@@ -1,5 +1,7 @@
 """The state of a stopped training: what is damaged is noticed, said, and repeated."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -50,6 +52,13 @@ def test_every_flipped_bit_is_noticed(state):
         path.write_bytes(whole[:length])
         with pytest.warns(TlkitWarning, match="is damaged"):
             assert state.load("part") is None
+
+
+def test_settings_may_be_infinite(tmp_path):
+    for _ in range(2):
+        SavedState(tmp_path, {"minutes": math.inf})
+    with pytest.raises(TlkitError, match="minutes Infinity then and 5 now"):
+        SavedState(tmp_path, {"minutes": 5})
 
 
 def test_other_settings_are_named(state):

@@ -227,6 +227,12 @@ def segments(content, size=60_000):
     return b"".join(b"\xff\xe1" + struct.pack(">H", 2 + len(each)) + each for each in parts)
 
 
+def avif(tags, more=b""):
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "AVIF", exif=tags)
+    return file.getvalue() + more
+
+
 def gif(comment):
     file = io.BytesIO()
     Image.new("P", (8, 8)).save(file, "GIF")
@@ -251,6 +257,8 @@ BOMBS = {
     "tile.tif": tiff_tile(30_000),
     "exif.png": png(8, 8, (b"eXIf", overlapping_tags(1000, 300_000))),
     "late_exif.png": png(8, 8, behind=[(b"eXIf", overlapping_tags(1000, 300_000))]),
+    "exif.avif": avif(overlapping_tags(1000, 300_000)),
+    "many_tags.avif": avif(Image.Exif(), b"II*\0\x0c\0\0\0\0\0\0\0\xff\xff" * 200_000),
     "exif.jpg": jpeg(segments(overlapping_tags(1000, 300_000))),
     "scans.jpg": jpeg(scans=300, size=4000),
     "comment.gif": gif(b"\1a" * 200_000),

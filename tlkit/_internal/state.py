@@ -35,7 +35,8 @@ class SavedState:
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
         self.folder, self.start = Path(folder), ""
-        settings = json.loads(json.dumps(settings))  # as they will be read
+        # as they will be read; JSON has no infinity, so that it becomes text
+        settings = json.loads(json.dumps(settings), parse_constant=str)
         saved = self._saved_settings()
         if saved is None:
             with self._writing("The settings of the training"):

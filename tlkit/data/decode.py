@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
@@ -30,6 +30,8 @@ WINDOW = 4 * CORES
 MAX_SIDE = 65_535  # height and width in pixels, as in JPEG; some decoders need memory for 255 rows at once
 MAX_READS = 10_000  # reads of a header; ordinary files need tens
 MAX_EXIF = 2**16  # bytes, as in JPEG; Pillow's memory for EXIF tags can grow with the square of this
+MAX_TAGS = 2**18  # EXIF tags anywhere in an AVIF file
+TAG_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}  # by type; others have 1
 MAX_SCANNED = 2**31  # pixels of all scans of a JPEG together, about 3 seconds
 MAX_COMMENTS = 1000  # of a PPM file in plain text, since Pillow's time for them grows with their square
 LARGE = 2**25  # pixels; larger images are decoded one at a time, so that memory does not grow with the cores
@@ -117,9 +119,31 @@ class _Header(io.BufferedReader):
             self.reads -= 1
             self.bytes -= len(content)
             self.exif -= len(content) if content.startswith(b"Exif") else 0
+            if content[4:8] == b"ftyp":  # AVIF, whose tags Pillow reads from memory as it opens the file
+                self.bytes -= _bytes_of_tags(content)
             if min(self.reads, self.bytes, self.exif) < 0:
                 raise ValueError("the header has too many parts; it is damaged, or made to exhaust memory")
         return content
+
+
+def _bytes_of_tags(content: bytes) -> int:
+    """Return the bytes of all EXIF tags anywhere in a file; overlapping tags count more than once."""
+    total, left = 0, MAX_TAGS
+    for start in re.finditer(rb"II\*\0|MM\0\*", content):
+        tags = memoryview(content)[start.start() :]
+        order: Literal["little", "big"] = "little" if start[0].startswith(b"I") else "big"
+        at = int.from_bytes(tags[4:8], order)
+        n = int.from_bytes(tags[at : at + 2], order)
+        if (left := left - n) < 0:
+            raise ValueError(f"the file has more than {MAX_TAGS} EXIF tags")
+        for entry in range(at + 2, at + 2 + 12 * n, 12):
+            kind, count, value = (
+                int.from_bytes(tags[entry + first : entry + last], order)
+                for first, last in ((2, 4), (4, 8), (8, 12))
+            )
+            size = count * TAG_BYTES.get(kind, 1)
+            total += size if value + size <= len(tags) else 0  # Pillow leaves out tags beyond the end
+    return total
 
 
 def _check_size(image: ImageFile.ImageFile) -> None:
