@@ -71,6 +71,18 @@ def test_an_error_is_one_line(words, environment, said, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--weights", "x"], '--weights x is not a file. Give "imagenet", none (random), or the path'),
+        (["--image-size", "2"], "the smallest size is 12. Use --image-size 12 or more"),
+        (["--test", "1"], "--validation 0.2 and --test 1.0 leave no training data"),
+    ],
+)
+def test_errors_of_python_become_those_of_the_command_line(options, said, shapes, refused, tmp_path):
+    assert said in refused("train", shapes, "--out", tmp_path / "run", "--backbone", "LeNet", *options)
+
+
 def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch):
     (tmp_path / "nbformat.py").write_text("raise ModuleNotFoundError(name='nbformat')")
     code, errors = shell("course", "build", "--out", tmp_path / "copies", PYTHONPATH=str(tmp_path))

@@ -1,5 +1,6 @@
 """The command line: every command is one call into the package, and imports nothing heavy before it must."""
 
+import re
 import sys
 import warnings
 from typing import Any, NoReturn
@@ -39,6 +40,23 @@ class Cli(click.Group):
             return super().invoke(context)
         except KeyboardInterrupt:
             interrupted(out=context.meta.get(OUT))
+        except TlkitError as error:
+            command = self.get_command(context, context.invoked_subcommand or "")
+            error.args = (in_options(str(error), command),)
+            raise
+
+
+def in_options(message: str, command: click.Command | None) -> str:
+    """Return an error message of Python in the words of the command line.
+
+    >>> in_options("weights='x' is not a file. Give None (random).", train)
+    '--weights x is not a file. Give none (random).'
+    """
+    for each in command.params if command else ():
+        if isinstance(each, click.Option) and each.name:
+            option = rf"(?<![\w.-]){each.name}=(?:(['\"])([\w./+-]+)\1|(?=\S))"
+            message = re.sub(option, rf"{each.opts[0]} \2", message)
+    return message.replace("None (random)", "none (random)")
 
 
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
