@@ -10,7 +10,7 @@ import keras
 import pytest
 
 import tlkit
-from tlkit.cli import cli
+from tlkit.cli import cli, main
 from tlkit.deployment.saved_run import open_run
 from tlkit.errors import TlkitError
 
@@ -89,6 +89,17 @@ def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch
     assert code == 2
     assert errors.splitlines()[-1].startswith("Error: The package nbformat is needed, but not installed.")
     assert "pip install 'tlkit[lessons]'" in errors
+
+
+def test_too_little_memory_is_an_error_in_one_line(monkeypatch, capsys):
+    def exhausted(**options):
+        raise MemoryError
+
+    monkeypatch.setattr(cli, "main", exhausted)
+    with pytest.raises(SystemExit) as raised:
+        main()
+    assert raised.value.code == 2
+    assert capsys.readouterr().err.startswith("Error: There is not enough memory for this command.")
 
 
 def test_every_option_of_train_has_a_default_or_says_what_it_does_without():

@@ -77,6 +77,7 @@ EXTRAS = {  # of tlkit, by the package that it installs
     **{"tensorflow_datasets": "online", "gradio": "serve", "keras_hub": "hub", "elpv_dataset": "solar"},
     **{"pyarrow": "scale", "ray": "scale"},
 }
+OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError")  # of TensorFlow and PyTorch
 for command in COMMANDS:
     cli.add_command(command)
 
@@ -104,6 +105,13 @@ def main() -> None:
         fail(
             f"The package {error.name} is needed, but not installed. Install it: pip install 'tlkit[{extra}]'"
             + (", or choose another KERAS_BACKEND." if extra in BACKENDS else ".")
+        )
+    except Exception as error:
+        if not isinstance(error, MemoryError) and type(error).__name__ not in OUT_OF_MEMORY:
+            raise
+        fail(
+            "There is not enough memory for this command. Use smaller images (--image-size), a smaller "
+            "backbone (--backbone) or fewer images."
         )
 
 

@@ -147,9 +147,10 @@ def _connect(ray: Any, address: str | None) -> None:
             with environment(NO_HTTP):
                 ray.init("local", include_dashboard=False, **logging)
         except Exception as error:  # Ray raises a plain Exception on a machine that is too busy
+            reason = " ".join(str(error).split()).rstrip(".")
             raise TlkitError(
-                f"Ray could not start on this machine: {' '.join(str(error).split())} Close other programs "
-                "and run the same command again, or leave out --engine ray."
+                f"Ray could not start on this machine: {reason}. Close other programs and run the same "
+                "command again, or leave out --engine ray."
             ) from error
         return
     try:
