@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -328,10 +329,13 @@ def test_a_run_that_failed_before_its_first_shard_does_not_bind_the_next(run, ou
 
 
 def test_what_a_kill_before_the_plan_left_does_not_refuse_the_same_command(run, out):
-    (out / ".writing-x1y2z3a4").mkdir(parents=True)
-    (out / ".writing-x1y2z3a4" / "_plan.json").write_text("{")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = out / f".writing-{socket.gethostname()}-{ended.pid}-x1y2z3a4"
+    left.mkdir(parents=True)
+    (left / "_plan.json").write_text("{")
     assert run().made == 5
-    assert ".writing-x1y2z3a4" not in names(out)
+    assert left.name not in names(out)
 
 
 def test_a_plan_whose_values_have_changed_is_refused(run, out):

@@ -1,6 +1,5 @@
 """Extract the features of a folder into shards: one function that starts a run or continues it."""
 
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
@@ -25,7 +24,6 @@ from tlkit.scale_out.worker import Job, Worker, in_this_process
 ENGINES = ("local", "ray")
 UNREADABLE = "_unreadable.txt"
 UNREADABLE_LIMIT = 0.1
-OWN = (plan.FILE, UNREADABLE)
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,6 @@ def _extract(
 ) -> Summary:
     """Extract the features into a reserved folder; see `extract`."""
     start = time.perf_counter()
-    _remove_leftovers(out)
     earlier = None if overwrite else plan.read_plan(out)
     if earlier is not None and not shards.shard_paths(out):
         earlier, overwrite = None, True  # a run that failed before its first shard binds nobody
@@ -186,15 +183,6 @@ def _engine(
     if workers is not None or address is not None:
         raise TlkitError("workers and address need engine='ray'; the engine 'local' uses this process only.")
     return in_this_process
-
-
-def _remove_leftovers(out: Path) -> None:
-    """Remove the temporary folders that killed runs left in the folder of the shards."""
-    for folder in out.glob(".writing-*"):
-        if folder.is_dir() and not folder.is_symlink():
-            names = [path.name for path in folder.iterdir()]
-            if all(shards.NAME.fullmatch(each) or each in OWN for each in names):
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _replaced(out: Path, current: Plan, earlier: Plan | None) -> list[Path]:
