@@ -37,6 +37,7 @@ def shell(*words, **environment):
         (("train", "shapes", "--out", "run", "--test", "nan"), "'nan' is not a finite number"),
         (("pretrain", "shapes", "--out", "run", "--learning-rate", "inf"), "'inf' is not a finite number"),
         (("train", "shapes", "--out", "run", "--image-size", "20000"), "not in the range 1<=x<=4096"),
+        (("pretrain", "shapes", "--out", "run", "--epochs", "9" * 20), "not in the range 1<=x<=1000000"),
         (("train", "shapes", "--out", "run", "--resume", "--overwrite"), "not both"),
         (("adapt", "a", "b", "--out", "run", "--resume", "--overwrite"), "not both"),
         (("demo", "--resume", "--overwrite"), "not both"),

@@ -35,7 +35,9 @@ TABLE = "results.csv"
 @backbone_option()
 @weights_option()
 @click.option("--sizes", type=Numbers(), help="Numbers of labels.  [default: six, from two per class to all]")
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings of each size.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 1000), default=3, show_default=True, help="Trainings of each size."
+)
 @click.option(
     "--target-accuracy",
     type=Number(0, 1, min_open=True, max_open=True),
@@ -45,7 +47,7 @@ TABLE = "results.csv"
 )
 @click.option(
     "--steps",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1_000_000),
     help="Of a training, at least.  [default: 100, and 400 of a small network]",
 )
 @image_size_option()

@@ -49,7 +49,9 @@ def training_options(command: Any) -> Any:
         overwrite_option(),
         seed_option(),
         click.option(
-            "--epochs", type=click.IntRange(1), help="At most.  [default: depends on the number of images]"
+            "--epochs",
+            type=click.IntRange(1, 1_000_000),
+            help="At most.  [default: depends on the number of images]",
         ),
         image_size_option(),
     ):

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from tlkit._internal.keras_import import import_keras
+from tlkit._internal.sizes import MAX_IMAGE_SIZE
 from tlkit.challenges.task_similarity.measures import MEASURES
 from tlkit.cli.shared import (
     backbone_and_size,
@@ -26,7 +27,11 @@ from tlkit.cli.shared import (
 @backbone_option()
 @weights_option()
 @click.option(
-    "--image-size", type=click.IntRange(1), default=64, show_default=True, help="Height and width in pixels."
+    "--image-size",
+    type=click.IntRange(1, MAX_IMAGE_SIZE),
+    default=64,
+    show_default=True,
+    help="Height and width in pixels.",
 )
 @click.option(
     "--images", type=click.IntRange(10), default=300, show_default=True, help="Of each data set, at most."
