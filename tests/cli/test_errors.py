@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -12,7 +13,7 @@ import pytest
 import tlkit
 from tlkit.cli import cli, main
 from tlkit.deployment.saved_run import open_run
-from tlkit.errors import TlkitError
+from tlkit.errors import TlkitError, TlkitWarning
 
 
 def shell(*words, **environment):
@@ -92,6 +93,87 @@ def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, monkeypatch
     assert "pip install 'tlkit[lessons]'" in errors
 
 
+@pytest.fixture(scope="module")
+def run(shapes, command, lenet, tmp_path_factory):
+    """The folder of a run of `tlkit train`; tests may add files to it."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert command("train", shapes, "--out", out, *lenet).exit_code == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def adapted(run, shapes, command):
+    """A run that was adapted without its source."""
+    out = run.parent / "adapted"
+    done = command("adapt", run, shapes, "--out", out, "--evaluate", shapes, "--epochs", 1)
+    assert done.exit_code == 0
+    return out
+
+
+def test_a_run_that_was_adapted_without_its_source_has_a_card_and_can_be_evaluated(adapted, shapes, command):
+    for words in (("evaluate", adapted, shapes), ("card", adapted), ("export", adapted)):
+        assert command(*words).exit_code == 0, words
+    card = (adapted / "MODEL_CARD.md").read_text("utf-8")
+    assert "without its own training images" in card
+    assert "40 images of *my shapes*, whose labels took no part" in card
+
+
+def test_an_evaluation_does_not_replace_the_model(run, shapes, refused):
+    assert "whose model would be lost" in refused("evaluate", run, shapes, "--out", run, "--overwrite")
+    assert (run / "model.keras").exists()
+
+
+def test_results_are_not_written_among_the_images(shapes, refused):
+    assert "Choose an --out outside it" in refused("train", shapes, "--out", shapes / "runs")
+    assert not (shapes / "runs").exists()
+
+
+def test_a_domain_that_is_left_out_is_not_among_the_others(shapes, refused, tmp_path):
+    assert "was given more than once" in refused("generalize", shapes, shapes, "--out", tmp_path / "run")
+
+
+def test_a_stopped_training_is_named_by_commands_that_need_a_result(refused, shapes, tmp_path):
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "settings.json").write_text("{}")
+    for words in (("predict", tmp_path, shapes), ("evaluate", tmp_path, shapes), ("card", tmp_path)):
+        assert "run its command again with --resume" in refused(*words)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_a_pipe_instead_of_the_numbers_is_refused_at_once(refused, tmp_path):
+    os.mkfifo(tmp_path / "metrics.json")
+    assert "it is not a regular file" in refused("card", tmp_path)
+
+
+def test_images_to_compare_on_must_exist(run, refused):
+    assert "There is no file or folder at nothere" in refused("export", run, "--images", "nothere")
+
+
+def test_cards_and_exports_of_an_earlier_run_are_named(run, shapes, command, lenet, tmp_path):
+    out = shutil.copytree(run, tmp_path / "run")
+    assert command("card", out, "--overwrite").exit_code == 0
+    with pytest.warns(TlkitWarning, match=r"MODEL_CARD.md in .* belong to an earlier run"):
+        command("train", shapes, "--out", out, "--overwrite", *lenet)
+
+
+def test_ctrl_c_that_python_ignores_is_repeated():
+    """As in a callback of the garbage collector, whose errors Python ignores."""
+    code = (
+        "import gc, time; import tlkit.cli as c\n"
+        "def ignored(phase, about):\n"
+        "    gc.callbacks.clear(); raise KeyboardInterrupt\n"
+        "def work(**options):\n"
+        "    gc.callbacks.append(ignored); gc.collect()\n"
+        "    for _ in range(300): time.sleep(0.1)\n"
+        "c.cli.main = work\n"
+        "try: c.main()\n"
+        "except KeyboardInterrupt: print('ended')"
+    )
+    handler = "import signal as s; s.signal(s.SIGINT, s.default_int_handler)\n"
+    done = subprocess.run([sys.executable, "-c", handler + code], capture_output=True, text=True, timeout=25)
+    assert done.stdout == "ended\n", done.stderr
+
+
 def test_too_little_memory_is_an_error_in_one_line(monkeypatch, capsys):
     def exhausted(**options):
         raise MemoryError
@@ -123,6 +205,15 @@ def test_learning_rates_are_finite_and_above_zero(rate, digits):
     ):
         with pytest.raises(TlkitError, match="learning_rate"):
             use()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"minutes": float("nan")}, {"minutes": -1}, {"epochs": 2.5}, {"epochs": 10**20}, {"backup": ""}],
+)
+def test_lengths_and_folders_of_a_training_are_checked(options, digits):
+    with pytest.raises(TlkitError, match=rf"{next(iter(options))}=.* was given; expected"):
+        tlkit.train(digits, technique="fine-tuning", backbone="LeNet", weights=None, **options)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 0.5, "one"])

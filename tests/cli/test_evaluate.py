@@ -116,11 +116,15 @@ def test_the_labels_of_a_classifier_may_lie_in_a_table(trained, shapes, tmp_path
         assert "must hold classes that the model knows" in refused("evaluate", run, shapes, "--labels", table)
 
 
-def test_data_without_labels_and_an_occupied_folder_are_refused(trained, squares_and_circles, refused):
+def test_data_without_labels_and_an_occupied_folder_are_refused(
+    trained, squares_and_circles, refused, tmp_path
+):
     _, run = trained
     assert "no folder at" in refused("evaluate", run, squares_and_circles / "absent")
     assert "lie directly in" in refused("evaluate", run, squares_and_circles / "circle")
-    assert "--overwrite" in refused("evaluate", run, squares_and_circles, "--out", run)
+    assert "whose model would be lost" in refused("evaluate", run, squares_and_circles, "--out", run)
+    (tmp_path / "notes.txt").write_text("mine")
+    assert "--overwrite" in refused("evaluate", run, squares_and_circles, "--out", tmp_path)
 
 
 def test_a_run_and_its_data_must_be_named(trained, command):

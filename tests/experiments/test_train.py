@@ -263,7 +263,7 @@ def test_options_that_a_technique_does_not_have_are_refused(digits):
             train(digits, technique="feature-extraction", **LENET, **options)
     with pytest.raises(TlkitError, match=r"no setting rate. Its settings are fraction, depthwise"):
         train(digits, **LENET, rate=1)
-    with pytest.raises(TlkitError, match="epochs=0 was given; expected at least 1"):
+    with pytest.raises(TlkitError, match="epochs=0 was given; expected a whole number from 1"):
         train(digits, **LENET, epochs=0)
 
 

@@ -3,8 +3,12 @@
 import gc
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from tlkit.errors import TlkitError
@@ -17,6 +21,23 @@ _STARTUP = (
     "To enable the following instructions",
     "oneDNN custom operations are on",
 )
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C act after the block; while C++ code loads, it could be lost, or abort the process."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    pressed = []
+    signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def import_keras() -> ModuleType:
@@ -41,7 +62,7 @@ def import_keras() -> ModuleType:
     sys.stderr.flush()
     stderr, collecting = os.dup(2), gc.isenabled()
     gc.disable()
-    with tempfile.TemporaryFile() as captured:
+    with interrupts_wait(), tempfile.TemporaryFile() as captured:
         os.dup2(captured.fileno(), 2)
         try:
             import keras

@@ -1,7 +1,9 @@
 """The command line: every command is one call into the package, and imports nothing heavy before it must."""
 
+import _thread
 import re
 import sys
+import threading
 import warnings
 from typing import Any, NoReturn
 
@@ -92,6 +94,16 @@ def main() -> None:
         else:
             plain(message, category, *where, **more)
 
+    ignored = sys.unraisablehook
+
+    def raise_again(what: Any) -> None:
+        """Repeat a Ctrl-C that Python ignored, because it came in a callback of the garbage collector."""
+        if issubclass(what.exc_type, KeyboardInterrupt):
+            threading.Timer(0.1, _thread.interrupt_main).start()
+        else:
+            ignored(what)
+
+    sys.unraisablehook = raise_again
     warnings.showwarning = shown
     warnings.simplefilter("default", TlkitWarning)  # each one once
     try:

@@ -11,6 +11,7 @@ import click
 
 from tlkit._internal.keras_import import import_keras
 from tlkit.cli.shared import Number, bars, claim, finish, list_option, overwrite_option
+from tlkit.errors import OutputError
 
 
 @click.command()
@@ -51,6 +52,10 @@ def evaluate(run: Path, data: str, labels: Path | None, out: Path | None, overwr
 
     opened = open_run(run)
     if out is not None:
+        if out.resolve() == opened.folder.resolve():
+            raise OutputError(
+                f"{out} is the folder of the run, whose model would be lost. Choose another --out."
+            )
         claim(out, overwrite)
     import_keras()
     from tlkit.deployment.evaluate import evaluate as measured

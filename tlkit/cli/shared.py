@@ -4,7 +4,7 @@ import importlib
 import math
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -13,8 +13,9 @@ import click
 
 from tlkit._internal import outputs
 from tlkit._internal.seeds import LARGEST
-from tlkit._internal.sizes import MAX_IMAGE_SIZE
+from tlkit._internal.sizes import MAX_EPOCHS, MAX_IMAGE_SIZE
 from tlkit.backbones.registry import BACKBONES, Backbone
+from tlkit.errors import OutputError
 
 if TYPE_CHECKING:
     from tlkit.reports.result import Result
@@ -50,7 +51,7 @@ def training_options(command: Any) -> Any:
         seed_option(),
         click.option(
             "--epochs",
-            type=click.IntRange(1, 1_000_000),
+            type=click.IntRange(1, MAX_EPOCHS),
             help="At most.  [default: depends on the number of images]",
         ),
         image_size_option(),
@@ -132,9 +133,23 @@ def claim(out: Path, overwrite: bool = False, resume: bool = False) -> None:
     """Reserve the folder of the results until the command ends; see `outputs.claimed`."""
     if resume and overwrite:
         raise click.UsageError("Give --resume to continue, or --overwrite to start again, not both.")
+    from tlkit._internal.cache import METRICS  # imports NumPy, which `tlkit --help` does not need
+
     context = click.get_current_context()
+    for folder in _arguments(context):
+        if out.resolve().is_relative_to(folder) and not (folder / METRICS).is_file():
+            raise OutputError(f"{out} is inside {folder}, the folder of images. Choose an --out outside it.")
     context.with_resource(outputs.claimed(out, overwrite, resume))
     context.meta[OUT] = out
+
+
+def _arguments(context: click.Context) -> Iterator[Path]:
+    """Yield the folders among the arguments of a command."""
+    for parameter in context.command.params:
+        given = context.params.get(parameter.name or "") if isinstance(parameter, click.Argument) else None
+        for each in given if isinstance(given, tuple) else [given]:
+            if each is not None and Path(each).is_dir():
+                yield Path(each).resolve()
 
 
 def state_in(out: Path, overwrite: bool, network: Backbone) -> Path:

@@ -56,7 +56,8 @@ def render(run: SavedRun, *, licence: str = "unknown") -> str:
     environment.keep_trailing_newline = True
     about: dict[str, Any] = {
         "m": run.numbers,
-        "data": _data_name(run.numbers),
+        "data": _data_name(run.numbers.get("data")),
+        "target": _data_name(run.numbers["target"]) if run.numbers.get("target") else None,
         "command": _command(run.numbers),
         "name": run.folder.resolve().name,
         "split": run.split,
@@ -179,12 +180,12 @@ def task_table(run: SavedRun) -> list[dict[str, Any]]:
 
 def _command(numbers: dict[str, Any]) -> str:
     """Return the command that was typed, in one line; of an absolute path to the data, only the last name."""
-    command, data = numbers.get("command", "").replace("\n", " "), numbers.get("data", "")
-    return command.replace(data, _data_name(numbers)) if Path(data).is_absolute() else command
+    command, data = numbers.get("command", "").replace("\n", " "), numbers.get("data") or ""
+    return command.replace(data, _data_name(data)) if Path(data).is_absolute() else command
 
 
-def _data_name(numbers: dict[str, Any]) -> str:
-    name = numbers.get("data", "unknown")
+def _data_name(name: str | None) -> str:
+    name = name or "unknown"
     return Path(name).name if is_folder(name) else name
 
 

@@ -131,7 +131,7 @@ def images_of_run(run: SavedRun, size: int) -> np.ndarray:
     Raises:
         DataError: the data are not where they were; images of other files can be given.
     """
-    name = run.numbers.get("data", "")
+    name = run.numbers.get("data") or ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the training has said it
@@ -169,6 +169,8 @@ def read_images(paths: Sequence[Path], size: int) -> np.ndarray:
     Raises:
         DataError: there is none, or one cannot be read.
     """
+    if missing := [path for path in paths if not path.exists()]:
+        raise DataError(f"There is no file or folder at {missing[0]}. Check the spelling of --images.")
     files = [file for path in paths for file in (images_below(path) if path.is_dir() else [path])]
     if not files:
         raise DataError("There is no image to compare on. Name image files, or a folder that holds some.")

@@ -9,11 +9,19 @@ import numpy as np
 
 from tlkit._internal.keras_import import import_keras
 from tlkit._internal.model_files import load_model, reason_of
+from tlkit._internal.outputs import unfinished
 from tlkit._internal.sizes import MAX_IMAGE_SIZE
 from tlkit.errors import TlkitError, TlkitWarning
 
 KINDS = {"softmax": "classification", "sigmoid": "multi-label"}  # by the activation of an output
 TOLERANCE = 0.01  # of a sum of probabilities, as half precision rounds
+
+
+def how_to_train(folder: Path) -> str:
+    """Return what to do about a folder that contains no run."""
+    if unfinished(folder):
+        return "The folder contains a training that was stopped: run its command again with --resume."
+    return f"Train one: tlkit train DATA --out {folder}"
 
 
 def open_network(path: Path) -> Any:
@@ -35,7 +43,7 @@ def open_network(path: Path) -> Any:
         TlkitError: there is no file, it cannot be opened safely, or it is a model of another kind.
     """
     if not path.is_file():
-        raise TlkitError(f"There is no model at {path}. Train one: tlkit train DATA --out {path.parent}")
+        raise TlkitError(f"There is no model at {path}. {how_to_train(path.parent)}")
     try:
         network = load_model(path)
     except Exception as error:  # Keras, h5py and zipfile raise many types on a foreign or damaged file

@@ -8,7 +8,7 @@ from typing import Any
 from tlkit._internal.cache import CHECKSUM, CHECKSUMS, METRICS, file_checksum, from_json
 from tlkit._internal.model_files import reason_of
 from tlkit._internal.outputs import settle
-from tlkit.deployment.networks import names_or_none, open_network
+from tlkit.deployment.networks import how_to_train, names_or_none, open_network
 from tlkit.errors import TlkitError
 
 MODEL, NUMBERS = "model.keras", METRICS
@@ -119,13 +119,14 @@ def open_run(folder: str | Path) -> SavedRun:
     path = folder / NUMBERS
     settle(folder)
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is not a regular file")
         if path.stat().st_size > LARGEST:
             raise ValueError(f"it has more than {LARGEST // 10**6} MB")
         numbers = from_json(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise TlkitError(
-            f"There is no {NUMBERS} in {folder}, so this is not the folder of a run. "
-            f"Train one: tlkit train DATA --out {folder}"
+            f"There is no {NUMBERS} in {folder}, so this is not the folder of a run. {how_to_train(folder)}"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise unreadable(path, error) from error
@@ -199,7 +200,8 @@ def _of_any_run(numbers: dict[str, Any]) -> dict[str, bool]:
     counts = {name: numbers.get(name) for name in ("skipped", "duplicates") if name in numbers}
     size = numbers.get("image_size")
     return {
-        "data": isinstance(numbers.get("data", ""), str),
+        "data": isinstance(numbers.get("data") or "", str),  # a run that was adapted has no training data
+        "target": isinstance(numbers.get("target") or "", str),
         "command": isinstance(numbers.get("command", ""), str),
         "seed": isinstance(numbers.get("seed", 0), int),
         "image_size": size is None or isinstance(size, int),

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from tlkit._internal.seeds import set_seed
-from tlkit.callbacks import Backup, Interruptible
+from tlkit._internal.sizes import check_length
+from tlkit.callbacks import Backup, Interruptible, interrupts_raise
 from tlkit.data import Dataset, Split
 from tlkit.errors import DataError, TlkitError
 from tlkit.experiments import phases
@@ -111,6 +112,7 @@ def adapt(
             f"validator={validator!r} chooses the epoch of a single method, and method='auto' lets several "
             "vote. Leave it out, or give a method such as 'mcc'."
         )
+    check_length(epochs, minutes)
     sources = [source] if isinstance(source, Dataset) else list(source)
     check_domains(sources)
     check_classes(sources[0], evaluate)
@@ -172,7 +174,8 @@ def _adapt_by(
     generators = [each for each in adapter.variables if each.name == "seed_generator_state"]
     drawn = [np.array(each) for each in generators]
     known = inputs["train"], source.train.labels
-    control = arms.fit("control", network, known, pairs, watch, validation_data=held_out)
+    with interrupts_raise():  # without an adaptation there is no result
+        control = arms.fit("control", network, known, pairs, watch, validation_data=held_out)
     found.history["source only"] = control
     found.before = adapter.target_outputs(inputs["target"]).probabilities
     found.features["before"] = _sampled_features(adapter, pairs)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from tlkit._internal.sizes import check_length
 from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset, Split
 from tlkit.errors import TlkitError
@@ -74,6 +75,7 @@ def generalize(
     """
     domains = list(domains)
     names = [METHODS.find(each).name for each in methods or METHODS.names]
+    check_length(epochs, minutes)
     check_domains(domains, least=2)
     clock, watch = phases.Clock(), Interruptible()
     network, pretrained = phases.loaded(backbone, weights, domains[0].image_size)

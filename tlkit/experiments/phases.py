@@ -139,6 +139,8 @@ def saved_state(
     """
     if backup is None:
         return None
+    if not str(backup) or "\0" in str(backup):  # an empty path would be the working folder
+        raise TlkitError(f"backup={backup!r} was given; expected a folder, such as 'runs/state'.")
     versions = {"tlkit": tlkit.__version__, "keras": keras.__version__, "backend": keras.backend.backend()}
     contents = {
         f"{prefix} {name} {what}": value

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tlkit._internal.seeds import set_seed
+from tlkit._internal.sizes import check_length
 from tlkit.backbones.engines import fingerprint
 from tlkit.callbacks import Backup, Interruptible
 from tlkit.data import Card, Dataset, Split
@@ -98,6 +99,7 @@ def pretrain(
         raise DataError(f"{len(data.train)} images are too few to learn from. Give hundreds or more.")
     if isinstance(method, str):
         METHODS.find(method)  # an unknown name fails before anything is loaded
+    check_length(epochs)
     if learning_rate is not None:
         check_rate(learning_rate)
     clock, watch = phases.Clock(), Interruptible()

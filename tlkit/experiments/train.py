@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tlkit._internal.sizes import check_length
 from tlkit.data import Dataset
 from tlkit.errors import TlkitError, UnknownNameError
 from tlkit.experiments.fitting import AUTO, FROZEN, MINUTES, Fitted, fit_classifier
@@ -99,8 +100,7 @@ def train(
     asked, known = technique.lower(), [AUTO, *(name.lower() for name in TECHNIQUES.names)]
     if asked not in known:
         raise UnknownNameError("technique", technique, known)
-    if epochs is not None and epochs < 1:
-        raise TlkitError(f"epochs={epochs} was given; expected at least 1.")
+    check_length(epochs, minutes)
     unused = [*options, *([] if epochs is None else ["epochs"])] if asked == FROZEN else []
     if unused:
         raise TlkitError(

@@ -139,6 +139,16 @@ class Adaptation(Result):
             "ceiling": None if self.ceiling is None else float(np.mean(self.ceiling == labels)),
         }
 
+    def _of_model(self) -> dict[str, Any]:
+        """Return the fields of `data_metrics` for a classifier that was adapted without its source."""
+        empty = {"count": 0}
+        return {
+            "data": None,
+            "image_size": self.model.inputs[0].shape[1],
+            "skipped": {**empty, "files": []},
+            "duplicates": {**empty, "pairs": []},
+        }
+
     def metrics(self) -> dict[str, Any]:
         """Return the accuracies on the target with the 95 % interval, and the settings."""
         names, accuracy = self.class_names, self.accuracy
@@ -156,7 +166,7 @@ class Adaptation(Result):
             "backbone": self.backbone,
             "seed": self.seed,
             "feature_precision": self.precision,
-            **({"data": None} if self.source is None else data_metrics(self.source)),
+            **(self._of_model() if self.source is None else data_metrics(self.source)),
             "target": self.target_name,
             "splits": missing
             | {name: len(each) for name, each in parts.items()}

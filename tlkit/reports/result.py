@@ -2,6 +2,7 @@
 
 import importlib
 import platform
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,11 +15,12 @@ import pandas as pd
 import tlkit
 from tlkit._internal.cache import CHECKSUMS, METRICS, checksums_of, file_checksum, to_json
 from tlkit._internal.outputs import claimed, together
-from tlkit.errors import OutputError
+from tlkit.errors import OutputError, TlkitWarning
 from tlkit.reports.document import Document
 from tlkit.reports.html import render
 
 REPORT = "report.html"
+MADE_FROM_RUN = ("MODEL_CARD.md", "exported")  # by `tlkit card` and `tlkit export`
 
 
 class Result(ABC):
@@ -71,6 +73,9 @@ def write_report(
     Returns:
         The folder.
 
+    Warns:
+        TlkitWarning: the folder has a card or exported files of an earlier run.
+
     Raises:
         OutputError: the folder is a file, is not empty, cannot be written to, or is in use by another
             process; or the disk is full. Or the report could not be made; the other files are then written.
@@ -78,6 +83,13 @@ def write_report(
     out = Path(out)
     with claimed(out, overwrite, resume), together(out, replaces=checksums_of(out)) as folder:
         failure = _write_files(result, folder, out, command)
+    if stale := [name for name in MADE_FROM_RUN if (out / name).exists()]:
+        warnings.warn(
+            f"{' and '.join(stale)} in {out} belong to an earlier run. Make them again (tlkit card, tlkit "
+            "export), or delete them.",
+            TlkitWarning,
+            stacklevel=2,
+        )
     if failure is not None:
         raise OutputError(
             f"The report could not be made ({type(failure).__name__}: {failure}). All other files were "

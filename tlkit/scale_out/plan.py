@@ -126,7 +126,15 @@ def list_images(folder: Path) -> Listing:
             name.encode()
         except UnicodeEncodeError as error:
             raise DataError(f"The file name {name!a} is not valid Unicode. Rename the file.") from error
-    return Listing(names, classes, class_names, sum(file.stat().st_size for file in files))
+    return Listing(names, classes, class_names, sum(map(_size, files)))
+
+
+def _size(file: Path) -> int:
+    """Return the bytes of a file; 0 for a link that leads nowhere, which is then named as unreadable."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def read_plan(out: Path) -> Plan | None:

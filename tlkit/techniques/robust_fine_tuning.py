@@ -33,6 +33,7 @@ from scipy.special import log_softmax
 from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
+from tlkit._internal.sizes import check_length
 from tlkit._internal.state import SavedState, packed, unpacked
 from tlkit.data.images import joined
 from tlkit.data.labelled import Labelled, both
@@ -141,6 +142,7 @@ def robust_fine_tune(
             has no such setting or value.
     """
     began = time.perf_counter()
+    check_length(minutes=minutes)
     settings = checked(folds, **recipe)
     data, held_out = both(model, train, validation_data)
     parts = [each for each in (data, held_out) if each is not None]

@@ -42,7 +42,7 @@ def test_texts_with_bars_become_several_labels_and_a_dash_means_no_label():
         (["a", "b", "c", "d", "e"], None, "neither numeric nor categorical: 5 different texts on 5"),
         (["a", "a", "a"], None, "'it' as classification: .*expected 2 or more"),
         (["2", "2"], None, "'it' as regression: .*all the same"),
-        (["a", "b"], "regression", "'it' as regression: could not convert"),
+        (["a", "b"], "regression", "'it' as regression: 'a' is not a finite number"),
     ],
 )
 def test_an_unsuitable_column_is_named(values, kind, message):

@@ -83,6 +83,11 @@ def _task(name: str, values: list[Any], kind: str | None) -> Task:
     kind = kind or _kind(name, texts)
     try:
         if kind == "regression":
+            if unlike := [text for text in texts if not _is_number(text)]:
+                raise DataError(
+                    f"{unlike[0]!r} is not a finite number. Correct it, leave the cell empty if the label is "
+                    f"missing, or treat all values as classes: --kind {name}=classification."
+                )
             return Regression.of([np.nan if is_missing(each) else float(each) for each in values])
         if kind == "multi-label":
             return MultiLabel(sorted({part for text in texts for part in parts_of(text)}))

@@ -244,10 +244,10 @@ class Regression(Task):
     likelihood = 0.5
 
     def __init__(self, outputs: int = 1, *, mean: float = 0.0, deviation: float = 1.0) -> None:
-        if outputs < 1 or not deviation > 0:
+        if outputs < 1 or not 0 < deviation < np.inf:
             raise TlkitError(
                 f"Regression(outputs={outputs}, deviation={deviation}) was given; expected at least one "
-                "output and a deviation above 0: labels that are all the same need no network."
+                "output and a finite deviation above 0: labels that are all the same need no network."
             )
         self.outputs, self.mean, self.deviation = outputs, float(mean), float(deviation)
 
@@ -263,7 +263,8 @@ class Regression(Task):
         if np.isnan(values).all():
             raise DataError("All labels are missing. Add some, or omit the task.")
         outputs = values.shape[1] if values.ndim > 1 else 1
-        return cls(outputs, mean=float(np.nanmean(values)), deviation=float(np.nanstd(values)))
+        with np.errstate(over="ignore", invalid="ignore"):  # an infinite deviation is refused
+            return cls(outputs, mean=float(np.nanmean(values)), deviation=float(np.nanstd(values)))
 
     def head(self, name: str) -> keras.Layer:
         return keras.Sequential(
