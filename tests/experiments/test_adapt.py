@@ -1,5 +1,6 @@
 """Adaptation to a target domain: what is trained, what the target labels may touch, and what is refused."""
 
+import signal
 from dataclasses import replace
 
 import keras
@@ -365,6 +366,21 @@ def test_sources_that_do_not_fit_are_refused(source, target):
         tlkit.adapt([source, replace(target, train=small)], target, **LENET)
     with pytest.raises(DataError, match="No labelled domain"):
         tlkit.adapt([], target, **LENET)
+
+
+@graph
+def test_one_ctrl_c_during_the_training_on_the_source_ends_the_adaptation(source, target, monkeypatch):
+    class Pressed(Interruptible):
+        def on_train_batch_end(self, batch, logs=None):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("tlkit.experiments.adapt.Interruptible", Pressed)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores Ctrl-C
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            tlkit.adapt(source, target, method="coral", **LENET)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @graph

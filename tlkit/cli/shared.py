@@ -137,19 +137,25 @@ def claim(out: Path, overwrite: bool = False, resume: bool = False) -> None:
 
     context = click.get_current_context()
     for folder in _arguments(context):
-        if out.resolve().is_relative_to(folder) and not (folder / METRICS).is_file():
+        if _is_inside(out, folder) and not (folder / METRICS).is_file():
             raise OutputError(f"{out} is inside {folder}, the folder of images. Choose an --out outside it.")
     context.with_resource(outputs.claimed(out, overwrite, resume))
     context.meta[OUT] = out
 
 
 def _arguments(context: click.Context) -> Iterator[Path]:
-    """Yield the folders among the arguments of a command."""
+    """Yield the arguments of a command, each of which may be a folder."""
     for parameter in context.command.params:
         given = context.params.get(parameter.name or "") if isinstance(parameter, click.Argument) else None
-        for each in given if isinstance(given, tuple) else [given]:
-            if each is not None and Path(each).is_dir():
-                yield Path(each).resolve()
+        yield from (Path(each) for each in (given if isinstance(given, tuple) else [given]) if each)
+
+
+def _is_inside(out: Path, folder: Path) -> bool:
+    """Whether a path is a folder or below it; not if the system cannot resolve one of them."""
+    try:
+        return folder.is_dir() and out.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a name that is too long, or a loop of links
+        return False
 
 
 def state_in(out: Path, overwrite: bool, network: Backbone) -> Path:

@@ -141,12 +141,11 @@ class Adaptation(Result):
 
     def _of_model(self) -> dict[str, Any]:
         """Return the fields of `data_metrics` for a classifier that was adapted without its source."""
-        empty = {"count": 0}
         return {
             "data": None,
             "image_size": self.model.inputs[0].shape[1],
-            "skipped": {**empty, "files": []},
-            "duplicates": {**empty, "pairs": []},
+            "skipped": {"count": 0, "files": []},
+            "duplicates": {"count": 0, "pairs": []},
         }
 
     def metrics(self) -> dict[str, Any]:
