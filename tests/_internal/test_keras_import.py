@@ -1,11 +1,12 @@
 """Keras is imported without its start-up lines and without garbage collections."""
 
 import gc
+import signal
 import sys
 
 import pytest
 
-from tlkit._internal.keras_import import import_keras
+from tlkit._internal.keras_import import import_keras, interrupts_wait
 
 KERAS = """
 import gc, os
@@ -42,3 +43,21 @@ def test_a_failed_import_leaves_screen_and_collector_as_they_were(keras, capfd):
     assert gc.isenabled()
     print("seen", file=sys.stderr)
     assert capfd.readouterr().err.endswith("failing\nseen\n")
+
+
+def test_ctrl_c_acts_after_the_block():
+    done = []
+
+    def press():
+        with interrupts_wait():
+            signal.raise_signal(signal.SIGINT)
+            done.append("import")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores Ctrl-C
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            press()
+        assert done == ["import"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)

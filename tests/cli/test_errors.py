@@ -128,8 +128,10 @@ def test_results_are_not_written_among_the_images(shapes, refused):
     assert not (shapes / "runs").exists()
 
 
-def test_a_domain_that_is_left_out_is_not_among_the_others(shapes, refused, tmp_path):
-    assert "was given more than once" in refused("generalize", shapes, shapes, "--out", tmp_path / "run")
+def test_a_domain_is_given_once(shapes, refused, tmp_path):
+    again = shapes / ".." / shapes.name
+    words = ("generalize", shapes, again, "--out", tmp_path / "run", "--backbone", "LeNet")
+    assert "have the same training images" in refused(*words)
 
 
 def test_a_stopped_training_is_named_by_commands_that_need_a_result(refused, shapes, tmp_path):

@@ -64,10 +64,6 @@ def generalize(
         raise TlkitError(
             "One domain was given; expected at least 2, and better 3 or more, with the same classes."
         )
-    if twice := [name for name in domains if domains.count(name) > 1]:
-        raise TlkitError(
-            f"{twice[0]} was given more than once. A domain that is left out must not be among the others."
-        )
     chosen = [METHODS.find(name).name for name in methods] or None
     claim(out, overwrite)
     network, size = backbone_and_size(domains[0], backbone, image_size)

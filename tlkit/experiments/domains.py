@@ -12,12 +12,16 @@ from tlkit.errors import DataError
 
 
 def check_domains(domains: Sequence[Dataset], *, least: int = 1) -> None:
-    """Raise DataError if there are too few domains, or one has other classes or another image size."""
+    """Raise DataError if there are too few domains, they differ in classes or size, or two are the same."""
     if len(domains) < least:
         count = "No labelled domain was given" if not domains else "One labelled domain was given"
         raise DataError(f"{count}; expected at least {least}, each as a data set.")
     first = domains[0]
     called = domain_names(domains)
+    known = dict[str, str]()
+    for name, domain in zip(called, domains, strict=True):
+        if (same := known.setdefault(domain.train.fingerprint(), name)) != name:
+            raise DataError(f"{same} and {name} have the same training images. Give each domain once.")
     for name, other in zip(called[1:], domains[1:], strict=True):
         names = called[0], name
         if difference := class_difference(first.class_names, other.class_names, names):

@@ -203,23 +203,17 @@ class _Bench:
             began = time.perf_counter()
             if self.time_budget is not None and began - self.start + longest > self.time_budget:
                 return table
-            rounds.append(
-                {
-                    name: images_per_second(
-                        each,
-                        self.split,
-                        precision=self.precision[near[name].name],
-                        expected=self.speeds[name],
-                    )
-                    for name, each in networks.items()
-                }
-            )
+            rounds.append({name: self._timed(near[name], each) for name, each in networks.items()})
             longest = max(longest, time.perf_counter() - began)
         timings = pd.DataFrame(rounds)
         network = table["backbone"].map(lambda name: self.candidates[name].row.name)
         found = {SPEED: timings.median(), SLOWEST: timings.min(), FASTEST: timings.max()}
         again = {column: network.map(values).fillna(table[column]) for column, values in found.items()}
         return table.assign(**again)
+
+    def _timed(self, each: Candidate, backbone: keras.Model) -> float:
+        precision, expected = self.precision[each.name], self.speeds[each.row.name]
+        return images_per_second(backbone, self.split, precision=precision, expected=expected)
 
     def _source_probabilities(self, each: Candidate, features: np.ndarray) -> np.ndarray | None:
         """Return the predictions of the source head; None where no score needs them or there is no head."""

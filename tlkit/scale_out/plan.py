@@ -130,7 +130,7 @@ def list_images(folder: Path) -> Listing:
 
 
 def _size(file: Path) -> int:
-    """Return the bytes of a file; 0 for a link that leads nowhere, which is then named as unreadable."""
+    """Return the bytes of a file; 0 for a link that leads nowhere, which the worker names."""
     try:
         return file.stat().st_size
     except OSError:

@@ -231,7 +231,7 @@ class Regression(Task):
         mean, deviation: mean and standard deviation of the training labels; see `of`.
 
     Raises:
-        TlkitError: there are no outputs, or the deviation is not above 0.
+        TlkitError: there are no outputs, or the deviation is infinite or not above 0.
 
     >>> task = Regression.of([10.0, 20.0, np.nan])
     >>> task.mean, task.deviation
