@@ -159,16 +159,16 @@ def test_mistakes_of_an_exercise_stand_below_its_solution():
 
 
 def test_build_writes_three_files_a_lesson_and_refuses_to_mix_them_with_others(tmp_path):
-    written = build(tmp_path / "out", ["0", "05"])
+    written = build(tmp_path / "out", ["0", "02"])
     assert [path.relative_to(tmp_path / "out").as_posix() for path in written] == [
         "student/00_start_here.ipynb",
         "teacher/00_start_here.ipynb",
         "script/00_start_here.py",
-        "student/05_fine_tuning.ipynb",
-        "teacher/05_fine_tuning.ipynb",
-        "script/05_fine_tuning.py",
+        "student/02_fine_tuning.ipynb",
+        "teacher/02_fine_tuning.ipynb",
+        "script/02_fine_tuning.py",
     ]
-    assert [each.number for each in lessons(tmp_path / "out" / "teacher")] == ["00", "05"]
+    assert [each.number for each in lessons(tmp_path / "out" / "teacher")] == ["00", "02"]
     with pytest.raises(OutputError, match="--overwrite"):
         build(tmp_path / "out", ["00"])
     build(tmp_path / "out", ["00"], overwrite=True)
@@ -205,7 +205,7 @@ def test_an_unknown_lesson_is_named(tmp_path):
 
 
 def edited(tmp_path, edit):
-    """Edit a copy of lesson 05, cells by id, and read it."""
+    """Edit a copy of lesson 02, cells by id, and read it."""
     content = json.loads(PATHS[5].read_text("utf-8"))
     cells = {cell["id"]: cell for cell in content["cells"]}
     edit(content, cells)
@@ -222,29 +222,29 @@ def untag(cell):
     ("edit", "cell", "says"),
     [
         (
-            lambda content, cells: content["cells"].remove(cells["05-27"]),
-            "05-28",
+            lambda content, cells: content["cells"].remove(cells["02-27"]),
+            "02-28",
             "precedes this solution",
         ),
         (
-            lambda content, cells: content["cells"].remove(cells["05-28"]),
-            "05-27",
+            lambda content, cells: content["cells"].remove(cells["02-28"]),
+            "02-27",
             "no cell tagged 'solution'",
         ),
-        (lambda content, cells: content["cells"].remove(cells["05-26"]), "05-27", "has no number"),
-        (lambda content, cells: untag(cells["05-27"]), "05-27", "tag it 'exercise'"),
-        (lambda content, cells: cells["05-26"].update(source="**5 (recall).** How many?"), "05-27", "number"),
-        (lambda content, cells: cells["05-26"].update(source="**6.1 (recall).**"), "05-26", "lesson 05"),
-        (lambda content, cells: cells["05-29"].update(source="**5.1 (again).**"), "05-29", "two exercises"),
-        (lambda content, cells: cells["05-27"].update(source='tlkit.check("05.3", 1)'), "05-27", "'05.3'"),
-        (lambda content, cells: cells["05-29"]["metadata"].update(tags=["exercise"]), "05-29", "text cell"),
-        (lambda content, cells: content["cells"].append(cells["05-09"]), "05-09", "same id"),
-        (lambda content, cells: cells["05-09"].update(source="x = 1\n%matplotlib inline"), "05-09", "line 2"),
-        (lambda content, cells: cells["05-09"].pop("outputs"), "05-09", "'outputs'"),
+        (lambda content, cells: content["cells"].remove(cells["02-26"]), "02-27", "has no number"),
+        (lambda content, cells: untag(cells["02-27"]), "02-27", "tag it 'exercise'"),
+        (lambda content, cells: cells["02-26"].update(source="**5 (recall).** How many?"), "02-27", "number"),
+        (lambda content, cells: cells["02-26"].update(source="**6.1 (recall).**"), "02-26", "lesson 02"),
+        (lambda content, cells: cells["02-29"].update(source="**5.1 (again).**"), "02-29", "two exercises"),
+        (lambda content, cells: cells["02-27"].update(source='tlkit.check("02.3", 1)'), "02-27", "'02.3'"),
+        (lambda content, cells: cells["02-29"]["metadata"].update(tags=["exercise"]), "02-29", "text cell"),
+        (lambda content, cells: content["cells"].append(cells["02-09"]), "02-09", "same id"),
+        (lambda content, cells: cells["02-09"].update(source="x = 1\n%matplotlib inline"), "02-09", "line 2"),
+        (lambda content, cells: cells["02-09"].pop("outputs"), "02-09", "'outputs'"),
     ],
 )
 def test_an_edited_notebook_is_refused_and_the_cell_is_named(tmp_path, edit, cell, says):
-    with pytest.raises(DataError, match=rf"05_fine_tuning.ipynb, cell \d+ of \d+ \(id '{cell}', ") as error:
+    with pytest.raises(DataError, match=rf"02_fine_tuning.ipynb, cell \d+ of \d+ \(id '{cell}', ") as error:
         edited(tmp_path, edit)
     assert says in str(error.value)
 
@@ -252,8 +252,8 @@ def test_an_edited_notebook_is_refused_and_the_cell_is_named(tmp_path, edit, cel
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
-        (lambda content, cells: untag(cells["05-02"]), "has 0 cells tagged 'parameters'"),
-        (lambda content, cells: cells["05-03"].pop("id"), "cell 4 of 38: it has no id"),
+        (lambda content, cells: untag(cells["02-02"]), "has 0 cells tagged 'parameters'"),
+        (lambda content, cells: cells["02-03"].pop("id"), "cell 4 of 38: it has no id"),
         (lambda content, cells: content.update(nbformat=3), "not a notebook of format version 4"),
         (lambda content, cells: content.update(cells={}), "not a notebook of format version 4"),
         (lambda content, cells: content.update(metadata=1), "not a valid notebook"),
@@ -266,7 +266,7 @@ def test_what_is_wrong_with_the_whole_file_is_said(tmp_path, edit, says):
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"cells": '])
 def test_a_broken_file_is_no_notebook(tmp_path, content):
-    path = tmp_path / "05_fine_tuning.ipynb"
+    path = tmp_path / "02_fine_tuning.ipynb"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"not a (readable )?notebook"):
         read_solved(path)

@@ -27,15 +27,15 @@ def row(exercise):
 
 def test_tries_count_up_to_the_first_right_answer():
     for answer in (None, True, True, False, True):
-        check("05.3", answer)
-    assert (row("05.3").state, row("05.3").tries) == ("passed", 3)
-    assert row("05.1").state == "open"
+        check("02.3", answer)
+    assert (row("02.3").state, row("02.3").tries) == ("passed", 3)
+    assert row("02.1").state == "open"
 
 
 def test_who_saw_the_solution_first_has_not_passed():
-    solution("05.3", False)
-    check("05.3", False)
-    assert row("05.3").state == "solution shown"
+    solution("02.3", False)
+    check("02.3", False)
+    assert row("02.3").state == "solution shown"
     check("08.3", "hurts")
     solution("08.3", "hurts")
     assert row("08.3").state == "passed"
@@ -48,23 +48,23 @@ def test_hints_are_counted_and_wrong_answers_are_tries():
 
 def test_predictions_are_kept_beside_what_came_out_with_the_figure():
     plt.figure().subplots().plot([1, 2])
-    record("05", {"scratch": 0.5, "frozen": 0.8}, pd.Series({"scratch": 0.6, "frozen": 0.7, "other": 0.1}))
+    record("02", {"scratch": 0.5, "frozen": 0.8}, pd.Series({"scratch": 0.6, "frozen": 0.7, "other": 0.1}))
     table = pd.DataFrame({"scratch": {1: 0.3, 30: 0.9}, "frozen": {1: 0.5, 30: 0.7}})
     plt.close("all")
-    record("01", {"scratch": {1: 0.2}}, table)
-    record("01", {"scratch": {1: 0.4}}, table)  # the last run counts
+    record("03", {"scratch": {1: 0.2}}, table)
+    record("03", {"scratch": {1: 0.4}}, table)  # the last run counts
     found = prediction_table(progress.events())
     assert found.values.tolist() == [
-        ["01", "scratch, 1", "accuracy", 0.4, 0.3, pytest.approx(-0.1)],
-        ["05", "scratch", "accuracy", 0.5, 0.6, pytest.approx(0.1)],
-        ["05", "frozen", "accuracy", 0.8, 0.7, pytest.approx(-0.1)],
+        ["03", "scratch, 1", "accuracy", 0.4, 0.3, pytest.approx(-0.1)],
+        ["02", "scratch", "accuracy", 0.5, 0.6, pytest.approx(0.1)],
+        ["02", "frozen", "accuracy", 0.8, 0.7, pytest.approx(-0.1)],
     ]
     assert [bool(each["figure"]) for each in progress.events()] == [True, False, False]
 
 
 def test_a_prediction_of_something_else_is_left_out_and_said():
     with pytest.warns(TlkitWarning, match="Nothing was measured for thawed"):
-        record("05", {"thawed": 0.5, "frozen": 0.5}, {"frozen": 0.7})
+        record("02", {"thawed": 0.5, "frozen": 0.5}, {"frozen": 0.7})
     assert prediction_table(progress.events())["arm"].to_list() == ["frozen"]
     with pytest.raises(UnknownNameError, match="lesson named '5'"):
         record("5", {}, {})
@@ -72,15 +72,15 @@ def test_a_prediction_of_something_else_is_left_out_and_said():
 
 def test_lessons_that_write_at_once_lose_nothing():
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda i: progress.note("hint", exercise="05.1", padding="x" * 5000, i=i), range(200)))
+        list(pool.map(lambda i: progress.note("hint", exercise="02.1", padding="x" * 5000, i=i), range(200)))
     assert sorted(each["i"] for each in progress.events()) == list(range(200))
 
 
 def test_a_broken_line_costs_itself_alone(own):
-    check("05.3", False)
+    check("02.3", False)
     with (own / progress.EVENTS).open("a") as file:
         file.write('{"kind": "che\n')
-    hint("05.3")
+    hint("02.3")
     with pytest.warns(TlkitWarning, match="Left out 1 unreadable line of"):
         assert [each["kind"] for each in progress.events()] == ["check", "hint"]
 
@@ -88,13 +88,13 @@ def test_a_broken_line_costs_itself_alone(own):
 def test_a_disk_that_takes_nothing_costs_only_the_progress(own):
     own.write_text("a file where the folder should be")
     with pytest.warns(TlkitWarning, match="not saved.*TLKIT_PROGRESS"):
-        assert check("05.3", False)
+        assert check("02.3", False)
 
 
 def test_the_card_says_what_the_events_say(tmp_path):
-    check("05.3", False), hint("05.1"), solution("05.1", 131_210, model=lenet())
+    check("02.3", False), hint("02.1"), solution("02.1", 131_210, model=lenet())
     plt.figure().subplots().plot([1, 2])
-    record("05", {"scratch": 0.5}, {"scratch": 0.6})
+    record("02", {"scratch": 0.5}, {"scratch": 0.6})
     plt.close("all")
     card = ProgressCard(progress.events(), "Ada <Lovelace>")
     assert card.answer.startswith(f"1 of {len(exercise_table([]))} exercises passed; 1 of ")
@@ -109,7 +109,7 @@ def test_the_card_says_what_the_events_say(tmp_path):
     numbers = json.loads((out / "metrics.json").read_text("utf-8"))
     assert numbers["answer"] == card.answer
     assert numbers["predictions"][0]["error"] == pytest.approx(0.1)
-    assert {row["exercise"]: row["state"] for row in numbers["exercises"]}["05.3"] == "passed"
+    assert {row["exercise"]: row["state"] for row in numbers["exercises"]}["02.3"] == "passed"
 
 
 def test_a_card_of_nothing_says_so():

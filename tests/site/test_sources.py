@@ -55,9 +55,9 @@ def test_the_landing_page_has_a_card_with_a_picture_for_each_lesson(pages):
 def test_a_lesson_that_was_not_executed_is_named_with_what_to_do(tmp_path):
     new = nbformat.v4
     nbformat.write(
-        new.new_notebook(cells=[new.new_markdown_cell("# 05 · Which?")]), tmp_path / "05_fine_tuning.ipynb"
+        new.new_notebook(cells=[new.new_markdown_cell("# 05 · Which?")]), tmp_path / "02_fine_tuning.ipynb"
     )
-    with pytest.raises(DataError, match=r"05_fine_tuning\.ipynb has no picture.*make execute"):
+    with pytest.raises(DataError, match=r"02_fine_tuning\.ipynb has no picture.*make execute"):
         sources.answer(lessons(tmp_path)[0])
 
 

@@ -79,7 +79,7 @@ def sections(lesson: SolvedLesson) -> list[LessonSection]:
 def notes(number: str) -> dict[str, Any]:
     """Return the teaching notes of a lesson by topic, or an empty dictionary if it has none.
 
-    >>> sorted(notes("05"))
+    >>> sorted(notes("02"))
     ['loses_time', 'questions', 'talking_points']
     """
     file = NOTES / f"{number}.toml"
@@ -133,7 +133,7 @@ def solved_lessons(numbers: Iterable[str] | None = None, notebooks: Path | None 
     """Read and check solved lessons.
 
     Args:
-        numbers: of the lessons, such as `["00", "05"]`; None reads all lessons.
+        numbers: of the lessons, such as `["00", "02"]`; None reads all lessons.
         notebooks: folder of the solved notebooks; None reads those of tlkit.
 
     Raises:
@@ -161,7 +161,7 @@ def build(
 
     Args:
         out: the folder to write to.
-        numbers: of the lessons, such as `["00", "05"]`; None copies all lessons.
+        numbers: of the lessons, such as `["00", "02"]`; None copies all lessons.
         notebooks: folder of the solved notebooks; None copies those of tlkit.
         overwrite: allow `out` to have content; files with the same names are replaced.
 

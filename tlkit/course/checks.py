@@ -24,7 +24,7 @@ class Feedback:
     """The feedback on an answer; it counts as True if the answer is right.
 
     Attributes:
-        exercise: name of the exercise, such as `"05.2"`.
+        exercise: name of the exercise, such as `"02.2"`.
         state: `"not attempted"`, `"wrong"`, `"right"` or, from `hint`, `"hint"`.
         message: what is wrong, what the right answer shows, or what to do next.
     """
@@ -52,7 +52,7 @@ def check(name: str, answer: Any, **facts: Any) -> Feedback:
     With `TLKIT_STRICT=1` in the environment, a wrong answer raises an error. This is for tests and grading.
 
     Args:
-        name: of the exercise, such as `"05.2"`.
+        name: of the exercise, such as `"02.2"`.
         answer: the learner's answer; None while the exercise is not attempted.
         **facts: values that the lesson computed and the check needs; the cell in the lesson names them.
 
@@ -60,7 +60,7 @@ def check(name: str, answer: Any, **facts: Any) -> Feedback:
         UnknownNameError: there is no such exercise.
         WrongAnswerError: the answer is wrong, and `TLKIT_STRICT` is 1.
 
-    >>> check("05.3", None).state, bool(check("05.3", False))
+    >>> check("02.3", None).state, bool(check("02.3", False))
     ('not attempted', True)
     """
     chosen = exercise(name)
@@ -81,7 +81,7 @@ def hint(name: str) -> Feedback:
     Raises:
         UnknownNameError: there is no such exercise.
 
-    >>> hint("05.3").state
+    >>> hint("02.3").state
     'hint'
     """
     chosen = exercise(name)
@@ -93,7 +93,7 @@ def solution(name: str, answer: Any, **facts: Any) -> Feedback:
     """Check the answer of a solved lesson, without counting it as an answer of the learner.
 
     Args:
-        name: of the exercise, such as `"05.2"`.
+        name: of the exercise, such as `"02.2"`.
         answer: the answer of the solved lesson.
         **facts: values that the lesson computed and the check needs, as for `check`.
 

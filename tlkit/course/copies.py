@@ -50,11 +50,11 @@ def student(lesson: SolvedLesson) -> nbformat.NotebookNode:
 
     >>> from tlkit.course.lessons import lesson
     >>> from tlkit.course.solved import read_solved
-    >>> solved = read_solved(lesson("05").path)
+    >>> solved = read_solved(lesson("02").path)
     >>> print(student(solved).cells[solved.exercises[1].solution].source)
-    # Exercise 05.2: your work here. Then remove the "#" before tlkit.check, and run this cell.
-    # tlkit.hint("05.2")
-    # tlkit.check("05.2", rate, train=lambda rate: with_step(rate)(SEED), large=large)
+    # Exercise 02.2: your work here. Then remove the "#" before tlkit.check, and run this cell.
+    # tlkit.hint("02.2")
+    # tlkit.check("02.2", rate, train=lambda rate: with_step(rate)(SEED), large=large)
     """
     notebook = deepcopy(lesson.notebook)
     for cell in notebook.cells:

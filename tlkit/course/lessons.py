@@ -17,14 +17,14 @@ class Lesson:
     """One lesson of the course: a notebook.
 
     Attributes:
-        path: of the notebook, solved and executed, such as `notebooks/05_fine_tuning.ipynb`.
+        path: of the notebook, solved and executed, such as `notebooks/02_fine_tuning.ipynb`.
     """
 
     path: Path
 
     @property
     def number(self) -> str:
-        """The number of the lesson, such as `"05"`."""
+        """The number of the lesson, such as `"02"`."""
         return self.path.name[:2]
 
     @property
@@ -49,7 +49,7 @@ class Lesson:
         found = re.match(r"# \d\d · (.+)", self.notebook.cells[0].source)
         if not found:
             raise DataError(
-                f"{self.path.name} does not begin with a title such as '# 05 · Which layers should learn?'."
+                f"{self.path.name} does not begin with a title such as '# 02 · Which layers should learn?'."
             )
         return found[1]
 
@@ -90,13 +90,13 @@ def lessons(notebooks: Path | None = None) -> list[Lesson]:
     found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not found:
         raise DataError(
-            f"{folder} has no lesson such as 05_fine_tuning.ipynb. Pass the folder of the notebooks."
+            f"{folder} has no lesson such as 02_fine_tuning.ipynb. Pass the folder of the notebooks."
         )
     return [Lesson(path) for path in found]
 
 
 def lesson(number: str) -> Lesson:
-    """Return the lesson with a number such as `"05"`.
+    """Return the lesson with a number such as `"02"`.
 
     Raises:
         UnknownNameError: there is no lesson with this number.

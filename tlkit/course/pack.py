@@ -48,7 +48,7 @@ def pack(
 
     Args:
         out: the zip file to write.
-        numbers: of the lessons, such as `["00", "05"]`; None packs all lessons.
+        numbers: of the lessons, such as `["00", "02"]`; None packs all lessons.
         notebooks: folder of the solved notebooks; None packs those of tlkit.
         data: data sets to take along that do not come with a package: `["clothing"]`. They are downloaded
             first if they are not on this machine.

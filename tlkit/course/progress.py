@@ -78,7 +78,7 @@ def record(number: str, predicted: Mapping[Any, Any], measured: Any, *, quantity
     An arm is one of the alternatives that a lesson compares, such as a technique.
 
     Args:
-        number: of the lesson, such as `"05"`.
+        number: of the lesson, such as `"02"`.
         predicted: the predicted numbers, by the name of the arm, or by arm and setting.
         measured: the measured numbers in the same form: a dictionary, a pandas series, or a table with one
             column for each arm. The mean is recorded if there are several, such as one for each seed. Arms

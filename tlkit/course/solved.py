@@ -12,7 +12,7 @@ import nbformat
 
 from tlkit.errors import DataError
 
-NUMBER = re.compile(r"^\*\*(\d{1,2})\.(\d+)\b", flags=re.M)  # **05.2 (modify).** begins an exercise
+NUMBER = re.compile(r"^\*\*(\d{1,2})\.(\d+)\b", flags=re.M)  # **02.2 (modify).** begins an exercise
 CALL = re.compile(r"\btlkit\.(?:check|hint|solution)\(\s*[\"']([^\"']*)[\"']")
 TAGS = {"parameters", "exercise", "solution"}
 
@@ -22,7 +22,7 @@ class ExerciseCells:
     """The cells of one exercise in a solved lesson.
 
     Attributes:
-        number: of the exercise, such as `"05.2"`.
+        number: of the exercise, such as `"02.2"`.
         check: index of the cell that checks the answer, tagged `exercise`.
         solution: index of the cell that solves the exercise, tagged `solution`.
     """
@@ -37,7 +37,7 @@ class SolvedLesson:
     """A solved lesson whose structure was checked; `read_solved` makes it.
 
     Attributes:
-        path: of the notebook, such as `notebooks/05_fine_tuning.ipynb`.
+        path: of the notebook, such as `notebooks/02_fine_tuning.ipynb`.
         notebook: the notebook in version 4 of the format.
         exercises: the cells of its exercises, in order.
     """
@@ -56,8 +56,8 @@ def read_solved(path: Path) -> SolvedLesson:
             cell.
 
     >>> from tlkit.course.lessons import lesson
-    >>> [each.number for each in read_solved(lesson("05").path).exercises]
-    ['05.1', '05.2', '05.3']
+    >>> [each.number for each in read_solved(lesson("02").path).exercises]
+    ['02.1', '02.2', '02.3']
     """
     path = Path(path)
     try:

@@ -72,14 +72,14 @@ class Recipe:
 RECIPES = Registry(
     "recipe",
     (
-        Recipe("frozen-features", ("04", "00", "10")),
-        Recipe("fine-tuning", ("05", "01", "09", "12")),
-        Recipe("discriminative-rates", ("05", "09")),
-        Recipe("dann", ("06", "02")),
-        Recipe("coral", ("06", "02")),
+        Recipe("frozen-features", ("01", "00", "10")),
+        Recipe("fine-tuning", ("02", "03", "09", "12")),
+        Recipe("discriminative-rates", ("02", "09")),
+        Recipe("dann", ("06", "04")),
+        Recipe("coral", ("06", "04")),
         Recipe("multi-task", ("07",)),
-        Recipe("self-supervised", ("03",)),
+        Recipe("self-supervised", ("05",)),
         Recipe("logme", ("11", "08", "12")),
-        Recipe("many-workers", ("05",)),
+        Recipe("many-workers", ("02",)),
     ),
 )

@@ -1,18 +1,12 @@
-import pandas as pd
+import numpy as np
 
-KEPT = pd.DataFrame(
-    [
-        {"arm": "LwF", "seed": 0, "old digits, not told": 0.6, "new digits, not told": 0.5},
-        {"arm": "LwF", "seed": 1, "old digits, not told": 0.1, "new digits, not told": 0.1},
-        {"arm": "fine-tuned", "seed": 0, "old digits, not told": 0.0, "new digits, not told": 0.9},
-    ]
-)
+TEST = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+LEAKY = np.concatenate([TEST[:3], TEST[:1], TEST[4:] + 0.1])  # three copies, one of them twice, near ones
 ANSWERS = {
-    "01.1": {"right": {"b", "d"}, "wrong": [{"a", "b", "d"}, {"b", "c", "d"}, {"b"}, {"e"}, 2]},
-    "01.2": {
-        "right": {"old": 0.5, "new": 0.8},
-        "wrong": [{"old": 0.6, "new": 0.5}, {"old": 0.7, "new": 0.8}, {"old": 0.5}, (0.5, 0.8)],
-        "facts": {"kept": KEPT, "seed": 0},
+    "01.1": {"right": 60, "wrong": [50, 5, 1280, "sixty"], "facts": {"features": 5, "classes": 10}},
+    "01.2": {"right": 3, "wrong": [8, 4, 0, 3.5], "facts": {"leaky": LEAKY, "test": TEST}},
+    "01.3": {
+        "right": {"pixels": 0.98, "features": 0.8},
+        "wrong": [{"pixels": 0.8, "features": 0.98}, {"pixels": 0.1, "features": 0.8}, {"pixels": 0.98}],
     },
-    "01.3": {"right": (0.5, 0.4), "wrong": [(0.4, 0.5), (0.5, 0.1), (0.95, 0.4), 0.5]},
 }

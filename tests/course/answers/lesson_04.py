@@ -1,12 +1,24 @@
-import numpy as np
-
-TEST = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
-LEAKY = np.concatenate([TEST[:3], TEST[:1], TEST[4:] + 0.1])  # three copies, one of them twice, near ones
+BOUNDS = {"low": 0.2, "high": 0.7}
 ANSWERS = {
-    "04.1": {"right": 60, "wrong": [50, 5, 1280, "sixty"], "facts": {"features": 5, "classes": 10}},
-    "04.2": {"right": 3, "wrong": [8, 4, 0, 3.5], "facts": {"leaky": LEAKY, "test": TEST}},
+    "04.1": {
+        "right": ["inductive", "transductive", "unsupervised"],
+        "wrong": [
+            ["transductive", "transductive", "unsupervised"],
+            ["inductive", "inductive", "unsupervised"],
+            ["inductive", "transductive", "transductive"],
+            ["inductive", "transductive"],
+            "inductive",
+        ],
+    },
+    "04.2": {"right": 0.35, "wrong": [0.2, 0.75, 35], "facts": BOUNDS},
     "04.3": {
-        "right": {"pixels": 0.98, "features": 0.8},
-        "wrong": [{"pixels": 0.8, "features": 0.98}, {"pixels": 0.1, "features": 0.8}, {"pixels": 0.98}],
+        "right": {"A-distance": 1.9, "accuracy": 0.55},
+        "wrong": [
+            {"A-distance": 1.9, "accuracy": 0.22},
+            {"A-distance": 98, "accuracy": 0.55},
+            {"A-distance": 1.9, "accuracy": 55},
+            {"accuracy": 0.55},
+        ],
+        "facts": {"low": 0.2},
     },
 }

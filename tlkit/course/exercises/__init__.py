@@ -21,7 +21,7 @@ def all_exercises() -> dict[str, Exercise]:
 
 
 def exercise(name: str) -> Exercise:
-    """Return the exercise of a name such as `"05.2"`.
+    """Return the exercise of a name such as `"02.2"`.
 
     Raises:
         UnknownNameError: there is no such exercise.

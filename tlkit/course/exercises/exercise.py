@@ -28,7 +28,7 @@ class Exercise:
     """A task of a lesson with its checks.
 
     Attributes:
-        name: the lesson and the number within it, such as `"05.2"`.
+        name: the lesson and the number within it, such as `"02.2"`.
         takes: what an answer is; anything else is wrong, and told why.
         hint: the first step, without the answer.
         shows: what the right answer shows.

@@ -1,79 +1,75 @@
-"""01 Inductive transfer."""
+"""04 Feature extraction."""
 
-from typing import Any
+import numpy as np
 
 from tlkit.course.exercises.exercise import Exercise, Mistake
-from tlkit.course.exercises.expected import accuracy, by_name, letters, several
+from tlkit.course.exercises.expected import accuracy, by_name, whole_number
 
 
-def plain_lwf(kept: Any, seed: int) -> dict[str, float]:
-    """Return what the separate heads of LwF had for a seed, on old and new digits, not told which."""
-    row = kept[(kept["arm"] == "LwF") & (kept["seed"] == seed)].iloc[0]
-    return {which: float(row[f"{which} digits, not told"]) for which in ("old", "new")}
+def copies(leaky: np.ndarray, test: np.ndarray) -> int:
+    """Return how many rows of `test` have a copy in `leaky`."""
+    nearest = [np.abs(leaky - row).max(axis=1).min() for row in test]
+    return int(np.sum(np.array(nearest) < 1e-4))
 
 
 EXERCISES = [
     Exercise(
         "01.1",
-        takes=letters("abcd"),
-        hint="Two questions for each: does the task change? Has the target any labels?",
-        shows="Inductive means: another task, and some labels for it. Whether the images change "
-        "does not matter.",
+        takes=whole_number(),
+        hint="The head is one dense layer: a weight for each pair of feature and class, and what else?",
+        shows="The head has well under one percent of the network's parameters.",
         mistakes=[
             Mistake(
-                "a shift of the domain is taken for a new task",
-                "In a the task stays and the target has no labels: that is transductive.",
-                lambda answer: "a" in answer,
+                "the biases are left out",
+                "Each class has a bias, too.",
+                lambda answer, features, classes: answer == features * classes,
             ),
             Mistake(
-                "a new task without labels is taken for inductive",
-                "In c the target has no label, so there is nothing to induce from.",
-                lambda answer: "c" in answer,
-            ),
-            Mistake(
-                "a case is missing, often the one with the same photographs",
-                "One is missing. The same images may be asked another question.",
-                lambda answer: answer != {"b", "d"},
+                "another number",
+                "A weight for each pair of feature and class, a bias for each class.",
+                lambda answer, features, classes: answer != (features + 1) * classes,
             ),
         ],
     ),
     Exercise(
         "01.2",
-        takes=by_name(("old", "new"), accuracy()),
-        hint="LearningWithoutForgetting(..., separate=False), compiled as in the lesson, then "
-        "stay(learner)(SEED).",
-        shows="One softmax lets new classes win where they could not before; the old ones pay for it.",
+        takes=whole_number(),
+        hint="For each test row, the distance to its nearest row of leaky. A copy has distance (almost) 0.",
+        shows="A leak makes a number better without making the model better. Look for copies before "
+        "you believe it.",
+        measure=lambda answer, leaky, test: (answer, copies(leaky, test)),
         mistakes=[
             Mistake(
-                "separate=False is forgotten, so nothing changes",
-                "The new digits gain nothing over the LwF of the lesson. Do new and old classes share "
-                "one softmax?",
-                lambda answer, kept, seed: answer["new"] <= plain_lwf(kept, seed)["new"],
+                "near neighbours are taken for copies",
+                "Not that many: a near neighbour is not a copy. A copy has distance (almost) 0.",
+                lambda found, leaky, test: found[0] > found[1],
             ),
             Mistake(
-                "the two numbers are read where the model is told which half is asked for",
-                "The old digits should pay for it. Read the columns 'not told'.",
-                lambda answer, kept, seed: answer["old"] >= plain_lwf(kept, seed)["old"],
+                "exact equality of rounded floats is asked for, or pairs are counted",
+                "Some are missing. Count test images, each once, with a small tolerance.",
+                lambda found, leaky, test: found[0] < found[1],
             ),
         ],
     ),
     Exercise(
         "01.3",
-        takes=several(2, accuracy()),
-        hint="np.stack([x[labels == label].mean(axis=0) ...]), then the squared distance of each "
-        "query to each mean.",
-        shows="Raw features differ in length, and length says little about the class.",
+        takes=by_name(("pixels", "features"), accuracy()),
+        hint="nearest(queries, examples, count=1)[:, 0] gives the row of the nearest example; its "
+        "label is the answer.",
+        shows="Here pixels win: two centred digits of one class share their outline, and none is like "
+        "a photograph.",
         mistakes=[
             Mistake(
-                "labels and features do not belong together",
-                "One of them is near chance, or above what any head reached. Check which labels "
-                "belong to which rows.",
-                lambda answer: not 0.2 < min(answer) <= max(answer) < 0.9,
+                "rows of train are looked up in the labels of test",
+                "One of them is near chance: check which labels you look up, and that pixels go from "
+                "0 to 255.",
+                lambda answer: min(answer.values()) < 0.4,
             ),
             Mistake(
-                "only the examples are scaled, and not the queries; or the two are swapped",
-                "Scaled comes first. Did you scale the test features as well, and take all ten seeds?",
-                lambda answer: answer[0] <= answer[1],
+                "the two views are swapped, or pixels are shrunk first",
+                "Check which is which: one nearest digit, at 32 pixels, by flat and by the features "
+                "of small_backbone.",
+                lambda answer: answer["features"] >= answer["pixels"],
             ),
         ],
     ),

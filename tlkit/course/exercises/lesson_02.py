@@ -1,70 +1,79 @@
-"""02 Transductive transfer."""
+"""05 Fine-tuning."""
+
+from typing import Any
 
 from tlkit.course.exercises.exercise import Exercise, Mistake
-from tlkit.course.exercises.expected import accuracy, by_name, number, one_of, several
+from tlkit.course.exercises.expected import number, truth, whole_number
+
+
+def learning(answer: int, model: Any) -> tuple[int, dict[str, int], int]:
+    """Return the answer, the trainable parameters by stage, and all parameters: from `dense` upwards."""
+    from tlkit.models import frozen_table, unfreeze
+
+    unfreeze(model, from_stage="dense")
+    table = frozen_table(model)
+    return answer, table["trainable parameters"].to_dict(), int(table["parameters"].sum())
+
 
 EXERCISES = [
     Exercise(
         "02.1",
-        takes=several(3, one_of("inductive", "transductive", "unsupervised")),
-        hint="Where are labels: in the source, in the target, in both, in none?",
-        shows="The labels decide: in the target, only in the source, or nowhere.",
+        takes=whole_number(),
+        hint="unfreeze the model as the task says, then read the column 'trainable parameters' of "
+        "tlkit.frozen_table(model).",
+        shows="Three quarters of this LeNet's parameters lie in its dense stage: freezing the convolutions "
+        "saves a quarter.",
+        measure=learning,
         mistakes=[
             Mistake(
-                "a new task is taken for a new domain",
-                "(a): the question changes, from animals to illness, and the X-rays have labels.",
-                lambda answer: answer[0] != "inductive",
+                "the head is left out",
+                "The stages that learn are more than the dense one: what stands on top of it?",
+                lambda found, model: found[0] == found[1]["dense"],
             ),
             Mistake(
-                "a shift of the domain is taken for a new task",
-                "(b): the question stays, the texts are of another kind, and those have no labels.",
-                lambda answer: answer[1] != "transductive",
+                "frozen stages are counted, too",
+                "That is every parameter of the network. The convolutions do not learn.",
+                lambda found, model: found[0] == found[2],
             ),
             Mistake(
-                "missing labels in the target and missing labels everywhere are mixed up",
-                "(c): neither side has labels.",
-                lambda answer: answer[2] != "unsupervised",
+                "another number",
+                "Add up the trainable parameters, stage by stage.",
+                lambda found, model: found[0] != sum(found[1].values()),
             ),
         ],
     ),
     Exercise(
         "02.2",
-        takes=accuracy(),
-        hint="Standardise xs by its own mean and spread; multiply by the spread of xt and add its "
-        "mean. Then learn.",
-        shows="Most of CORAL's gain is in the mean and spread of single features, which AdaBN uses as well.",
+        takes=number(0, 1, "a learning rate"),
+        hint="Look at the figure of step 4: left of 0.01 both lines are high for a while.",
+        shows="Between too small and too large lies a window in which the new is learned and the old "
+        "is kept.",
+        measure=lambda rate, train, large: train(rate),
         mistakes=[
             Mistake(
-                "the target's features are moved instead of the source's, or nothing is",
-                "No gain over the source alone. Remove the source's mean and spread, then put in "
-                "those of xt.",
-                lambda answer, low, high: answer <= low,
+                "the step is too large: the features move too far",
+                "Less than 80 % of the old digits are still read: the features moved too far.",
+                lambda found, train, large: found["old digits"] < 0.8,
             ),
             Mistake(
-                "target labels are used",
-                "Above the ceiling: did target labels slip in?",
-                lambda answer, low, high: answer >= high,
+                "the step is too small: nothing is learned",
+                "The new digits do not gain over a learning rate of 0.01.",
+                lambda found, train, large: found["validation"] <= large,
             ),
         ],
     ),
     Exercise(
         "02.3",
-        takes=by_name(("A-distance", "accuracy"), number()),
-        hint="extract the features of openmoji; da.proxy_a_distance for one number, "
-        "head.set_weights(kept[SEED]) for the other.",
-        shows="Both targets can be told from the source; that alone does not say that the classes "
-        "fall apart.",
+        takes=truth(),
+        hint="mean_moves(trainable) is there to be called: once with True, once with False.",
+        shows="In Keras a frozen BatchNormalization runs in inference mode. That is why unfreeze "
+        "leaves it frozen.",
         mistakes=[
             Mistake(
-                "an error rate or a percentage is given",
-                "The A-distance lies between 0 and 2, and the accuracy between 0 and 1.",
-                lambda answer, low: not (0 <= answer["A-distance"] <= 2 and 0 <= answer["accuracy"] <= 1),
-            ),
-            Mistake(
-                "the head of another seed or of an adapted network is used, or line art is measured again",
-                "That is the accuracy of line art. Use the source-only head kept[SEED] on openmoji's "
-                "test features.",
-                lambda answer, low: answer["accuracy"] <= low + 0.1,
+                "what holds in other frameworks is taken for granted: there, frozen layers still move "
+                "their statistics",
+                "Let mean_moves tell you: call it for a frozen layer.",
+                lambda moves: moves,
             ),
         ],
     ),

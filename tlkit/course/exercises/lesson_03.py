@@ -1,70 +1,79 @@
-"""03 Unsupervised transfer."""
+"""01 Inductive transfer."""
+
+from typing import Any
 
 from tlkit.course.exercises.exercise import Exercise, Mistake
-from tlkit.course.exercises.expected import accuracy, by_name, number, one_of, several
+from tlkit.course.exercises.expected import accuracy, by_name, letters, several
+
+
+def plain_lwf(kept: Any, seed: int) -> dict[str, float]:
+    """Return what the separate heads of LwF had for a seed, on old and new digits, not told which."""
+    row = kept[(kept["arm"] == "LwF") & (kept["seed"] == seed)].iloc[0]
+    return {which: float(row[f"{which} digits, not told"]) for which in ("old", "new")}
+
 
 EXERCISES = [
     Exercise(
         "03.1",
-        takes=several(3, one_of("flip", "turn", "colour")),
-        hint="Apply each change to one image of the class. When is it an image of another class?",
-        shows="Views tell the network what does not matter. What your classes differ by must stay.",
+        takes=letters("abcd"),
+        hint="Two questions for each: does the task change? Has the target any labels?",
+        shows="Inductive means: another task, and some labels for it. Whether the images change "
+        "does not matter.",
         mistakes=[
             Mistake(
-                "letters: only rotations are thought of",
-                "(a): which change makes a d of a b?",
-                lambda answer: answer[0] != "flip",
+                "a shift of the domain is taken for a new task",
+                "In a the task stays and the target has no labels: that is transductive.",
+                lambda answer: "a" in answer,
             ),
             Mistake(
-                "tomatoes: the shape is thought of",
-                "(b): by what do you see that a tomato is ripe?",
-                lambda answer: answer[1] != "colour",
+                "a new task without labels is taken for inductive",
+                "In c the target has no label, so there is nothing to induce from.",
+                lambda answer: "c" in answer,
             ),
             Mistake(
-                "clocks: a mirrored clock is noticed, a turned one is not",
-                "(c): which change makes another time of it?",
-                lambda answer: answer[2] != "turn",
+                "a case is missing, often the one with the same photographs",
+                "One is missing. The same images may be asked another question.",
+                lambda answer: answer != {"b", "d"},
             ),
         ],
     ),
     Exercise(
         "03.2",
-        takes=accuracy(),
-        hint="model.predict(pool) gives probabilities: keep rows whose largest is above 0.8, with "
-        "argmax as label.",
-        shows="The surest images are the easy ones, so the gain is small. Where answers are poor, "
-        "it learns errors.",
+        takes=by_name(("old", "new"), accuracy()),
+        hint="LearningWithoutForgetting(..., separate=False), compiled as in the lesson, then "
+        "stay(learner)(SEED).",
+        shows="One softmax lets new classes win where they could not before; the old ones pay for it.",
         mistakes=[
             Mistake(
-                "the pseudo-labels replace the true ones",
-                "Lower than the frozen network with ten labels a class. Keep the true labels with the "
-                "new ones.",
-                lambda answer, frozen, ceiling: answer <= frozen,
+                "separate=False is forgotten, so nothing changes",
+                "The new digits gain nothing over the LwF of the lesson. Do new and old classes share "
+                "one softmax?",
+                lambda answer, kept, seed: answer["new"] <= plain_lwf(kept, seed)["new"],
             ),
             Mistake(
-                "the true labels of the pool are used",
-                "Above the ceiling: did true labels of the pool slip in?",
-                lambda answer, frozen, ceiling: answer >= ceiling,
+                "the two numbers are read where the model is told which half is asked for",
+                "The old digits should pay for it. Read the columns 'not told'.",
+                lambda answer, kept, seed: answer["old"] >= plain_lwf(kept, seed)["old"],
             ),
         ],
     ),
     Exercise(
         "03.3",
-        takes=by_name(("partners", "strangers"), number(0, 4)),
-        hint="Two calls of views give two views of each image; np.roll of one side makes strangers "
-        "of partners.",
-        shows="In a collapse strangers are as near as partners, and uniformity, which looks at all "
-        "pairs, is 0.",
+        takes=several(2, accuracy()),
+        hint="np.stack([x[labels == label].mean(axis=0) ...]), then the squared distance of each "
+        "query to each mean.",
+        shows="Raw features differ in length, and length says little about the class.",
         mistakes=[
             Mistake(
-                "rows of one side are not shifted, so that strangers are partners",
-                "Strangers should be much farther apart than partners: shift one side by some rows.",
-                lambda answer: answer["strangers"] <= 2 * answer["partners"],
+                "labels and features do not belong together",
+                "One of them is near chance, or above what any head reached. Check which labels "
+                "belong to which rows.",
+                lambda answer: not 0.2 < min(answer) <= max(answer) < 0.9,
             ),
             Mistake(
-                "the same view is taken twice",
-                "Partners at distance 0 are the same view twice. Call views once for each side.",
-                lambda answer: answer["partners"] < 1e-6,
+                "only the examples are scaled, and not the queries; or the two are swapped",
+                "Scaled comes first. Did you scale the test features as well, and take all ten seeds?",
+                lambda answer: answer[0] <= answer[1],
             ),
         ],
     ),

@@ -1,75 +1,70 @@
-"""04 Feature extraction."""
-
-import numpy as np
+"""02 Transductive transfer."""
 
 from tlkit.course.exercises.exercise import Exercise, Mistake
-from tlkit.course.exercises.expected import accuracy, by_name, whole_number
-
-
-def copies(leaky: np.ndarray, test: np.ndarray) -> int:
-    """Return how many rows of `test` have a copy in `leaky`."""
-    nearest = [np.abs(leaky - row).max(axis=1).min() for row in test]
-    return int(np.sum(np.array(nearest) < 1e-4))
-
+from tlkit.course.exercises.expected import accuracy, by_name, number, one_of, several
 
 EXERCISES = [
     Exercise(
         "04.1",
-        takes=whole_number(),
-        hint="The head is one dense layer: a weight for each pair of feature and class, and what else?",
-        shows="The head has well under one percent of the network's parameters.",
+        takes=several(3, one_of("inductive", "transductive", "unsupervised")),
+        hint="Where are labels: in the source, in the target, in both, in none?",
+        shows="The labels decide: in the target, only in the source, or nowhere.",
         mistakes=[
             Mistake(
-                "the biases are left out",
-                "Each class has a bias, too.",
-                lambda answer, features, classes: answer == features * classes,
+                "a new task is taken for a new domain",
+                "(a): the question changes, from animals to illness, and the X-rays have labels.",
+                lambda answer: answer[0] != "inductive",
             ),
             Mistake(
-                "another number",
-                "A weight for each pair of feature and class, a bias for each class.",
-                lambda answer, features, classes: answer != (features + 1) * classes,
+                "a shift of the domain is taken for a new task",
+                "(b): the question stays, the texts are of another kind, and those have no labels.",
+                lambda answer: answer[1] != "transductive",
+            ),
+            Mistake(
+                "missing labels in the target and missing labels everywhere are mixed up",
+                "(c): neither side has labels.",
+                lambda answer: answer[2] != "unsupervised",
             ),
         ],
     ),
     Exercise(
         "04.2",
-        takes=whole_number(),
-        hint="For each test row, the distance to its nearest row of leaky. A copy has distance (almost) 0.",
-        shows="A leak makes a number better without making the model better. Look for copies before "
-        "you believe it.",
-        measure=lambda answer, leaky, test: (answer, copies(leaky, test)),
+        takes=accuracy(),
+        hint="Standardise xs by its own mean and spread; multiply by the spread of xt and add its "
+        "mean. Then learn.",
+        shows="Most of CORAL's gain is in the mean and spread of single features, which AdaBN uses as well.",
         mistakes=[
             Mistake(
-                "near neighbours are taken for copies",
-                "Not that many: a near neighbour is not a copy. A copy has distance (almost) 0.",
-                lambda found, leaky, test: found[0] > found[1],
+                "the target's features are moved instead of the source's, or nothing is",
+                "No gain over the source alone. Remove the source's mean and spread, then put in "
+                "those of xt.",
+                lambda answer, low, high: answer <= low,
             ),
             Mistake(
-                "exact equality of rounded floats is asked for, or pairs are counted",
-                "Some are missing. Count test images, each once, with a small tolerance.",
-                lambda found, leaky, test: found[0] < found[1],
+                "target labels are used",
+                "Above the ceiling: did target labels slip in?",
+                lambda answer, low, high: answer >= high,
             ),
         ],
     ),
     Exercise(
         "04.3",
-        takes=by_name(("pixels", "features"), accuracy()),
-        hint="nearest(queries, examples, count=1)[:, 0] gives the row of the nearest example; its "
-        "label is the answer.",
-        shows="Here pixels win: two centred digits of one class share their outline, and none is like "
-        "a photograph.",
+        takes=by_name(("A-distance", "accuracy"), number()),
+        hint="extract the features of openmoji; da.proxy_a_distance for one number, "
+        "head.set_weights(kept[SEED]) for the other.",
+        shows="Both targets can be told from the source; that alone does not say that the classes "
+        "fall apart.",
         mistakes=[
             Mistake(
-                "rows of train are looked up in the labels of test",
-                "One of them is near chance: check which labels you look up, and that pixels go from "
-                "0 to 255.",
-                lambda answer: min(answer.values()) < 0.4,
+                "an error rate or a percentage is given",
+                "The A-distance lies between 0 and 2, and the accuracy between 0 and 1.",
+                lambda answer, low: not (0 <= answer["A-distance"] <= 2 and 0 <= answer["accuracy"] <= 1),
             ),
             Mistake(
-                "the two views are swapped, or pixels are shrunk first",
-                "Check which is which: one nearest digit, at 32 pixels, by flat and by the features "
-                "of small_backbone.",
-                lambda answer: answer["features"] >= answer["pixels"],
+                "the head of another seed or of an adapted network is used, or line art is measured again",
+                "That is the accuracy of line art. Use the source-only head kept[SEED] on openmoji's "
+                "test features.",
+                lambda answer, low: answer["accuracy"] <= low + 0.1,
             ),
         ],
     ),

@@ -1,79 +1,70 @@
-"""05 Fine-tuning."""
-
-from typing import Any
+"""03 Unsupervised transfer."""
 
 from tlkit.course.exercises.exercise import Exercise, Mistake
-from tlkit.course.exercises.expected import number, truth, whole_number
-
-
-def learning(answer: int, model: Any) -> tuple[int, dict[str, int], int]:
-    """Return the answer, the trainable parameters by stage, and all parameters: from `dense` upwards."""
-    from tlkit.models import frozen_table, unfreeze
-
-    unfreeze(model, from_stage="dense")
-    table = frozen_table(model)
-    return answer, table["trainable parameters"].to_dict(), int(table["parameters"].sum())
-
+from tlkit.course.exercises.expected import accuracy, by_name, number, one_of, several
 
 EXERCISES = [
     Exercise(
         "05.1",
-        takes=whole_number(),
-        hint="unfreeze the model as the task says, then read the column 'trainable parameters' of "
-        "tlkit.frozen_table(model).",
-        shows="Three quarters of this LeNet's parameters lie in its dense stage: freezing the convolutions "
-        "saves a quarter.",
-        measure=learning,
+        takes=several(3, one_of("flip", "turn", "colour")),
+        hint="Apply each change to one image of the class. When is it an image of another class?",
+        shows="Views tell the network what does not matter. What your classes differ by must stay.",
         mistakes=[
             Mistake(
-                "the head is left out",
-                "The stages that learn are more than the dense one: what stands on top of it?",
-                lambda found, model: found[0] == found[1]["dense"],
+                "letters: only rotations are thought of",
+                "(a): which change makes a d of a b?",
+                lambda answer: answer[0] != "flip",
             ),
             Mistake(
-                "frozen stages are counted, too",
-                "That is every parameter of the network. The convolutions do not learn.",
-                lambda found, model: found[0] == found[2],
+                "tomatoes: the shape is thought of",
+                "(b): by what do you see that a tomato is ripe?",
+                lambda answer: answer[1] != "colour",
             ),
             Mistake(
-                "another number",
-                "Add up the trainable parameters, stage by stage.",
-                lambda found, model: found[0] != sum(found[1].values()),
+                "clocks: a mirrored clock is noticed, a turned one is not",
+                "(c): which change makes another time of it?",
+                lambda answer: answer[2] != "turn",
             ),
         ],
     ),
     Exercise(
         "05.2",
-        takes=number(0, 1, "a learning rate"),
-        hint="Look at the figure of step 4: left of 0.01 both lines are high for a while.",
-        shows="Between too small and too large lies a window in which the new is learned and the old "
-        "is kept.",
-        measure=lambda rate, train, large: train(rate),
+        takes=accuracy(),
+        hint="model.predict(pool) gives probabilities: keep rows whose largest is above 0.8, with "
+        "argmax as label.",
+        shows="The surest images are the easy ones, so the gain is small. Where answers are poor, "
+        "it learns errors.",
         mistakes=[
             Mistake(
-                "the step is too large: the features move too far",
-                "Less than 80 % of the old digits are still read: the features moved too far.",
-                lambda found, train, large: found["old digits"] < 0.8,
+                "the pseudo-labels replace the true ones",
+                "Lower than the frozen network with ten labels a class. Keep the true labels with the "
+                "new ones.",
+                lambda answer, frozen, ceiling: answer <= frozen,
             ),
             Mistake(
-                "the step is too small: nothing is learned",
-                "The new digits do not gain over a learning rate of 0.01.",
-                lambda found, train, large: found["validation"] <= large,
+                "the true labels of the pool are used",
+                "Above the ceiling: did true labels of the pool slip in?",
+                lambda answer, frozen, ceiling: answer >= ceiling,
             ),
         ],
     ),
     Exercise(
         "05.3",
-        takes=truth(),
-        hint="mean_moves(trainable) is there to be called: once with True, once with False.",
-        shows="In Keras a frozen BatchNormalization runs in inference mode. That is why unfreeze "
-        "leaves it frozen.",
+        takes=by_name(("partners", "strangers"), number(0, 4)),
+        hint="Two calls of views give two views of each image; np.roll of one side makes strangers "
+        "of partners.",
+        shows="In a collapse strangers are as near as partners, and uniformity, which looks at all "
+        "pairs, is 0.",
         mistakes=[
             Mistake(
-                "what holds in other frameworks is taken for granted: there, frozen layers still move "
-                "their statistics",
-                "Let mean_moves tell you: call it for a frozen layer.",
-                lambda moves: moves,
+                "rows of one side are not shifted, so that strangers are partners",
+                "Strangers should be much farther apart than partners: shift one side by some rows.",
+                lambda answer: answer["strangers"] <= 2 * answer["partners"],
+            ),
+            Mistake(
+                "the same view is taken twice",
+                "Partners at distance 0 are the same view twice. Call views once for each side.",
+                lambda answer: answer["partners"] < 1e-6,
             ),
         ],
     ),
