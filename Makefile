@@ -64,7 +64,7 @@ lessons: setup ## Run every notebook as a test
 LESSONS ?= notebooks/*.ipynb
 execute: setup ## Run the lessons again and keep their outputs; LESSONS=notebooks/05* for one
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level=WARN \
-		--NotebookExporter.preprocessors=tlkit.course.answer.AnswerFirst $(LESSONS)
+		--NotebookExporter.preprocessors=tlkit.course.opening.OpeningPicture $(LESSONS)
 
 lab: setup ## Open the lessons in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=notebooks

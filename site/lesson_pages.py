@@ -4,7 +4,7 @@ import re
 
 import nbformat
 
-from tlkit.course.answer import FILE
+from tlkit.course.opening import FILE
 from tlkit.course.lessons import lessons
 
 

@@ -23,7 +23,7 @@ from speed_tables import speed
 
 import tlkit
 from tlkit.cli import cli as commands
-from tlkit.course.answer import FILE
+from tlkit.course.opening import FILE
 from tlkit.course.lessons import Lesson, lessons
 from tlkit.errors import DataError
 from tlkit.recipes import RECIPES

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tlkit.course.answer import FILE, TAG, figures
+from tlkit.course.opening import FILE, TAG, figures
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 

@@ -21,6 +21,7 @@ _HOME = {
     "label_counts": "experiments.label_counts",
     "audit": "experiments.audit",
     "compare": "experiments.compare",
+    "Evidence": "reports.evidence",
     "paired": "reports.statistics",
     "summary": "reports.statistics",
     "write_report": "reports.result",

@@ -11,6 +11,7 @@ import pytest
 
 from tlkit import plots
 from tlkit.data import Split
+from tlkit.errors import UnknownNameError
 from tlkit.plots.results import MAX_NAMED_CLASSES
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3)).astype("uint8")
@@ -128,7 +129,7 @@ def test_arms_are_drawn_with_every_seed_and_their_mean(table):
     draw(ax)
     assert ax.get_legend_handles_labels()[0][0].get_xydata().tolist() == [[0.7, 1]]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["scratch", "frozen"]
-    assert [text.get_text() for text in ax.texts] == ["0.500", "0.900"]
+    assert [text.get_text() for text in ax.texts] == ["0.50", "0.90"]
     assert ax.lines[0].get_xdata() == pytest.approx([0.4, 0.6])
 
 
@@ -270,3 +271,29 @@ def test_neighbours_read_only_what_is_shown():
     features = np.random.default_rng(0).normal(size=(20_000, 4))
     axes = plots.neighbours(Split(Lazy()), features, np.array([5, 9]), axes=plt.subplots(2, 7)[1])
     assert axes.shape == (2, 7)
+
+
+def test_a_curve_draws_the_intervals_of_its_table():
+    rows = [("frozen", 1, 0.5, 0.3, 0.6), ("frozen", 10, 0.7, 0.6, 0.9)]
+    table = pd.DataFrame(rows, columns=["arm", "labels", "accuracy", "low", "high"])
+    band = (
+        plots.curves(table, "labels", predicted={"frozen": {1: None}}).collections[0].get_paths()[0].vertices
+    )
+    assert {(1, 0.3), (1, 0.6), (10, 0.6), (10, 0.9)} <= {(x, y) for x, y in band.tolist()}
+
+
+def test_an_arm_keeps_its_colour_and_others_take_free_ones():
+    colors = plots.arm_colors(["from scratch", "CORAL", "frozen", "AdaBN", "fine-tuned"])
+    assert colors["frozen"] == plots.arm_color("pretrained, frozen")
+    assert len(set(colors.values())) == 5
+
+
+@pytest.mark.parametrize("kind", [None, "inductive", "transductive", "unsupervised"])
+def test_the_taxonomy_names_the_three_types_and_highlights_one(kind):
+    ax = plots.taxonomy(kind)
+    draw(ax)
+    texts = {text.get_text(): text.get_alpha() for text in ax.texts}
+    strong = [name for name in ("inductive", "transductive", "unsupervised") if texts[name] == 1.0]
+    assert strong == ([kind] if kind else ["inductive", "transductive", "unsupervised"])
+    with pytest.raises(UnknownNameError, match="deductive"):
+        plots.taxonomy("deductive")

@@ -159,7 +159,9 @@ def test_a_solution_is_folded_and_a_figure_is_described_by_its_caption():
     new = nbformat.v4
     figure = new.new_output("display_data", {"image/png": "iVBORw0KGgo="})
     cells = [
-        new.new_markdown_cell("# 05 · Which?\n\n![answer](attachment:answer.png)\n\nFirst `00_start_here`."),
+        new.new_markdown_cell(
+            "# 05 · Which?\n\n![the task](attachment:opening.png)\n\nFirst `00_start_here`."
+        ),
         new.new_code_cell("plot()", outputs=[figure]),
         new.new_markdown_cell("*Accuracy over `n`:\nmore is better.*\n\n**How to read it.** ..."),
         new.new_code_cell("x = 3", metadata={"tags": ["solution"]}),

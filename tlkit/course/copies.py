@@ -7,11 +7,10 @@ from copy import deepcopy
 
 import nbformat
 
-from tlkit.course.answer import FILE
+from tlkit.course.opening import FILE
 from tlkit.course.solved import SolvedLesson
 
-ANSWER_FIGURE = re.compile(rf"^!\[[^\]]*\]\(attachment:{re.escape(FILE)}\)$", flags=re.M)
-SUMMARY = "The answer in one figure. Open it after you have written down your prediction."
+OPENING_PICTURE = re.compile(rf"^!\[[^\]]*\]\(attachment:{re.escape(FILE)}\)$", flags=re.M)
 
 BLANK = """\
 # Exercise {number}: your work here. Then remove the "#" before tlkit.check, and run this cell.
@@ -45,8 +44,7 @@ for figure in map(matplotlib.pyplot.figure, matplotlib.pyplot.get_fignums()):
 def student(lesson: SolvedLesson) -> nbformat.NotebookNode:
     """Return the student's copy: without outputs, and with an empty work cell in place of each solution.
 
-    The figure that answers the lesson's question is folded, so that the student can predict the result before
-    reading it. Nothing else differs, not even the identifiers of the cells.
+    Nothing else differs, not even the identifiers of the cells.
 
     >>> from tlkit.course.lessons import lesson
     >>> from tlkit.course.solved import read_solved
@@ -65,10 +63,6 @@ def student(lesson: SolvedLesson) -> nbformat.NotebookNode:
         check = first_call(notebook.cells[exercise.check].source, "tlkit.check")
         cell.source = BLANK.format(number=exercise.number, check=textwrap.indent(check, "# ")).rstrip()
         cell.metadata = nbformat.NotebookNode(tags=["work"])
-    first = notebook.cells[0]
-    first.source = ANSWER_FIGURE.sub(
-        lambda figure: f"<details>\n<summary>{SUMMARY}</summary>\n\n{figure[0]}\n\n</details>", first.source
-    )
     return notebook
 
 
@@ -94,7 +88,7 @@ def script(lesson: SolvedLesson) -> str:
         if cell.cell_type == "code":
             parts.append(f"# %%\n{code_that_prints(cell)}")
         elif cell.cell_type == "markdown":
-            prose = ANSWER_FIGURE.sub("(The script saves this figure with the others.)", cell.source)
+            prose = OPENING_PICTURE.sub("(The script saves this figure with the others.)", cell.source)
             text = textwrap.indent(prose, "# ", predicate=lambda line: True)
             parts.append("# %% [markdown]\n" + re.sub(r" +$", "", text, flags=re.M))
     return "\n\n".join([*parts, TAIL])

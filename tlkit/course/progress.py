@@ -79,7 +79,8 @@ def record(number: str, predicted: Mapping[Any, Any], measured: Any, *, quantity
 
     Args:
         number: of the lesson, such as `"02"`.
-        predicted: the predicted numbers, by the name of the arm, or by arm and setting.
+        predicted: the predicted numbers, by the name of the arm, or by arm and setting; None where nothing
+            was predicted.
         measured: the measured numbers in the same form: a dictionary, a pandas series, or a table with one
             column for each arm. The mean is recorded if there are several, such as one for each seed. Arms
             without a prediction are left out.
@@ -113,6 +114,8 @@ def record(number: str, predicted: Mapping[Any, Any], measured: Any, *, quantity
 def flat(numbers: Any) -> dict[str, float]:
     """Flatten numbers into one dictionary, by arm or by "arm, setting"; several values become their mean.
 
+    None is left out.
+
     >>> flat({"scratch": {1: 0.3, 30: 0.8}, "frozen": [0.5, 0.7]})
     {'scratch, 1': 0.3, 'scratch, 30': 0.8, 'frozen': 0.6}
     """
@@ -120,7 +123,7 @@ def flat(numbers: Any) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, value in numbers.items():
         if isinstance(value, Mapping):
-            found |= {f"{name}, {setting}": float(np.mean(each)) for setting, each in value.items()}
-        else:
+            found |= flat({f"{name}, {setting}": each for setting, each in value.items()})
+        elif value is not None:
             found[str(name)] = float(np.mean(value))
     return found

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from tlkit.plots.style import PALETTE, axes_or_new, legend, lighten, shortened
+from tlkit.plots.style import PALETTE, arm_colors, axes_or_new, legend, lighten, shortened
 
 MARKERS = "os^vPX"  # the diamond is reserved for predictions
 
@@ -18,14 +18,15 @@ def curves(
     value: str = "accuracy",
     ax: Axes | None = None,
     *,
-    predicted: Mapping[str, Mapping[float, float]] | None = None,
+    predicted: Mapping[str, Mapping[float, float | None]] | None = None,
     quantity: str | None = None,
     setting: str | None = None,
 ) -> Axes:
     """Draw a result against a setting, with one line per arm of an experiment.
 
-    The line is the mean over the seeds, the band is one standard deviation, and each point is one seed. The x
-    axis is logarithmic if all values are above 0, and its ticks are the values.
+    The line is the mean over the seeds, the band is one standard deviation, and each point is one seed. If
+    the table has the columns `low` and `high`, the band is the interval that they give. The x axis is
+    logarithmic if all values are above 0, and its ticks are the values.
 
     Args:
         table: the `table` of a `tlkit.compare` result with settings, or any table with the column `arm` and
@@ -34,7 +35,7 @@ def curves(
         x: column of the setting, numeric.
         value: column of the result.
         ax: axes to draw on; new ones by default.
-        predicted: values that you predicted: arm to setting to value, drawn as diamonds.
+        predicted: values that you predicted: arm to setting to value, drawn as diamonds; None draws nothing.
         quantity, setting: labels of the y and x axes; the names of the columns by default.
 
     >>> table = pd.DataFrame({"arm": ["a", "a"], "labels": [1, 10], "accuracy": [0.5, 0.8]})
@@ -42,23 +43,28 @@ def curves(
     'labels per class'
     """
     ax = axes_or_new(ax, (7, 3.6))
-    colors, arms = list(PALETTE.values()), table["arm"]
+    arms = table["arm"]
     order = list(arms.cat.categories if isinstance(arms.dtype, pd.CategoricalDtype) else arms.unique())
+    colors, guessed = arm_colors(order), False
     for index, arm in enumerate(order):
         rows = table[arms == arm].dropna(subset=[x, value])
         if rows.empty:
             continue
-        color, marker = colors[index % 6], MARKERS[index % 6]
+        color, marker = colors[str(arm)], MARKERS[index % 6]
         grouped = rows.groupby(x)[value]
         mean, spread = grouped.mean(), grouped.std().fillna(0)
         low, high = mean - spread, mean + spread
+        if {"low", "high"} <= set(rows):
+            low, high = rows.groupby(x)["low"].mean(), rows.groupby(x)["high"].mean()
         at = mean.index.to_numpy(float)
         ax.fill_between(at, low, high, color=color, alpha=0.15, linewidth=0)
         ax.plot(at, mean, color=color, linewidth=2, marker=marker, label=shortened(str(arm), 40))
         ax.plot(rows[x], rows[value], linestyle="", marker=marker, color=color, markersize=3, alpha=0.5)
-        if prediction := (predicted or {}).get(str(arm)):
-            ax.plot(list(prediction), list(prediction.values()), "D", color=color, markeredgecolor="black")
-    if predicted:
+        guesses = (predicted or {}).get(str(arm)) or {}
+        if guesses := {at: value for at, value in guesses.items() if value is not None}:
+            guessed = True
+            ax.plot(list(guesses), list(guesses.values()), "D", color=color, markeredgecolor="black")
+    if guessed:
         ax.plot([], [], "D", color="white", markeredgecolor="black", label="your prediction")
     values = np.unique(table[x].dropna().to_numpy(float))
     if len(values) and values[0] > 0:

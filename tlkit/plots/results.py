@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, confusion_matrix
 
-from tlkit.plots.style import PALETTE, axes_or_new, lighten, shortened
+from tlkit.plots.style import PALETTE, arm_colors, axes_or_new, lighten, shortened
 
 MAX_NUMBERED_CLASSES = 20
 MAX_NAMED_CLASSES = 40
@@ -147,7 +147,7 @@ def compare_arms(
     ax: Axes | None = None,
     *,
     intervals: Mapping[str, tuple[float, float]] | None = None,
-    predicted: Mapping[str, float] | None = None,
+    predicted: Mapping[str, float | None] | None = None,
     value: str = "accuracy",
     quantity: str | None = None,
 ) -> Axes:
@@ -157,7 +157,7 @@ def compare_arms(
         arms: the `table` of a `tlkit.compare` result, or the values over seeds by name of the arm.
         ax: axes to draw on; new ones by default.
         intervals: interval (low, high) of each arm, drawn as a bar; one standard deviation by default.
-        predicted: value that you predicted for each arm, drawn as a diamond.
+        predicted: value that you predicted for each arm, drawn as a diamond; None draws nothing.
         value: column of the table.
         quantity: label of the axis; the name of the column by default.
 
@@ -167,6 +167,7 @@ def compare_arms(
     if isinstance(arms, pd.DataFrame):
         arms = {str(name): rows[value].to_list() for name, rows in arms.groupby("arm", sort=False)}
     ax = axes_or_new(ax, (7, 0.8 + 0.55 * max(1, len(arms))))
+    colors = arm_colors(arms)
     for row, (name, results) in enumerate(arms.items()):
         values = np.asarray(results, float)
         values = values[np.isfinite(values)]
@@ -174,14 +175,14 @@ def compare_arms(
             continue
         mean, spread = values.mean(), values.std(ddof=1) if len(values) > 1 else 0.0
         low, high = intervals[name] if intervals else (mean - spread, mean + spread)
-        color = list(PALETTE.values())[row % 6]
+        color = colors[str(name)]
         ax.plot([low, high], [row, row], color=color, linewidth=9, alpha=0.25, solid_capstyle="butt")
         ax.plot([mean, mean], [row - 0.28, row + 0.28], color=color, linewidth=2)
         ax.plot(values, np.full(len(values), row), "o", color=color, markersize=5)
-        ax.text(mean, row - 0.3, f"{mean:.3f}", ha="center", va="bottom", fontsize=9)
-    if predicted:
-        rows = [list(arms).index(name) for name in predicted]
-        ax.plot(list(predicted.values()), rows, "D", color="black", markersize=6, label="your prediction")
+        ax.text(mean, row - 0.3, f"{mean:.2f}", ha="center", va="bottom", fontsize=9)
+    if guesses := {name: value for name, value in (predicted or {}).items() if value is not None}:
+        rows = [list(arms).index(name) for name in guesses]
+        ax.plot(list(guesses.values()), rows, "D", color="black", markersize=6, label="your prediction")
         ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
     ax.set_yticks(range(len(arms)), [shortened(str(name), 40) for name in arms], parse_math=False)
     ax.set(xlabel=quantity or value, ylim=(len(arms) - 0.5, -0.65))

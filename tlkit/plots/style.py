@@ -3,6 +3,8 @@
 The colours are from Okabe & Ito 2008, "Color Universal Design"; colour-blind readers can distinguish them.
 """
 
+from collections.abc import Iterable
+
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
@@ -16,6 +18,49 @@ PALETTE = {
     "grey": "#767676",
     "light": "#D0D0D0",
 }
+
+# An arm has the same colour in every figure. The first of these words that its name contains counts.
+ARMS = {
+    "scratch": "grey",
+    "random": "grey",
+    "target only": "grey",
+    "majority": "light",
+    "target label": "green",
+    "ceiling": "green",
+    "fine-tun": "vermillion",
+    "frozen": "blue",
+    "source only": "orange",
+}
+OTHERS = ("sky", "purple", "blue", "green", "orange", "vermillion")
+
+
+def arm_colors(names: Iterable[str]) -> dict[str, str]:
+    """Return the colour of each arm of an experiment, as a hexadecimal code, by name.
+
+    Arms that occur in many experiments have a fixed colour: scratch and random weights are grey, frozen is
+    blue, fine-tuned vermillion, source only orange, and training with target labels green. Each other arm
+    takes the next colour that no arm of this figure has.
+
+    >>> arm_colors(["from scratch", "frozen", "CORAL"])["frozen"] == PALETTE["blue"]
+    True
+    """
+    names = [str(name) for name in names]
+    found = {
+        name: next((color for word, color in ARMS.items() if word in name.lower()), "") for name in names
+    }
+    free = [color for color in OTHERS if color not in found.values()] or list(OTHERS)
+    others = [name for name in names if not found[name]]
+    found |= {name: free[index % len(free)] for index, name in enumerate(others)}
+    return {name: PALETTE[found[name]] for name in names}
+
+
+def arm_color(name: str) -> str:
+    """Return the colour of one arm of an experiment; see `arm_colors`.
+
+    >>> arm_color("fine-tuned, 128 pixels") == PALETTE["vermillion"]
+    True
+    """
+    return arm_colors([name])[str(name)]
 
 
 def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> Axes:

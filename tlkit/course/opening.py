@@ -1,4 +1,4 @@
-"""Show the figure that answers a lesson's question at the top of its notebook."""
+"""Show the images or the schematic of a lesson at the top of its notebook."""
 
 from datetime import datetime
 from typing import Any
@@ -6,28 +6,28 @@ from typing import Any
 import nbformat
 from nbconvert.preprocessors import Preprocessor
 
-TAG, FILE = "answer", "answer.png"
+TAG, FILE = "opening", "opening.png"
 
 
-class AnswerFirst(Preprocessor):
-    """Copy the figure of the cell tagged `answer` into the first cell, as its attachment `answer.png`.
+class OpeningPicture(Preprocessor):
+    """Copy the figure of the cell tagged `opening` into the first cell, as its attachment `opening.png`.
 
     `make execute` applies it after it runs a lesson, so the figure above the text is the one that the code
-    below drew. Each cell keeps its running time in seconds. Other metadata that changes with every execution
-    is removed.
+    below drew. It shows the task or the idea, and never the result, which the learner first predicts. Each
+    cell keeps its running time in seconds. Other metadata that changes with every execution is removed.
     """
 
     def preprocess(
         self, nb: nbformat.NotebookNode, resources: dict[str, Any]
     ) -> tuple[nbformat.NotebookNode, dict[str, Any]]:
-        """Return the executed notebook with its answer first, and the resources unchanged."""
+        """Return the executed notebook with its opening picture, and the resources unchanged."""
         nb.metadata.language_info = {"name": "python"}
         for cell in nb.cells:
             times = cell.metadata.pop("execution", {})
             if elapsed := seconds(times):
                 cell.metadata["seconds"] = elapsed
-        if answers := figures(nb, TAG):
-            nb.cells[0].attachments = {FILE: {"image/png": answers[-1]}}
+        if pictures := figures(nb, TAG):
+            nb.cells[0].attachments = {FILE: {"image/png": pictures[-1]}}
         return nb, resources
 
 
