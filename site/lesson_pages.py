@@ -4,8 +4,8 @@ import re
 
 import nbformat
 
-from tlkit.course.opening import FILE
 from tlkit.course.lessons import lessons
+from tlkit.course.opening import FILE
 
 
 def read(text: str) -> nbformat.NotebookNode:

@@ -23,8 +23,8 @@ from speed_tables import speed
 
 import tlkit
 from tlkit.cli import cli as commands
-from tlkit.course.opening import FILE
 from tlkit.course.lessons import Lesson, lessons
+from tlkit.course.opening import FILE
 from tlkit.errors import DataError
 from tlkit.recipes import RECIPES
 
@@ -125,7 +125,7 @@ def lay_out(pages: Path) -> None:
     shutil.copytree(ROOT / "benchmarks", pages / "pictures", ignore=lambda _, names: without_pictures(names))
     series = lessons(ROOT / "notebooks")
     for lesson in series:
-        (pages / "pictures" / f"{lesson.number}.png").write_bytes(answer(lesson))
+        (pages / "pictures" / f"{lesson.number}.png").write_bytes(opening(lesson))
     cards = tlkit.list_datasets()
     here = [card.name for card in cards if tlkit.data.is_here(card.name)]
     for name in here:
@@ -136,7 +136,7 @@ def lay_out(pages: Path) -> None:
         "repository": repository(),
         "install": section(readme, "Install"),
         "series": series,
-        "answers": {lesson.number: says(lesson) for lesson in series},
+        "openings": {lesson.number: says(lesson) for lesson in series},
         "lesson": lambda number: lesson_link(series, number),
         "cards": cards,
         "here": here,
@@ -198,8 +198,8 @@ def without_pictures(names: list[str]) -> set[str]:
     return {name for name in names if not name.endswith(".png")}
 
 
-def answer(lesson: Lesson) -> bytes:
-    """Return the picture that answers a lesson, as PNG.
+def opening(lesson: Lesson) -> bytes:
+    """Return the picture at the top of a lesson, as PNG.
 
     Raises:
         DataError: the lesson was not executed.
@@ -214,9 +214,9 @@ def answer(lesson: Lesson) -> bytes:
 
 
 def says(lesson: Lesson) -> str:
-    """Return the alternative text of the picture that answers a lesson."""
+    """Return the alternative text of the picture at the top of a lesson."""
     found = re.search(rf"!\[([^\]]+)\]\(attachment:{FILE}\)", lesson.notebook.cells[0].source)
-    return " ".join(found[1].split()) if found else f"The answer of lesson {lesson.number}"
+    return " ".join(found[1].split()) if found else f"The task of lesson {lesson.number}"
 
 
 def lesson_link(series: list[Lesson], number: str) -> str:

@@ -58,7 +58,7 @@ def test_a_lesson_that_was_not_executed_is_named_with_what_to_do(tmp_path):
         new.new_notebook(cells=[new.new_markdown_cell("# 05 · Which?")]), tmp_path / "02_fine_tuning.ipynb"
     )
     with pytest.raises(DataError, match=r"02_fine_tuning\.ipynb has no picture.*make execute"):
-        sources.answer(lessons(tmp_path)[0])
+        sources.opening(lessons(tmp_path)[0])
 
 
 def test_lessons_to_download_are_the_files_of_the_project(pages):
