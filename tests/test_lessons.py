@@ -142,7 +142,7 @@ def test_no_result_is_shown_before_the_prediction(renewed):
     assert not re.search(r"\d\.\d|\d ?%", first)
     [opening] = code(renewed, TAG)
     assert not re.search(r"Evidence|evidence|scores|\.plot\(|compare_arms|curves\(", opening.source)
-    at = [i for i, cell in enumerate(renewed.cells) if "## Predict first" in cell.source][0]
+    at = next(i for i, cell in enumerate(renewed.cells) if "## Predict first" in cell.source)
     before = "\n".join(cell.source for cell in renewed.cells[:at])
     assert not re.search(r"accuracy of|Evidence\(|\.gain\(", before)
 
