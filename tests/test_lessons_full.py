@@ -1,0 +1,50 @@
+"""With every case (`make test-full`): the claims of the lessons fail where there is nothing to find."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from pushes import full
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+# The number of a lesson: what is replaced in its code, and by what; labels are shuffled or the method is off.
+SABOTAGE = {
+    "00": (
+        "tlkit.solve_head(network, data.train.subset(drawn))",
+        "tlkit.solve_head(network, (data.train.images[drawn], np.sort(data.train.labels[drawn])))",
+    ),
+}
+FREE = {"00": "emoji/openmoji"}  # data that may be used in paid courses too
+
+
+def run(number, tmp_path, monkeypatch, replaced, by):
+    """Run a lesson with some code replaced, and return it."""
+    monkeypatch.setenv("TLKIT_PROGRESS", str(tmp_path))
+    [path] = NOTEBOOKS.glob(f"{number}_*.ipynb")
+    lesson = nbformat.read(path, as_version=4)
+    found = [cell for cell in lesson.cells if cell.cell_type == "code" and replaced in cell.source]
+    assert len(found) == 1, f"{replaced!r} occurs in {len(found)} cells"
+    found[0].source = found[0].source.replace(replaced, by)
+    NotebookClient(lesson, timeout=600, kernel_name="python3").execute()
+
+
+@full
+@pytest.mark.parametrize("number", SABOTAGE)
+def test_a_claim_fails_where_there_is_nothing_to_find(number, tmp_path, monkeypatch):
+    with pytest.raises(CellExecutionError) as error:
+        run(number, tmp_path, monkeypatch, *SABOTAGE[number])
+    assert error.value.ename == "AssertionError"
+    assert "tlkit.solution" not in error.value.traceback.split("----> ")[1].split("\n")[0]
+
+
+@full
+@pytest.mark.parametrize("number", FREE)
+def test_a_lesson_runs_on_freely_licensed_data(number, tmp_path, monkeypatch):
+    [path] = NOTEBOOKS.glob(f"{number}_*.ipynb")
+    lesson = nbformat.read(path, as_version=4)
+    [parameters] = [cell for cell in lesson.cells if "parameters" in cell.metadata.get("tags", ())]
+    [line] = [each for each in parameters.source.splitlines() if each.startswith("DATASET = ")]
+    run(number, tmp_path, monkeypatch, line, f'DATASET = "{FREE[number]}"')
