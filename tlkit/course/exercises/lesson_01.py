@@ -1,9 +1,40 @@
-"""04 Feature extraction."""
+"""01 Feature extraction."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from tlkit.course.exercises.exercise import Exercise, Mistake
-from tlkit.course.exercises.expected import accuracy, by_name, whole_number
+from tlkit.course.exercises.expected import accuracy, by_name, function, whole_number
+
+SHAPES = ((3, 4, 4, 5), (2, 3, 6, 7), (5, 7, 2, 4))  # of feature maps (n, h, w, c)
+
+
+def pooling(pool: Callable[[np.ndarray], Any]) -> str:
+    """Return the first property of global average pooling that a function lacks, `""` if it lacks none."""
+    for seed, shape in enumerate(SHAPES):
+        maps = np.random.default_rng(seed).normal(1, 2, shape)
+        n, h, w, c = shape
+        features = pool(maps.copy())
+        if features is None:
+            return "nothing"
+        features = np.asarray(features, "float64")
+        if features.shape == (c,):
+            return "images"
+        if features.shape == (n, h, w):
+            return "channels"
+        if features.shape != (n, c):
+            return "shape"
+        if np.allclose(np.asarray(pool(np.concatenate([maps, maps], axis=1))), 2 * features):
+            return "sum"
+        lowered = maps.copy()
+        lowered[:, h // 2, w // 2] = maps.min() - 5  # a position that is the largest in no channel
+        if np.allclose(np.asarray(pool(lowered)), features):
+            return "position"
+        if not np.allclose(features, maps.mean(axis=(1, 2)), atol=1e-5):
+            return "values"
+    return ""
 
 
 def copies(leaky: np.ndarray, test: np.ndarray) -> int:
@@ -15,19 +46,45 @@ def copies(leaky: np.ndarray, test: np.ndarray) -> int:
 EXERCISES = [
     Exercise(
         "01.1",
-        takes=whole_number(),
-        hint="The head is one dense layer: a weight for each pair of feature and class, and what else?",
-        shows="The head has well under one percent of the network's parameters.",
+        takes=function("maps"),
+        hint="Which axes of (n, h, w, c) does the equation sum over? NumPy takes several axes as a tuple.",
+        shows="One line makes a vector of a feature map. It keeps what is in the image and drops where.",
+        measure=pooling,
         mistakes=[
             Mistake(
-                "the biases are left out",
-                "Each class has a bias, too.",
-                lambda answer, features, classes: answer == features * classes,
+                "the missing line is not written",
+                "pool returns None: write the missing line in place of None.",
+                lambda lacking: lacking == "nothing",
             ),
             Mistake(
-                "another number",
-                "A weight for each pair of feature and class, a bias for each class.",
-                lambda answer, features, classes: answer != (features + 1) * classes,
+                "the average is over the images as well",
+                "All images together got one vector. Each image needs its own.",
+                lambda lacking: lacking == "images",
+            ),
+            Mistake(
+                "the average is over the channels",
+                "The channels are gone and the positions are still there. It should be the other way round.",
+                lambda lacking: lacking == "channels",
+            ),
+            Mistake(
+                "another shape, such as a flattened map",
+                "The result should have shape (n, c): one number for each image and channel.",
+                lambda lacking: lacking == "shape",
+            ),
+            Mistake(
+                "the sum is not divided",
+                "A map that is repeated below itself should keep its features. Yours grow.",
+                lambda lacking: lacking == "sum",
+            ),
+            Mistake(
+                "only one position counts: the largest value, or the first one",
+                "Another value at one position leaves your features as they were. Every position counts.",
+                lambda lacking: lacking == "position",
+            ),
+            Mistake(
+                "values of several channels or images are mixed, as by reshape",
+                "The shape is right, but the values are not. Are numbers of other channels mixed in?",
+                lambda lacking: lacking == "values",
             ),
         ],
     ),
@@ -35,8 +92,8 @@ EXERCISES = [
         "01.2",
         takes=whole_number(),
         hint="For each test row, the distance to its nearest row of leaky. A copy has distance (almost) 0.",
-        shows="A leak makes a number better without making the model better. Look for copies before "
-        "you believe it.",
+        shows="A leak raises the score and leaves the model as it was. Look for copies before you believe a "
+        "score.",
         measure=lambda answer, leaky, test: (answer, copies(leaky, test)),
         mistakes=[
             Mistake(
@@ -45,8 +102,8 @@ EXERCISES = [
                 lambda found, leaky, test: found[0] > found[1],
             ),
             Mistake(
-                "exact equality of rounded floats is asked for, or pairs are counted",
-                "Some are missing. Count test images, each once, with a small tolerance.",
+                "exact equality of rounded floats is asked for, or copies are counted only once each",
+                "Some are missing. Count test images, and allow a small tolerance.",
                 lambda found, leaky, test: found[0] < found[1],
             ),
         ],
@@ -54,21 +111,19 @@ EXERCISES = [
     Exercise(
         "01.3",
         takes=by_name(("pixels", "features"), accuracy()),
-        hint="nearest(queries, examples, count=1)[:, 0] gives the row of the nearest example; its "
-        "label is the answer.",
-        shows="Here pixels win: two centred digits of one class share their outline, and none is like "
-        "a photograph.",
+        hint="nearest(new, known)[:, 0] is the row of the nearest known digit. The label of that row is the "
+        "prediction.",
+        shows="Pixels win here. Centred digits of one class overlap, and digits differ from photographs.",
         mistakes=[
             Mistake(
                 "rows of train are looked up in the labels of test",
-                "One of them is near chance: check which labels you look up, and that pixels go from "
-                "0 to 255.",
+                "One of them is near chance. In which split do you look up the labels?",
                 lambda answer: min(answer.values()) < 0.4,
             ),
             Mistake(
                 "the two views are swapped, or pixels are shrunk first",
-                "Check which is which: one nearest digit, at 32 pixels, by flat and by the features "
-                "of small_backbone.",
+                "Check which is which: 32 x 32 pixels as they are, and the features of a backbone for 32 "
+                "pixels.",
                 lambda answer: answer["features"] >= answer["pixels"],
             ),
         ],
