@@ -69,6 +69,14 @@ def test_an_answer_that_was_not_given_is_neither_right_nor_wrong(task, monkeypat
     assert task.takes.description in done.message
 
 
+def test_a_function_that_is_not_written_yet_is_neither_right_nor_wrong(own_exercises, monkeypatch):
+    monkeypatch.setenv("TLKIT_STRICT", "1")
+    done = check("03.1", lambda x: None)
+    assert (done.state, "Write the missing line" in done.message) == ("not attempted", True)
+    with pytest.raises(WrongAnswerError, match="the function returns None"):
+        solution("03.1", lambda x: None)
+
+
 def test_a_hint_is_not_what_the_check_says(task):
     assert hint(task.name).message == task.hint
     assert task.hint not in {each.told for each in task.mistakes} | {task.shows}

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from tlkit.course import progress
 from tlkit.course.exercises import exercise
+from tlkit.course.exercises.expected import Unfinished
 from tlkit.errors import WrongAnswerError
 
 NOT_ATTEMPTED, WRONG, RIGHT, HINT = "not attempted", "wrong", "right", "hint"
@@ -53,7 +54,8 @@ def check(name: str, answer: Any, **facts: Any) -> Feedback:
 
     Args:
         name: of the exercise, such as `"02.2"`.
-        answer: the learner's answer; None while the exercise is not attempted.
+        answer: the learner's answer; None, or a function that returns None, while the exercise is not
+            attempted.
         **facts: values that the lesson computed and the check needs; the cell in the lesson names them.
 
     Raises:
@@ -67,7 +69,13 @@ def check(name: str, answer: Any, **facts: Any) -> Feedback:
     if answer is None:
         advice = f'Replace None with {chosen.takes.description}. tlkit.hint("{name}") shows the first step.'
         return Feedback(name, NOT_ATTEMPTED, advice)
-    fault = chosen.fault(answer, facts)
+    try:
+        fault = chosen.fault(answer, facts)
+    except Unfinished:
+        advice = (
+            f'Write the missing line: the function returns None. tlkit.hint("{name}") shows the first step.'
+        )
+        return Feedback(name, NOT_ATTEMPTED, advice)
     feedback = Feedback(name, WRONG if fault else RIGHT, fault or chosen.shows)
     progress.note("check", exercise=name, state=feedback.state, answer=repr(answer)[:200])
     if fault and os.environ.get("TLKIT_STRICT") == "1":
@@ -102,7 +110,11 @@ def solution(name: str, answer: Any, **facts: Any) -> Feedback:
         WrongAnswerError: the answer is wrong, so the lesson and its check do not agree.
     """
     chosen = exercise(name)
-    if fault := "there is no answer" if answer is None else chosen.fault(answer, facts):
+    try:
+        fault = "there is no answer" if answer is None else chosen.fault(answer, facts)
+    except Unfinished:
+        fault = "the function returns None"
+    if fault:
         raise WrongAnswerError(f"The solution of {name} does not pass its check: {fault}")
     progress.note("solution", exercise=name)
     return Feedback(name, RIGHT, chosen.shows)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tlkit.course.exercises.expected import Expected, Unexpected
+from tlkit.course.exercises.expected import Expected, Unexpected, Unfinished
 from tlkit.errors import TlkitError
 
 
@@ -52,6 +52,7 @@ class Exercise:
 
         Raises:
             TlkitError: a fact is missing or unknown.
+            Unfinished: the answer is a function that returns None.
         """
         try:
             answer = self.takes.accept(answer)
@@ -61,6 +62,8 @@ class Exercise:
             if self.measure is not None:
                 answer = self.measure(answer, **facts)
             return next((each.told for each in self.mistakes if each.when(answer, **facts)), "")
+        except Unfinished:
+            raise
         except Exception as error:  # a function of the learner's, or a fact that this check does not know
             self.refuse_other_facts(facts)
             return f"Your answer could not be tried: it raised {type(error).__name__}: {error}"

@@ -3,9 +3,14 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import numpy as np
+
+
+class Unfinished(Exception):
+    """A function that the learner has not written yet: it returns None."""
 
 
 class Unexpected(Exception):
@@ -140,7 +145,7 @@ def by_name(names: Sequence[str], each: Expected) -> Expected:
 
 
 def function(*arguments: str) -> Expected:
-    """Expect a function of so many arguments."""
+    """Expect a function of so many arguments. Where it returns None, it is not written yet."""
 
     def accept(answer: Any) -> Callable[..., Any]:
         if not callable(answer) or inspect.isclass(answer):
@@ -149,7 +154,14 @@ def function(*arguments: str) -> Expected:
             inspect.signature(answer).bind(*arguments)
         except TypeError as error:
             raise Unexpected(f"a function of {', '.join(inspect.signature(answer).parameters)}") from error
-        return answer
+
+        @wraps(answer)
+        def finished(*values: Any) -> Any:
+            if (result := answer(*values)) is None:
+                raise Unfinished
+            return result
+
+        return finished
 
     return Expected(f"a function of {', '.join(arguments)}", accept)
 
