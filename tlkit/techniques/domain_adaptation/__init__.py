@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = attach(
         "divergence": ["cmd", "coral", "coral_map", "joint_mmd", "mmd"],
         "label_shift": ["bbse", "mlls", "reweighted"],
         "methods": ["METHODS", "STREAM_METHODS", "VALIDATORS"],
+        "normalization": ["match_statistics"],
         "pairs": ["Pairs", "pair"],
         "streams.adapter": ["StreamAdapter"],
         "validators": ["proxy_a_distance"],

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tlkit.errors import TlkitError
@@ -11,6 +12,7 @@ from tlkit.models import flat_layers, normalizations
 from tlkit.techniques.domain_adaptation.alignment import NORMALIZATION, NOTHING, Alignment, Domain
 from tlkit.techniques.domain_adaptation.pairs import Pairs
 from tlkit.techniques.domain_adaptation.predictions import entropy
+from tlkit.techniques.domain_adaptation.streams.statistics import Statistics, follow, measure
 
 
 class AdaBN(Alignment):
@@ -94,6 +96,43 @@ def adapt_statistics(network: keras.Model, inputs: Any, batch_size: int = 32, *,
             layer.momentum, layer.trainable = momentum, trainable
         for layer, rate in rates:
             layer.rate = rate
+
+
+def match_statistics(network: keras.Model, source: Any, target: Any, batch_size: int = 64) -> None:
+    """Set each BatchNormalization so that target images leave it with the statistics of source images.
+
+    The layer measures each channel's mean and variance `m_s, v_s` in the source and `m_t, v_t` in the target.
+    It then maps a target value `x` to what it did for the source value `m_s + (x - m_t) sqrt(v_s / v_t)`.
+    For a network that was trained on the source, this is `AdaBN`. A frozen backbone was trained on other
+    images, such as ImageNet, so its layers still hold the statistics of those. With `AdaBN`, features of the
+    target would be normalised, and those of the source, on which the head was trained, would not.
+
+    Li et al. 2017, "Revisiting Batch Normalization for Practical Domain Adaptation".
+
+    Args:
+        network: its weights stay as they are, apart from the moving means and variances.
+        source, target: images or other inputs `(n, ...)` and `(m, ...)`, without labels. A hundred of each
+            are often enough, since each position of a feature map counts.
+        batch_size: inputs of which the statistics are measured at a time.
+
+    Raises:
+        TlkitError: the network has no BatchNormalization.
+
+    >>> rng = np.random.default_rng(0)
+    >>> norm = keras.layers.BatchNormalization()
+    >>> network = keras.Sequential([keras.Input((3,)), norm])
+    >>> source, target = rng.normal(1.0, 2.0, (500, 3)), rng.normal(5.0, 0.5, (500, 3))
+    >>> before = network.predict(source, verbose=0)
+    >>> match_statistics(network, source, target)
+    >>> after = network.predict(target, verbose=0)
+    >>> np.abs(after.mean(axis=0) - before.mean(axis=0)).max() < 0.01
+    np.True_
+    """
+    statistics = [Statistics(norm) for norm in require(network)]
+    measure(network, statistics, source, batch_size)
+    for start in range(0, len(target), batch_size):
+        batch = np.asarray(target[start : start + batch_size], "float32")
+        follow(network, statistics, batch, len(batch) / (start + len(batch)))
 
 
 def require(network: keras.Model) -> list[keras.layers.BatchNormalization]:
