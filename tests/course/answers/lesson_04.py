@@ -1,24 +1,89 @@
-BOUNDS = {"low": 0.2, "high": 0.7}
+import numpy as np
+
+
+def power(x, p):
+    values, vectors = np.linalg.eigh(np.cov(x, rowvar=False))
+    return (vectors * values**p) @ vectors.T
+
+
+def coral(source, target):
+    return (source - source.mean(axis=0)) @ power(source, -0.5) @ power(target, 0.5) + target.mean(axis=0)
+
+
+def target_moved(source, target):
+    return coral(target, source)
+
+
+def nothing(source, target):
+    return None
+
+
+def unchanged(source, target):
+    return source
+
+
+def rows_of_the_target(source, target):
+    rng = np.random.default_rng(0)
+    return target[rng.integers(len(target), size=len(source))]
+
+
+def without_means(source, target):
+    return source @ power(source, -0.5) @ power(target, 0.5)
+
+
+def mean_not_subtracted(source, target):
+    return source @ power(source, -0.5) @ power(target, 0.5) + target.mean(axis=0)
+
+
+def each_feature(source, target):
+    scaled = (source - source.mean(axis=0)) / source.std(axis=0, ddof=1)
+    return scaled * target.std(axis=0, ddof=1) + target.mean(axis=0)
+
+
+def swapped(source, target):
+    return (source - source.mean(axis=0)) @ power(target, 0.5) @ power(source, -0.5) + target.mean(axis=0)
+
+
+def whitened_by_the_target(source, target):
+    return (source - source.mean(axis=0)) @ power(target, -0.5) @ power(source, 0.5) + target.mean(axis=0)
+
+
+def only_whitened(source, target):
+    return (source - source.mean(axis=0)) @ power(source, -0.5) + target.mean(axis=0)
+
+
+def not_a_root(source, target):
+    return (source - source.mean(axis=0)) @ power(source, -1) @ power(target, 1) + target.mean(axis=0)
+
+
+BOUNDS = {"low": 0.5, "high": 0.7}
 ANSWERS = {
     "04.1": {
-        "right": ["inductive", "transductive", "unsupervised"],
+        "right": ["label shift", "covariate shift", "new task"],
         "wrong": [
-            ["transductive", "transductive", "unsupervised"],
-            ["inductive", "inductive", "unsupervised"],
-            ["inductive", "transductive", "transductive"],
-            ["inductive", "transductive"],
-            "inductive",
+            ["covariate shift", "covariate shift", "new task"],
+            ["label shift", "label shift", "new task"],
+            ["label shift", "covariate shift", "covariate shift"],
+            ["label shift", "covariate shift"],
+            "label shift",
         ],
     },
-    "04.2": {"right": 0.35, "wrong": [0.2, 0.75, 35], "facts": BOUNDS},
-    "04.3": {
-        "right": {"A-distance": 1.9, "accuracy": 0.55},
+    "04.2": {
+        "right": coral,
         "wrong": [
-            {"A-distance": 1.9, "accuracy": 0.22},
-            {"A-distance": 98, "accuracy": 0.55},
-            {"A-distance": 1.9, "accuracy": 55},
-            {"accuracy": 0.55},
+            nothing,
+            target_moved,
+            unchanged,
+            rows_of_the_target,
+            without_means,
+            mean_not_subtracted,
+            each_feature,
+            swapped,
+            whitened_by_the_target,
+            only_whitened,
+            not_a_root,
+            0.5,
         ],
-        "facts": {"low": 0.2},
     },
+    "04.3": {"right": 0.49, "wrong": [0.68, 0.2, 49, "0.5"], "facts": BOUNDS},
 }

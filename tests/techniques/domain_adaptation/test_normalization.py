@@ -4,7 +4,7 @@ import pytest
 
 from tlkit.errors import TlkitError
 from tlkit.techniques.domain_adaptation import TENT, AdaBN, DomainAdapter, pair
-from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
+from tlkit.techniques.domain_adaptation.normalization import adapt_statistics, match_statistics
 
 RNG = np.random.default_rng(0)
 
@@ -56,3 +56,40 @@ def test_training_keeps_the_statistics_of_the_target(small, shifted):
     seen = keras.ops.convert_to_numpy(network.layers[0](target))
     kept = keras.ops.convert_to_numpy(network.layers[1].moving_mean)
     np.testing.assert_allclose(kept, seen.mean(axis=0), atol=0.1)
+
+
+def two_layers():
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(4), keras.layers.BatchNormalization(), keras.layers.ReLU()]
+    layers += [keras.layers.Dense(3), keras.layers.BatchNormalization()]
+    network = keras.Sequential([keras.Input((3,)), *layers])
+    for norm in (network.layers[1], network.layers[4]):  # statistics of neither domain
+        norm.moving_mean.assign(RNG.normal(size=norm.moving_mean.shape))
+        norm.moving_variance.assign(RNG.uniform(0.5, 2.0, norm.moving_variance.shape))
+    return network
+
+
+def test_matched_statistics_give_the_target_the_outputs_that_the_source_had():
+    network = two_layers()
+    source = RNG.normal(1.0, 2.0, (300, 3)).astype("float32")
+    target = 0.5 * source[::-1] - 4.0  # the same images on another scale
+    before = network.predict(source, verbose=0)
+    apart = network.predict(target, verbose=0)[::-1]
+    match_statistics(network, source, target, batch_size=300)
+    after = network.predict(target, verbose=0)[::-1]
+    assert np.abs(apart - before).mean() > 0.3
+    np.testing.assert_allclose(after, before, atol=0.01)
+
+
+def test_matching_the_source_to_itself_changes_nothing():
+    network = two_layers()
+    source = RNG.normal(1.0, 2.0, (100, 3)).astype("float32")
+    before = network.predict(source, verbose=0)
+    match_statistics(network, source, source, batch_size=100)
+    np.testing.assert_allclose(network.predict(source, verbose=0), before, atol=1e-3)
+
+
+def test_matching_needs_batch_normalisation():
+    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    with pytest.raises(TlkitError, match="has no BatchNormalization"):
+        match_statistics(network, np.zeros((4, 3)), np.zeros((4, 3)))

@@ -1,70 +1,130 @@
-"""02 Transductive transfer."""
+"""04 Transductive transfer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from tlkit.course.exercises.exercise import Exercise, Mistake
-from tlkit.course.exercises.expected import accuracy, by_name, number, one_of, several
+from tlkit.course.exercises.expected import accuracy, function, one_of, several
+
+POINTS, D = 5, 4  # random pairs of domains, features
+
+
+def domains(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return features `(60, d)` and `(50, d)` of two domains with means and covariances of their own."""
+    rng = np.random.default_rng(seed)
+    source, target = (
+        rng.normal(size=(n, D)) @ rng.normal(size=(D, D)) + 3 * rng.normal(size=D) for n in (60, 50)
+    )
+    return source, target
+
+
+def recoloured(answer: Callable[..., Any]) -> dict[str, bool]:
+    """Return which properties the answer has at several random pairs of domains."""
+    found = dict.fromkeys(("rows", "moved", "mean", "variance", "covariance", "map"), True)
+    for seed in range(POINTS):
+        source, target = domains(seed)
+        result = answer(source.copy(), target.copy())
+        if np.shape(result) != source.shape:
+            return found | {"rows": False, "returned": result is not None}
+        means, spreads = result.mean(axis=0), np.cov(result, rowvar=False)
+        wanted = np.cov(target, rowvar=False)
+        affine = np.column_stack([source, np.ones(len(source))])
+        fitted = affine @ np.linalg.lstsq(affine, result, rcond=None)[0]
+        found["moved"] &= not np.allclose(result, source)
+        found["mean"] &= np.allclose(means, target.mean(axis=0), atol=1e-3)
+        found["variance"] &= np.allclose(np.diag(spreads), np.diag(wanted), rtol=0.02)
+        found["covariance"] &= np.allclose(spreads, wanted, atol=0.02 * np.trace(wanted))
+        found["map"] &= np.allclose(fitted, result, atol=1e-3)
+    return found
+
 
 EXERCISES = [
     Exercise(
         "04.1",
-        takes=several(3, one_of("inductive", "transductive", "unsupervised")),
-        hint="Where are labels: in the source, in the target, in both, in none?",
-        shows="The labels decide: in the target, only in the source, or nowhere.",
+        takes=several(3, one_of("label shift", "covariate shift", "new task")),
+        hint="Ask what changes: the fractions of the classes, the images, or the question?",
+        shows="Label shift changes P(Y), covariate shift changes P(X), and a new task changes Y itself.",
         mistakes=[
             Mistake(
-                "a new task is taken for a new domain",
-                "(a): the question changes, from animals to illness, and the X-rays have labels.",
-                lambda answer: answer[0] != "inductive",
+                "a change of the class fractions is not recognised",
+                "(a): the images of each class look as before. What changes is how many there are of each.",
+                lambda answer: answer[0] != "label shift",
             ),
             Mistake(
-                "a shift of the domain is taken for a new task",
-                "(b): the question stays, the texts are of another kind, and those have no labels.",
-                lambda answer: answer[1] != "transductive",
+                "a change of the images is not recognised",
+                "(b): the images look different, and the label that belongs to each cell stays.",
+                lambda answer: answer[1] != "covariate shift",
             ),
             Mistake(
-                "missing labels in the target and missing labels everywhere are mixed up",
-                "(c): neither side has labels.",
-                lambda answer: answer[2] != "unsupervised",
+                "a change of the question is taken for a change of the domain",
+                "(c): the images stay. Do the old labels answer the new question?",
+                lambda answer: answer[2] != "new task",
             ),
         ],
     ),
     Exercise(
         "04.2",
-        takes=accuracy(),
-        hint="Standardise xs by its own mean and spread; multiply by the spread of xt and add its "
-        "mean. Then learn.",
-        shows="Most of CORAL's gain is in the mean and spread of single features, which AdaBN uses as well.",
+        takes=function("source", "target"),
+        hint="Subtract the source's mean, multiply by one power, multiply by another power, and add a mean.",
+        shows="The recoloured source has the target's mean and covariance, and each row keeps its label.",
+        measure=recoloured,
         mistakes=[
             Mistake(
-                "the target's features are moved instead of the source's, or nothing is",
-                "No gain over the source alone. Remove the source's mean and spread, then put in "
-                "those of xt.",
-                lambda answer, low, high: answer <= low,
+                "nothing is returned yet",
+                "The function returns None. Write the line of CORAL in its place.",
+                lambda found: not found.get("returned", True),
             ),
             Mistake(
-                "target labels are used",
-                "Above the ceiling: did target labels slip in?",
-                lambda answer, low, high: answer >= high,
+                "the target is moved instead of the source",
+                "The result must have one row for each row of the source, whose labels the head learns from.",
+                lambda found: not found["rows"],
+            ),
+            Mistake(
+                "the source is returned as it is",
+                "Those are the features of the source, unchanged.",
+                lambda found: not found["moved"],
+            ),
+            Mistake(
+                "rows of the target are returned",
+                "Map the source linearly. Rows of other images do not belong to the source's labels.",
+                lambda found: not found["map"],
+            ),
+            Mistake(
+                "the means are forgotten, or subtracted at the wrong place",
+                "The mean of the result is not that of the target.",
+                lambda found: not found["mean"],
+            ),
+            Mistake(
+                "each feature is standardised on its own",
+                "Each variance fits, but the covariances between different features do not.",
+                lambda found: found["variance"] and not found["covariance"],
+            ),
+            Mistake(
+                "the powers are swapped, or multiplied in the wrong order",
+                "The covariance is not that of the target. What is it after each multiplication?",
+                lambda found: not found["covariance"],
             ),
         ],
     ),
     Exercise(
         "04.3",
-        takes=by_name(("A-distance", "accuracy"), number()),
-        hint="extract the features of openmoji; da.proxy_a_distance for one number, "
-        "head.set_weights(kept[SEED]) for the other.",
-        shows="Both targets can be told from the source; that alone does not say that the classes "
-        "fall apart.",
+        takes=accuracy("a balanced accuracy"),
+        hint="For each head: da.reweighted(each.predict(xt_test), uniform, expert).argmax(axis=1), with two "
+        "arrays of class fractions. Then tlkit.Evidence with balanced=True.",
+        shows="The right class fractions help little or not at all: they only move a threshold, and the "
+        "images of each class have changed.",
         mistakes=[
             Mistake(
-                "an error rate or a percentage is given",
-                "The A-distance lies between 0 and 2, and the accuracy between 0 and 1.",
-                lambda answer, low: not (0 <= answer["A-distance"] <= 2 and 0 <= answer["accuracy"] <= 1),
+                "another arm is scored",
+                "That is the gain of an alignment. Correct the heads in plain, without standardising.",
+                lambda answer, low, high: answer >= (low + 3 * high) / 4,
             ),
             Mistake(
-                "the head of another seed or of an adapted network is used, or line art is measured again",
-                "That is the accuracy of line art. Use the source-only head kept[SEED] on openmoji's "
-                "test features.",
-                lambda answer, low: answer["accuracy"] <= low + 0.1,
+                "the predictions are of other images or labels, or the fractions are swapped",
+                "Far below source only. Is it balanced accuracy, on xt_test and yt_test?",
+                lambda answer, low, high: answer < 0.6 * low,
             ),
         ],
     ),
