@@ -16,8 +16,10 @@ SABOTAGE = {
         "tlkit.solve_head(network, data.train.subset(drawn))",
         "tlkit.solve_head(network, (data.train.images[drawn], np.sort(data.train.labels[drawn])))",
     ),
+    "01": ("(backbone, random, pixels), strict", "(random, random, pixels), strict"),
+    "04": ("return (x - mean) / (deviation + 1e-3)", "return x"),
 }
-FREE = {"00": "emoji/openmoji"}  # data that may be used in paid courses too
+FREE = {"00": "emoji/openmoji", "01": "emoji/twemoji", "04": "emoji/twemoji"}  # data that may be used in paid courses too
 
 
 def run(number, tmp_path, monkeypatch, replaced, by):

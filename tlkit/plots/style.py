@@ -1,6 +1,6 @@
 """The common style of all figures: colours, axes, legends and shortened names.
 
-The colours are from Okabe & Ito 2008, "Color Universal Design"; colour-blind readers can distinguish them.
+The first colours are from Okabe & Ito 2008, "Color Universal Design"; colour-blind readers can distinguish them.
 """
 
 from collections.abc import Iterable
@@ -17,6 +17,8 @@ PALETTE = {
     "purple": "#CC79A7",
     "grey": "#767676",
     "light": "#D0D0D0",
+    "olive": "#8A8A1E",
+    "brown": "#7A4B2A",
 }
 
 # An arm has the same colour in every figure. The first of these words that its name contains counts.
@@ -31,7 +33,7 @@ ARMS = {
     "frozen": "blue",
     "source only": "orange",
 }
-OTHERS = ("sky", "purple", "blue", "green", "orange", "vermillion")
+OTHERS = ("sky", "purple", "olive", "brown", "blue", "green", "orange", "vermillion")
 
 
 def arm_colors(names: Iterable[str]) -> dict[str, str]:
