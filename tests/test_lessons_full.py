@@ -19,7 +19,8 @@ SABOTAGE = {
     "01": ("(backbone, random, pixels), strict", "(random, random, pixels), strict"),
     "04": ("return (x - mean) / (deviation + 1e-3)", "return x"),
 }
-FREE = {"00": "emoji/openmoji", "01": "emoji/twemoji", "04": "emoji/twemoji"}  # data that may be used in paid courses too
+# Data that may be used in paid courses too.
+FREE = {"00": "emoji/openmoji", "01": "emoji/twemoji", "04": "emoji/twemoji"}
 
 
 def run(number, tmp_path, monkeypatch, replaced, by):

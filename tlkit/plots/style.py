@@ -1,6 +1,6 @@
 """The common style of all figures: colours, axes, legends and shortened names.
 
-The first colours are from Okabe & Ito 2008, "Color Universal Design"; colour-blind readers can distinguish them.
+Most colours are from Okabe & Ito 2008, "Color Universal Design"; colour-blind readers can distinguish them.
 """
 
 from collections.abc import Iterable
