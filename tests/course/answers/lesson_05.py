@@ -1,21 +1,71 @@
+from keras import ops
+
+
+def cosine(a, b):
+    return ops.mean(ops.sum(ops.normalize(a, axis=-1) * ops.normalize(b, axis=-1), axis=-1))
+
+
+def right(p1, p2, z1, z2):
+    return -(cosine(p1, ops.stop_gradient(z2)) + cosine(p2, ops.stop_gradient(z1))) / 2
+
+
+def without_stop(p1, p2, z1, z2):
+    return -(cosine(p1, z2) + cosine(p2, z1)) / 2
+
+
+def stopped_on_one_side(p1, p2, z1, z2):
+    return -(cosine(p1, ops.stop_gradient(z2)) + cosine(p2, z1)) / 2
+
+
+def predictions_stopped(p1, p2, z1, z2):
+    return right(ops.stop_gradient(p1), ops.stop_gradient(p2), z1, z2)
+
+
+def other_sign(p1, p2, z1, z2):
+    return -right(p1, p2, z1, z2)
+
+
+def own_view(p1, p2, z1, z2):
+    return right(p1, p2, z2, z1)
+
+
+def sum_of_both(p1, p2, z1, z2):
+    return 2 * right(p1, p2, z1, z2)
+
+
+def one_prediction_stopped(p1, p2, z1, z2):
+    return right(ops.stop_gradient(p1), p2, z1, z2)
+
+
+RIGHT = {"a": "inductive", "b": "unsupervised", "c": "transductive", "d": "inductive"}
 ANSWERS = {
     "05.1": {
-        "right": ["flip", "colour", "turn"],
+        "right": RIGHT,
         "wrong": [
-            ["turn", "colour", "turn"],
-            ["flip", "turn", "turn"],
-            ["flip", "colour", "flip"],
-            ["flip", "color", "turn"],
+            RIGHT | {"a": "unsupervised"},
+            RIGHT | {"b": "inductive"},
+            RIGHT | {"c": "inductive"},
+            RIGHT | {"d": "unsupervised"},
+            RIGHT | {"a": "self-taught"},
         ],
     },
-    "05.2": {"right": 0.92, "wrong": [0.8, 0.99, "better"], "facts": {"frozen": 0.83, "ceiling": 0.97}},
-    "05.3": {
-        "right": {"partners": 0.3, "strangers": 2.0},
+    "05.2": {
+        "right": right,
         "wrong": [
-            {"partners": 0.3, "strangers": 0.3},
-            {"partners": 0.0, "strangers": 2.0},
-            {"partners": 0.3, "strangers": 20.0},
-            [0.3, 2.0],
+            without_stop,
+            stopped_on_one_side,
+            predictions_stopped,
+            other_sign,
+            own_view,
+            sum_of_both,
+            one_prediction_stopped,
+            lambda p1, p2, z1, z2: None,
+            lambda p, z: right(p, p, z, z),
         ],
+    },
+    "05.3": {
+        "right": 0.31,
+        "wrong": [0.36, 0.05, 1.2],
+        "facts": {"coloured": 0.36, "chance": 0.06},
     },
 }
