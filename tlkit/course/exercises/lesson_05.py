@@ -34,9 +34,7 @@ def gradients(loss: Callable[..., Any], arrays: list[np.ndarray]) -> tuple[float
         inputs = [torch.tensor(each, requires_grad=True) for each in arrays]
         value = loss(*inputs)
         found = torch.autograd.grad(value, inputs, allow_unused=True)
-        found = [
-            torch.zeros_like(x) if each is None else each for x, each in zip(inputs, found, strict=True)
-        ]
+        found = [torch.zeros_like(x) if each is None else each for x, each in zip(inputs, found, strict=True)]
     return float(keras.ops.convert_to_numpy(value)), [
         np.asarray(keras.ops.convert_to_numpy(each)) for each in found
     ]
@@ -144,7 +142,7 @@ EXERCISES = [
     Exercise(
         "05.3",
         takes=number(0, 1, "an NMI"),
-        hint="images.mean(axis=-1, keepdims=True) is grey. np.repeat(..., 3, axis=-1) has three channels again.",
+        hint="images.mean(axis=-1, keepdims=True) is grey. np.repeat(..., 3, axis=-1) gives three channels.",
         shows="Colour explains a part of the clusters. Without colour, the borrowed features still find "
         "groups that agree with the classes.",
         mistakes=[
