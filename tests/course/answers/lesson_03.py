@@ -1,18 +1,35 @@
-import pandas as pd
+import numpy as np
 
-KEPT = pd.DataFrame(
-    [
-        {"arm": "LwF", "seed": 0, "old digits, not told": 0.6, "new digits, not told": 0.5},
-        {"arm": "LwF", "seed": 1, "old digits, not told": 0.1, "new digits, not told": 0.1},
-        {"arm": "fine-tuned", "seed": 0, "old digits, not told": 0.0, "new digits, not told": 0.9},
-    ]
-)
+
+def error(predicted, labels):
+    return np.mean(predicted != labels)
+
+
 ANSWERS = {
     "03.1": {"right": {"b", "d"}, "wrong": [{"a", "b", "d"}, {"b", "c", "d"}, {"b"}, {"e"}, 2]},
     "03.2": {
-        "right": {"old": 0.5, "new": 0.8},
-        "wrong": [{"old": 0.6, "new": 0.5}, {"old": 0.7, "new": 0.8}, {"old": 0.5}, (0.5, 0.8)],
-        "facts": {"kept": KEPT, "seed": 0},
+        "right": lambda old, new: [*old[:-2], *new[-2:]],
+        "wrong": [
+            lambda old, new: old,
+            lambda old, new: new,
+            lambda old, new: [*new[:-2], *old[-2:]],
+            lambda old, new: [*old[:-1], new[-1]],
+            lambda old, new: [*old[:2], *new[2:]],
+            lambda old, new: old[:-2] + new,
+            lambda old, new: None,
+            lambda old: old,
+        ],
     },
-    "03.3": {"right": (0.5, 0.4), "wrong": [(0.4, 0.5), (0.5, 0.1), (0.95, 0.4), 0.5]},
+    "03.3": {
+        "right": lambda arm, control, labels: error(arm, labels) - error(control, labels),
+        "wrong": [
+            lambda arm, control, labels: error(control, labels) - error(arm, labels),
+            lambda arm, control, labels: abs(error(arm, labels) - error(control, labels)),
+            lambda arm, control, labels: error(arm, labels),
+            lambda arm, control, labels: error(control, labels),
+            lambda arm, control, labels: np.mean(arm != control),
+            lambda arm, control, labels: (arm != labels).mean(axis=1) - (control != labels).mean(axis=1),
+            lambda arm, control: 0.1,
+        ],
+    },
 }

@@ -1,24 +1,57 @@
-"""01 Inductive transfer."""
+"""03 Inductive transfer."""
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tlkit.course.exercises.exercise import Exercise, Mistake
-from tlkit.course.exercises.expected import accuracy, by_name, letters, several
+from tlkit.course.exercises.expected import function, letters
+
+Weights = list[np.ndarray]
 
 
-def plain_lwf(kept: Any, seed: int) -> dict[str, float]:
-    """Return what the separate heads of LwF had for a seed, on old and new digits, not told which."""
-    row = kept[(kept["arm"] == "LwF") & (kept["seed"] == seed)].iloc[0]
-    return {which: float(row[f"{which} digits, not told"]) for which in ("old", "new")}
+def tried(start: Callable[..., Any]) -> list[tuple[Any, Weights, Weights]]:
+    """Return the start weights, those of the source and the new ones, for three networks of random depth."""
+    found = []
+    for seed, depth in enumerate((2, 4, 6)):
+        rng = np.random.default_rng(seed)
+        shapes = [tuple(rng.integers(2, 5, size=2)) for _ in range(depth)]
+        old = [rng.normal(size=shape) for shape in [*shapes, (4, 3), (3,)]]
+        new = [rng.normal(size=shape) for shape in [*shapes, (4, 5), (5,)]]
+        found.append((start(list(old), list(new)), old, new))
+    return found
+
+
+def same(given: Any, expected: Weights) -> bool:
+    """Return whether two lists hold the same arrays."""
+    if not isinstance(given, list | tuple) or len(given) != len(expected):
+        return False
+    return all(np.array_equal(one, other) for one, other in zip(given, expected, strict=True))
+
+
+def at_random_points(gap: Callable[..., Any]) -> list[tuple[np.ndarray, float, float]]:
+    """Return the gap and the errors with and without a source; the source hurts in two of four cases."""
+    found = []
+    for seed, (right_with, right_without) in enumerate([(0.9, 0.5), (0.3, 0.8), (0.7, 0.6), (0.5, 0.6)]):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(0, 5, 40)
+        arms = [
+            np.where(rng.uniform(size=(3, 40)) < right, labels, rng.integers(0, 5, (3, 40)))
+            for right in (right_with, right_without)
+        ]
+        errors = [float(np.mean(arm != labels)) for arm in arms]
+        found.append((np.asarray(gap(*arms, labels), float), *errors))
+    return found
 
 
 EXERCISES = [
     Exercise(
         "03.1",
         takes=letters("abcd"),
-        hint="Two questions for each: does the task change? Has the target any labels?",
-        shows="Inductive means: another task, and some labels for it. Whether the images change "
-        "does not matter.",
+        hint="Two questions for each: does the task change? Does the target have any labels?",
+        shows="Inductive means: another task, and some target labels. Whether the domain changes does not "
+        "matter.",
         mistakes=[
             Mistake(
                 "a shift of the domain is taken for a new task",
@@ -39,41 +72,67 @@ EXERCISES = [
     ),
     Exercise(
         "03.2",
-        takes=by_name(("old", "new"), accuracy()),
-        hint="LearningWithoutForgetting(..., separate=False), compiled as in the lesson, then "
-        "stay(learner)(SEED).",
-        shows="One softmax lets new classes win where they could not before; the old ones pay for it.",
+        takes=function("old", "new"),
+        hint="Slice both lists. How many arrays at the end belong to the head?",
+        shows="The backbone comes from the source. The head is new, because it answers a new question.",
+        measure=tried,
         mistakes=[
             Mistake(
-                "separate=False is forgotten, so nothing changes",
-                "The new digits gain nothing over the LwF of the lesson. Do new and old classes share "
-                "one softmax?",
-                lambda answer, kept, seed: answer["new"] <= plain_lwf(kept, seed)["new"],
+                "the head is copied too",
+                "The head of the source answers the old question, with the old number of classes.",
+                lambda found: any(same(start, old) for start, old, _ in found),
             ),
             Mistake(
-                "the two numbers are read where the model is told which half is asked for",
-                "The old digits should pay for it. Read the columns 'not told'.",
-                lambda answer, kept, seed: answer["old"] >= plain_lwf(kept, seed)["old"],
+                "nothing is copied",
+                "This is the control: nothing comes from the source.",
+                lambda found: any(same(start, new) for start, _, new in found),
+            ),
+            Mistake(
+                "backbone and head are exchanged",
+                "The wrong part comes from the source: which part holds what was learned about images?",
+                lambda found: any(same(start, [*new[:-2], *old[-2:]]) for start, old, new in found),
+            ),
+            Mistake(
+                "only the bias of the head is new",
+                "A head has a kernel and a bias. Only one of them is new here.",
+                lambda found: any(same(start, [*old[:-1], new[-1]]) for start, old, new in found),
+            ),
+            Mistake(
+                "it holds for one depth only, or is no list of arrays",
+                "Return one array for each array of `new`, in the same order, for a network of any depth.",
+                lambda found: not all(same(start, [*old[:-2], *new[-2:]]) for start, old, new in found),
             ),
         ],
     ),
     Exercise(
         "03.3",
-        takes=several(2, accuracy()),
-        hint="np.stack([x[labels == label].mean(axis=0) ...]), then the squared distance of each "
-        "query to each mean.",
-        shows="Raw features differ in length, and length says little about the class.",
+        takes=function("with_source", "target_only", "labels"),
+        hint="The error of an arm is np.mean(predicted != labels), over all seeds and test images.",
+        shows="The gap is the gain with the opposite sign. A positive gap is negative transfer.",
+        measure=at_random_points,
         mistakes=[
             Mistake(
-                "labels and features do not belong together",
-                "One of them is near chance, or above what any head reached. Check which labels "
-                "belong to which rows.",
-                lambda answer: not 0.2 < min(answer) <= max(answer) < 0.9,
+                "the difference has the sign of a gain",
+                "Check the sign: where the source makes the error larger, the gap is positive.",
+                lambda found: all(np.allclose(gap, without - with_) for gap, with_, without in found),
             ),
             Mistake(
-                "only the examples are scaled, and not the queries; or the two are swapped",
-                "Scaled comes first. Did you scale the test features as well, and take all ten seeds?",
-                lambda answer: answer[0] <= answer[1],
+                "the sign is lost",
+                "A source can also help. Then the gap has another sign.",
+                lambda found: all(np.allclose(gap, abs(with_ - without)) for gap, with_, without in found),
+            ),
+            Mistake(
+                "the error with the source is not compared",
+                "That is the error of one arm. A gap compares two.",
+                lambda found: (
+                    all(np.allclose(gap, with_) for gap, with_, _ in found)
+                    or all(np.allclose(gap, without) for gap, _, without in found)
+                ),
+            ),
+            Mistake(
+                "another number",
+                "Compute two errors, each the fraction of wrong predictions, and return one number.",
+                lambda found: not all(np.allclose(gap, with_ - without) for gap, with_, without in found),
             ),
         ],
     ),
