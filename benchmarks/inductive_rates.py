@@ -19,7 +19,7 @@ SEEDS, RATES = range(100, 104), (3e-4, 1e-3, 3e-3, 1e-2)
 
 
 def train(
-    model: keras.Model, x: np.ndarray, labels: np.ndarray, learning_rate: float, steps: int, batch: int = 16
+    model: keras.Model, x: np.ndarray, labels: np.ndarray, learning_rate: float, steps: int, batch: int = 20
 ) -> None:
     """Train a compiled model for a number of steps; every epoch has a new random order."""
     epochs = 1 + steps * batch // len(x)
@@ -30,7 +30,7 @@ def train(
 
 def main() -> None:
     """Train all arms with all rates, and write the table."""
-    digits = tlkit.load("digits/mnist-m", image_size=16)
+    digits = tlkit.load("digits/mnist-m", image_size=14)
     source, target = digits.only(digits.class_names[:5]), digits.only(digits.class_names[5:])
     x, digit = source.train.images, source.train.labels
     light = x.mean(axis=(1, 2, 3))
@@ -39,7 +39,7 @@ def main() -> None:
         "shuffled labels": np.random.default_rng(0).permutation(digit),
         "how light?": np.searchsorted(np.quantile(light, [0.2, 0.4, 0.6, 0.8]), light),
     }
-    model = tlkit.build_classifier("LeNet", 5, weights=None, image_size=16, dropout=0.0)
+    model = tlkit.build_classifier("LeNet", 5, weights=None, image_size=14, dropout=0.0)
     model.compile("adam", loss="sparse_categorical_crossentropy", steps_per_execution=50)
     backbone, rows = model.get_layer("LeNet"), []
     for seed in SEEDS:
