@@ -17,11 +17,18 @@ SABOTAGE = {
         "tlkit.solve_head(network, (data.train.images[drawn], np.sort(data.train.labels[drawn])))",
     ),
     "01": ("(backbone, random, pixels), strict", "(random, random, pixels), strict"),
+    "03": ("if (arm, seed) in learned:", "if False:"),
     "04": ("return (x - mean) / (deviation + 1e-3)", "return x"),
     "05": ("learner.fit(pool, batch_size=64, epochs=epochs,", "learner.fit(pool, batch_size=64, epochs=0,"),
 }
 # Data that may be used in paid courses too.
-FREE = {"00": "emoji/openmoji", "01": "emoji/twemoji", "04": "emoji/twemoji", "05": "emoji/openmoji"}
+FREE = {
+    "00": "emoji/openmoji",
+    "01": "emoji/twemoji",
+    "03": "digits/mnist",
+    "04": "emoji/twemoji",
+    "05": "emoji/openmoji",
+}
 
 
 def run(number, tmp_path, monkeypatch, replaced, by):
