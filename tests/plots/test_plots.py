@@ -11,7 +11,7 @@ import pytest
 
 from tlkit import plots
 from tlkit.data import Split
-from tlkit.errors import UnknownNameError
+from tlkit.errors import DataError, UnknownNameError
 from tlkit.plots.results import MAX_NAMED_CLASSES
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3)).astype("uint8")
@@ -279,6 +279,8 @@ def test_a_curve_draws_the_intervals_of_its_table():
     band = (
         plots.curves(table, "labels", predicted={"frozen": {1: None}}).collections[0].get_paths()[0].vertices
     )
+    with pytest.raises(DataError, match=r"0.5 was predicted for 'frozen'; expected values by labels"):
+        plots.curves(table, "labels", predicted={"frozen": 0.5})
     assert {(1, 0.3), (1, 0.6), (10, 0.6), (10, 0.9)} <= {(x, y) for x, y in band.tolist()}
 
 

@@ -104,5 +104,10 @@ def test_bad_input_is_refused():
     evidence = Evidence(predictions | {"more": [labels] * 4}, labels)
     with pytest.raises(UnknownNameError, match="methd"):
         evidence.gain("methd", over="control")
+    for guess in (70, -0.1, "0.7"):
+        with pytest.raises(DataError, match=r"for 'control'; expected a number from 0 to 1"):
+            evidence.plot(predicted={"control": guess})
+    with pytest.raises(DataError, match="'contrl' was predicted; the arms are control, method, more"):
+        evidence.plot(predicted={"contrl": 0.5})
     with pytest.raises(DataError, match="3 and 4 seeds"):
         evidence.gain("control", over="more")

@@ -55,7 +55,7 @@ def sections(lesson: SolvedLesson) -> list[LessonSection]:
 
     >>> from tlkit.course.lessons import lesson
     >>> [each.title for each in sections(read_solved(lesson("00").path))][:2]
-    ['Opening', 'Is this machine ready?']
+    ['Opening', 'The first minute']
     """
     found = [LessonSection("Opening")]
     solutions = {each.solution for each in lesson.exercises}

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
+from tlkit.errors import DataError
 from tlkit.plots.style import PALETTE, arm_colors, axes_or_new, legend, lighten, shortened
 
 MARKERS = "os^vPX"  # the diamond is reserved for predictions
@@ -38,6 +39,9 @@ def curves(
         predicted: values that you predicted: arm to setting to value, drawn as diamonds; None draws nothing.
         quantity, setting: labels of the y and x axes; the names of the columns by default.
 
+    Raises:
+        DataError: a prediction is not a dictionary of values by setting.
+
     >>> table = pd.DataFrame({"arm": ["a", "a"], "labels": [1, 10], "accuracy": [0.5, 0.8]})
     >>> curves(table, "labels", setting="labels per class").get_xlabel()
     'labels per class'
@@ -61,6 +65,10 @@ def curves(
         ax.plot(at, mean, color=color, linewidth=2, marker=marker, label=shortened(str(arm), 40))
         ax.plot(rows[x], rows[value], linestyle="", marker=marker, color=color, markersize=3, alpha=0.5)
         guesses = (predicted or {}).get(str(arm)) or {}
+        if not isinstance(guesses, Mapping):
+            raise DataError(
+                f"{guesses!r} was predicted for {arm!r}; expected values by {x}, such as {{1: 0.5}}."
+            )
         if guesses := {at: value for at, value in guesses.items() if value is not None}:
             guessed = True
             ax.plot(list(guesses), list(guesses.values()), "D", color=color, markeredgecolor="black")

@@ -30,7 +30,8 @@ def images(
             to 255.
         class_names: names of the classes, by index; the indices by default.
         labels: int `(n,)` true classes; the labels of the split by default.
-        predicted: int `(n,)` predicted classes; correct ones have green titles, wrong ones red titles.
+        predicted: int `(n,)` predicted classes; correct ones have green titles, wrong ones
+            orange titles.
         count: maximum number of images.
         columns: number of images per row.
         axes: an array of at least `count` axes; new ones by default.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -127,7 +126,11 @@ class Evidence:
         return [self.gain(arm, over=over) for arm in self._scores if arm != over]
 
     def plot(
-        self, ax: Axes | None = None, *, predicted: Mapping[str, Any] | None = None, quantity: str = ""
+        self,
+        ax: Axes | None = None,
+        *,
+        predicted: Mapping[str, float | None] | None = None,
+        quantity: str = "",
     ) -> Axes:
         """Draw each arm: a point per seed, a tick for the mean, a bar for the 95 % interval.
 
@@ -135,7 +138,17 @@ class Evidence:
             ax: axes to draw on; new ones by default.
             predicted: score that you predicted for each arm, drawn as a diamond; None draws nothing.
             quantity: label of the axis.
+
+        Raises:
+            DataError: a prediction is not a number from 0 to 1, or no arm has its name.
         """
+        for arm, guess in (predicted or {}).items():
+            if arm not in self._scores:
+                raise DataError(f"{arm!r} was predicted; the arms are {', '.join(self._scores)}.")
+            if guess is not None and not (isinstance(guess, int | float) and 0 <= guess <= 1):
+                raise DataError(
+                    f"{guess!r} was predicted for {arm!r}; expected a number from 0 to 1, such as 0.7."
+                )
         name = "balanced accuracy" if self.balanced else "accuracy"
         return plots.compare_arms(
             {arm: values[0].tolist() for arm, values in self._scores.items()},

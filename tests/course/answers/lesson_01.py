@@ -23,6 +23,11 @@ ANSWERS = {
     "01.2": {"right": 3, "wrong": [8, 4, 0, 3.5], "facts": {"leaky": LEAKY, "test": TEST}},
     "01.3": {
         "right": {"pixels": 0.98, "features": 0.8},
-        "wrong": [{"pixels": 0.8, "features": 0.98}, {"pixels": 0.1, "features": 0.8}, {"pixels": 0.98}],
+        "wrong": [
+            {"pixels": 0.8, "features": 0.98},
+            {"pixels": 0.1, "features": 0.8},
+            {"pixels": 0.9, "features": 0.5},
+            {"pixels": 0.98},
+        ],
     },
 }

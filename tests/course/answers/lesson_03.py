@@ -14,6 +14,8 @@ ANSWERS = {
             lambda old, new: new,
             lambda old, new: [*new[:-2], *old[-2:]],
             lambda old, new: [*old[:-1], new[-1]],
+            lambda old, new: [*old[:-2], new[-2], old[-1]],
+            lambda old, new: [*old[:4], *new[4:]],
             lambda old, new: [*old[:2], *new[2:]],
             lambda old, new: old[:-2] + new,
             lambda old, new: None,

@@ -65,7 +65,7 @@ ANSWERS = {
     },
     "05.3": {
         "right": 0.31,
-        "wrong": [0.36, 0.05, 1.2],
-        "facts": {"coloured": 0.36, "chance": 0.06},
+        "wrong": [0.36, 0.05, 0.9, 1.2],
+        "facts": {"coloured": 0.36, "untrained": 0.17},
     },
 }

@@ -50,7 +50,8 @@ EXERCISES = [
             ),
             Mistake(
                 "pixels or parameters are counted",
-                "These are not the pixels, nor the parameters: how long is one row of the features?",
+                "Not the pixels, the parameters or the whole feature map: how long is one row of the "
+                "features?",
                 lambda answer, model: answer != into_the_head(model),
             ),
         ],
@@ -79,7 +80,8 @@ EXERCISES = [
     Exercise(
         "00.3",
         takes=function("features", "W", "b"),
-        hint="First the logits, features @ W + b. Then np.exp of them, divided by the sum of each row.",
+        hint="Two steps: the logits, one row for each image, then the softmax. Which shape must the sum "
+        "have?",
         shows="A head is a logistic regression on the features: two lines of NumPy.",
         measure=at_random_points,
         mistakes=[

@@ -25,8 +25,8 @@ def pooling(pool: Callable[[np.ndarray], Any]) -> str:
             return "shape"
         if np.allclose(np.asarray(pool(np.concatenate([maps, maps], axis=1))), 2 * features):
             return "sum"
-        lowered = maps.copy()
-        lowered[:, h // 2, w // 2] = maps.min() - 5  # a position that is the largest in no channel
+        smallest = maps == maps.min(axis=(1, 2), keepdims=True)
+        lowered = np.where(smallest, maps.min() - 5, maps)  # at a position that is the largest in no channel
         if np.allclose(np.asarray(pool(lowered)), features):
             return "position"
         if not np.allclose(features, maps.mean(axis=(1, 2)), atol=1e-5):
@@ -75,7 +75,7 @@ EXERCISES = [
             ),
             Mistake(
                 "values of several channels or images are mixed, as by reshape",
-                "The shape is right, but the values are not. Are numbers of other channels mixed in?",
+                "The shape is right, but the values are not. Is each the mean of one channel of one image?",
                 lambda lacking: lacking == "values",
             ),
         ],
@@ -103,8 +103,9 @@ EXERCISES = [
     Exercise(
         "01.3",
         takes=by_name(("pixels", "features"), accuracy()),
-        hint="nearest(new, known)[:, 0] is the row of the nearest known digit. The label of that row is the "
-        "prediction.",
+        hint="Four parts: the data, two networks, features of both splits, nearest(new, known)[:, 0]. "
+        "Begin with "
+        "pixels: keras.Sequential with keras.Input((32, 32, 3)).",
         shows="Pixels win here. Centred digits of one class overlap, and digits differ from photographs.",
         mistakes=[
             Mistake(
@@ -117,6 +118,11 @@ EXERCISES = [
                 "Check which is which: 32 x 32 pixels as they are, and the features of a backbone for 32 "
                 "pixels.",
                 lambda answer: answer["features"] >= answer["pixels"],
+            ),
+            Mistake(
+                "fewer pixels or another distance",
+                "The pixels reach more. Take all 32 x 32 of them, and the cosine distance.",
+                lambda answer: answer["pixels"] < 0.95,
             ),
         ],
     ),

@@ -65,7 +65,8 @@ EXERCISES = [
             ),
             Mistake(
                 "a case is missing, often the one with the same photographs",
-                "One is missing. The same images may be asked another question.",
+                "At least one is missing. Ask of each case: is the task another, and are there any target "
+                "labels?",
                 lambda answer: answer != {"b", "d"},
             ),
         ],
@@ -80,22 +81,25 @@ EXERCISES = [
             Mistake(
                 "the head is copied too",
                 "The head of the source answers the old question, with the old number of classes.",
-                lambda found: any(same(start, old) for start, old, _ in found),
+                lambda found: all(same(start, old) for start, old, _ in found),
             ),
             Mistake(
                 "nothing is copied",
                 "This is the control: nothing comes from the source.",
-                lambda found: any(same(start, new) for start, _, new in found),
+                lambda found: all(same(start, new) for start, _, new in found),
             ),
             Mistake(
                 "backbone and head are exchanged",
                 "The wrong part comes from the source: which part holds what was learned about images?",
-                lambda found: any(same(start, [*new[:-2], *old[-2:]]) for start, old, new in found),
+                lambda found: all(same(start, [*new[:-2], *old[-2:]]) for start, old, new in found),
             ),
             Mistake(
-                "only the bias of the head is new",
-                "A head has a kernel and a bias. Only one of them is new here.",
-                lambda found: any(same(start, [*old[:-1], new[-1]]) for start, old, new in found),
+                "only the bias of the head is new, or only its kernel",
+                "A head has a kernel and a bias. Both of the source's answer the old question.",
+                lambda found: all(
+                    same(start, [*old[:-1], new[-1]]) or same(start, [*old[:-2], new[-2], old[-1]])
+                    for start, old, new in found
+                ),
             ),
             Mistake(
                 "it holds for one depth only, or is no list of arrays",
@@ -107,7 +111,8 @@ EXERCISES = [
     Exercise(
         "03.3",
         takes=function("with_source", "target_only", "labels"),
-        hint="The error of an arm is np.mean(predicted != labels), over all seeds and test images.",
+        hint="An error is the fraction of wrong predictions, over all seeds and test images. Which one is "
+        "subtracted?",
         shows="The gap is the gain with the opposite sign. A positive gap is negative transfer.",
         measure=at_random_points,
         mistakes=[

@@ -1,9 +1,10 @@
 """04 Transductive transfer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import balanced_accuracy_score
 
 from tlkit.course.exercises.exercise import Exercise, Mistake
 from tlkit.course.exercises.expected import accuracy, function, one_of, several
@@ -27,7 +28,7 @@ def recoloured(answer: Callable[..., Any]) -> dict[str, bool]:
         source, target = domains(seed)
         result = answer(source.copy(), target.copy())
         if np.shape(result) != source.shape:
-            return found | {"rows": False, "returned": result is not None}
+            return found | {"rows": False}
         means, spreads = result.mean(axis=0), np.cov(result, rowvar=False)
         wanted = np.cov(target, rowvar=False)
         affine = np.column_stack([source, np.ones(len(source))])
@@ -38,6 +39,17 @@ def recoloured(answer: Callable[..., Any]) -> dict[str, bool]:
         found["covariance"] &= np.allclose(spreads, wanted, atol=0.02 * np.trace(wanted))
         found["map"] &= np.allclose(fitted, result, atol=1e-3)
     return found
+
+
+def corrected(
+    answer: float, heads: Sequence[Any], features: np.ndarray, labels: np.ndarray, known: np.ndarray
+) -> dict[str, float]:
+    """Return the answer, the mean accuracy of corrected heads, and how far it is from the balanced one."""
+    fractions = np.bincount(known) / len(known)
+    predicted = [(each.predict(features) * fractions).argmax(axis=1) for each in heads]
+    balanced = float(np.mean([balanced_accuracy_score(labels, each) for each in predicted]))
+    accuracy = float(np.mean([each == labels for each in predicted]))
+    return {"answer": answer, "accuracy": accuracy, "apart": abs(answer - balanced)}
 
 
 EXERCISES = [
@@ -67,15 +79,12 @@ EXERCISES = [
     Exercise(
         "04.2",
         takes=function("source", "target"),
-        hint="Subtract the source's mean, multiply by one power, multiply by another power, and add a mean.",
+        hint="Whitened features have variance 1 in each direction and covariance 0 between them. Which "
+        "power of "
+        "whose covariance does that?",
         shows="The recoloured source has the target's mean and covariance, and each row keeps its label.",
         measure=recoloured,
         mistakes=[
-            Mistake(
-                "nothing is returned yet",
-                "The function returns None. Write the line of CORAL in its place.",
-                lambda found: not found.get("returned", True),
-            ),
             Mistake(
                 "the target is moved instead of the source",
                 "The result must have one row for each row of the source, whose labels the head learns from.",
@@ -103,7 +112,7 @@ EXERCISES = [
             ),
             Mistake(
                 "the powers are swapped, or multiplied in the wrong order",
-                "The covariance is not that of the target. What is it after each multiplication?",
+                "The covariance is not that of the target. Which covariance is left after whitening?",
                 lambda found: not found["covariance"],
             ),
         ],
@@ -115,16 +124,20 @@ EXERCISES = [
         "arrays of class fractions. Then tlkit.Evidence with balanced=True.",
         shows="The right class fractions help little or not at all: they only move a threshold, and the "
         "images of each class have changed.",
+        measure=corrected,
         mistakes=[
             Mistake(
-                "another arm is scored",
-                "That is the gain of an alignment. Correct the heads in plain, without standardising.",
-                lambda answer, low, high: answer >= (low + 3 * high) / 4,
+                "the accuracy is given",
+                "That is the accuracy. Score by balanced accuracy: tlkit.Evidence(..., balanced=True).",
+                lambda found, heads, features, labels, known: (
+                    abs(found["answer"] - found["accuracy"]) < 0.006 < found["apart"]
+                ),
             ),
             Mistake(
-                "the predictions are of other images or labels, or the fractions are swapped",
-                "Far below source only. Is it balanced accuracy, on xt_test and yt_test?",
-                lambda answer, low, high: answer < 0.6 * low,
+                "another arm, other images or other fractions are scored",
+                "This is another value. Correct each head in plain on xt_test, from equal fractions to the "
+                "expert's, and give the mean balanced accuracy.",
+                lambda found, heads, features, labels, known: found["apart"] > 0.006,
             ),
         ],
     ),

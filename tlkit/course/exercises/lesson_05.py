@@ -78,8 +78,11 @@ EXERCISES = [
     Exercise(
         "05.1",
         takes=by_name("abcd", one_of(*TYPES)),
-        hint="Ask of each case: does the target have labels? If it has none, does the source have some?",
-        shows="The labels decide the type: some in the target, some in the source only, or none at all.",
+        hint="Ask two things of each case: is the task the same, and which labels exist in source and "
+        "target?",
+        shows="Labels and task decide: some target labels, or the same task with labels in the source "
+        "only, or "
+        "none at all.",
         mistakes=[
             Mistake(
                 "self-taught learning is taken for unsupervised",
@@ -149,12 +152,19 @@ EXERCISES = [
             Mistake(
                 "the images still have colour",
                 "That is the NMI of the coloured images. Extract the features of the grey ones.",
-                lambda answer, coloured, chance: abs(answer - coloured) < 1e-9,
+                lambda answer, coloured, untrained: abs(answer - coloured) < 1e-9,
             ),
             Mistake(
-                "images and classes are in different orders",
-                "That is no more than shuffled clusters reach. Keep the images in the order of truth.",
-                lambda answer, coloured, chance: answer <= chance,
+                "the weights are random, or images and classes are in different orders",
+                "That is no more than random weights reach. Has network its borrowed weights again, and is "
+                "the order that of truth?",
+                lambda answer, coloured, untrained: answer <= untrained,
+            ),
+            Mistake(
+                "something else is scored",
+                "That is more than in colour. Cluster the features of the grey images, and compare with "
+                "truth.",
+                lambda answer, coloured, untrained: answer > coloured + 0.05,
             ),
         ],
     ),
