@@ -53,16 +53,16 @@ def not_a_root(source, target):
 
 
 class Head:
-    """A head whose probabilities of four images are in doubt until the class fractions are known."""
+    """A head whose probabilities of five images are in doubt until the class fractions are known."""
 
     def predict(self, features):
-        return np.array([[0.6, 0.4], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
+        return np.array([[0.6, 0.4], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3], [0.9, 0.1]])
 
 
 FACTS = {
     "heads": [Head(), Head()],
-    "features": np.zeros((4, 3)),
-    "labels": np.array([0, 0, 1, 0]),
+    "features": np.zeros((5, 3)),
+    "labels": np.array([0, 0, 1, 0, 1]),
     "known": np.array([0, 0, 0, 1]),
 }
 ANSWERS = {
@@ -92,5 +92,5 @@ ANSWERS = {
             0.5,
         ],
     },
-    "04.3": {"right": 0.833, "wrong": [1.0, 0.5, 83, "0.5"], "facts": FACTS},
+    "04.3": {"right": 0.75, "wrong": [0.8, 0.5, 75, "0.5"], "facts": FACTS},
 }
