@@ -56,7 +56,8 @@ class Evidence:
     variance is the sum of two parts: the variance of the mean over the seeds, and the variance over test
     images, which the bootstrap estimates by drawing images with replacement within each class. The degrees
     of freedom are those of Welch and Satterthwaite. The difference of two arms is paired: both are scored
-    with the same drawn images, and seed by seed.
+    with the same drawn images, and seed by seed. Seeds that draw their training images from one pool cover
+    other draws from this pool, and not other pools.
 
     Bouthillier et al. 2021, "Accounting for Variance in Machine Learning Benchmarks".
 

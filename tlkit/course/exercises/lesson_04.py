@@ -66,7 +66,7 @@ EXERCISES = [
             ),
             Mistake(
                 "a change of the images is not recognised",
-                "(b): the images look different, and the label that belongs to each cell stays.",
+                "(b): the mix of images changes. Images that look alike keep their label.",
                 lambda answer: answer[1] != "covariate shift",
             ),
             Mistake(

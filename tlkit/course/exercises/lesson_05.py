@@ -146,7 +146,7 @@ EXERCISES = [
         "05.3",
         takes=number(0, 1, "an NMI"),
         hint="images.mean(axis=-1, keepdims=True) is grey. np.repeat(..., 3, axis=-1) gives three channels.",
-        shows="Colour explains a part of the clusters. Without colour, the borrowed features still find "
+        shows="Without colour, the borrowed features still find "
         "groups that agree with the classes.",
         mistakes=[
             Mistake(
