@@ -32,7 +32,7 @@ def same(given: Any, expected: Weights) -> bool:
 
 def at_random_points(gap: Callable[..., Any]) -> list[tuple[np.ndarray, float, float]]:
     """Return the gap and the errors with and without a source; the source hurts in two of four cases."""
-    found = []
+    found: list[tuple[np.ndarray, float, float]] = []
     for seed, (right_with, right_without) in enumerate([(0.9, 0.5), (0.3, 0.8), (0.7, 0.6), (0.5, 0.6)]):
         rng = np.random.default_rng(seed)
         labels = rng.integers(0, 5, 40)
@@ -40,8 +40,8 @@ def at_random_points(gap: Callable[..., Any]) -> list[tuple[np.ndarray, float, f
             np.where(rng.uniform(size=(3, 40)) < right, labels, rng.integers(0, 5, (3, 40)))
             for right in (right_with, right_without)
         ]
-        errors = [float(np.mean(arm != labels)) for arm in arms]
-        found.append((np.asarray(gap(*arms, labels), float), *errors))
+        with_source, without = (float(np.mean(arm != labels)) for arm in arms)
+        found.append((np.asarray(gap(*arms, labels), float), with_source, without))
     return found
 
 

@@ -146,8 +146,7 @@ EXERCISES = [
         "05.3",
         takes=number(0, 1, "an NMI"),
         hint="images.mean(axis=-1, keepdims=True) is grey. np.repeat(..., 3, axis=-1) gives three channels.",
-        shows="Without colour, the borrowed features still find "
-        "groups that agree with the classes.",
+        shows="Without colour, the borrowed features still find groups that agree with the classes.",
         mistakes=[
             Mistake(
                 "the images still have colour",
