@@ -4,7 +4,7 @@
 
 Each arm trains for 100 steps on ten labelled images of each of the digits 5 to 9, with four learning rates.
 The script writes `inductive_rates.csv`, one row per arm, rate and seed, with the accuracy on the validation
-images, and prints the best rate of each arm. It takes two minutes.
+images, and prints the best rate of each arm.
 """
 
 from pathlib import Path

@@ -286,7 +286,7 @@ def test_a_curve_draws_the_intervals_of_its_table():
 
 def test_an_arm_keeps_its_colour_and_others_take_free_ones():
     colors = plots.arm_colors(["from scratch", "CORAL", "frozen", "AdaBN", "fine-tuned"])
-    assert colors["frozen"] == plots.arm_color("pretrained, frozen")
+    assert colors["frozen"] == plots.arm_colors(["pretrained, frozen"])["pretrained, frozen"]
     assert len(set(colors.values())) == 5
 
 

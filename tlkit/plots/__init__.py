@@ -13,13 +13,12 @@ from tlkit.plots.selection import pareto
 from tlkit.plots.self_supervised import image_rows, neighbours, pretraining_curves, views
 from tlkit.plots.similarity import similarity_embedding, similarity_map
 from tlkit.plots.studies import differences, forecast
-from tlkit.plots.style import PALETTE, arm_color, arm_colors
+from tlkit.plots.style import PALETTE, arm_colors
 from tlkit.plots.task_results import task_curves, task_gains, true_and_predicted
 from tlkit.plots.taxonomy import taxonomy
 
 __all__ = [
     "PALETTE",
-    "arm_color",
     "arm_colors",
     "class_gains",
     "compare_arms",

@@ -56,15 +56,6 @@ def arm_colors(names: Iterable[str]) -> dict[str, str]:
     return {name: PALETTE[found[name]] for name in names}
 
 
-def arm_color(name: str) -> str:
-    """Return the colour of one arm of an experiment; see `arm_colors`.
-
-    >>> arm_color("fine-tuned, 128 pixels") == PALETTE["vermillion"]
-    True
-    """
-    return arm_colors([name])[str(name)]
-
-
 def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> Axes:
     """Return `ax`, or the axes of a new figure of this size (width, height) in inches."""
     return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax

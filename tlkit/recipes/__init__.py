@@ -75,7 +75,7 @@ RECIPES = Registry(
         Recipe("frozen-features", ("01", "00", "10")),
         Recipe("fine-tuning", ("02", "03", "09", "12")),
         Recipe("discriminative-rates", ("02", "09")),
-        Recipe("dann", ("06", "04")),
+        Recipe("dann", ("06",)),
         Recipe("coral", ("06", "04")),
         Recipe("multi-task", ("07",)),
         Recipe("self-supervised", ("05",)),

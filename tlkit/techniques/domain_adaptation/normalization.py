@@ -111,8 +111,8 @@ def match_statistics(network: keras.Model, source: Any, target: Any, batch_size:
 
     Args:
         network: its weights stay as they are, apart from the moving means and variances.
-        source, target: images or other inputs `(n, ...)` and `(m, ...)`, without labels. A hundred of each
-            are often enough, since each position of a feature map counts.
+        source, target: images or other inputs `(n, ...)` and `(m, ...)`, without labels. Lesson 04
+            uses 64 of each; each position of a feature map counts.
         batch_size: inputs of which the statistics are measured at a time.
 
     Raises:
