@@ -1,0 +1,41 @@
+"""Results of trainings that take too long for a lesson; scripts in `benchmarks/` compute them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tlkit.errors import UnknownNameError
+
+FOLDER = Path(__file__).parent
+PREDICTIONS = ("test", "shifted")  # columns of predicted classes, a digit per image
+
+
+def stored_results(name: str, dataset: str) -> pd.DataFrame:
+    """Return the stored results of an experiment, one training per row.
+
+    Args:
+        name: of the script that computed them, `benchmarks/{name}.py`, which describes the columns.
+        dataset: the data on which they were computed, such as `"solar"`.
+
+    Returns:
+        The table. Predictions are class indices, an int array `(n,)` in each row. The true classes of the
+        same images are `attrs["labels"]`, int `(n,)`.
+
+    Raises:
+        UnknownNameError: there are no such results; the message lists all.
+
+    >>> runs = stored_results("fine_tuning", "solar")
+    >>> runs.attrs["labels"].shape, runs["arm"].iloc[0]
+    ((1890,), 'frozen')
+    """
+    path = FOLDER / f"{name}-{dataset.replace('/', '-')}.csv"
+    if not path.exists():
+        raise UnknownNameError("stored result", path.stem, sorted(each.stem for each in FOLDER.glob("*.csv")))
+    table = pd.read_csv(path, dtype={column: str for column in PREDICTIONS})
+    for column in PREDICTIONS:
+        table[column] = [np.array([int(digit, 36) for digit in row]) for row in table[column].fillna("")]
+    truth = table["arm"] == "labels"
+    [labels], table = table[truth]["test"], table[~truth].reset_index(drop=True)
+    table.attrs["labels"] = labels
+    return table
