@@ -45,7 +45,7 @@ def solve_head(
     Args:
         model: a classifier of `build_classifier`, or any functional or `Sequential` classifier whose head is
             a single `Dense` layer that outputs class probabilities, logits, or the single logit of the second
-            of two classes. Its backbone is frozen.
+            of two classes. Its backbone becomes frozen; to fine-tune it, call `unfreeze` afterwards.
         train, validation_data: labelled images: a split, arrays `(images, labels)` or `(images, labels,
             sample_weights)`, or batches of these (`tf.data.Dataset`, `PyDataset`, PyTorch `DataLoader`).
         class_weight: None, `"balanced"`, which gives all classes the same total weight, or the weight of each
