@@ -1,13 +1,13 @@
 """Train the arms of lesson 02 on solar cells: which stages, which learning rate, in which order.
 
-    .venv/bin/python benchmarks/fine_tuning.py                    # about four hours on one core
-    .venv/bin/python benchmarks/fine_tuning.py --arms "no flips"  # some arms, as in a second process
+    .venv/bin/python benchmarks/fine_tuning.py                    # hours; it uses one core
+    .venv/bin/python benchmarks/fine_tuning.py --arms "no flips"  # only these arms
 
 Every arm classifies 96-pixel images of solar cells that the experts called certainly intact or certainly
 defective. For each seed, the training and test images together are divided at random into three folds. Each
 image is predicted by a network that was trained on the two other folds. The validation images are for
-choosing: an arm first trains on two folds of the first seed with each learning rate, and then takes the best
-one.
+choosing: an arm with several learning rates first trains on two folds of the first seed with each of them.
+It then keeps the best one.
 
 Every training has a warm-up, a cosine decay and balanced class weights, and the same number of steps of 64
 images unless the arm says otherwise. The frozen stages run once on each flipped image. Depthwise convolutions
@@ -19,7 +19,7 @@ start again. The columns are:
     arm, rate, seed    the arm, its peak learning rate, and the seed; without a seed, the row is for choosing
     statistics         of BatchNormalization: "moving", as `fit` left them; "measured" again on all training
                        images; or "source", from ImageNet
-    mix                the weights are (1 - mix) start + mix end; 1 for the trained weights
+    mix                the weights are (1 - mix) start + mix end: 0 for the frozen, 1 for the trained network
     validation         balanced accuracy on the validation images, the mean of the trained networks
     test, shifted      the predicted class of each training and test image when its fold was held out, a digit
                        each; "shifted" images have less contrast. The images are ordered by class, so that the
@@ -51,6 +51,7 @@ from tlkit.optimizers import warmup_cosine
 from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
 from tlkit.techniques.frozen_trunk import cut
 from tlkit.techniques.interpolation import interpolated
+from tlkit.techniques.training import class_weights
 
 TABLE = Path(__file__).parents[1] / "tlkit" / "course" / "results" / "fine_tuning-solar.csv"
 BACKBONE, SIZE, BATCH, FOLDS, SEEDS = "EfficientNetLite0", 96, 64, 3, range(3)
@@ -165,10 +166,11 @@ class Arm:
             seed: None trains on the first fold of the first seed only, and predicts only validation images.
         """
         found: dict[tuple[str, float], dict[str, Any]] = {}
-        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed or SEEDS[0])
+        used_seed = SEEDS[0] if seed is None else seed
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=used_seed)
         parts = list(folds.split(self.pool.labels, self.pool.labels))[: 1 if seed is None else FOLDS]
         for known, new in tqdm(parts, desc=f"{self.name}, {rate:g}, seed {seed}", unit="fold"):
-            for key in self.train(known, rate, seed or SEEDS[0]):
+            for key in self.train(known, rate, used_seed):
                 row = found.setdefault(key, {"validation": [], "test": {}, "shifted": {}})
                 predicted = self.predict(self.held_out)
                 row["validation"].append(balanced_accuracy_score(self.validation.labels, predicted))
@@ -237,7 +239,7 @@ class Arm:
             labels[rows],
             batch_size=BATCH,
             shuffle=False,
-            class_weight=dict(enumerate(len(known) / 2 / np.bincount(labels[known]))),
+            class_weight=class_weights("balanced", labels[known]),
             callbacks=[keras.callbacks.LambdaCallback(on_train_batch_begin=set_rate)],
             verbose=0,
         )
