@@ -56,16 +56,17 @@ from tlkit.techniques.training import class_weights
 TABLE = Path(__file__).parents[1] / "tlkit" / "course" / "results" / "fine_tuning-solar.csv"
 BACKBONE, SIZE, BATCH, FOLDS, SEEDS = "EfficientNetLite0", 96, 64, 3, range(3)
 RATES, MIXES = (1e-3, 3e-3, 1e-2), (0.25, 0.5, 0.75)
-# What differs from the first trained arm.
+# What differs from "from block4".
 ARMS: dict[str, dict[str, Any]] = {
     "frozen": {"rates": (0.0,), "mixes": (0,)},
     "from block4": {"mixes": (*MIXES, 1)},
+    "from block4, 0.001": {"rates": (1e-3,)},
+    "random head, 0.01": {"random_head": True, "rates": (1e-2,)},  # the best rate of "from block4"
+    "random head, 0.001": {"random_head": True, "rates": (1e-3,)},
     "from block6": {"stage": "block6"},
     "from block7": {"stage": "block7"},
-    "random head": {"random_head": True},
-    "no flips": {"flips": False, "rates": (1e-2,)},  # the rate of the first arm
+    "no flips": {"flips": False, "rates": (1e-2,)},  # the best rate of "from block4"
     "BatchNorm frozen": {"batch_norm": False, "rates": (3e-4, 1e-3, 3e-3)},
-    "random head, 0.01": {"random_head": True, "rates": (1e-2,)},  # the rate of the first arm
     "60 steps": {"stage": "block7", "steps": 60, "rates": (3e-3,)},
 }
 COLUMNS = ("arm", "rate", "seed", "statistics", "mix", "validation", "test", "shifted")

@@ -1,9 +1,9 @@
-"""Fine-tune at every depth, learning rate and number of labels: the settings of lesson 02, five seeds.
+"""Fine-tune LeNet on digits at every depth, learning rate and number of labels, with five seeds.
 
     .venv/bin/python benchmarks/fine_tuning_grid.py
 
-LeNet at 20 pixels is trained on the optical digits and then fine-tuned on few MNIST digits. As in lesson 02,
-the head is trained first on frozen features: 48 steps of 10 images at a learning rate of 3e-3. Then all
+LeNet at 20 pixels is trained on the optical digits and then fine-tuned on few MNIST digits. The head is
+trained first, on frozen features: 48 steps of 10 images at a learning rate of 3e-3. Then all
 stages from the chosen one upwards learn for 48 more steps, at the learning rate of the cell. Settings with
 few labels repeat the same images more often. The control has 96 steps from random weights, at the best of
 three learning rates for each number of labels. That rate is chosen on the validation images of the new

@@ -15,7 +15,7 @@ import pandas as pd
 
 import tlkit
 
-SEEDS, RATES = range(100, 104), (3e-4, 1e-3, 3e-3, 1e-2)
+SEEDS, RATES = range(100, 110), (3e-4, 1e-3, 3e-3, 1e-2)
 
 
 def train(
@@ -49,7 +49,7 @@ def main() -> None:
             if arm in questions:
                 keras.utils.set_random_seed(seed)
                 tlkit.reinitialize(model)
-                train(model, x, questions[arm], 1e-3, steps=300)
+                train(model, x, questions[arm], 2e-3, steps=200)
                 learned = backbone.get_weights()
             for rate in RATES:
                 keras.utils.set_random_seed(seed)

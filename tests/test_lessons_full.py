@@ -16,6 +16,7 @@ SABOTAGE = {
         "tlkit.solve_head(network, (data.train.images[drawn], np.sort(data.train.labels[drawn])))",
     ),
     "01": ("(backbone, random, pixels), strict", "(random, random, pixels), strict"),
+    "02": ('final[final["arm"] == arm][images]', 'final[final["arm"] == "frozen"][images]'),
     "03": ("if (arm, seed) in learned:", "if False:"),
     "04": ("return (x - mean) / (deviation + 1e-3)", "return x"),
     "05": ("learner.fit(pool, batch_size=64, epochs=epochs,", "learner.fit(pool, batch_size=64, epochs=0,"),
@@ -24,6 +25,7 @@ SABOTAGE = {
 FREE = {
     "00": "emoji/openmoji",
     "01": "emoji/twemoji",
+    "02": "emoji/twemoji",
     "03": "digits/mnist",
     "04": "emoji/twemoji",
     "05": "emoji/openmoji",

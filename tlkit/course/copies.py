@@ -52,7 +52,7 @@ def student(lesson: SolvedLesson) -> nbformat.NotebookNode:
     >>> print(student(solved).cells[solved.exercises[1].solution].source)
     # Exercise 02.2: your work here. Then remove the "#" before tlkit.check, and run this cell.
     # tlkit.hint("02.2")
-    # tlkit.check("02.2", rate, train=lambda rate: with_step(rate)(SEED), large=large)
+    # tlkit.check("02.2", between)
     """
     notebook = deepcopy(lesson.notebook)
     for cell in notebook.cells:

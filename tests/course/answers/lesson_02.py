@@ -1,23 +1,29 @@
 """A right answer to every exercise, plausible wrong ones, and the facts that the lesson would give."""
 
-from tlkit import build_classifier, freeze
-
-LENET = build_classifier("LeNet", classes=10, weights=None, image_size=20)
-freeze(LENET)
-DENSE, HEAD = 130_200, 1_010
+import numpy as np
 
 
-def train(rate):
-    """Too large a step forgets, too small a one does not learn."""
-    return {"old digits": 0.9 if rate < 1e-2 else 0.1, "validation": 0.8 if rate > 1e-4 else 0.5}
+def weighted(start, end, mix):
+    return [(1 - mix) * one + mix * other for one, other in zip(start, end, strict=True)]
 
 
 ANSWERS = {
-    "02.1": {
-        "right": DENSE + HEAD,
-        "wrong": [DENSE, LENET.count_params(), HEAD, "131,210", 1.5],
-        "facts": {"model": LENET},
+    "02.1": {"right": 299, "wrong": [298, 95, 300, 29900, "many", 1.5]},
+    "02.2": {
+        "right": weighted,
+        "wrong": [
+            lambda start, end, mix: weighted(end, start, mix),
+            lambda start, end, mix: weighted(start, end, 0.5),
+            lambda start, end, mix: start,
+            lambda start, end, mix: end,
+            lambda start, end, mix: [one + mix * other for one, other in zip(start, end, strict=True)],
+            lambda start, end, mix: weighted(start, end, mix)[:1],
+            lambda start, end, mix: (1 - mix) * start[0] + mix * end[0],
+            lambda start, end, mix: [array.mean() for array in weighted(start, end, mix)],
+            lambda start, end, mix: [np.where(mix < 0.5, *pair) for pair in zip(start, end, strict=True)],
+            lambda start, end, mix: None,
+            lambda start, end: start,
+        ],
     },
-    "02.2": {"right": 1e-3, "wrong": [3e-2, 1e-5, -1, "small"], "facts": {"train": train, "large": 0.7}},
     "02.3": {"right": False, "wrong": [True, "frozen", 0.5]},
 }
