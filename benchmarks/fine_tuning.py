@@ -59,6 +59,7 @@ RATES, MIXES = (1e-3, 3e-3, 1e-2), (0.25, 0.5, 0.75)
 # What differs from "from block4".
 ARMS: dict[str, dict[str, Any]] = {
     "frozen": {"rates": (0.0,), "mixes": (0,)},
+    "frozen, flips": {"rates": (0.0,), "mixes": (0,), "head_flips": True},
     "from block4": {"mixes": (*MIXES, 1)},
     "from block4, 0.001": {"rates": (1e-3,)},
     "random head, 0.01": {"random_head": True, "rates": (1e-2,)},  # the best rate of "from block4"
@@ -135,11 +136,13 @@ class Arm:
         random_head: bool = False,
         batch_norm: bool = True,
         flips: bool = True,
+        head_flips: bool = False,
     ) -> None:
         self.name, (self.pool, self.validation) = name, cells
         self.order = np.argsort(self.pool.labels, kind="stable")
         self.rates, self.mixes, self.steps = rates, mixes, steps
-        self.stage, self.random_head, self.batch_norm, self.flips = stage, random_head, batch_norm, flips
+        self.stage, self.random_head, self.batch_norm = stage, random_head, batch_norm
+        self.flips, self.head_flips = flips, head_flips
         self.model = tlkit.build_classifier(BACKBONE, 2, image_size=SIZE)
         self.unfreeze()
         trunk, self.network = cut(self.model)
@@ -221,7 +224,10 @@ class Arm:
             head.kernel.assign(keras.initializers.GlorotUniform(seed)(head.kernel.shape))
             head.bias.assign(keras.ops.zeros_like(head.bias))
         else:
-            tlkit.solve_head(self.model, self.pool.subset(known), class_weight="balanced")
+            images, labels = self.pool.images[known], self.pool.labels[known]
+            if self.head_flips:
+                images, labels = np.concatenate(flipped(images)), np.tile(labels, 4)
+            tlkit.solve_head(self.model, Split(images, labels), class_weight="balanced")
             self.unfreeze()  # solving the head has frozen the backbone
 
     def fit(self, known: np.ndarray, rate: float, rng: np.random.Generator) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from tlkit.plots.style import PALETTE, axes_or_new, legend, lighten
+from tlkit.plots.style import PALETTE, axes_or_new, lighten
 
 
 def learning_rate(found: Any, ax: Axes | None = None) -> Axes:
@@ -26,7 +26,7 @@ def learning_rate(found: Any, ax: Axes | None = None) -> Axes:
     >>> ax.get_title()
     'suggested learning rate 1.0e-03'
     """
-    ax = axes_or_new(ax, (6, 3.4))
+    ax = axes_or_new(ax, (7.5, 3))
     rates, losses, smoothed = (np.asarray(each) for each in (found.rates, found.losses, found.smoothed))
     blue, red = PALETTE["blue"], PALETTE["vermillion"]
     ax.plot(rates, losses, "o", color=blue, markersize=3, alpha=0.3, label="one batch")
@@ -44,6 +44,6 @@ def learning_rate(found: Any, ax: Axes | None = None) -> Axes:
     ax.set_title(f"suggested learning rate {suggestion:.1e}", fontsize=10)
     ax.grid(axis="y", color="#EEEEEE")
     ax.set_axisbelow(True)
-    legend(ax)
+    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))  # beside the lines
     lighten(ax)
     return ax
