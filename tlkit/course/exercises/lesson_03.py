@@ -113,7 +113,7 @@ EXERCISES = [
         takes=function("with_source", "target_only", "labels"),
         hint="An error is the fraction of wrong predictions, over all seeds and test images. Which one is "
         "subtracted?",
-        shows="The gap is the gain with the opposite sign. A positive gap is negative transfer.",
+        shows="The gap is minus the gain. A gap whose interval lies above zero shows negative transfer.",
         measure=at_random_points,
         mistakes=[
             Mistake(
