@@ -28,6 +28,12 @@ def test_predictions_and_labels_are_class_indices(stored):
     assert np.mean(runs["test"][1] == runs.attrs["labels"]) == 0.8
 
 
+def test_rows_are_ordered_by_seed_however_they_were_appended(stored, tmp_path):
+    with (tmp_path / "some_arms-digits-mnist.csv").open("a") as file:
+        file.write("frozen,0,0,source,0,0.5,0011b,0011b\n")
+    assert stored_results("some_arms", "digits/mnist")["seed"].tolist()[1:] == [0, 1]
+
+
 def test_an_unknown_result_names_those_that_are_stored(stored):
     with pytest.raises(UnknownNameError, match="Known: some_arms-digits-mnist"):
         stored_results("some_arms", "solar")

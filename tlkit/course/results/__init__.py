@@ -19,15 +19,15 @@ def stored_results(name: str, dataset: str) -> pd.DataFrame:
         dataset: the data on which they were computed, such as `"solar"`.
 
     Returns:
-        The table. Predictions are class indices, an int array `(n,)` in each row. The true classes of the
-        same images are `attrs["labels"]`, int `(n,)`.
+        The table, ordered by seed; rows without a seed come first. Predictions are class indices, an int
+        array `(n,)` in each row. The true classes of the same images are `attrs["labels"]`, int `(n,)`.
 
     Raises:
         UnknownNameError: there are no such results; the message lists all.
 
     >>> runs = stored_results("fine_tuning", "solar")
-    >>> runs.attrs["labels"].shape, runs["arm"].iloc[0]
-    ((1890,), 'frozen')
+    >>> runs.attrs["labels"].shape, "frozen" in set(runs["arm"])
+    ((1890,), True)
     """
     path = FOLDER / f"{name}-{dataset.replace('/', '-')}.csv"
     if not path.exists():
@@ -36,6 +36,8 @@ def stored_results(name: str, dataset: str) -> pd.DataFrame:
     for column in PREDICTIONS:
         table[column] = [np.array([int(digit, 36) for digit in row]) for row in table[column].fillna("")]
     truth = table["arm"] == "labels"
-    [labels], table = table[truth]["test"], table[~truth].reset_index(drop=True)
+    [labels], table = table[truth]["test"], table[~truth]
+    # arms are compared seed by seed, and two processes can append their seeds in any order
+    table = table.sort_values("seed", kind="stable", na_position="first", ignore_index=True)
     table.attrs["labels"] = labels
     return table
