@@ -1,6 +1,38 @@
 from keras import ops
 
 
+def reverse(x, strength):
+    return -strength * x + ops.stop_gradient((1 + strength) * x)
+
+
+def in_another_form(x, strength):
+    return ops.stop_gradient(x) - strength * (x - ops.stop_gradient(x))
+
+
+def negative(x, strength):
+    return -strength * x
+
+
+def identity(x, strength):
+    return x
+
+
+def everything_stopped(x, strength):
+    return ops.stop_gradient(x)
+
+
+def no_stop(x, strength):
+    return -strength * x + (1 + strength) * x
+
+
+def no_strength(x, strength):
+    return -x + ops.stop_gradient(2 * x)
+
+
+def strength_squared(x, strength):
+    return -(strength**2) * x + ops.stop_gradient((1 + strength**2) * x)
+
+
 class MeanDifference:
     power, keep, axis = 2, True, 0
 
@@ -17,25 +49,59 @@ class Unweighted(MeanDifference):
     keep = False
 
 
+class AllAxes(MeanDifference):
+    axis = None
+
+
 class Constant(MeanDifference):
     def loss(self, source, target, strength):
         return 0 * strength
 
 
-class Offset(MeanDifference):
+class Rows(MeanDifference):
     def loss(self, source, target, strength):
-        return super().loss(source, target, strength) + 1
+        n = min(len(source.features), len(target.features))
+        return strength * ops.sum(ops.square(source.features[:n] - target.features[:n]))
+
+
+class MeanOverFeatures(MeanDifference):
+    def loss(self, source, target, strength):
+        return super().loss(source, target, strength) / source.features.shape[-1]
+
+
+class SquaredAfterTheSum(MeanDifference):
+    def loss(self, source, target, strength):
+        apart = ops.mean(source.features, axis=0) - ops.mean(target.features, axis=0)
+        return strength * ops.square(ops.sum(apart))
 
 
 ANSWERS = {
-    "06.1": {"right": -1.5, "wrong": [1.5, -0.5, -3, [1, 2]]},
+    "06.1": {
+        "right": ["source error", "distance", "best classifier"],
+        "wrong": [
+            ["distance", "source error", "best classifier"],
+            ["source error", "best classifier", "best classifier"],
+            ["source error", "distance", "distance"],
+            "distance",
+        ],
+    },
     "06.2": {
-        "right": MeanDifference,
-        "wrong": [Absolute, Unweighted, Constant, Offset, MeanDifference(), int],
+        "right": reverse,
+        "also right": [in_another_form],
+        "wrong": [negative, identity, everything_stopped, no_stop, no_strength, strength_squared],
     },
     "06.3": {
-        "right": 1000,
-        "wrong": [2, -1, "large"],
-        "facts": {"train": lambda weight: 0.5 if weight > 100 else 0.4, "before": 0.4},
+        "right": MeanDifference,
+        "wrong": [
+            Absolute,
+            Unweighted,
+            AllAxes,
+            Constant,
+            Rows,
+            MeanOverFeatures,
+            SquaredAfterTheSum,
+            MeanDifference(),
+            int,
+        ],
     },
 }

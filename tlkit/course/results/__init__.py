@@ -8,7 +8,7 @@ import pandas as pd
 from tlkit.errors import UnknownNameError
 
 FOLDER = Path(__file__).parent
-PREDICTIONS = ("test", "shifted")  # columns of predicted classes, a digit per image
+PREDICTIONS = {"test", "shifted"}  # columns of predicted classes, a digit per image
 
 
 def stored_results(name: str, dataset: str) -> pd.DataFrame:
@@ -33,7 +33,7 @@ def stored_results(name: str, dataset: str) -> pd.DataFrame:
     if not path.exists():
         raise UnknownNameError("stored result", path.stem, sorted(each.stem for each in FOLDER.glob("*.csv")))
     table = pd.read_csv(path, dtype={column: str for column in PREDICTIONS})
-    for column in PREDICTIONS:
+    for column in PREDICTIONS & set(table):
         table[column] = [np.array([int(digit, 36) for digit in row]) for row in table[column].fillna("")]
     truth = table["arm"] == "labels"
     [labels], table = table[truth]["test"], table[~truth]
