@@ -20,6 +20,10 @@ SABOTAGE = {
     "03": ("if (arm, seed) in learned:", "if False:"),
     "04": ("return (x - mean) / (deviation + 1e-3)", "return x"),
     "05": ("learner.fit(pool, batch_size=64, epochs=epochs,", "learner.fit(pool, batch_size=64, epochs=0,"),
+    "10": (
+        "learned = {arm: learn(ridge, *x) for arm, x in features.items()}",
+        'learned = {arm: learn(ridge, *features["random"]) for arm in features}',
+    ),
 }
 # Data that may be used in paid courses too.
 FREE = {
@@ -29,6 +33,7 @@ FREE = {
     "03": "digits/mnist",
     "04": "emoji/twemoji",
     "05": "emoji/openmoji",
+    "10": "emoji/twemoji",
 }
 
 

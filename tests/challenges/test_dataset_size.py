@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pushes import full
 
-from tlkit.challenges.dataset_size import fit_power_law, forecast_check, nested_subsets
+from tlkit.challenges.dataset_size import fit_power_law, fit_resampled, forecast_check, nested_subsets
 from tlkit.data import Split
 from tlkit.errors import DataError, NoLabelsError, TlkitError, TlkitWarning
 
@@ -166,3 +166,21 @@ def test_accuracies_and_their_interval_stay_within_0_and_1():
     assert min(low) == 0
     assert max(high) <= 1
     assert law.accuracy(0.01) == 0
+
+
+def test_resampled_curves_give_the_law_and_an_interval_that_covers_it():
+    rng = np.random.default_rng(3)
+    shared, own = rng.normal(0, 0.02, (200, 1)), rng.normal(0, 0.004, (200, len(SIZES)))
+    law = fit_resampled(SIZES, np.vstack([truth(SIZES), truth(SIZES) + shared + own]))
+    assert (law.scale, law.exponent, law.limit) == pytest.approx((SCALE, EXPONENT, LIMIT), abs=1e-3)
+    assert law.draws.shape == (200, 3)
+    low, high = law.interval(320)
+    assert low < truth(320) < high
+    assert high - low > 0.05, "the errors that all sizes share are part of the uncertainty"
+
+
+def test_resampled_curves_of_another_shape_are_refused():
+    with pytest.raises(DataError, match=r"shape \(6,\).*at least 4 sizes and 2 resamples"):
+        fit_resampled(SIZES, truth(SIZES))
+    with pytest.raises(DataError, match="ascending"):
+        fit_resampled(SIZES[::-1], np.tile(truth(SIZES), (5, 1)))

@@ -45,7 +45,8 @@ class PowerLaw:
         scale: reducible error at one label, above 0.
         exponent: rate at which labels reduce this error; doubling n multiplies it by 2^-exponent.
         limit: error that remains with any number of labels, 0 to 1.
-        draws: float `(200, 3)`: scale, exponent and limit refitted to 200 simulated measurements.
+        draws: float `(200, 3)`: scale, exponent and limit refitted to 200 simulated measurements, or to as
+            many resampled curves as `fit_resampled` was given.
     """
 
     scale: float
@@ -140,6 +141,46 @@ def fit_power_law(labels: Sequence[float], accuracies: Sequence[float], *, seed:
     curve = _error(sizes, *fitted)
     noise = spread * np.random.default_rng(seed).standard_t(freedom, (REFITS, len(sizes)))
     draws = np.stack([_fitted(sizes, np.clip(curve + each, 0, 1), spread, fitted) for each in noise])
+    scale, exponent, limit = fitted.tolist()
+    return PowerLaw(scale, exponent, limit, draws)
+
+
+def fit_resampled(labels: Sequence[float], accuracies: np.ndarray) -> PowerLaw:
+    """Fit a power law to a learning curve, and again to resampled copies of it, for the uncertainty.
+
+    The intervals cover what was resampled, such as seeds and test images. Those of `fit_power_law` cover
+    seeds only. The fit is generalised least squares, with the covariances of the resampled curves.
+
+    Efron & Tibshirani 1993, "An Introduction to the Bootstrap".
+
+    Args:
+        labels: numbers of labels, `(sizes,)`, above 0 and ascending.
+        accuracies: `(1 + resamples, sizes)`, each 0 to 1; row 0 is the measured curve.
+
+    Returns:
+        The law of row 0; its `draws`, `(resamples, 3)`, are the laws of the other rows.
+
+    Raises:
+        DataError: there are fewer than four sizes or two resamples, shapes differ, or values are out of range.
+
+    >>> labels = np.array([10, 20, 40, 80])
+    >>> curve = 1 - 0.1 - 2 * labels**-0.5
+    >>> law = fit_resampled(labels, curve + np.linspace(0, 0.01, 5)[:, None])
+    >>> round(law.exponent, 2), law.draws.shape
+    (0.5, (4, 3))
+    """
+    n, error = np.asarray(labels, float), 1.0 - np.asarray(accuracies, float)
+    if n.ndim != 1 or len(n) < 4 or error.ndim != 2 or error.shape[1:] != n.shape or len(error) < 3:
+        raise DataError(
+            f"Labels of shape {n.shape} and accuracies of shape {error.shape} were given; expected (sizes,) "
+            "and (1 + resamples, sizes), with at least 4 sizes and 2 resamples."
+        )
+    if not (np.all(n[0] > 0) and np.all(np.diff(n) > 0) and np.all((error >= 0) & (error <= 1))):
+        raise DataError("Expected ascending numbers of labels above 0, and accuracies from 0 to 1.")
+    # sizes that share test images or labels have correlated errors, so the fit needs their covariances
+    covariance = np.cov(error[1:], rowvar=False) + MIN_SPREAD**2 * np.eye(len(n))
+    fitted = _fitted(n, error[0], covariance)
+    draws = np.stack([_fitted(n, each, covariance, fitted) for each in error[1:]])
     scale, exponent, limit = fitted.tolist()
     return PowerLaw(scale, exponent, limit, draws)
 
@@ -260,7 +301,10 @@ def _inverse(error: float, scale: float, exponent: float, limit: float) -> float
 
 
 def _fitted(sizes: np.ndarray, means: np.ndarray, spread: np.ndarray, start: Any = None) -> np.ndarray:
-    """Return scale, exponent and limit by weighted least squares within their bounds."""
+    """Return scale, exponent and limit by weighted least squares within their bounds.
+
+    The spread is a standard error per size, `(sizes,)`, or a covariance matrix, `(sizes, sizes)`.
+    """
     lowest = max(float(means.min()), 1e-6)
     max_scale = 1e3
     if start is None:
