@@ -1,6 +1,6 @@
 """Choose the settings of the heads of lesson 10 on validation images, with 80 labels and with other seeds.
 
-    .venv/bin/python benchmarks/few_label_settings.py                  # a minute; writes few_label_settings.csv
+    .venv/bin/python benchmarks/few_label_settings.py    # a minute; writes few_label_settings.csv
 
 Each head gets the frozen features of 80 labelled images of solar cells, drawn with ten seeds that the lesson
 does not use. A value is the mean balanced accuracy on the validation images, which the lesson never uses.

@@ -161,7 +161,7 @@ def fit_resampled(labels: Sequence[float], accuracies: np.ndarray) -> PowerLaw:
         The law of row 0; its `draws`, `(resamples, 3)`, are the laws of the other rows.
 
     Raises:
-        DataError: there are fewer than four sizes or two resamples, shapes differ, or values are out of range.
+        DataError: there are fewer than four sizes or two resamples, or shapes or values are wrong.
 
     >>> labels = np.array([10, 20, 40, 80])
     >>> curve = 1 - 0.1 - 2 * labels**-0.5

@@ -12,7 +12,7 @@ POINTS, D, LABELS = 5, 6, np.array([2, 5, 9])  # random tasks, features, class l
 
 
 def task(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return features `(n, d)` with labels `(n,)`, and new features `(m, d)`, of three overlapping classes."""
+    """Return features `(n, d)` with labels `(n,)`, and new features `(m, d)`, of three classes."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat(LABELS, [3, 6, 12]))
     centres, spreads = rng.normal(size=(3, D)) + 0.5, np.array([0.3, 0.8, 1.5])
@@ -127,8 +127,8 @@ EXERCISES = [
     Exercise(
         "10.2",
         takes=function("few", "few_labels", "new"),
-        hint="Start with one mean per class: to_unit(few)[few_labels == each].mean(axis=0). Then compare each "
-        "new vector with each mean.",
+        hint="Start with one mean per class: to_unit(few)[few_labels == each].mean(axis=0). Then compare "
+        "each new vector with each mean.",
         shows="One mean per class, nothing to train and nothing to tune.",
         measure=predicted,
         mistakes=[
@@ -164,8 +164,8 @@ EXERCISES = [
             ),
             Mistake(
                 "the largest inner product is taken",
-                "A mean of unit vectors is shorter than 1, by another amount in each class. The largest inner "
-                "product is then not the smallest distance.",
+                "A mean of unit vectors is shorter than 1, by another amount in each class. The largest "
+                "inner product is then not the smallest distance.",
                 lambda found: found == "product",
             ),
             Mistake(
