@@ -20,6 +20,11 @@ SABOTAGE = {
     "03": ("if (arm, seed) in learned:", "if False:"),
     "04": ("return (x - mean) / (deviation + 1e-3)", "return x"),
     "05": ("learner.fit(pool, batch_size=64, epochs=epochs,", "learner.fit(pool, batch_size=64, epochs=0,"),
+    "06": ("da.DANN(), da.MinimumEntropy()", "da.DANN(), da.Alignment()"),
+    "08": (
+        'labels, runs = runs.attrs["labels"],',
+        'labels, runs = np.random.default_rng(0).permutation(runs.attrs["labels"]),',
+    ),
     "10": (
         "learned = {arm: learn(ridge, *x) for arm, x in features.items()}",
         'learned = {arm: learn(ridge, *features["random"]) for arm in features}',
@@ -33,6 +38,8 @@ FREE = {
     "03": "digits/mnist",
     "04": "emoji/twemoji",
     "05": "emoji/openmoji",
+    "06": "emoji/twemoji",
+    "08": "digits/optical",
     "10": "emoji/twemoji",
 }
 
