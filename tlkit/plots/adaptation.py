@@ -89,7 +89,7 @@ def discriminator(history: Any, ax: Axes | None = None) -> Axes:
         range(1, len(values) + 1), values, color=PALETTE["blue"], marker="o" if len(values) < 12 else None
     )
     ax.axhline(0.5, color=PALETTE["grey"], linestyle="--", linewidth=1)
-    ax.text(len(values) + 0.5, 0.51, "chance", ha="right", va="bottom", fontsize=9, color="#444444")
+    ax.text(0.6, 0.49, "chance", ha="left", va="top", fontsize=9, color="#444444")
     ax.set(xlabel="epoch", ylabel="discriminator accuracy", ylim=(0, 1.02), xlim=(0.5, len(values) + 0.5))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     lighten(ax)

@@ -1,12 +1,11 @@
+import numpy as np
 from keras import ops
+
+from tlkit.techniques.domain_adaptation import Alignment
 
 
 def reverse(x, strength):
     return -strength * x + ops.stop_gradient((1 + strength) * x)
-
-
-def in_another_form(x, strength):
-    return ops.stop_gradient(x) - strength * (x - ops.stop_gradient(x))
 
 
 def negative(x, strength):
@@ -33,7 +32,7 @@ def strength_squared(x, strength):
     return -(strength**2) * x + ops.stop_gradient((1 + strength**2) * x)
 
 
-class MeanDifference:
+class MeanDifference(Alignment):
     power, keep, axis = 2, True, 0
 
     def loss(self, source, target, strength):
@@ -75,6 +74,24 @@ class SquaredAfterTheSum(MeanDifference):
         return strength * ops.square(ops.sum(apart))
 
 
+class OneSideStopped(MeanDifference):
+    def loss(self, source, target, strength):
+        apart = ops.stop_gradient(ops.mean(source.features, axis=0)) - ops.mean(target.features, axis=0)
+        return strength * ops.sum(apart**2)
+
+
+class WithNumPy(MeanDifference):
+    def loss(self, source, target, strength):
+        one, other = (np.mean(np.asarray(each.features), axis=0) for each in (source, target))
+        return strength * np.sum((one - other) ** 2)
+
+
+class NoAlignment:
+    def loss(self, source, target, strength):
+        apart = ops.mean(source.features, axis=0) - ops.mean(target.features, axis=0)
+        return strength * ops.sum(apart**2)
+
+
 ANSWERS = {
     "06.1": {
         "right": ["source error", "distance", "best classifier"],
@@ -87,7 +104,6 @@ ANSWERS = {
     },
     "06.2": {
         "right": reverse,
-        "also right": [in_another_form],
         "wrong": [negative, identity, everything_stopped, no_stop, no_strength, strength_squared],
     },
     "06.3": {
@@ -100,6 +116,9 @@ ANSWERS = {
             Rows,
             MeanOverFeatures,
             SquaredAfterTheSum,
+            OneSideStopped,
+            WithNumPy,
+            NoAlignment,
             MeanDifference(),
             int,
         ],

@@ -1,6 +1,7 @@
 """06 Domain adaptation."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from tlkit.course.exercises.exercise import Exercise, Mistake
 from tlkit.course.exercises.expected import function, one_of, several, subclass
 
-TERMS = ("source error", "distance", "best classifier")
+TERMS = ("distance", "best classifier", "source error")
 
 
 def reversal(reverse: Callable[[Any, Any], Any]) -> dict[str, bool]:
@@ -43,35 +44,52 @@ def divergences(method: type) -> dict[str, bool]:
     """Return which properties of the squared distance of two means hold at several random points."""
     from keras import ops
 
-    from tlkit.techniques.domain_adaptation import Domain
+    from tlkit.techniques.domain_adaptation import Alignment, Domain
 
-    rng, found = np.random.default_rng(0), []
+    if not issubclass(method, Alignment):
+        return {"no alignment": True}
+    rng, found = np.random.default_rng(0), dict.fromkeys(("equal", "strength", "value", "gradient"), True)
+    found |= {"no alignment": False, "constant": True}
     for _ in range(4):
         here, there = rng.normal(size=(5, 3)), rng.normal(size=(7, 3)) + rng.normal(size=3)
+        here, there = (x.astype("float32") for x in (here, there))
         strength = float(rng.uniform(0.2, 3.0))
 
-        def loss(one: np.ndarray, other: np.ndarray, strength: float = strength) -> float:
-            domains = (Domain(None, ops.convert_to_tensor(x.astype("float32")), None) for x in (one, other))
-            return float(method().loss(*domains, strength))
+        def loss(one: Any, other: Any, strength: float = strength) -> Any:
+            domains = (Domain(None, ops.convert_to_tensor(x), None) for x in (one, other))
+            return method().loss(*domains, strength)
 
-        value = np.sum((here.mean(axis=0) - there.mean(axis=0)) ** 2)
-        reordered = here[::-1]
-        found.append((loss(here, there), loss(here, reordered), loss(here, there, 0.0), strength, value))
-    return {
-        "constant": all(abs(value) < 1e-6 for value, *_ in found),
-        "equal": all(abs(equal) < 1e-4 for _, equal, *_ in found),
-        "without strength": all(
-            np.isclose(value, true, rtol=1e-3) or abs(off) > 1e-6 for value, _, off, _, true in found
-        ),
-        "value": all(np.isclose(value, s * true, rtol=1e-3) for value, _, _, s, true in found),
-    }
+        apart = here.mean(axis=0) - there.mean(axis=0)
+        value = float(loss(here, there))
+        found["constant"] &= abs(value) < 1e-6
+        found["equal"] &= abs(float(loss(here, here[::-1]))) < 1e-4
+        found["strength"] &= abs(float(loss(here, there, 0.0))) < 1e-6
+        found["value"] &= bool(np.isclose(value, strength * np.sum(apart**2), rtol=1e-3))
+        wanted = 2 * strength * apart
+        slopes = slope_of(partial(loss, other=there), here), slope_of(partial(loss, here), there)
+        for slope, factor in zip(slopes, (1 / len(here), -1 / len(there)), strict=True):
+            found["gradient"] &= slope is not None and np.allclose(slope, factor * wanted, atol=1e-4)
+    return found
+
+
+def slope_of(loss: Callable[[Any], Any], features: np.ndarray) -> np.ndarray | None:
+    """Return the gradient of a loss at some features, or None where there is none."""
+    from keras import ops
+
+    from tlkit.plots.saliency import gradient
+
+    try:
+        slope = gradient(loss, ops.convert_to_tensor(features))
+    except Exception:  # NumPy cannot follow a tensor that is watched
+        return None
+    return None if slope is None else ops.convert_to_numpy(slope)
 
 
 EXERCISES = [
     Exercise(
         "06.1",
         takes=several(3, one_of(*TERMS)),
-        hint="Ask of each: does it concern the source alone, only the images of both domains, or their labels?",
+        hint="Ask of each: does it concern the images of both domains, their labels, or the source alone?",
         shows="Labels of the source lower its error, alignment lowers the distance, and a class that means "
         "something else leaves no classifier that fits both domains.",
         mistakes=[
@@ -95,10 +113,10 @@ EXERCISES = [
     Exercise(
         "06.2",
         takes=function("x", "strength"),
-        hint="Begin with a line whose gradient is right: -strength * x. By how much is its value wrong? Add "
-        "that amount without a gradient.",
-        shows="The value is the identity, and the gradient changes its sign: the features learn what misleads "
-        "the discriminator.",
+        hint="First write an expression whose gradient is right, whatever its value is. What must you add "
+        "so that the value is x?",
+        shows="The value stays, and the gradient changes its sign: the features learn what misleads the "
+        "discriminator.",
         measure=reversal,
         mistakes=[
             Mistake(
@@ -131,13 +149,18 @@ EXERCISES = [
     Exercise(
         "06.3",
         takes=subclass("da.Alignment", "loss"),
-        hint="ops.mean(source.features, axis=0) is the source's mean feature. The target's is computed alike.",
+        hint="ops.mean(source.features, axis=0) is the mean of the source's features.",
         shows="It is the squared MMD with a linear kernel: it sees the means and nothing else.",
         measure=divergences,
         mistakes=[
             Mistake(
-                "means over all axes that cancel, or a constant",
-                "The loss is 0 for domains whose means differ. Average over the images only.",
+                "another class",
+                "The class is not a subclass of da.Alignment.",
+                lambda found: found["no alignment"],
+            ),
+            Mistake(
+                "a constant",
+                "The loss is 0 for domains whose means differ.",
                 lambda found: found["constant"],
             ),
             Mistake(
@@ -148,13 +171,19 @@ EXERCISES = [
             Mistake(
                 "the strength is not used",
                 "The loss should be multiplied by the strength.",
-                lambda found: not found["value"] and found["without strength"],
+                lambda found: not found["strength"],
             ),
             Mistake(
                 "absolute differences, the mean over features, or squared after the sum",
-                "The loss is not the squared distance: square the differences of the means, then sum over the "
-                "features.",
+                "The loss is not the squared distance: average over the images only, square the differences, "
+                "then sum over the features.",
                 lambda found: not found["value"],
+            ),
+            Mistake(
+                "NumPy, or a stopped gradient",
+                "The value is right, but its gradient does not reach the features of both domains. Compute "
+                "with keras.ops alone, and stop no gradient.",
+                lambda found: not found["gradient"],
             ),
         ],
     ),
