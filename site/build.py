@@ -24,7 +24,7 @@ def build(pages: Path, site: Path) -> int:
     shutil.rmtree(site, ignore_errors=True)
     strict = ["-q", "-E", "-W", "--keep-going"]
     read_once = ["-c", str(HERE), "-d", str(pages.parent / "doctrees")]
-    return sphinx([*strict, *read_once, "-D", f"html_favicon={pages / 'icon.png'}", str(pages), str(site)])
+    return sphinx([*strict, *read_once, str(pages), str(site)])
 
 
 if __name__ == "__main__":

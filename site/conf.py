@@ -50,12 +50,14 @@ napoleon_use_ivar = True
 
 html_theme = "sphinx_book_theme"
 html_title = "tlkit"
+html_logo = html_favicon = "static/logo.svg"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system
 html_use_index = html_domain_indices = False  # the search finds names
 html_copy_source = True  # the download of a lesson
 html_theme_options = {
+    "logo": {"text": "tlkit", "alt_text": "tlkit, the first page"},
     "navbar_persistent": [],  # the search is in the sidebar
     "show_toc_level": 2,
     "pygments_light_style": "a11y-high-contrast-light",

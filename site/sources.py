@@ -1,7 +1,7 @@
 """Lay out the pages of the site: what is written in site/pages, and what the project says of itself.
 
 Nothing here is typed twice: the lessons, the data sets' cards, the figures of the benchmarks, the public
-names and the commands come from where they live.
+names and the commands come from where they are defined.
 """
 
 import base64
@@ -9,16 +9,16 @@ import re
 import shutil
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 
 import click
 import jinja2
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 from speed_tables import speed
 
 import tlkit
@@ -103,44 +103,29 @@ SUBJECTS = {
 }
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A figure of the README: what was measured, in its words, and the picture with its alternative text."""
-
-    name: str
-    text: str
-    picture_says: str
-
-    @property
-    def title(self) -> str:
-        """Its subject, such as "Domain adaptation"."""
-        start = self.name.replace("_", "-")
-        subject = next((each for each in SUBJECTS if slug(each).startswith(start)), start)
-        return subject[0].upper() + subject[1:]
-
-
 def lay_out(pages: Path) -> None:
     """Write every source page of the site into a new folder."""
     shutil.copytree(ROOT / "notebooks", pages / "notebooks", ignore=shutil.ignore_patterns(".*"))
     shutil.copytree(ROOT / "benchmarks", pages / "pictures", ignore=lambda _, names: without_pictures(names))
     series = lessons(ROOT / "notebooks")
     for lesson in series:
-        (pages / "pictures" / f"{lesson.number}.png").write_bytes(opening(lesson))
+        whole = opening(lesson)
+        (pages / "pictures" / f"{lesson.number}.png").write_bytes(whole)
+        card = left_part(Image.open(BytesIO(whole)))
+        card.save(pages / "pictures" / f"card-{lesson.number}.png", optimize=True)
     cards = tlkit.list_datasets()
     here = [card.name for card in cards if tlkit.data.is_here(card.name)]
     for name in here:
         contact_strip(name).save(pages / "pictures" / f"{name.replace('/', '-')}.png", optimize=True)
-    icon().save(pages / "icon.png", optimize=True)
-    readme = (ROOT / "README.md").read_text("utf-8")
+    shutil.copy(ROOT / "data" / "demo.png", pages / "pictures")
     given = {
         "repository": repository(),
-        "install": section(readme, "Install"),
+        "install": section((ROOT / "README.md").read_text("utf-8"), "Install"),
         "series": series,
         "openings": {lesson.number: says(lesson) for lesson in series},
         "lesson": lambda number: lesson_link(series, number),
         "cards": cards,
         "here": here,
-        "measured": measured(readme),
         "speed": speed(),
         "recipes": RECIPES,
         "subjects": (by_subject := subjects()),
@@ -150,11 +135,22 @@ def lay_out(pages: Path) -> None:
     environment = templates()
     for template in environment.list_templates():
         if not template.startswith("_"):
-            (pages / template).write_text(environment.get_template(template).render(given), encoding="utf-8")
+            page = on_site(environment.get_template(template).render(given))
+            (pages / template).write_text(page, encoding="utf-8")
     (pages / "api").mkdir()
     for subject, modules in by_subject.items():
         page = environment.get_template("_subject.rst").render(subject=subject, modules=modules)
         (pages / "api" / f"{slug(subject)}.rst").write_text(page, encoding="utf-8")
+
+
+def on_site(page: str) -> str:
+    """Return a page whose links to files of the repository lead to their places on the site.
+
+    >>> on_site("![A bar](../../benchmarks/audit.png), [lesson](../../notebooks/00_start_here.ipynb)")
+    '![A bar](pictures/audit.png), [lesson](notebooks/00_start_here.ipynb)'
+    """
+    page = re.sub(r"\((?:\.\./\.\./)(?:benchmarks|data)/(\w+\.png)\)", r"(pictures/\1)", page)
+    return page.replace("(../../notebooks/", "(notebooks/")
 
 
 def repository() -> str:
@@ -213,6 +209,30 @@ def opening(lesson: Lesson) -> bytes:
     return base64.b64decode(attached[FILE]["image/png"])
 
 
+def left_part(picture: Image.Image, ratio: float = 2.4, least: int = 550) -> Image.Image:
+    """Return the left part of a long row of images, cut between two of them: a card can show it large.
+
+    Args:
+        picture: the picture above the text of a lesson.
+        ratio: of width to height, the largest of the part.
+        least: the width in pixels up to which a part may be wider than this ratio. A picture that has no
+            white column between two thirds of this width and the width is returned whole.
+
+    >>> left_part(Image.new("RGB", (900, 300), "white")).size
+    (720, 300)
+    """
+    darkest = np.asarray(picture.convert("L")).min(axis=0)
+    most = max(least, round(ratio * picture.height))
+    if picture.width <= most:
+        return picture
+    gap = 6  # white columns in a row; narrower ones lie within a figure
+    white = np.convolve(darkest == 255, np.ones(gap), "valid") == gap
+    cuts = np.flatnonzero(white[: most - gap + 1]) + gap
+    if not len(cuts) or cuts[-1] < most * 2 / 3:
+        return picture
+    return picture.crop((0, 0, int(cuts[-1]), picture.height))
+
+
 def says(lesson: Lesson) -> str:
     """Return the alternative text of the picture at the top of a lesson."""
     found = re.search(rf"!\[([^\]]+)\]\(attachment:{FILE}\)", lesson.notebook.cells[0].source)
@@ -238,26 +258,6 @@ def contact_strip(name: str, pixels: int = 72, most: int = 12) -> Image.Image:
     for i, picture in enumerate(pictures):
         strip.paste(picture, (i * pixels, 0))
     return strip
-
-
-def icon(pixels: int = 64) -> Image.Image:
-    """Return the picture of the browser's tab: what one network knows, within another."""
-    picture = Image.new("RGBA", (pixels, pixels))
-    draw, edge = ImageDraw.Draw(picture), pixels // 16
-    draw.rounded_rectangle((0, 0, pixels - 1, pixels - 1), radius=pixels // 5, fill="#0072B2")
-    draw.ellipse((3 * edge, 3 * edge, 13 * edge, 13 * edge), fill="white")
-    draw.ellipse((6 * edge, 6 * edge, 10 * edge, 10 * edge), fill="#E69F00")
-    return picture
-
-
-def measured(readme: str) -> list[Measured]:
-    """Return the benchmarks' figures that the README shows, each with its sentence.
-
-    >>> measured("Ways, compared\\n(`benchmarks/ways.py`):\\n\\n![A table](benchmarks/ways.png)")[0].text
-    'Ways, compared (`benchmarks/ways.py`):'
-    """
-    pattern = r"(?:^|\n\n)((?:[^\n]+\n)*[^\n]+)\n\n!\[([^\]]+)\]\(benchmarks/(\w+)\.png\)"
-    return [Measured(name, " ".join(text.split()), says) for text, says, name in re.findall(pattern, readme)]
 
 
 def subjects() -> dict[str, list[str]]:

@@ -92,7 +92,10 @@ def test_there_is_a_page_for_each_lesson_and_each_way_to_find_one():
     expected = {f"notebooks/{lesson.path.stem}.html" for lesson in lessons()}
     expected |= {
         f"{name}.html"
-        for name in ("index", "choose", "measured", "data", "promises", "glossary", "api", "search")
+        for name in (
+            *("index", "choose", "measured", "compare", "python", "data", "promises", "glossary", "api"),
+            "search",
+        )
     }
     assert expected <= set(PAGES)
 

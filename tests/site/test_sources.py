@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from PIL import Image
 
 import tlkit
 from tlkit.course.lessons import lessons
@@ -18,7 +19,9 @@ from tlkit.recipes import RECIPES
 pytest.importorskip("sphinx", reason='the site needs pip install "tlkit[site]"')
 pytest.importorskip("latex2mathml", reason='the site needs pip install "tlkit[site]"')
 
+import claims
 import lesson_pages
+import logo
 import mathml
 import sources
 from speed_tables import Comparison
@@ -33,7 +36,7 @@ def pages(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["docstrings", "lesson_pages", "mathml", "sources"])
+@pytest.mark.parametrize("name", ["claims", "docstrings", "lesson_pages", "mathml", "sources"])
 def test_examples_in_docstrings_hold(name):
     found = doctest.testmod(
         importlib.import_module(name), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -47,7 +50,11 @@ def test_the_landing_page_has_a_card_with_a_picture_for_each_lesson(pages):
     for lesson in lessons():
         assert f":link: notebooks/{lesson.path.stem}\n" in index
         assert lesson.question in index
-        assert (pages / "pictures" / f"{lesson.number}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"pictures/card-{lesson.number}.png" in index
+        with Image.open(pages / "pictures" / f"{lesson.number}.png") as whole:
+            height = whole.height
+        with Image.open(pages / "pictures" / f"card-{lesson.number}.png") as card:
+            assert card.height == height  # as large as in the lesson
         assert f"{lesson.number} · {lesson.topic} <notebooks/{lesson.path.stem}>" in index
     assert index.count(":img-alt: ") == len(lessons())
 
@@ -89,13 +96,24 @@ def test_every_public_name_has_a_page_of_the_reference(pages):
         ), name
 
 
-def test_every_figure_of_the_readme_is_among_what_we_measured(pages):
-    text = (pages / "measured.md").read_text("utf-8")
-    names = re.findall(r"\(benchmarks/(\w+)\.png\)", (ROOT / "README.md").read_text("utf-8"))
-    assert len(names) >= 5
-    for name in names:
-        assert f"(pictures/{name}.png)" in text
-        assert (pages / "pictures" / f"{name}.png").exists()
+def test_every_figure_of_a_benchmark_is_on_a_page_with_its_script(pages):
+    shown = {
+        name: (pages / f"{name}.md").read_text("utf-8") for name in ("measured", "speed", "compare", "index")
+    }
+    for path in (ROOT / "benchmarks").glob("*.png"):
+        if path.stem != "fine_tuning_grid":  # lesson 02 draws it
+            assert any(f"(pictures/{path.name})" in text for text in shown.values()), path.name
+            assert (pages / "pictures" / path.name).exists()
+            assert path.stem == "speed" or f"benchmarks/{path.stem}.py" in shown["measured"], path.name
+
+
+def test_the_tables_of_what_we_measured_are_those_of_the_stored_results():
+    page = claims.PAGE.read_text("utf-8")
+    assert claims.filled(page) == page, "run site/claims.py"
+
+
+def test_the_logo_is_the_one_that_its_script_draws():
+    assert logo.FILE.read_text("utf-8") == logo.svg()
 
 
 def test_every_table_of_speed_is_on_its_page(pages):

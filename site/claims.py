@@ -1,0 +1,443 @@
+"""What the benchmarks measured, as Markdown tables, computed from the files that the benchmarks wrote.
+
+    .venv/bin/python site/claims.py   # write the tables into site/pages/measured.md again
+
+A table stands in the page between two comments with its name. A test compares the page with the files.
+"""
+
+import json
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import tlkit
+from tlkit._internal.intervals import mean_interval
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+PAGE = Path(__file__).parent / "pages" / "measured.md"
+GLANCE = "at_a_glance"
+HEAD = ("what", "figure", "95 % interval", "over")
+Row = tuple[str, ...]
+
+
+def claims() -> dict[str, str]:
+    """Return the table of each benchmark by its name, and one of the main claims with their commands."""
+    rows = {name: list(rows()) for name, rows in TABLES.items()}
+    main = [
+        (said, *next(row for row in rows[name] if row[0] == what)[1:], link(name))
+        for name, claimed in MAIN.items()
+        for what, said in claimed
+    ]
+    tables = {name: markdown(each) for name, each in rows.items()}
+    return {GLANCE: markdown(main, ("claim", *HEAD[1:], "script")), **tables}
+
+
+def link(name: str) -> str:
+    """Return a link to the section of a benchmark.
+
+    >>> link("few_labels")
+    '[few_labels.py](#few-labels)'
+    """
+    return f"[{name}.py](#{SECTIONS.get(name, name.replace('_', '-'))})"
+
+
+def filled(page: str) -> str:
+    """Return the page with the tables of today between the comments that name them."""
+    for name, table in claims().items():
+        page, found = re.subn(
+            rf"(<!-- {name} -->)\n.*?(<!-- end of {name} -->)",
+            lambda place, table=table: f"{place[1]}\n\n{table}\n\n{place[2]}",  # type: ignore[misc]
+            page,
+            flags=re.DOTALL,
+        )
+        if found != 1:
+            raise ValueError(f"The page has {found} places for the table {name!r}; expected 1.")
+    return page
+
+
+def markdown(rows: Iterable[Row], head: Row = HEAD) -> str:
+    """Return a Markdown table.
+
+    >>> print(markdown([("A minus B", "+1.0", "0.5 to 1.5", "3 seeds")]))
+    | what | figure | 95 % interval | over |
+    |---|--:|--:|---|
+    | A minus B | +1.0 | 0.5 to 1.5 | 3 seeds |
+    """
+    lines = [f"| {' | '.join(each)} |" for each in (head, *rows)]
+    return "\n".join([lines[0], "|---|--:|--:|" + "---|" * (len(head) - 3), *lines[1:]])
+
+
+def mean_row(what: str, values: Any, over: str, digits: int = 1) -> Row:
+    """Return the row of a mean difference of independent values, such as one for each seed.
+
+    >>> mean_row("A minus B", [1.0, 2.0, 3.0], "seeds")
+    ('A minus B', '+2.0', '-0.5 to +4.5 (cannot tell)', '3 seeds')
+    """
+    values = np.asarray(values, float)
+    return row(what, values.mean(), *mean_interval(values), f"{len(values)} {over}", digits)
+
+
+def row(what: str, mean: float, low: float, high: float, over: str, digits: int = 1) -> Row:
+    """Return the row of a difference. An interval that includes zero is marked: it cannot tell."""
+    interval = f"{low:+.{digits}f} to {high:+.{digits}f}"
+    return what, f"{mean:+.{digits}f}", interval + (" (cannot tell)" if low <= 0 <= high else ""), over
+
+
+@cache
+def benchmark(name: str) -> Any:
+    """Return a script of `benchmarks/` as a module; it runs nothing."""
+    spec = spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def table_of(name: str) -> pd.DataFrame:
+    return pd.read_csv(BENCHMARKS / f"{name}.csv", keep_default_na=False, na_values=[""])
+
+
+def json_of(name: str) -> Any:
+    return json.loads((BENCHMARKS / f"{name}.json").read_text("utf-8"))
+
+
+def solar_cells() -> Iterable[Row]:
+    found = json_of("solar_cells")
+    for what, own in found["scores"].items():
+        ends, over = (own["mean"], own["low"], own["high"]), f"{found['cells']:,} cells, 1 seed"
+        if " minus " in what:
+            yield row(f"{what}, balanced accuracy", *ends, over)
+        else:
+            mean, low, high = ends
+            yield f"{what}, balanced accuracy", f"{mean:.1f} %", f"{low:.1f} to {high:.1f}", over
+
+
+def few_labels() -> Iterable[Row]:
+    table, found = table_of("few_labels"), json_of("few_labels")["points"]
+    seeds = table.groupby("arm")["seed"].nunique()
+    for measure, said in (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy")):
+        for other in ("scikit-learn", "Keras guide", "fastai", "frozen", "scratch"):
+            compared = found[measure][f"auto minus {other}"]
+            for where, settings in (("", "all settings"), (", without digits", "without digits")):
+                own = compared[settings]
+                common = min(seeds["auto"], seeds[other])
+                over = f"{own['settings']} settings; {common} seed{'s' if common > 1 else ''} in each"
+                yield row(f"default minus {other}, {said}{where}", own["mean"], own["low"], own["high"], over)
+            ((setting, points),) = compared["worst"].items()
+            yield f"default minus {other}, {said}: worst setting", f"{points:+.1f}", "", setting
+
+
+def audit() -> Iterable[Row]:
+    script = benchmark("audit")
+    means = 100 * script.summary(json_of("audit"))
+    for name, said in script.DATA.items():
+        for rate in script.RATES:
+            for measure in ("precision", "recall"):
+                own = means.loc[(name, rate)]
+                what = f"{said}, {100 * rate:.0f} % of labels flipped: {measure}"
+                mean, low, high = own.loc[measure, ["mean", "low", "high"]]
+                yield what, f"{mean:.0f} %", f"{low:.0f} to {high:.0f}", "5 seeds"
+                what += " minus baseline"
+                yield row(what, *own.loc[f"{measure}, difference", ["mean", "low", "high"]], "5 seeds")
+
+
+def domain_adaptation() -> Iterable[Row]:
+    table, script = table_of("domain_adaptation"), benchmark("domain_adaptation")
+    real = table[~table["task"].str.startswith("digits")]
+    cells = 100 * real.pivot_table(index=["task", "seed"], columns="arm", values="accuracy")
+    tasks = cells.index.get_level_values("task").nunique()
+    for arm, other in (
+        ("auto", "source only"),
+        ("auto", "jan"),
+        ("kliep", "source only"),
+        ("ratio", "source only"),
+        ("shot", "source only"),
+    ):
+        gain = (cells[arm] - cells[other]).groupby("seed").mean()
+        said = "default" if arm == "auto" else arm
+        yield mean_row(f"{said} minus {other}, mean of {tasks} tasks of emoji and solar cells", gain, "seeds")
+    by_task = (cells["auto"] - cells["source only"]).groupby("task").mean()
+    yield mean_row("default minus source only, for other tasks of this kind", by_task, "tasks")
+    by_task = (cells["auto"] - cells["jan"]).groupby("task").mean()
+    yield mean_row("default minus jan, for other tasks of this kind", by_task, "tasks")
+    yield from gaps(script, table)
+    end = table[table["arm"] == script.END_TO_END]
+    first = cells["auto"].xs(end["seed"].iloc[0], level="seed").mean()
+    for said, value in (
+        ("fine-tuned on the source", 100 * end["control"].mean()),
+        ("the default", first),
+        ("fine-tuned, then adapted by vote", 100 * end["accuracy"].mean()),
+    ):
+        yield (
+            f"accuracy of {said}, mean of {tasks} tasks of emoji and solar cells",
+            f"{value:.1f} %",
+            "",
+            "1 seed",
+        )
+
+
+def gaps(script: Any, table: pd.DataFrame) -> Iterable[Row]:
+    """Yield what fraction of the gap is closed, and how far the default is below the best single method."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tlkit.errors.TlkitWarning)  # one seed of the digits
+        closed, _ = script.gaps(table)
+    mean = 100 * table.groupby(["arm", "task"])["accuracy"].mean().unstack()[closed.columns]
+    singles = [arm for arm in closed.index if arm not in (script.AUTO, script.END_TO_END)]
+    behind = mean.loc[singles].max() - mean.loc[script.AUTO]
+    digits = closed.columns.str.startswith("digits")
+    for said, chosen, seeds in (("emoji and solar cells", ~digits, "5 seeds"), ("digits", digits, "1 seed")):
+        over = f"{chosen.sum()} tasks, {seeds}"
+        yield (
+            f"fraction of the gap that the default closes, {said}",
+            f"{100 * closed.loc['auto', chosen].mean():.0f} %",
+            "",
+            over,
+        )
+        yield (
+            f"best single method of each task minus default, {said}",
+            f"{behind[chosen].mean():+.1f}",
+            "",
+            over,
+        )
+        yield f"the same in the worst task, {said}", f"{behind[chosen].max():+.1f}", "", over
+
+
+def domain_generalization() -> Iterable[Row]:
+    script, table = benchmark("domain_generalization"), table_of("domain_generalization")
+    found = 100 * script.differences(table)[["difference", "low", "high"]]
+    for (_, arm), own in found.iterrows():
+        yield row(f"{arm} minus ERM, mean of 3 unseen domains", *own, "3 seeds")
+    means = 100 * table[table["left_out"] == "mnist-m"].groupby("arm")["accuracy"].mean()
+    for arm in ("erm", "mixstyle"):
+        yield f"accuracy of {arm} on MNIST-M", f"{means[arm]:.1f} %", "", "3 seeds"
+
+
+def test_time_adaptation() -> Iterable[Row]:
+    script = benchmark("test_time_adaptation")
+    table = script.measured(pd.read_csv(BENCHMARKS / "test_time_adaptation.csv", keep_default_na=False))
+    strong = table[table["severity"] == 5]
+    plain = strong[strong["arm"] == script.NONE]["measure"].mean()
+    yield "accuracy without adaptation, severity 5", f"{plain:.1f} %", "", "4 corruptions"
+    gains = script.differences(strong, ["batch", "order"])
+    for (batch, order, arm), own in gains.groupby(["batch", "order", "arm"]):
+        if arm == "statistics":
+            what = f"gain by statistics, severity 5, batches of {batch}, {order}"
+            yield mean_row(what, own["difference"], "draws of the images")
+    both = strong.pivot_table(
+        index=["corruption", "batch", "order", "seed"], columns="arm", values="measure", aggfunc="mean"
+    )
+    gain = (both["statistics"] - both[script.NONE]).xs(64, level="batch")
+    for (corruption, order), own in gain.groupby(["corruption", "order"]):
+        yield mean_row(f"the same for {corruption}, batches of 64, {order}", own, "draws of the images")
+    mixed = both.xs((64, "mixed"), level=("batch", "order")).groupby("seed").mean()
+    for arm in ("tent", "eata", "sar"):
+        what = f"{arm} minus statistics alone, severity 5, batches of 64, mixed"
+        yield mean_row(what, mixed[arm] - mixed["statistics"], "draws of the images")
+
+
+def multi_task() -> Iterable[Row]:
+    script, found = benchmark("multi_task"), json_of("multi_task")
+    runs = pd.DataFrame(found["runs"])
+    arms = [arm for arm in runs["arm"].unique() if not arm.startswith("only")]
+    for family in script.FAMILIES:
+        gains = script.gains(found, family, arms)
+        yield mean_row(f"{family}: equal weights minus one network per task, %", gains.loc["equal"], "seeds")
+        for arm in arms:
+            if arm != "equal":
+                gain = gains.loc[arm] - gains.loc["equal"]
+                yield mean_row(f"{family}: {arm} minus equal weights, %", gain, "seeds")
+
+
+def self_supervised() -> Iterable[Row]:
+    frozen = pd.DataFrame(json_of("self_supervised")["frozen"])
+    for family, own in frozen.groupby("family"):
+        cells = 100 * own.pivot(index="seed", columns="arm", values="knn")
+        for arm in cells.columns.drop(["random weights", "ImageNet weights"]):
+            gain = cells[arm] - cells["random weights"]
+            yield mean_row(f"{family}: {arm} minus random weights, k-NN accuracy", gain, "seeds")
+        known, random = cells["ImageNet weights"].dropna().mean(), cells["random weights"].mean()
+        yield (
+            f"{family}: ImageNet weights, k-NN accuracy (random weights {random:.1f} %)",
+            f"{known:.1f} %",
+            "",
+            "1 run",
+        )
+
+
+def model_selection() -> Iterable[Row]:
+    script, found = benchmark("model_selection"), json_of("model_selection")
+    seconds = pd.DataFrame(pd.DataFrame(found)["seconds"].tolist(), dtype=float).median()
+    taus = script.correlations(found).groupby(["truth", "score", "data"])["tau"].mean()
+    order = taus["tuned"].groupby("score").mean().sort_values(ascending=False).index
+    for truth, said in script.TRUTHS.items():
+        for score in order:
+            what = f"tau of {score} with the accuracy of {said}"
+            yield mean_row(what, taus[truth][score], "data sets", digits=2)
+    for score in order:
+        yield f"median time of {score}", f"{seconds[score]:.3f} s", "", "6 data sets"
+
+
+def overfitting() -> Iterable[Row]:
+    table = table_of("overfitting")
+    for value, said in (("accuracy", "accuracy"), ("ece", "calibration error")):
+        pairs = tlkit.paired(table, "none", value, by="labels")
+        for (labels, arm), own in pairs.iterrows():
+            difference = 100 * own[["difference", "low", "high"]].astype(float)
+            yield row(f"{arm}, {labels} labels per class: {said}", *difference, f"{own['pairs']:.0f} seeds")
+
+
+TABLES: dict[str, Callable[[], Iterable[Row]]] = {
+    each.__name__: each
+    for each in (
+        solar_cells,
+        few_labels,
+        audit,
+        domain_adaptation,
+        domain_generalization,
+        test_time_adaptation,
+        multi_task,
+        self_supervised,
+        model_selection,
+        overfitting,
+    )
+}
+
+# The main claims of each benchmark: the row of its table, and the claim in plain words.
+MAIN: dict[str, list[tuple[str, str]]] = {
+    "solar_cells": [
+        (
+            "frozen minus scratch, balanced accuracy",
+            "Solar cells, balanced accuracy: frozen minus from scratch",
+        ),
+        ("fine-tuned minus frozen, balanced accuracy", "The same: fine-tuned minus frozen"),
+        ("fine-tuned minus scratch, balanced accuracy", "The same: fine-tuned minus from scratch"),
+    ],
+    "few_labels": [
+        (
+            "default minus scikit-learn, accuracy",
+            "Few labels, accuracy: default of tlkit minus scikit-learn",
+        ),
+        (
+            "default minus Keras guide, accuracy",
+            "The same: default minus the recipe of the Keras guide",
+        ),
+        (
+            "default minus fastai, accuracy",
+            "The same: default minus fastai",
+        ),
+        (
+            "default minus frozen, accuracy",
+            "The same: default minus the frozen network alone",
+        ),
+        (
+            "default minus scikit-learn, balanced accuracy: worst setting",
+            "Few labels, balanced accuracy: default minus scikit-learn, worst setting",
+        ),
+    ],
+    "audit": [
+        (
+            "clothes, 10 % of labels flipped: precision minus baseline",
+            "Audit, 10 % wrong labels in clothes: precision minus that of a simple baseline",
+        ),
+        (
+            "clothes, 10 % of labels flipped: recall minus baseline",
+            "The same: recall",
+        ),
+    ],
+    "domain_adaptation": [
+        (
+            "default minus source only, mean of 5 tasks of emoji and solar cells",
+            "Domain adaptation, accuracy on five tasks: default minus no adaptation",
+        ),
+        (
+            "default minus jan, mean of 5 tasks of emoji and solar cells",
+            "The same: default minus JAN",
+        ),
+        (
+            "default minus jan, for other tasks of this kind",
+            "The same, for other tasks of this kind",
+        ),
+    ],
+    "domain_generalization": [
+        (
+            "mixstyle minus ERM, mean of 3 unseen domains",
+            "Unseen domains, accuracy: MixStyle minus joined training",
+        ),
+    ],
+    "test_time_adaptation": [
+        (
+            "gain by statistics, severity 5, batches of 64, mixed",
+            "Corrupted digits in a stream: gain of accuracy by `StreamAdapter`",
+        ),
+        (
+            "tent minus statistics alone, severity 5, batches of 64, mixed",
+            "The same: TENT minus statistics alone",
+        ),
+    ],
+    "multi_task": [
+        (
+            "multi-mnist: pcgrad minus equal weights, %",
+            "MultiMNIST, mean change of the tasks in %: PCGrad minus equal weights",
+        ),
+        (
+            "multi-mnist: cross-stitch minus equal weights, %",
+            "The same: cross-stitch minus equal weights",
+        ),
+    ],
+    "self_supervised": [
+        (
+            "digits: simclr minus random weights, k-NN accuracy",
+            "Pretraining on digits, k-NN accuracy: SimCLR minus random weights",
+        ),
+        (
+            "digits: byol minus random weights, k-NN accuracy",
+            "The same: BYOL minus random weights",
+        ),
+        (
+            "emoji: simclr minus random weights, k-NN accuracy",
+            "The same on emoji: SimCLR minus random weights",
+        ),
+    ],
+    "model_selection": [
+        (
+            "tau of linear-probe with the accuracy of fine-tuning",
+            "Ranking backbones, Kendall's tau: cross-validated linear head",
+        ),
+        (
+            "tau of logme with the accuracy of fine-tuning",
+            "The same: LogME",
+        ),
+        (
+            "tau of h-score with the accuracy of fine-tuning",
+            "The same: H-score",
+        ),
+    ],
+    "overfitting": [
+        (
+            "mixup, 20 labels per class: accuracy",
+            "20 labels per class, accuracy: mixup minus plain fine-tuning",
+        ),
+        (
+            "mixup, 20 labels per class: calibration error",
+            "The same: calibration error",
+        ),
+    ],
+}
+SECTIONS = {
+    "domain_generalization": "unseen-domains",
+    "test_time_adaptation": "streams-of-changing-images",
+    "multi_task": "multi-task-learning",
+    "self_supervised": "self-supervised-learning",
+}  # where a section of the page has another name than the script
+
+
+if __name__ == "__main__":
+    PAGE.write_text(filled(PAGE.read_text("utf-8")), "utf-8")
