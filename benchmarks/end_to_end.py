@@ -6,9 +6,9 @@
 The source is 1,000 optical digits with labels, the target 1,000 MNIST digits without. Every arm trains the
 same LeNet with batch normalisation on 16-pixel images, for 400 steps of 50 source images (and 50 target
 images). Each method has the default weight of tlkit. Nothing is chosen here, but the pair is also part of
-`domain_adaptation.py`, on which the defaults were tried. The test images are those of MNIST. For the trap of the
-lesson, some arms have 500 target images: of all classes, or of the digits 0 to 4 only. A source of the digits 0
-to 4 has 541 images, and 396 steps.
+`domain_adaptation.py`, on which the defaults were tried. The test images are those of MNIST. For the trap
+of the lesson, some arms have 500 target images: of all classes, or of the digits 0 to 4 only. A source of
+the digits 0 to 4 has 541 images, and 396 steps.
 
 The script appends to the table of lesson 06 as it goes, and skips what the table has. Delete the table to
 start again. The columns are:
@@ -17,8 +17,8 @@ start again. The columns are:
     discriminator               accuracy of the domain discriminator in the last epoch, if there is one
     source-accuracy, entropy,   scores that need no target labels (`VALIDATORS`), on the source's test images
     snd, a-distance             and the target training images; higher is better
-    test                        the predicted class of each test image, a digit each, ordered by class; the row
-                                "labels" has the true classes
+    test                        the predicted class of each test image, a digit each, ordered by class; the
+                                row "labels" has the true classes
 """
 
 import argparse

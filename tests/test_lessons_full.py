@@ -20,7 +20,10 @@ SABOTAGE = {
     "03": ("if (arm, seed) in learned:", "if False:"),
     "04": ("return (x - mean) / (deviation + 1e-3)", "return x"),
     "05": ("learner.fit(pool, batch_size=64, epochs=epochs,", "learner.fit(pool, batch_size=64, epochs=0,"),
-    "06": ("da.DANN(), da.MinimumEntropy()", "da.DANN(), da.Alignment()"),
+    "06": (
+        "ys, x_test = source.train.labels,",
+        "ys, x_test = np.random.default_rng(0).permutation(source.train.labels),",
+    ),
     "08": (
         'labels, runs = runs.attrs["labels"],',
         'labels, runs = np.random.default_rng(0).permutation(runs.attrs["labels"]),',
