@@ -68,8 +68,15 @@ def accept_source(answer: Any) -> dict[str, Any]:
     """Return a source that the learner made, as arrays and a number."""
     if not isinstance(answer, Mapping) or set(answer) != set(PARTS):
         raise Unexpected(shown(answer))
-    gain = number(-1, 1).accept(answer["predicted gain"])
-    return {"labels": np.asarray(answer["labels"]), "features": np.asarray(answer["features"]), "gain": gain}
+    try:
+        gain = number(-1, 1).accept(answer["predicted gain"])
+    except Unexpected as error:
+        raise Unexpected(f"a predicted gain that is {error}") from error
+    try:
+        features = np.asarray(answer["features"], float)
+    except (TypeError, ValueError) as error:
+        raise Unexpected("features that are no single array (learn returns two)") from error
+    return {"labels": np.asarray(answer["labels"]), "features": features, "gain": gain}
 
 
 def recomputed(
@@ -85,7 +92,7 @@ def recomputed(
         "digit": np.array_equal(question, digit),
         "parity": any(np.array_equal(question, each) for each in (digit % 2, 1 - digit % 2)),
         "fits": x.ndim == 2 and len(x) == len(labels),
-        "old": any(np.array_equal(x, each) for each in (*features, *twins)),
+        "old": any(x.shape == each.shape and np.allclose(x, each, atol=1e-4) for each in (*features, *twins)),
         "given": answer["gain"],
     }
     if found["fits"]:
@@ -105,9 +112,8 @@ EXERCISES = [
     Exercise(
         "08.1",
         takes=several(3, one_of("random twin", "target only", "halves")),
-        hint="Ask of each question what it compares: two sets of images, two sets of features, or two "
-        "trainings.",
-        shows="Each claim has its own control: no shift, no source in the features, no source at all.",
+        hint="Ask of each question what must stay the same on both sides, and what may differ.",
+        shows="Each claim has its own control: no source at all, no shift, no source in the features.",
         mistakes=[
             Mistake(
                 "negative transfer is claimed against frozen random weights",
@@ -184,7 +190,8 @@ EXERCISES = [
         takes=Expected(f"a dictionary with {', '.join(map(repr, PARTS))}", accept_source),
         hint="x, digit = sources['mnist-m digit']. Which labels does the new question need? learn(...) "
         "returns the features of few.images first.",
-        shows="Both questions are about the digits of the same images, and their predicted gains differ.",
+        shows="Both questions are about the digits of the same images. Compare their predicted gains and "
+        "their ±.",
         measure=recomputed,
         mistakes=[
             Mistake(
