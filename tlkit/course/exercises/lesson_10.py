@@ -70,11 +70,14 @@ def predicted(answer: Callable[..., Any]) -> str:
 
 def optimism(answer: float, projects: Callable[[int], np.ndarray]) -> dict[str, float]:
     """Return how far the answer is from the optimism with 80 test images, and from other values."""
-    small, large = projects(40).mean(axis=0), projects(80).mean(axis=0)
+    small, runs = projects(40).mean(axis=0), projects(80)
+    large = runs.mean(axis=0)
     return {
         "apart": abs(answer - large[0]),
         "unchanged": abs(answer - small[0]),
         "fixed": abs(answer - large[1]),
+        "shuffled": abs(answer - large[3]),
+        "median": abs(answer - np.median(runs[:, 0])),
     }
 
 
@@ -85,7 +88,7 @@ EXERCISES = [
         "10.1",
         takes=several(2, number(0, 10)),
         hint="(a) Write a (4n)^-b over a n^-b. (b) Which part of the law does not depend on n?",
-        shows="The reducible part shrinks by the same factor whenever n is multiplied by four; c stays.",
+        shows="The part a n^-b shrinks by the same factor whenever n is multiplied by four; c stays.",
         mistakes=[
             Mistake(
                 "the factor is turned upside down",
@@ -127,7 +130,7 @@ EXERCISES = [
     Exercise(
         "10.2",
         takes=function("few", "few_labels", "new"),
-        hint="Start with one mean per class: to_unit(few)[few_labels == each].mean(axis=0). Then compare "
+        hint="few_labels == each selects the images of one class. Scale them, and average them. Then compare "
         "each new vector with each mean.",
         shows="One mean per class, nothing to train and nothing to tune.",
         measure=predicted,
@@ -188,9 +191,9 @@ EXERCISES = [
     Exercise(
         "10.3",
         takes=number(-1, 1),
-        hint="projects(...) returns one row per draw. Take the first column, then its mean.",
-        shows="Optimism depends on the number of test images: report how many there were, and how many heads "
-        "you tried.",
+        hint="What does `result[:, 0].mean()` give? `result` is `projects(40)`.",
+        shows="On solar cells, more test images leave less optimism. Report how many there were, and how "
+        "many heads you tried.",
         measure=optimism,
         mistakes=[
             Mistake(
@@ -204,7 +207,12 @@ EXERCISES = [
                 lambda found, projects: found["fixed"] < NEAR < found["apart"],
             ),
             Mistake(
-                "another column, a median or another number of images",
+                "the shuffled labels, or the median",
+                "Take the mean of the first column: the best of 13, true labels.",
+                lambda found, projects: min(found["shuffled"], found["median"]) < 1e-6,
+            ),
+            Mistake(
+                "another column or another number of images",
                 "This is another value. Take the mean over the draws of the first column, with 80 images.",
                 lambda found, projects: found["apart"] > NEAR,
             ),
