@@ -6,6 +6,9 @@ Yosinski et al. 2014, "How transferable are features in deep neural networks?"; 
 "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution".
 """
 
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,6 +18,8 @@ OUT = "model.keras"
 BACKBONE = keras.applications.EfficientNetV2B0  # another network needs its own preprocessing:
 PREPROCESS = keras.applications.efficientnet_v2.preprocess_input
 WEIGHTS = "imagenet"  # downloaded once; or the path of a weights file of BACKBONE; or None for random weights
+# Offline: run `tlkit.load_backbone("EfficientNetLite0", image_size=224).save("backbone.keras")` once and set
+# WEIGHTS = "backbone.keras". This file replaces BACKBONE and PREPROCESS: it includes its preprocessing.
 IMAGE_SIZE = 224
 BATCH_SIZE = 32
 HEAD_EPOCHS, HEAD_RATE = 10, 1e-3
@@ -24,6 +29,32 @@ FLIP = "horizontal"  # None for digits and letters
 SEED = 0
 
 
+def load_splits() -> tuple[Any, Any, Any]:
+    """Return batches for training (70 %), for validation (15 %) and for the test (15 %).
+
+    The files are drawn at random by SEED, and each is in one split. The splits are not stratified.
+    """
+    train, held_out = keras.utils.image_dataset_from_directory(
+        DATA,
+        image_size=(IMAGE_SIZE, IMAGE_SIZE),
+        batch_size=BATCH_SIZE,
+        validation_split=0.3,
+        subset="both",
+        seed=SEED,
+    )
+    images, half = held_out.unbatch(), len(held_out.file_paths) // 2  # only `train` is shuffled in each epoch
+    return train, images.take(half).batch(BATCH_SIZE), images.skip(half).batch(BATCH_SIZE)
+
+
+def apply_backbone(images: Any) -> tuple[Any, keras.Model]:
+    """Return the features `(n, d)` of raw pixels (0 to 255), and the backbone that extracts them."""
+    if str(WEIGHTS).endswith(".keras"):  # a whole network, up to its feature maps
+        backbone = keras.models.load_model(WEIGHTS)
+        return keras.layers.GlobalAveragePooling2D()(backbone(images)), backbone
+    backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
+    return backbone(PREPROCESS(images)), backbone
+
+
 def build(classes: int) -> tuple[keras.Model, keras.Model]:
     """Return the classifier, from raw pixels (0 to 255) to probabilities, and its backbone."""
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")
@@ -31,8 +62,8 @@ def build(classes: int) -> tuple[keras.Model, keras.Model]:
     if FLIP:  # augmentation layers are active only in training
         x = keras.layers.RandomFlip(FLIP)(x)
     x = keras.layers.RandomRotation(0.03)(x)
-    backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
-    features = keras.layers.Dropout(0.2)(backbone(PREPROCESS(x)))
+    features, backbone = apply_backbone(x)
+    features = keras.layers.Dropout(0.2)(features)
     outputs = keras.layers.Dense(classes, activation="softmax", name="head")(features)
     return keras.Model(images, outputs), backbone
 
@@ -57,17 +88,21 @@ def train_on(model: keras.Model, train: Any, validation: Any, rate: float, epoch
     model.fit(train, validation_data=validation, epochs=epochs, callbacks=[stop], verbose=2)
 
 
+def predict(path: str) -> None:
+    """Print the most probable class of an image file, by the saved model."""
+    model = keras.models.load_model(OUT)
+    class_names = json.loads(Path(OUT).with_suffix(".classes.json").read_text("utf-8"))
+    pixels = keras.utils.img_to_array(keras.utils.load_img(path))
+    pixels = keras.ops.image.resize(pixels, model.input_shape[1:3])  # bilinear, as in training
+    probabilities = model.predict(pixels[None], verbose=0)[0]
+    best = probabilities.argmax()
+    print(f"{path}: {class_names[best]} ({probabilities[best]:.1%})")
+
+
 def main() -> None:
     """Train the head, then the top of the network, and save the model."""
     keras.utils.set_random_seed(SEED)
-    train, validation = keras.utils.image_dataset_from_directory(
-        DATA,
-        image_size=(IMAGE_SIZE, IMAGE_SIZE),
-        batch_size=BATCH_SIZE,
-        validation_split=0.2,
-        subset="both",
-        seed=SEED,
-    )
+    train, validation, test = load_splits()
     model, backbone = build(len(train.class_names))
     backbone.trainable = False
     train_on(model, train, validation, HEAD_RATE, HEAD_EPOCHS)
@@ -75,9 +110,12 @@ def main() -> None:
     train_on(model, train, validation, LEARNING_RATE, EPOCHS)
 
     model.save(OUT)
-    _, accuracy = model.evaluate(validation, verbose=0)
-    print(f"{OUT}: validation accuracy {accuracy:.1%}; classes {', '.join(train.class_names)}")
+    Path(OUT).with_suffix(".classes.json").write_text(json.dumps(train.class_names), "utf-8")
+    _, accuracy = model.evaluate(test, verbose=0)
+    images_tested = sum(len(labels) for _, labels in test)
+    print(f"{OUT}: test accuracy {accuracy:.1%} on {images_tested} images")
+    print(f"classes {', '.join(train.class_names)}")
 
 
 if __name__ == "__main__":
-    main()
+    predict(sys.argv[1]) if len(sys.argv) > 1 else main()  # `python THIS_FILE image.jpg` predicts

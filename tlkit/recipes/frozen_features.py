@@ -6,6 +6,9 @@ reduces the training of the head to seconds. Try this first, and use it as the b
 Donahue et al. 2014, "DeCAF: A Deep Convolutional Activation Feature for Generic Visual Recognition".
 """
 
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,6 +19,8 @@ OUT = "model.keras"
 BACKBONE = keras.applications.EfficientNetV2B0  # another network needs its own preprocessing:
 PREPROCESS = keras.applications.efficientnet_v2.preprocess_input
 WEIGHTS = "imagenet"  # downloaded once; or the path of a weights file of BACKBONE; or None for random weights
+# Offline: run `tlkit.load_backbone("EfficientNetLite0", image_size=224).save("backbone.keras")` once and set
+# WEIGHTS = "backbone.keras". This file replaces BACKBONE and PREPROCESS: it includes its preprocessing.
 IMAGE_SIZE = 224
 BATCH_SIZE = 32
 EPOCHS = 50
@@ -23,12 +28,30 @@ LEARNING_RATE = 3e-3
 SEED = 0
 
 
-def build_extractor() -> keras.Model:
-    """Return the model from raw pixels (0 to 255) to features; it includes the preprocessing."""
-    images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")
+def load_splits() -> tuple[Any, Any, Any]:
+    """Return batches for training (70 %), for validation (15 %) and for the test (15 %).
+
+    The files are drawn at random by SEED, and each is in one split. The splits are not stratified.
+    """
+    train, held_out = keras.utils.image_dataset_from_directory(
+        DATA,
+        image_size=(IMAGE_SIZE, IMAGE_SIZE),
+        batch_size=BATCH_SIZE,
+        validation_split=0.3,
+        subset="both",
+        seed=SEED,
+    )
+    images, half = held_out.unbatch(), len(held_out.file_paths) // 2  # only `train` is shuffled in each epoch
+    return train, images.take(half).batch(BATCH_SIZE), images.skip(half).batch(BATCH_SIZE)
+
+
+def apply_backbone(images: Any) -> tuple[Any, keras.Model]:
+    """Return the features `(n, d)` of raw pixels (0 to 255), and the backbone that extracts them."""
+    if str(WEIGHTS).endswith(".keras"):  # a whole network, up to its feature maps
+        backbone = keras.models.load_model(WEIGHTS)
+        return keras.layers.GlobalAveragePooling2D()(backbone(images)), backbone
     backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
-    backbone.trainable = False
-    return keras.Model(images, backbone(PREPROCESS(images)))
+    return backbone(PREPROCESS(images)), backbone
 
 
 def extract(extractor: keras.Model, dataset: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -38,20 +61,27 @@ def extract(extractor: keras.Model, dataset: Any) -> tuple[np.ndarray, np.ndarra
     return np.concatenate(features), np.concatenate(labels)
 
 
+def predict(path: str) -> None:
+    """Print the most probable class of an image file, by the saved model."""
+    model = keras.models.load_model(OUT)
+    class_names = json.loads(Path(OUT).with_suffix(".classes.json").read_text("utf-8"))
+    pixels = keras.utils.img_to_array(keras.utils.load_img(path))
+    pixels = keras.ops.image.resize(pixels, model.input_shape[1:3])  # bilinear, as in training
+    probabilities = model.predict(pixels[None], verbose=0)[0]
+    best = probabilities.argmax()
+    print(f"{path}: {class_names[best]} ({probabilities[best]:.1%})")
+
+
 def main() -> None:
     """Extract the features, train the head, and save both as one model."""
     keras.utils.set_random_seed(SEED)
-    train, validation = keras.utils.image_dataset_from_directory(
-        DATA,
-        image_size=(IMAGE_SIZE, IMAGE_SIZE),
-        batch_size=BATCH_SIZE,
-        validation_split=0.2,
-        subset="both",
-        seed=SEED,
-    )
-    extractor = build_extractor()
+    train, validation, test = load_splits()
+    images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")
+    outputs, backbone = apply_backbone(images)
+    backbone.trainable = False
+    extractor = keras.Model(images, outputs)  # includes the preprocessing
     features, labels = extract(extractor, train)
-    held_out = extract(extractor, validation)
+    held_out, tested = extract(extractor, validation), extract(extractor, test)
 
     head = keras.Sequential(
         [
@@ -67,11 +97,12 @@ def main() -> None:
     stop = keras.callbacks.EarlyStopping("val_loss", patience=5, restore_best_weights=True)
     head.fit(features, labels, BATCH_SIZE, EPOCHS, validation_data=held_out, callbacks=[stop], verbose=2)
 
-    model = keras.Model(extractor.input, head(extractor.output))
-    model.save(OUT)
-    _, accuracy = head.evaluate(*held_out, verbose=0)
-    print(f"{OUT}: validation accuracy {accuracy:.1%}; classes {', '.join(train.class_names)}")
+    keras.Model(images, head(outputs)).save(OUT)
+    Path(OUT).with_suffix(".classes.json").write_text(json.dumps(train.class_names), "utf-8")
+    _, accuracy = head.evaluate(*tested, verbose=0)
+    print(f"{OUT}: test accuracy {accuracy:.1%} on {len(tested[1])} images")
+    print(f"classes {', '.join(train.class_names)}")
 
 
 if __name__ == "__main__":
-    main()
+    predict(sys.argv[1]) if len(sys.argv) > 1 else main()  # `python THIS_FILE image.jpg` predicts

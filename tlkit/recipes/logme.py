@@ -15,6 +15,8 @@ from keras import applications
 DATA = "path/of/folder"  # one sub-folder for each class
 CANDIDATES: dict[str, tuple[Any, Any, str | None]] = {
     # name: (network, its preprocessing, weights: "imagenet", the path of a weights file, or None for random)
+    # Offline: `tlkit.load_backbone("EfficientNetLite0", image_size=224).save("lite0.keras")`, then the
+    # row "EfficientNetLite0": (None, None, "lite0.keras"), because this file includes its preprocessing.
     "EfficientNetV2B0": (
         applications.EfficientNetV2B0,
         applications.efficientnet_v2.preprocess_input,
@@ -73,8 +75,13 @@ def main() -> None:
     scores = {}
     for name, (network, preprocess, weights) in CANDIDATES.items():
         pixels = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
-        backbone = network(include_top=False, weights=weights, input_shape=pixels.shape[1:], pooling="avg")
-        extractor = keras.Model(pixels, backbone(preprocess(pixels)))
+        if str(weights).endswith(".keras"):  # a whole network, up to its feature maps
+            features = keras.layers.GlobalAveragePooling2D()(keras.models.load_model(weights)(pixels))
+        else:
+            shape = pixels.shape[1:]
+            backbone = network(include_top=False, weights=weights, input_shape=shape, pooling="avg")
+            features = backbone(preprocess(pixels))
+        extractor = keras.Model(pixels, features)
         scores[name] = logme(extractor.predict(images, BATCH_SIZE, verbose=0), labels)
         keras.backend.clear_session()  # frees memory for the next network
     print(f"LogME on {len(images)} images (higher is better)")

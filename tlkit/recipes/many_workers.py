@@ -25,6 +25,8 @@ MACHINES = ["localhost:12301", "localhost:12302"]  # addresses with a free port;
 BACKBONE = keras.applications.EfficientNetV2B0  # another network needs its own preprocessing:
 PREPROCESS = keras.applications.efficientnet_v2.preprocess_input
 WEIGHTS = "imagenet"  # downloaded once; or the path of a weights file of BACKBONE; or None for random weights
+# Offline: run `tlkit.load_backbone("EfficientNetLite0", image_size=224).save("backbone.keras")` once and set
+# WEIGHTS = "backbone.keras". This file replaces BACKBONE and PREPROCESS: it includes its preprocessing.
 IMAGE_SIZE = 224
 BATCH_SIZE = 64  # of all machines together
 EPOCHS, LEARNING_RATE = 20, 1e-4
@@ -46,16 +48,36 @@ class Workers(tf.distribute.MultiWorkerMirroredStrategy):
         return super().reduce(reduce_op, value, None if scalar else axis)
 
 
+def apply_backbone(images: Any) -> tuple[Any, keras.Model]:
+    """Return the features `(n, d)` of raw pixels (0 to 255), and the backbone that extracts them."""
+    if str(WEIGHTS).endswith(".keras"):  # a whole network, up to its feature maps
+        backbone = keras.models.load_model(WEIGHTS)
+        return keras.layers.GlobalAveragePooling2D()(backbone(images)), backbone
+    backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
+    return backbone(PREPROCESS(images)), backbone
+
+
 def build(classes: int) -> keras.Model:
     """Return the classifier, from raw pixels (0 to 255) to probabilities."""
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")
-    backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
+    features, backbone = apply_backbone(images)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False  # else each machine would normalise its own part of a batch
-    features = keras.layers.Dropout(0.2)(backbone(PREPROCESS(images)))
+    features = keras.layers.Dropout(0.2)(features)
     outputs = keras.layers.Dense(classes, activation="softmax", name="head")(features)
     return keras.Model(images, outputs)
+
+
+def predict(path: str) -> None:
+    """Print the most probable class of an image file, by the saved model."""
+    model = keras.models.load_model(OUT)
+    class_names = json.loads(Path(OUT).with_suffix(".classes.json").read_text("utf-8"))
+    pixels = keras.utils.img_to_array(keras.utils.load_img(path))
+    pixels = keras.ops.image.resize(pixels, model.input_shape[1:3])  # bilinear, as in training
+    probabilities = model.predict(pixels[None], verbose=0)[0]
+    best = probabilities.argmax()
+    print(f"{path}: {class_names[best]} ({probabilities[best]:.1%})")
 
 
 def main() -> None:
@@ -65,14 +87,16 @@ def main() -> None:
         os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": MACHINES}, "task": task})
     strategy = Workers()  # before any other use of TensorFlow; waits for the other machines
     keras.utils.set_random_seed(SEED)
-    train, validation = keras.utils.image_dataset_from_directory(
+    train, held_out = keras.utils.image_dataset_from_directory(
         DATA,
         image_size=(IMAGE_SIZE, IMAGE_SIZE),
         batch_size=BATCH_SIZE,
-        validation_split=0.2,
+        validation_split=0.3,
         subset="both",
         seed=SEED,
     )
+    half = len(held_out) // 2  # whole batches; only `train` is shuffled in each epoch
+    validation, test = held_out.take(half), held_out.skip(half)
     with strategy.scope():
         model = build(len(train.class_names))
         optimizer = keras.optimizers.Adam(LEARNING_RATE)
@@ -82,12 +106,16 @@ def main() -> None:
     options = {"epochs": EPOCHS, "callbacks": [stop], "verbose": 2 if first else 0}
     model.fit(train, validation_data=validation, **options)
 
-    _, accuracy = model.evaluate(validation, verbose=0)  # evaluating and saving need every machine
+    _, accuracy = model.evaluate(test, verbose=0)  # evaluating and saving need every machine
     with tempfile.TemporaryDirectory() as folder:
         model.save(OUT if first else Path(folder) / "model.keras")
     if first:
-        print(f"{OUT}: validation accuracy {accuracy:.1%}; classes {', '.join(train.class_names)}")
+        Path(OUT).with_suffix(".classes.json").write_text(json.dumps(train.class_names), "utf-8")
+        images_tested = len(held_out.file_paths) - half * BATCH_SIZE
+        print(f"{OUT}: test accuracy {accuracy:.1%} on {images_tested} images")
+        print(f"classes {', '.join(train.class_names)}")
 
 
 if __name__ == "__main__":
-    main()
+    # `python THIS_FILE image.jpg` predicts; a number starts a machine
+    predict(sys.argv[1]) if sys.argv[1:] and not sys.argv[1].isdigit() else main()

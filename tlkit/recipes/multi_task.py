@@ -7,6 +7,8 @@ Caruana 1997, "Multitask Learning".
 """
 
 import csv
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ OUT = "model.keras"
 BACKBONE = keras.applications.EfficientNetV2B0  # another network needs its own preprocessing:
 PREPROCESS = keras.applications.efficientnet_v2.preprocess_input
 WEIGHTS = "imagenet"  # downloaded once; or the path of a weights file of BACKBONE; or None for random weights
+# Offline: run `tlkit.load_backbone("EfficientNetLite0", image_size=224).save("backbone.keras")` once and set
+# WEIGHTS = "backbone.keras". This file replaces BACKBONE and PREPROCESS: it includes its preprocessing.
 IMAGE_SIZE = 224
 BATCH_SIZE = 32
 EPOCHS = 20
@@ -40,10 +44,11 @@ def read_labels(files: list[str]) -> tuple[dict[str, list[str]], dict[str, np.nd
     return class_names, labels
 
 
-def load_data() -> tuple[Any, Any, dict[str, list[str]]]:
-    """Return training and validation batches `(images, {task: labels}, {task: weights})` and class names.
+def load_splits() -> tuple[Any, Any, Any, dict[str, list[str]]]:
+    """Return batches `(images, {task: labels}, {task: weights})` of three splits, and the class names.
 
-    The weight of a label is 1, or 0 if the label is missing.
+    The splits are training (70 %), validation (15 %) and test (15 %). The files are drawn at random by SEED,
+    and each is in one split. The weight of a label is 1, or 0 if the label is missing.
     """
     options: dict[str, Any] = {"image_size": (IMAGE_SIZE, IMAGE_SIZE), "verbose": False}
     paths = keras.utils.image_dataset_from_directory(DATA, labels=None, shuffle=False, **options).file_paths
@@ -56,29 +61,51 @@ def load_data() -> tuple[Any, Any, dict[str, list[str]]]:
         return images, {task: tf.maximum(values, 0) for task, values in found.items()}, known
 
     # Keras passes one integer with each image: here, the row of its labels
-    split = keras.utils.image_dataset_from_directory(
+    train, held_out = keras.utils.image_dataset_from_directory(
         DATA,
         labels=list(range(len(paths))),
         batch_size=BATCH_SIZE,
-        validation_split=0.2,
+        validation_split=0.3,
         subset="both",
         seed=SEED,
         **options,
     )
-    train, validation = (each.map(with_labels).prefetch(2) for each in split)
-    return train, validation, class_names
+    images, half = held_out.unbatch(), len(held_out.file_paths) // 2  # only `train` is shuffled in each epoch
+    splits = train, images.take(half).batch(BATCH_SIZE), images.skip(half).batch(BATCH_SIZE)
+    train, validation, test = (each.map(with_labels).prefetch(2) for each in splits)
+    return train, validation, test, class_names
+
+
+def apply_backbone(images: Any) -> tuple[Any, keras.Model]:
+    """Return the features `(n, d)` of raw pixels (0 to 255), and the backbone that extracts them."""
+    if str(WEIGHTS).endswith(".keras"):  # a whole network, up to its feature maps
+        backbone = keras.models.load_model(WEIGHTS)
+        return keras.layers.GlobalAveragePooling2D()(backbone(images)), backbone
+    backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
+    return backbone(PREPROCESS(images)), backbone
+
+
+def predict(path: str) -> None:
+    """Print the most probable class of an image file for each task, by the saved model."""
+    model = keras.models.load_model(OUT)
+    class_names = json.loads(Path(OUT).with_suffix(".classes.json").read_text("utf-8"))
+    pixels = keras.utils.img_to_array(keras.utils.load_img(path))
+    pixels = keras.ops.image.resize(pixels, model.input_shape[1:3])  # bilinear, as in training
+    for task, [probabilities] in model.predict(pixels[None], verbose=0).items():
+        best = probabilities.argmax()
+        print(f"{path}: {task} {class_names[task][best]} ({probabilities[best]:.1%})")
 
 
 def main() -> None:
     """Train one network with a head for each task, and save it."""
     keras.utils.set_random_seed(SEED)
-    train, validation, class_names = load_data()
+    train, validation, test, class_names = load_splits()
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")  # raw pixels, 0 to 255
-    backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
+    features, backbone = apply_backbone(images)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False  # keeps the statistics of the many pretraining images
-    features = keras.layers.Dropout(0.2)(backbone(PREPROCESS(images)))
+    features = keras.layers.Dropout(0.2)(features)
     heads = {
         task: keras.layers.Dense(len(names), activation="softmax", name=f"head_{i}")(features)
         for i, (task, names) in enumerate(class_names.items())
@@ -95,10 +122,13 @@ def main() -> None:
     model.fit(train, validation_data=validation, epochs=EPOCHS, callbacks=[stop], verbose=2)
 
     model.save(OUT)
-    measured = model.evaluate(validation, return_dict=True, verbose=0)
+    Path(OUT).with_suffix(".classes.json").write_text(json.dumps(class_names), "utf-8")
+    measured = model.evaluate(test, return_dict=True, verbose=0)
     for task, names in class_names.items():
-        print(f"{task}: validation accuracy {measured[f'{task}_accuracy']:.1%}; classes {', '.join(names)}")
+        labelled = sum(int(weights[task].sum()) for *_, weights in test.as_numpy_iterator())
+        accuracy = measured[f"{task}_accuracy"]
+        print(f"{task}: test accuracy {accuracy:.1%} on {labelled} images; classes {', '.join(names)}")
 
 
 if __name__ == "__main__":
-    main()
+    predict(sys.argv[1]) if len(sys.argv) > 1 else main()  # `python THIS_FILE image.jpg` predicts
