@@ -81,5 +81,8 @@ RECIPES = Registry(
         Recipe("self-supervised", ("05",)),
         Recipe("logme", ("11", "08", "12")),
         Recipe("many-workers", ("02",)),
+        Recipe("audit", ("12",)),
+        Recipe("temperature", ("09", "12")),
+        Recipe("learning-curve", ("10",)),
     ),
 )

@@ -1,0 +1,102 @@
+"""Audit: find images that probably have a wrong label, and near-duplicates.
+
+A classifier on frozen features predicts each image by cross-validation, so no prediction comes from a
+classifier that saw the label. A label is suspect if the classifier is confident of another class. Look at the
+files before you change anything: a suspect label may be right, and a classifier misses some wrong labels.
+
+Northcutt, Jiang & Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels".
+"""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from sklearn.cluster import DBSCAN
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+DATA = "path/of/folder"  # one sub-folder for each class
+BACKBONE = keras.applications.EfficientNetV2B0  # another network needs its own preprocessing:
+PREPROCESS = keras.applications.efficientnet_v2.preprocess_input
+WEIGHTS = "imagenet"  # downloaded once; or the path of a weights file of BACKBONE; or None for random weights
+# Offline: run `tlkit.load_backbone("EfficientNetLite0", image_size=224).save("backbone.keras")` once and set
+# WEIGHTS = "backbone.keras". This file replaces BACKBONE and PREPROCESS: it includes its preprocessing.
+IMAGE_SIZE = 224
+BATCH_SIZE = 32
+FOLDS = 5
+STRENGTH = 0.01  # of the fit (C of scikit-learn); small values suit many features and few images
+SIMILARITY = 0.99  # cosine of the features from which two images are near-duplicates; depends on BACKBONE
+SEED = 0
+
+
+def apply_backbone(images: Any) -> tuple[Any, keras.Model]:
+    """Return the features `(n, d)` of raw pixels (0 to 255), and the backbone that extracts them."""
+    if str(WEIGHTS).endswith(".keras"):  # a whole network, up to its feature maps
+        backbone = keras.models.load_model(WEIGHTS)
+        return keras.layers.GlobalAveragePooling2D()(backbone(images)), backbone
+    backbone = BACKBONE(include_top=False, weights=WEIGHTS, input_shape=images.shape[1:], pooling="avg")
+    return backbone(PREPROCESS(images)), backbone
+
+
+def near_duplicates(features: np.ndarray, similarity: float) -> np.ndarray:
+    """Return a group number for each of the images `(n,)`; chains of near-duplicates share a number."""
+    return DBSCAN(eps=1 - similarity, min_samples=1, metric="cosine").fit_predict(features)
+
+
+def predict_held_out(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return probabilities `(n, classes)`, each from a classifier that saw no image of the same group.
+
+    Otherwise a copy of an image, with the same wrong label, would confirm that label.
+    """
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=1000))
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=SEED)
+    options: dict[str, Any] = {"groups": groups, "cv": folds, "method": "predict_proba"}
+    return cross_val_predict(classifier, features, labels, **options)
+
+
+def find_suspects(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of suspect labels, the most suspect first, and a suggested class for each.
+
+    The classifier is confident of a class if its probability reaches the mean of this probability over the
+    images with this label. The rank is the margin by which the suggested class exceeds the label.
+    """
+    classes = range(probabilities.shape[1])
+    thresholds = np.array([probabilities[labels == each, each].mean() for each in classes])
+    suggested = np.where(probabilities >= thresholds, probabilities, -1).argmax(axis=1)
+    confident = (probabilities >= thresholds).any(axis=1)
+    rows = np.arange(len(labels))
+    margins = probabilities[rows, suggested] - probabilities[rows, labels]
+    suspects = np.flatnonzero(confident & (suggested != labels))
+    suspects = suspects[np.argsort(-margins[suspects], kind="stable")]
+    return suspects, suggested[suspects]
+
+
+def main() -> None:
+    """Print the suspect labels, the most suspect first, and the groups of near-duplicates."""
+    keras.utils.set_random_seed(SEED)
+    dataset = keras.utils.image_dataset_from_directory(
+        DATA, image_size=(IMAGE_SIZE, IMAGE_SIZE), batch_size=BATCH_SIZE, shuffle=False
+    )
+    images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")
+    extractor = keras.Model(images, apply_backbone(images)[0])
+    features = extractor.predict(dataset.map(lambda pixels, _: pixels), verbose=0)
+    labels = np.concatenate([batch for _, batch in dataset.as_numpy_iterator()])
+    files = [Path(path).relative_to(DATA).as_posix() for path in dataset.file_paths]
+    groups = near_duplicates(features, SIMILARITY)
+
+    suspects, suggested = find_suspects(predict_held_out(features, labels, groups), labels)
+    print(f"{len(suspects)} suspect labels among {len(files)} images, the most suspect first")
+    for row, class_index in zip(suspects, suggested, strict=True):
+        print(f"  {files[row]}: perhaps {dataset.class_names[class_index]}")
+    copies = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    copies = [rows for rows in copies if len(rows) > 1]
+    print(f"{len(copies)} groups of near-duplicates")
+    for rows in copies:
+        print(f"  {', '.join(files[row] for row in rows)}")
+
+
+if __name__ == "__main__":
+    main()
