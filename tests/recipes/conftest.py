@@ -2,6 +2,7 @@
 
 import ast
 import runpy
+import sys
 
 import numpy as np
 import pytest
@@ -72,15 +73,19 @@ def edited():
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run a recipe on the tiny network in a folder of its own, with these constants; return the folder."""
+    """Run a recipe on the tiny network in a folder of its own, with these constants; return the folder.
+
+    `words` are the words after the name of the script on the command line.
+    """
     import keras
 
     monkeypatch.setattr(keras.applications, "Tiny", tiny, raising=False)
     monkeypatch.chdir(tmp_path)
 
-    def script(name, **constants):
+    def script(name, words=(), **constants):
         path = tmp_path / f"{name}.py"
         path.write_text(edit(name, constants), "utf-8")
+        monkeypatch.setattr(sys, "argv", [str(path), *map(str, words)])
         runpy.run_path(str(path), run_name="__main__")
         return tmp_path
 
@@ -138,4 +143,18 @@ def weights(digits_of_three, tmp_path_factory):
     model.fit(images, labels, epochs=5, verbose=0)
     path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
     backbone.save_weights(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def saved_network(weights, tmp_path_factory):
+    """A file as `load_backbone(...).save` writes: a network from raw pixels to feature maps."""
+    import keras
+
+    backbone = tiny(weights=weights)
+    images = x = keras.Input((SIZE, SIZE, 3), name="pixels")
+    for layer in (keras.layers.Rescaling(1 / 127.5, -1), *backbone.layers[1:-1]):
+        x = layer(x)
+    path = tmp_path_factory.mktemp("backbone") / "backbone.keras"
+    keras.Model(images, x, name="tiny").save(path)
     return path

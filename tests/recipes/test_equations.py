@@ -9,7 +9,16 @@ from keras import ops
 
 from tlkit.challenges.model_selection import logme
 from tlkit.optimizers import scaled_learning_rates
-from tlkit.recipes import coral, dann, discriminative_rates, multi_task, self_supervised
+from tlkit.recipes import (
+    audit,
+    coral,
+    dann,
+    discriminative_rates,
+    learning_curve,
+    multi_task,
+    self_supervised,
+    temperature,
+)
 from tlkit.recipes import logme as logme_recipe
 from tlkit.techniques.domain_adaptation import divergence
 from tlkit.techniques.multi_task import Classification
@@ -104,3 +113,70 @@ def test_a_missing_label_counts_nothing(tmp_path, monkeypatch, rng):
     loss = keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
     ours = Classification(class_names["form"]).loss(labels["form"], predictions)
     assert float(loss(np.maximum(labels["form"], 0), predictions, known)) == pytest.approx(float(ours), 1e-5)
+
+
+def drawn(rng, logits):
+    """Labels `(n,)`, each drawn from the probabilities of its logits."""
+    probabilities = temperature.softmax(logits)
+    return (rng.random((len(logits), 1)) > probabilities.cumsum(axis=1)).sum(axis=1)
+
+
+@pytest.mark.parametrize("sharpened", [0.5, 1.0, 4.0])
+def test_the_temperature_takes_back_what_sharpens_calibrated_logits(rng, sharpened):
+    logits = 2 * rng.normal(size=(20_000, 4))
+    labels = drawn(rng, logits)
+    assert temperature.fit_temperature(sharpened * logits, labels) == pytest.approx(sharpened, 0.05)
+
+
+def test_the_calibration_error_is_the_gap_of_confidence_and_accuracy(rng):
+    logits = 2 * rng.normal(size=(20_000, 4))
+    labels = drawn(rng, logits)
+    assert temperature.calibration_error(temperature.softmax(logits), labels) < 0.02
+    sure = np.tile([0.1, 0.9], (10, 1))
+    assert temperature.calibration_error(sure, np.repeat([0, 1], [4, 6])) == pytest.approx(0.3)
+    assert temperature.calibration_error(np.eye(2)[[0, 1]], np.array([0, 1])) == 0
+
+
+def test_a_flipped_label_is_the_most_suspect(rng):
+    right = np.repeat(range(3), 40)
+    features = rng.normal(size=(120, 5))
+    features[:, :3] += 6 * np.eye(3)[right]
+    labels = right.copy()
+    labels[7] = 2
+    probabilities = audit.predict_held_out(features, labels, np.arange(120))
+    suspects, suggested = audit.find_suspects(probabilities, labels)
+    assert (suspects[0], suggested[0]) == (7, 0)
+    assert len(suspects) < 6
+
+
+def test_a_copy_does_not_confirm_a_wrong_label(rng, monkeypatch):
+    """The classifier that predicts an image saw no image of its group."""
+    monkeypatch.setattr(audit, "STRENGTH", 10.0)
+    labels = np.repeat(range(2), 20)
+    features = rng.normal(size=(40, 200))
+    features[21:30:2] = features[20:29:2]
+    groups = audit.near_duplicates(features, 0.99)
+    assert len(set(groups)) == 35
+    assert (groups[20:29:2] == groups[21:30:2]).all()
+    alone = audit.predict_held_out(features, labels, np.arange(40))
+    grouped = audit.predict_held_out(features, labels, groups)
+    assert alone[20:30, 1].mean() > 0.8
+    assert grouped[20:30, 1].mean() < 0.7
+
+
+def test_a_learning_curve_nests_its_subsets_and_tests_on_no_image_of_them(rng, monkeypatch):
+    labels = rng.permutation(np.repeat(range(3), 30))
+    subsets = [set(rows) for rows in learning_curve.nested_subsets(labels, [1, 4, 9], seed=5)]
+    assert [len(rows) for rows in subsets] == [3, 12, 27]
+    assert subsets[0] < subsets[1] < subsets[2]
+    # a feature that identifies the image, and nothing else, cannot help on other images
+    monkeypatch.setattr(learning_curve, "COUNTS", (5, 20, 100))
+    counts, accuracies, tested = learning_curve.measure(np.eye(90), labels)
+    assert (counts, tested, accuracies.shape) == ([5, 20], 27, (10, 2))
+    assert accuracies.max() < 0.5
+
+
+def test_a_learning_curve_fits_a_power_law():
+    counts = [1, 4, 16, 64]
+    assert learning_curve.fit_power_law(counts, 0.4 * np.array(counts) ** -0.5) == pytest.approx((0.4, 0.5))
+    assert learning_curve.fit_power_law(counts, np.array([0.2, 0.1, 0.0, 0.0])) is None

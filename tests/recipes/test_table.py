@@ -10,7 +10,7 @@ from tlkit.cli import cli
 from tlkit.errors import OutputError, UnknownNameError
 from tlkit.recipes import RECIPES
 
-ALLOWED = {"keras", "numpy", "tensorflow", *sys.stdlib_module_names}
+ALLOWED = {"keras", "matplotlib", "numpy", "scipy", "sklearn", "tensorflow", *sys.stdlib_module_names}
 
 
 def printed(*words):
@@ -36,7 +36,7 @@ def test_a_script_is_short_needs_no_tlkit_and_names_its_paper(each):
     imported = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
     imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     assert {name.split(".")[0] for name in imported} <= ALLOWED
-    assert 40 <= len(each.text.splitlines()) <= 105
+    assert 40 <= len(each.text.splitlines()) <= 150
     assert any(str(year) in ast.get_docstring(tree) for year in range(1990, 2030))
 
 

@@ -29,21 +29,24 @@ FLIP = "horizontal"  # None for digits and letters
 SEED = 0
 
 
-def load_splits() -> tuple[Any, Any, Any]:
-    """Return batches for training (70 %), for validation (15 %) and for the test (15 %).
+def load_splits() -> tuple[Any, Any, Any, list[str]]:
+    """Return batches for training (70 %), for validation (15 %), for the test (15 %), and the class names.
 
     The files are drawn at random by SEED, and each is in one split. The splits are not stratified.
     """
     train, held_out = keras.utils.image_dataset_from_directory(
         DATA,
         image_size=(IMAGE_SIZE, IMAGE_SIZE),
-        batch_size=BATCH_SIZE,
+        batch_size=None,
         validation_split=0.3,
         subset="both",
         seed=SEED,
     )
-    images, half = held_out.unbatch(), len(held_out.file_paths) // 2  # only `train` is shuffled in each epoch
-    return train, images.take(half).batch(BATCH_SIZE), images.skip(half).batch(BATCH_SIZE)
+    half = len(held_out) // 2  # always the same images, because Keras shuffles only `train` in each epoch
+    splits = (
+        each.batch(BATCH_SIZE).prefetch(2) for each in (train, held_out.take(half), held_out.skip(half))
+    )
+    return *splits, train.class_names
 
 
 def apply_backbone(images: Any) -> tuple[Any, keras.Model]:
@@ -102,19 +105,19 @@ def predict(path: str) -> None:
 def main() -> None:
     """Train the head, then the top of the network, and save the model."""
     keras.utils.set_random_seed(SEED)
-    train, validation, test = load_splits()
-    model, backbone = build(len(train.class_names))
+    train, validation, test, class_names = load_splits()
+    model, backbone = build(len(class_names))
     backbone.trainable = False
     train_on(model, train, validation, HEAD_RATE, HEAD_EPOCHS)
     unfreeze(backbone, UNFROZEN)
     train_on(model, train, validation, LEARNING_RATE, EPOCHS)
 
     model.save(OUT)
-    Path(OUT).with_suffix(".classes.json").write_text(json.dumps(train.class_names), "utf-8")
+    Path(OUT).with_suffix(".classes.json").write_text(json.dumps(class_names), "utf-8")
     _, accuracy = model.evaluate(test, verbose=0)
     images_tested = sum(len(labels) for _, labels in test)
     print(f"{OUT}: test accuracy {accuracy:.1%} on {images_tested} images")
-    print(f"classes {', '.join(train.class_names)}")
+    print(f"classes {', '.join(class_names)}")
 
 
 if __name__ == "__main__":

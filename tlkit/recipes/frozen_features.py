@@ -28,21 +28,24 @@ LEARNING_RATE = 3e-3
 SEED = 0
 
 
-def load_splits() -> tuple[Any, Any, Any]:
-    """Return batches for training (70 %), for validation (15 %) and for the test (15 %).
+def load_splits() -> tuple[Any, Any, Any, list[str]]:
+    """Return batches for training (70 %), for validation (15 %), for the test (15 %), and the class names.
 
     The files are drawn at random by SEED, and each is in one split. The splits are not stratified.
     """
     train, held_out = keras.utils.image_dataset_from_directory(
         DATA,
         image_size=(IMAGE_SIZE, IMAGE_SIZE),
-        batch_size=BATCH_SIZE,
+        batch_size=None,
         validation_split=0.3,
         subset="both",
         seed=SEED,
     )
-    images, half = held_out.unbatch(), len(held_out.file_paths) // 2  # only `train` is shuffled in each epoch
-    return train, images.take(half).batch(BATCH_SIZE), images.skip(half).batch(BATCH_SIZE)
+    half = len(held_out) // 2  # always the same images, because Keras shuffles only `train` in each epoch
+    splits = (
+        each.batch(BATCH_SIZE).prefetch(2) for each in (train, held_out.take(half), held_out.skip(half))
+    )
+    return *splits, train.class_names
 
 
 def apply_backbone(images: Any) -> tuple[Any, keras.Model]:
@@ -75,7 +78,7 @@ def predict(path: str) -> None:
 def main() -> None:
     """Extract the features, train the head, and save both as one model."""
     keras.utils.set_random_seed(SEED)
-    train, validation, test = load_splits()
+    train, validation, test, class_names = load_splits()
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")
     outputs, backbone = apply_backbone(images)
     backbone.trainable = False
@@ -87,7 +90,7 @@ def main() -> None:
         [
             keras.Input(features.shape[1:]),
             keras.layers.Dropout(0.2),
-            keras.layers.Dense(len(train.class_names), activation="softmax"),
+            keras.layers.Dense(len(class_names), activation="softmax"),
         ],
         name="head",
     )
@@ -98,10 +101,10 @@ def main() -> None:
     head.fit(features, labels, BATCH_SIZE, EPOCHS, validation_data=held_out, callbacks=[stop], verbose=2)
 
     keras.Model(images, head(outputs)).save(OUT)
-    Path(OUT).with_suffix(".classes.json").write_text(json.dumps(train.class_names), "utf-8")
+    Path(OUT).with_suffix(".classes.json").write_text(json.dumps(class_names), "utf-8")
     _, accuracy = head.evaluate(*tested, verbose=0)
     print(f"{OUT}: test accuracy {accuracy:.1%} on {len(tested[1])} images")
-    print(f"classes {', '.join(train.class_names)}")
+    print(f"classes {', '.join(class_names)}")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def measure(features: np.ndarray, labels: np.ndarray) -> tuple[list[int], np.nda
 
 
 def fit_power_law(counts: list[int], errors: np.ndarray) -> tuple[float, float] | None:
-    """Return a and b of `error = a n^-b`, by least squares of the logarithms, if three errors are positive."""
+    """Return a and b of `error = a n^-b`, fitted to the logarithms, if three errors are positive."""
     positive = errors > 0
     if positive.sum() < 3:
         return None

@@ -64,16 +64,15 @@ def load_splits() -> tuple[Any, Any, Any, dict[str, list[str]]]:
     train, held_out = keras.utils.image_dataset_from_directory(
         DATA,
         labels=list(range(len(paths))),
-        batch_size=BATCH_SIZE,
+        batch_size=None,
         validation_split=0.3,
         subset="both",
         seed=SEED,
         **options,
     )
-    images, half = held_out.unbatch(), len(held_out.file_paths) // 2  # only `train` is shuffled in each epoch
-    splits = train, images.take(half).batch(BATCH_SIZE), images.skip(half).batch(BATCH_SIZE)
-    train, validation, test = (each.map(with_labels).prefetch(2) for each in splits)
-    return train, validation, test, class_names
+    half = len(held_out) // 2  # always the same images, because Keras shuffles only `train` in each epoch
+    splits = train, held_out.take(half), held_out.skip(half)
+    return *(each.batch(BATCH_SIZE).map(with_labels).prefetch(2) for each in splits), class_names
 
 
 def apply_backbone(images: Any) -> tuple[Any, keras.Model]:

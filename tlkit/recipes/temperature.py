@@ -15,8 +15,8 @@ import keras
 import numpy as np
 
 MODEL = "model.keras"  # saved by the recipe frozen-features, fine-tuning or discriminative-rates
-DATA = "path/of/folder"  # the same as in that recipe, and
-SEED = 0  # the same: they make the splits of the training again, so that no training image is in the two below
+DATA = "path/of/folder"  # the same as in that recipe
+SEED = 0  # the same as in that recipe: the splits are then the same, without training images
 OUT = "temperature.json"
 BATCH_SIZE = 32
 BINS = 15
@@ -25,10 +25,10 @@ BINS = 15
 def load_splits(size: tuple[int, int]) -> tuple[Any, Any]:
     """Return batches of the validation and test splits of that recipe: 15 % of the files each."""
     _, held_out = keras.utils.image_dataset_from_directory(
-        DATA, image_size=size, batch_size=BATCH_SIZE, validation_split=0.3, subset="both", seed=SEED
+        DATA, image_size=size, batch_size=None, validation_split=0.3, subset="both", seed=SEED
     )
-    images, half = held_out.unbatch(), len(held_out.file_paths) // 2  # always in the same order
-    return images.take(half).batch(BATCH_SIZE), images.skip(half).batch(BATCH_SIZE)
+    half = len(held_out) // 2
+    return held_out.take(half).batch(BATCH_SIZE), held_out.skip(half).batch(BATCH_SIZE)
 
 
 def logits_of(model: keras.Model, dataset: Any) -> tuple[np.ndarray, np.ndarray]:
