@@ -1,7 +1,9 @@
 """The recipes' table, and the command that prints them."""
 
 import ast
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -23,6 +25,12 @@ def printed(*words):
 def test_every_script_is_in_the_table():
     scripts = {path.name for path in RECIPES.find("dann").path.parent.glob("*.py")} - {"__init__.py"}
     assert {each.path.name for each in RECIPES} == scripts
+
+
+def test_the_page_says_what_each_recipe_prints():
+    page = Path(__file__).parents[2] / "site" / "pages" / "recipes.md"
+    rows = re.findall(r"^\| \[(\S+)\]\(#\1\) \|", page.read_text("utf-8"), flags=re.M)
+    assert rows == RECIPES.names
 
 
 def test_every_lesson_has_a_recipe():

@@ -1,7 +1,7 @@
 """Deep CORAL: adapt to unlabelled images by matching feature covariances.
 
 The training is simpler and more stable than adversarial training. Evaluate the result on a few labelled
-target images, because the accuracy on the source says nothing about the target.
+target images (LABELLED_TARGET): the accuracy on the source says nothing about the target.
 
 Sun & Saenko 2016, "Deep CORAL: Correlation Alignment for Deep Domain Adaptation".
 """

@@ -2,7 +2,7 @@
 
 A discriminator learns to predict the domain of a feature vector. Its gradient is reversed before it reaches
 the encoder, which therefore learns features that hide the domain. Evaluate the result on a few labelled
-target images, because the accuracy on the source says nothing about the target.
+target images (LABELLED_TARGET): the accuracy on the source says nothing about the target.
 
 Ganin et al. 2016, "Domain-Adversarial Training of Neural Networks".
 """

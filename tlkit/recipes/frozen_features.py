@@ -31,7 +31,8 @@ SEED = 0
 def load_splits() -> tuple[Any, Any, Any, list[str]]:
     """Return batches for training (70 %), for validation (15 %), for the test (15 %), and the class names.
 
-    The files are drawn at random by SEED, and each is in one split. The splits are not stratified.
+    The validation images decide when to stop; the test images are only reported. The files are drawn at
+    random by SEED, and each is in one split. The splits are not stratified.
     """
     train, held_out = keras.utils.image_dataset_from_directory(
         DATA,
@@ -42,10 +43,8 @@ def load_splits() -> tuple[Any, Any, Any, list[str]]:
         seed=SEED,
     )
     half = len(held_out) // 2  # always the same images, because Keras shuffles only `train` in each epoch
-    splits = (
-        each.batch(BATCH_SIZE).prefetch(2) for each in (train, held_out.take(half), held_out.skip(half))
-    )
-    return *splits, train.class_names
+    parts = train, held_out.take(half), held_out.skip(half)
+    return *(part.batch(BATCH_SIZE).prefetch(2) for part in parts), train.class_names
 
 
 def apply_backbone(images: Any) -> tuple[Any, keras.Model]:

@@ -48,6 +48,25 @@ class Workers(tf.distribute.MultiWorkerMirroredStrategy):
         return super().reduce(reduce_op, value, None if scalar else axis)
 
 
+def load_splits() -> tuple[Any, Any, Any, list[str]]:
+    """Return batches for training (70 %), for validation (15 %), for the test (15 %), and the class names.
+
+    The validation images decide when to stop; the test images are only reported. The files are drawn at
+    random by SEED, and each is in one split. The splits are not stratified.
+    """
+    train, held_out = keras.utils.image_dataset_from_directory(
+        DATA,
+        image_size=(IMAGE_SIZE, IMAGE_SIZE),
+        batch_size=None,
+        validation_split=0.3,
+        subset="both",
+        seed=SEED,
+    )
+    half = len(held_out) // 2  # always the same images, because Keras shuffles only `train` in each epoch
+    parts = train, held_out.take(half), held_out.skip(half)
+    return *(part.batch(BATCH_SIZE).prefetch(2) for part in parts), train.class_names
+
+
 def apply_backbone(images: Any) -> tuple[Any, keras.Model]:
     """Return the features `(n, d)` of raw pixels (0 to 255), and the backbone that extracts them."""
     if str(WEIGHTS).endswith(".keras"):  # a whole network, up to its feature maps
@@ -87,18 +106,9 @@ def main() -> None:
         os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": MACHINES}, "task": task})
     strategy = Workers()  # before any other use of TensorFlow; waits for the other machines
     keras.utils.set_random_seed(SEED)
-    train, held_out = keras.utils.image_dataset_from_directory(
-        DATA,
-        image_size=(IMAGE_SIZE, IMAGE_SIZE),
-        batch_size=BATCH_SIZE,
-        validation_split=0.3,
-        subset="both",
-        seed=SEED,
-    )
-    half = len(held_out) // 2  # whole batches; only `train` is shuffled in each epoch
-    validation, test = held_out.take(half), held_out.skip(half)
+    train, validation, test, class_names = load_splits()
     with strategy.scope():
-        model = build(len(train.class_names))
+        model = build(len(class_names))
         optimizer = keras.optimizers.Adam(LEARNING_RATE)
         model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     first = strategy.cluster_resolver.task_id == 0
@@ -110,10 +120,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model.save(OUT if first else Path(folder) / "model.keras")
     if first:
-        Path(OUT).with_suffix(".classes.json").write_text(json.dumps(train.class_names), "utf-8")
-        images_tested = len(held_out.file_paths) - half * BATCH_SIZE
+        Path(OUT).with_suffix(".classes.json").write_text(json.dumps(class_names), "utf-8")
+        images_tested = sum(len(labels) for _, labels in test)
         print(f"{OUT}: test accuracy {accuracy:.1%} on {images_tested} images")
-        print(f"classes {', '.join(train.class_names)}")
+        print(f"classes {', '.join(class_names)}")
 
 
 if __name__ == "__main__":

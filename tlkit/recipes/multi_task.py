@@ -47,8 +47,9 @@ def read_labels(files: list[str]) -> tuple[dict[str, list[str]], dict[str, np.nd
 def load_splits() -> tuple[Any, Any, Any, dict[str, list[str]]]:
     """Return batches `(images, {task: labels}, {task: weights})` of three splits, and the class names.
 
-    The splits are training (70 %), validation (15 %) and test (15 %). The files are drawn at random by SEED,
-    and each is in one split. The weight of a label is 1, or 0 if the label is missing.
+    The splits are training (70 %), validation (15 %), which decides when to stop, and test (15 %), which is
+    only reported. The files are drawn at random by SEED, and each is in one split. The weight of a label is
+    1, or 0 if the label is missing.
     """
     options: dict[str, Any] = {"image_size": (IMAGE_SIZE, IMAGE_SIZE), "verbose": False}
     paths = keras.utils.image_dataset_from_directory(DATA, labels=None, shuffle=False, **options).file_paths

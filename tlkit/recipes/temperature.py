@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-MODEL = "model.keras"  # saved by the recipe frozen-features, fine-tuning or discriminative-rates
+MODEL = "model.keras"  # saved by frozen-features, fine-tuning, discriminative-rates or many-workers
 DATA = "path/of/folder"  # the same as in that recipe
 SEED = 0  # the same as in that recipe: the splits are then the same, without training images
 OUT = "temperature.json"
