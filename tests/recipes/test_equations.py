@@ -155,13 +155,23 @@ def test_a_copy_does_not_confirm_a_wrong_label(rng, monkeypatch):
     labels = np.repeat(range(2), 20)
     features = rng.normal(size=(40, 200))
     features[21:30:2] = features[20:29:2]
-    groups = audit.near_duplicates(features, 0.99)
+    pairs = audit.near_duplicates(features)
+    assert {pair[1:] for pair in pairs} == {(i, i + 1) for i in range(20, 30, 2)}
+    groups = audit.group(pairs, 40)
     assert len(set(groups)) == 35
     assert (groups[20:29:2] == groups[21:30:2]).all()
     alone = audit.predict_held_out(features, labels, np.arange(40))
     grouped = audit.predict_held_out(features, labels, groups)
     assert alone[20:30, 1].mean() > 0.8
     assert grouped[20:30, 1].mean() < 0.7
+
+
+def test_chains_of_near_duplicates_are_one_group():
+    groups = audit.group([(0.99, 0, 3), (0.95, 3, 4), (0.91, 1, 5)], 6)
+    assert groups[0] == groups[3] == groups[4]
+    assert groups[1] == groups[5]
+    assert len(set(groups)) == 3
+    assert len(set(audit.group([], 6))) == 6
 
 
 def test_a_learning_curve_nests_its_subsets_and_tests_on_no_image_of_them(rng, monkeypatch):

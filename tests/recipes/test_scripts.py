@@ -261,8 +261,10 @@ def test_audit_finds_a_flipped_label_and_a_copy(run, pretrained, folder, tmp_pat
     shutil.copy(data / "7" / "200.png", data / "7" / "copy.png")
     run("audit", SIMILARITY=0.999999, **{**pretrained, "DATA": repr(str(data))})
     said = capsys.readouterr().out
-    assert re.search(r"suspect labels among 241 images.*\n  0/120\.png: perhaps 1\n", said)
-    assert "1 groups of near-duplicates\n  7/200.png, 7/copy.png\n" in said
+    assert re.search(
+        r"suspect labels among 241 images.*\n  0/120\.png: perhaps 1 \(\d+%, its label \d+%\)\n", said
+    )
+    assert "1 pairs of near-duplicates, the most similar first\n  1.000  7/200.png  7/copy.png\n" in said
 
 
 def test_temperature_takes_a_model_of_another_recipe(run, pretrained, folder, capsys):

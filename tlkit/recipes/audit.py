@@ -1,8 +1,8 @@
 """Audit: find images that probably have a wrong label, and near-duplicates.
 
-A classifier on frozen features predicts each image by cross-validation, so no prediction comes from a
-classifier that saw the label. A label is suspect if the classifier is confident of another class. Look at the
-files before you change anything: a suspect label may be right, and a classifier misses some wrong labels.
+A classifier on frozen features predicts each image by cross-validation, without its label. A label is suspect
+if the classifier is confident of another class. Near-duplicates are images with similar features. Look at the
+files before you change anything: both lists contain false alarms, and neither is complete.
 
 Northcutt, Jiang & Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels".
 """
@@ -12,7 +12,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from sklearn.cluster import DBSCAN
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -28,7 +29,7 @@ IMAGE_SIZE = 224
 BATCH_SIZE = 32
 FOLDS = 5
 STRENGTH = 0.01  # of the fit (C of scikit-learn); small values suit many features and few images
-SIMILARITY = 0.99  # cosine of the features from which two images are near-duplicates; depends on BACKBONE
+SIMILARITY = 0.9  # least cosine of the features of near-duplicates; raise it if the list has false alarms
 SEED = 0
 
 
@@ -41,9 +42,21 @@ def apply_backbone(images: Any) -> tuple[Any, keras.Model]:
     return backbone(PREPROCESS(images)), backbone
 
 
-def near_duplicates(features: np.ndarray, similarity: float) -> np.ndarray:
-    """Return a group number for each of the images `(n,)`; chains of near-duplicates share a number."""
-    return DBSCAN(eps=1 - similarity, min_samples=1, metric="cosine").fit_predict(features)
+def near_duplicates(features: np.ndarray) -> list[tuple[float, int, int]]:
+    """Return the cosine and the rows of each pair of near-duplicates, the most similar pair first."""
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    pairs = []
+    for row in range(len(unit) - 1):  # one row at a time, to save memory
+        cosines = unit[row + 1 :] @ unit[row]
+        pairs += [(float(cosines[i]), row, int(row + 1 + i)) for i in np.flatnonzero(cosines >= SIMILARITY)]
+    return sorted(pairs, reverse=True)
+
+
+def group(pairs: list[tuple[float, int, int]], n: int) -> np.ndarray:
+    """Return a group number for each of n images; chains of near-duplicates share a number."""
+    rows = np.array([(one, another) for _, one, another in pairs], int).reshape(-1, 2).T
+    graph = coo_array((np.ones(rows.shape[1]), tuple(rows)), (n, n))
+    return connected_components(graph, directed=False)[1]
 
 
 def predict_held_out(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -69,7 +82,7 @@ def find_suspects(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.nda
     confident = (probabilities >= thresholds).any(axis=1)
     rows = np.arange(len(labels))
     margins = probabilities[rows, suggested] - probabilities[rows, labels]
-    suspects = np.flatnonzero(confident & (suggested != labels))
+    suspects = np.flatnonzero(confident & (margins > 0))
     suspects = suspects[np.argsort(-margins[suspects], kind="stable")]
     return suspects, suggested[suspects]
 
@@ -85,17 +98,17 @@ def main() -> None:
     features = extractor.predict(dataset.map(lambda pixels, _: pixels), verbose=0)
     labels = np.concatenate([batch for _, batch in dataset.as_numpy_iterator()])
     files = [Path(path).relative_to(DATA).as_posix() for path in dataset.file_paths]
-    groups = near_duplicates(features, SIMILARITY)
+    pairs = near_duplicates(features)
+    probabilities = predict_held_out(features, labels, group(pairs, len(files)))
 
-    suspects, suggested = find_suspects(predict_held_out(features, labels, groups), labels)
+    suspects, suggested = find_suspects(probabilities, labels)
     print(f"{len(suspects)} suspect labels among {len(files)} images, the most suspect first")
-    for row, class_index in zip(suspects, suggested, strict=True):
-        print(f"  {files[row]}: perhaps {dataset.class_names[class_index]}")
-    copies = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    copies = [rows for rows in copies if len(rows) > 1]
-    print(f"{len(copies)} groups of near-duplicates")
-    for rows in copies:
-        print(f"  {', '.join(files[row] for row in rows)}")
+    for row, other in zip(suspects, suggested, strict=True):
+        chances = f"{probabilities[row, other]:.0%}, its label {probabilities[row, labels[row]]:.0%}"
+        print(f"  {files[row]}: perhaps {dataset.class_names[other]} ({chances})")
+    print(f"{len(pairs)} pairs of near-duplicates, the most similar first")
+    for cosine, one, another in pairs:
+        print(f"  {cosine:.3f}  {files[one]}  {files[another]}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Networks are often too confident. Temperature scaling divides the logits by T, chosen to maximise the
 likelihood of the validation labels. The most probable class stays the same. The calibration error before and
-after is measured on the test split, which takes no part in the choice of T.
+after is measured on the test split, which takes no part in the choice of T. With fewer than some hundred test
+images, the calibration error is noisy and too high; the cross-entropy is then the better guide.
 
 Guo, Pleiss, Sun & Weinberger 2017, "On Calibration of Modern Neural Networks".
 """
