@@ -264,6 +264,7 @@ def test_audit_finds_a_flipped_label_and_a_copy(run, pretrained, folder, tmp_pat
     assert re.search(
         r"suspect labels among 241 images.*\n  0/120\.png: perhaps 1 \(\d+%, its label \d+%\)\n", said
     )
+    assert re.search(r"agrees with 9\d% of the labels", said)
     assert "1 pairs of near-duplicates, the most similar first\n  1.000  7/200.png  7/copy.png\n" in said
 
 

@@ -27,7 +27,7 @@ WEIGHTS = "imagenet"  # downloaded once; or the path of a weights file of BACKBO
 # WEIGHTS = "backbone.keras". This file replaces BACKBONE and PREPROCESS: it includes its preprocessing.
 IMAGE_SIZE = 224
 BATCH_SIZE = 32
-FOLDS = 5
+FOLDS, REPEATS = 5, 5  # of the cross-validation; its probabilities are averaged over the repeats
 STRENGTH = 0.01  # of the fit (C of scikit-learn); small values suit many features and few images
 SIMILARITY = 0.9  # least cosine of the features of near-duplicates; raise it if the list has false alarms
 SEED = 0
@@ -60,14 +60,15 @@ def group(pairs: list[tuple[float, int, int]], n: int) -> np.ndarray:
 
 
 def predict_held_out(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return probabilities `(n, classes)`, each from a classifier that saw no image of the same group.
+    """Return probabilities `(n, classes)`, each from classifiers that saw no image of the same group.
 
     Otherwise a copy of an image, with the same wrong label, would confirm that label.
     """
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=1000))
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=SEED)
-    options: dict[str, Any] = {"groups": groups, "cv": folds, "method": "predict_proba"}
-    return cross_val_predict(classifier, features, labels, **options)
+    options: dict[str, Any] = {"groups": groups, "method": "predict_proba"}
+    repeats = [StratifiedGroupKFold(FOLDS, shuffle=True, random_state=SEED + i) for i in range(REPEATS)]
+    found = [cross_val_predict(classifier, features, labels, cv=folds, **options) for folds in repeats]
+    return np.mean(found, axis=0)
 
 
 def find_suspects(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,6 +103,8 @@ def main() -> None:
     probabilities = predict_held_out(features, labels, group(pairs, len(files)))
 
     suspects, suggested = find_suspects(probabilities, labels)
+    agreement = np.mean(probabilities.argmax(axis=1) == labels)
+    print(f"the classifier agrees with {agreement:.0%} of the labels; the fewer, the more false alarms below")
     print(f"{len(suspects)} suspect labels among {len(files)} images, the most suspect first")
     for row, other in zip(suspects, suggested, strict=True):
         chances = f"{probabilities[row, other]:.0%}, its label {probabilities[row, labels[row]]:.0%}"
