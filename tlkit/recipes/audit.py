@@ -29,7 +29,9 @@ IMAGE_SIZE = 224
 BATCH_SIZE = 32
 FOLDS, REPEATS = 5, 5  # of the cross-validation; its probabilities are averaged over the repeats
 STRENGTH = 0.01  # of the fit (C of scikit-learn); small values suit many features and few images
-SIMILARITY = 0.9  # least cosine of the features of near-duplicates; raise it if the list has false alarms
+SIMILARITY = 0.95  # least cosine of the features of near-duplicates: raise it if the list is full of false
+# alarms; lower it if the list ends with copies
+LISTED = 50  # near-duplicates that are printed, at most
 SEED = 0
 
 
@@ -110,7 +112,7 @@ def main() -> None:
         chances = f"{probabilities[row, other]:.0%}, its label {probabilities[row, labels[row]]:.0%}"
         print(f"  {files[row]}: perhaps {dataset.class_names[other]} ({chances})")
     print(f"{len(pairs)} pairs of near-duplicates, the most similar first")
-    for cosine, one, another in pairs:
+    for cosine, one, another in pairs[:LISTED]:
         print(f"  {cosine:.3f}  {files[one]}  {files[another]}")
 
 

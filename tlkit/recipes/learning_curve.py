@@ -91,10 +91,11 @@ def main() -> None:
     if law:
         print(f"error = {law[0]:.3f} n^{-law[1]:.2f}; doubling n multiplies it by {2 ** -law[1]:.2f}")
 
-    axes = Figure(layout="constrained").subplots()
+    figure = Figure(layout="constrained")
+    axes = figure.subplots()
     axes.errorbar(counts, means, half, marker="o", capsize=3)
     axes.set(xscale="log", xlabel="labels per class", ylabel=f"accuracy on {tested} test images")
-    axes.figure.savefig(OUT)
+    figure.savefig(OUT)
     print(f"{OUT}: the figure")
 
 
