@@ -91,7 +91,7 @@ def find_suspects(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.nda
 
 
 def main() -> None:
-    """Print the suspect labels, the most suspect first, and the groups of near-duplicates."""
+    """Print the suspect labels, the most suspect first, and the pairs of near-duplicates."""
     keras.utils.set_random_seed(SEED)
     dataset = keras.utils.image_dataset_from_directory(
         DATA, image_size=(IMAGE_SIZE, IMAGE_SIZE), batch_size=BATCH_SIZE, shuffle=False

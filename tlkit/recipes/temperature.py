@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 MODEL = "model.keras"  # saved by frozen-features, fine-tuning, discriminative-rates or many-workers
-DATA = "path/of/folder"  # the same as in that recipe
+DATA = "path/of/folder"  # the same as in that recipe, with the same files
 SEED = 0  # the same as in that recipe: the splits are then the same, without training images
 OUT = "temperature.json"
 BATCH_SIZE = 32
