@@ -291,6 +291,14 @@ def test_a_learning_curve_rises_with_the_labels(run, pretrained, capsys):
     assert (out / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_logme_scores_a_saved_network_as_its_weights(run, settings, folder, weights, saved_network, capsys):
+    tiny = f"({settings['BACKBONE']}, {settings['PREPROCESS']}, {str(weights)!r})"
+    candidates = f"{{'trained': {tiny}, 'saved': (None, None, {str(saved_network)!r})}}"
+    run("logme", DATA=repr(str(folder)), IMAGE_SIZE=32, CANDIDATES=candidates)
+    scores = re.findall(r"^ +(-?[\d.]+)  \w+$", capsys.readouterr().out, flags=re.M)
+    assert float(scores[0]) == pytest.approx(float(scores[1]), abs=2e-3)
+
+
 @full
 def test_a_script_runs_by_itself_with_a_network_of_keras(edited, folder, tmp_path):
     constants = {
