@@ -101,7 +101,7 @@ def test_every_figure_of_a_benchmark_is_on_a_page_with_its_script(pages):
         name: (pages / f"{name}.md").read_text("utf-8") for name in ("measured", "speed", "compare", "index")
     }
     for path in (ROOT / "benchmarks").glob("*.png"):
-        if path.stem != "fine_tuning_grid":  # lesson 02 draws it
+        if path.stem != "fine_tuning_grid":  # no lesson draws it now
             assert any(f"(pictures/{path.name})" in text for text in shown.values()), path.name
             assert (pages / "pictures" / path.name).exists()
             assert path.stem == "speed" or f"benchmarks/{path.stem}.py" in shown["measured"], path.name
