@@ -25,7 +25,6 @@ The script appends to the table of the lesson as it goes, and skips what the tab
     test                   the predicted class of each test image, a digit each. The images are ordered by
                            class, so that the table tells the class of no image; the row "labels" has the true
                            classes
-    shifted                empty
 """
 
 import argparse
@@ -58,7 +57,7 @@ SOURCES = {
     "twemoji": ("emoji/twemoji", "thing", "colour"),
     "line": ("emoji/line", "thing", "light"),
 }
-COLUMNS = ("arm", "use", "rate", "seed", "known", "predicted", "cka", "validation", "test", "shifted")
+COLUMNS = ("arm", "use", "rate", "seed", "known", "predicted", "cka", "validation", "test")
 
 
 def main() -> None:
