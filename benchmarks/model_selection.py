@@ -15,9 +15,12 @@ The head is the logistic regression that `linear-probe` cross-validates, so (a) 
 For each data set and seed, the benchmark computes Kendall's rank correlation of a score's values with the
 accuracies (means over the seeds), weighted so that the best backbones count most
 (`scipy.stats.weightedtau`): 1 for the same order, about 0 for chance. LEEP and NCE need a source head, so
-they rank only the three networks that have one. The script writes `model_selection.json` beside this file
+they rank only the three networks that have one. Scores are rounded to six decimals first, so that equal ones
+tie. 30 steps are too few for the Lites with random weights, so the correlations are also computed
+without these. The script writes `model_selection.json` beside this file
 after each job and skips the jobs in it; delete it to start again. It draws the figure `model_selection.png`
-from the results.
+from the results, and `tlkit/course/results/model_selection-six.csv`, which lesson 11 reads: one row per score
+(`arm`), seed, data set, kind of accuracy (`truth`) and `candidates`, with the correlation `tau`.
 """
 
 import json
@@ -32,6 +35,7 @@ from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 RESULTS = Path(__file__).with_suffix(".json")
+STORED = Path(__file__).parents[1] / "tlkit" / "course" / "results" / "model_selection-six.csv"
 DATA = (
     *("emoji/twemoji", "emoji/openmoji", "emoji/line"),
     *("digits/optical", "digits/mnist", "digits/mnist-m"),
@@ -59,6 +63,7 @@ def main() -> None:
             RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     print(table(found))
     draw(found)
+    store(found)
 
 
 def one_thread() -> None:
@@ -197,7 +202,7 @@ def correlations(found: list[dict[str, Any]]) -> Any:
         for seed in range(min(SEEDS.values())):
             here = own[own["seed"] == seed]
             for score in values:
-                known = here.assign(value=values.loc[here.index, score]).dropna(subset="value")
+                known = here.assign(value=values.loc[here.index, score].round(6)).dropna(subset="value")
                 for kind in TRUTHS:
                     tau = weightedtau(known["value"], truth.loc[known["backbone"], kind]).statistic
                     rows.append((name, seed, score, kind, float(np.nan_to_num(tau)), len(known)))
@@ -224,6 +229,17 @@ def table(found: list[dict[str, Any]]) -> str:
             cells = ["–" if value != value else f"{value:.3f}" for value in own[list(DATA)]]
             lines.append(f"| {' '.join(place)} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def store(found: list[dict[str, Any]]) -> None:
+    """Write the correlations in the format of `tlkit.course.results.stored_results`, without predictions."""
+    import pandas as pd
+
+    learned = [row for row in found if row["network"] == "LeNet" or row["weights"] != RANDOM]
+    rows = {"all": correlations(found), "without random Lites": correlations(learned)}
+    taus = pd.concat(rows, names=["candidates"]).reset_index("candidates").rename(columns={"score": "arm"})
+    taus["tau"] = taus["tau"].round(4)
+    pd.concat([pd.DataFrame([{"arm": "labels"}]), taus.assign(test="")]).to_csv(STORED, index=False)
 
 
 def draw(found: list[dict[str, Any]]) -> None:

@@ -32,6 +32,7 @@ SABOTAGE = {
         "learned = {arm: learn(ridge, *x) for arm, x in features.items()}",
         'learned = {arm: learn(ridge, *features["random"]) for arm in features}',
     ),
+    "11": ("epochs=4", "epochs=0"),
 }
 # Data that may be used in paid courses too.
 FREE = {
@@ -44,6 +45,7 @@ FREE = {
     "06": "emoji/twemoji",
     "08": "digits/optical",
     "10": "emoji/twemoji",
+    "11": "emoji/twemoji",
 }
 
 

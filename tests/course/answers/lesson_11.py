@@ -1,32 +1,76 @@
 import numpy as np
-import pandas as pd
 
 
-def nce(z, y):
-    joint = pd.crosstab(z, y).to_numpy() / len(y)
-    source = np.broadcast_to(joint.sum(axis=1, keepdims=True), joint.shape)
-    seen = joint > 0
-    return float(np.sum(joint[seen] * np.log(joint[seen] / source[seen])))
+def one_hot(labels):
+    return np.eye(labels.max() + 1)[labels]
 
 
-def undivided(z, y):
-    joint = pd.crosstab(z, y).to_numpy() / len(y)
-    return float(np.sum(joint[joint > 0] * np.log(joint[joint > 0])))
+def conditional(theta, labels):
+    return one_hot(labels).T @ theta / theta.sum(axis=0)
 
 
-def by_label(z, y):
-    return nce(y, z)
+def of_the_label(theta, labels):
+    joint = one_hot(labels).T @ theta
+    return joint / joint.sum(axis=1, keepdims=True)
 
+
+def joint(theta, labels):
+    return one_hot(labels).T @ theta / len(theta)
+
+
+def sums(theta, labels):
+    return one_hot(labels).T @ theta
+
+
+def swapped(theta, labels):
+    return conditional(theta, labels).T
+
+
+def most_probable(theta, labels):
+    named = one_hot(labels).T @ np.eye(theta.shape[1])[theta.argmax(axis=1)]
+    return named / np.maximum(named.sum(axis=0), 1)
+
+
+def of_balanced_classes(theta, labels):
+    rows = of_the_label(theta, labels)
+    return rows / rows.sum(axis=0)
+
+
+def squared(theta, labels):
+    return conditional(theta**2, labels)
+
+
+CORRECT = np.random.default_rng(0).random((7, 200)) < 0.7
+DRAWS = [np.random.default_rng(k).permutation(200)[:40] for k in range(50)]
+
+
+def winner_on(rows):
+    return CORRECT[CORRECT[:, rows].mean(axis=1).argmax()]
+
+
+ON = np.mean([winner_on(rows)[rows].mean() for rows in DRAWS])
+OTHERS = np.mean([np.delete(winner_on(rows), rows).mean() for rows in DRAWS])
+ALL = np.mean([winner_on(rows).mean() for rows in DRAWS])
+BEST = np.mean([np.delete(CORRECT, rows, axis=1).mean(axis=1).max() for rows in DRAWS])
 
 ANSWERS = {
-    "11.1": {"right": -np.log(10), "wrong": [np.log(10), -1, -np.log2(10), "none"]},
-    "11.2": {"right": nce, "wrong": [lambda z, y: -nce(z, y), undivided, by_label, nce([0, 1], [0, 1])]},
-    "11.3": {
-        "right": {"Lite0, ImageNet": 0.53, "LeNet, MNIST": 0.28},
+    "11.1": {"right": 1 / 24, "wrong": [0.05, 1 / 12, 1 / 4, 1 / 6, 1 / 16, 0.01, 24, "none"]},
+    "11.2": {
+        "right": conditional,
         "wrong": [
-            {"Lite0, ImageNet": 0.28, "LeNet, MNIST": 0.53},
-            {"Lite0, ImageNet": 0.08, "LeNet, MNIST": 0.05},
-            {"Lite0": 0.53, "LeNet": 0.28},
+            swapped,
+            most_probable,
+            joint,
+            of_the_label,
+            sums,
+            of_balanced_classes,
+            squared,
+            0.5,
         ],
+    },
+    "11.3": {
+        "right": ON - OTHERS,
+        "wrong": [OTHERS - ON, ON, OTHERS, ON - ALL, ON - BEST, 0.0, 5.0, "high"],
+        "facts": {"correct": CORRECT, "draws": DRAWS},
     },
 }
