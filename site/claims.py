@@ -7,6 +7,7 @@ A table stands in the page between two comments with its name. A test compares t
 
 import json
 import re
+import tomllib
 import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -22,6 +23,7 @@ from tlkit._internal.intervals import mean_interval
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PAGE = Path(__file__).parent / "pages" / "measured.md"
+MAIN = Path(__file__).with_suffix(".toml")  # the claims that the first table repeats
 GLANCE = "at_a_glance"
 HEAD = ("what", "figure", "95 % interval", "over")
 Row = tuple[str, ...]
@@ -32,8 +34,8 @@ def claims() -> dict[str, str]:
     rows = {name: list(rows()) for name, rows in TABLES.items()}
     main = [
         (said, *next(row for row in rows[name] if row[0] == what)[1:], link(name))
-        for name, claimed in MAIN.items()
-        for what, said in claimed
+        for name, claimed in tomllib.loads(MAIN.read_text("utf-8")).items()
+        for said, what in claimed.items()
     ]
     tables = {name: markdown(each) for name, each in rows.items()}
     return {GLANCE: markdown(main, ("claim", *HEAD[1:], "script")), **tables}
@@ -90,6 +92,16 @@ def row(what: str, mean: float, low: float, high: float, over: str, digits: int 
     return what, f"{mean:+.{digits}f}", interval + (" (cannot tell)" if low <= 0 <= high else ""), over
 
 
+def seeds(table: pd.DataFrame) -> str:
+    """Return how many seeds a table has.
+
+    >>> seeds(pd.DataFrame({"seed": [0, 0, 1]}))
+    '2 seeds'
+    """
+    count = table["seed"].nunique()
+    return f"{count} seed{'s' if count > 1 else ''}"
+
+
 @cache
 def benchmark(name: str) -> Any:
     """Return a script of `benchmarks/` as a module; it runs nothing."""
@@ -122,13 +134,13 @@ def solar_cells() -> Iterable[Row]:
 
 def few_labels() -> Iterable[Row]:
     table, found = table_of("few_labels"), json_of("few_labels")["points"]
-    seeds = table.groupby("arm")["seed"].nunique()
+    runs = table.groupby("arm")["seed"].nunique()
     for measure, said in (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy")):
         for other in ("scikit-learn", "Keras guide", "fastai", "frozen", "scratch"):
             compared = found[measure][f"auto minus {other}"]
             for where, settings in (("", "all settings"), (", without digits", "without digits")):
                 own = compared[settings]
-                common = min(seeds["auto"], seeds[other])
+                common = min(runs["auto"], runs[other])
                 over = f"{own['settings']} settings; {common} seed{'s' if common > 1 else ''} in each"
                 yield row(f"default minus {other}, {said}{where}", own["mean"], own["low"], own["high"], over)
             ((setting, points),) = compared["worst"].items()
@@ -137,16 +149,18 @@ def few_labels() -> Iterable[Row]:
 
 def audit() -> Iterable[Row]:
     script = benchmark("audit")
+    found = pd.DataFrame(json_of("audit"))
     means = 100 * script.summary(json_of("audit"))
     for name, said in script.DATA.items():
         for rate in script.RATES:
+            over = seeds(found[(found["data"] == name) & (found["planted"] == rate)])
             for measure in ("precision", "recall"):
                 own = means.loc[(name, rate)]
                 what = f"{said}, {100 * rate:.0f} % of labels flipped: {measure}"
                 mean, low, high = own.loc[measure, ["mean", "low", "high"]]
-                yield what, f"{mean:.0f} %", f"{low:.0f} to {high:.0f}", "5 seeds"
+                yield what, f"{mean:.0f} %", f"{low:.0f} to {high:.0f}", over
                 what += " minus baseline"
-                yield row(what, *own.loc[f"{measure}, difference", ["mean", "low", "high"]], "5 seeds")
+                yield row(what, *own.loc[f"{measure}, difference", ["mean", "low", "high"]], over)
 
 
 def domain_adaptation() -> Iterable[Row]:
@@ -180,7 +194,7 @@ def domain_adaptation() -> Iterable[Row]:
             f"accuracy of {said}, mean of {tasks} tasks of emoji and solar cells",
             f"{value:.1f} %",
             "",
-            "1 seed",
+            seeds(end),
         )
 
 
@@ -193,8 +207,8 @@ def gaps(script: Any, table: pd.DataFrame) -> Iterable[Row]:
     singles = [arm for arm in closed.index if arm not in (script.AUTO, script.END_TO_END)]
     behind = mean.loc[singles].max() - mean.loc[script.AUTO]
     digits = closed.columns.str.startswith("digits")
-    for said, chosen, seeds in (("emoji and solar cells", ~digits, "5 seeds"), ("digits", digits, "1 seed")):
-        over = f"{chosen.sum()} tasks, {seeds}"
+    for said, chosen in (("emoji and solar cells", ~digits), ("digits", digits)):
+        over = f"{chosen.sum()} tasks, {seeds(table[table['task'].isin(closed.columns[chosen])])}"
         yield (
             f"fraction of the gap that the default closes, {said}",
             f"{100 * closed.loc['auto', chosen].mean():.0f} %",
@@ -214,10 +228,11 @@ def domain_generalization() -> Iterable[Row]:
     script, table = benchmark("domain_generalization"), table_of("domain_generalization")
     found = 100 * script.differences(table)[["difference", "low", "high"]]
     for (_, arm), own in found.iterrows():
-        yield row(f"{arm} minus ERM, mean of 3 unseen domains", *own, "3 seeds")
+        domains = table["left_out"].nunique()
+        yield row(f"{arm} minus ERM, mean of {domains} unseen domains", *own, seeds(table))
     means = 100 * table[table["left_out"] == "mnist-m"].groupby("arm")["accuracy"].mean()
     for arm in ("erm", "mixstyle"):
-        yield f"accuracy of {arm} on MNIST-M", f"{means[arm]:.1f} %", "", "3 seeds"
+        yield f"accuracy of {arm} on MNIST-M", f"{means[arm]:.1f} %", "", seeds(table)
 
 
 def test_time_adaptation() -> Iterable[Row]:
@@ -225,7 +240,12 @@ def test_time_adaptation() -> Iterable[Row]:
     table = script.measured(pd.read_csv(BENCHMARKS / "test_time_adaptation.csv", keep_default_na=False))
     strong = table[table["severity"] == 5]
     plain = strong[strong["arm"] == script.NONE]["measure"].mean()
-    yield "accuracy without adaptation, severity 5", f"{plain:.1f} %", "", "4 corruptions"
+    yield (
+        "accuracy without adaptation, severity 5",
+        f"{plain:.1f} %",
+        "",
+        f"{strong['corruption'].nunique()} corruptions",
+    )
     gains = script.differences(strong, ["batch", "order"])
     for (batch, order, arm), own in gains.groupby(["batch", "order", "arm"]):
         if arm == "statistics":
@@ -282,7 +302,12 @@ def model_selection() -> Iterable[Row]:
             what = f"tau of {score} with the accuracy of {said}"
             yield mean_row(what, taus[truth][score], "data sets", digits=2)
     for score in order:
-        yield f"median time of {score}", f"{seconds[score]:.3f} s", "", "6 data sets"
+        yield (
+            f"median time of {score}",
+            f"{seconds[score]:.3f} s",
+            "",
+            f"{len(taus['tuned'][score])} data sets",
+        )
 
 
 def overfitting() -> Iterable[Row]:
@@ -310,127 +335,6 @@ TABLES: dict[str, Callable[[], Iterable[Row]]] = {
     )
 }
 
-# The main claims of each benchmark: the row of its table, and the claim in plain words.
-MAIN: dict[str, list[tuple[str, str]]] = {
-    "solar_cells": [
-        (
-            "frozen minus scratch, balanced accuracy",
-            "Solar cells, balanced accuracy: frozen minus from scratch",
-        ),
-        ("fine-tuned minus frozen, balanced accuracy", "The same: fine-tuned minus frozen"),
-        ("fine-tuned minus scratch, balanced accuracy", "The same: fine-tuned minus from scratch"),
-    ],
-    "few_labels": [
-        (
-            "default minus scikit-learn, accuracy",
-            "Few labels, accuracy: default of tlkit minus scikit-learn",
-        ),
-        (
-            "default minus Keras guide, accuracy",
-            "The same: default minus the recipe of the Keras guide",
-        ),
-        (
-            "default minus fastai, accuracy",
-            "The same: default minus fastai",
-        ),
-        (
-            "default minus frozen, accuracy",
-            "The same: default minus the frozen network alone",
-        ),
-        (
-            "default minus scikit-learn, balanced accuracy: worst setting",
-            "Few labels, balanced accuracy: default minus scikit-learn, worst setting",
-        ),
-    ],
-    "audit": [
-        (
-            "clothes, 10 % of labels flipped: precision minus baseline",
-            "Audit, 10 % wrong labels in clothes: precision minus that of a simple baseline",
-        ),
-        (
-            "clothes, 10 % of labels flipped: recall minus baseline",
-            "The same: recall",
-        ),
-    ],
-    "domain_adaptation": [
-        (
-            "default minus source only, mean of 5 tasks of emoji and solar cells",
-            "Domain adaptation, accuracy on five tasks: default minus no adaptation",
-        ),
-        (
-            "default minus jan, mean of 5 tasks of emoji and solar cells",
-            "The same: default minus JAN",
-        ),
-        (
-            "default minus jan, for other tasks of this kind",
-            "The same, for other tasks of this kind",
-        ),
-    ],
-    "domain_generalization": [
-        (
-            "mixstyle minus ERM, mean of 3 unseen domains",
-            "Unseen domains, accuracy: MixStyle minus joined training",
-        ),
-    ],
-    "test_time_adaptation": [
-        (
-            "gain by statistics, severity 5, batches of 64, mixed",
-            "Corrupted digits in a stream: gain of accuracy by `StreamAdapter`",
-        ),
-        (
-            "tent minus statistics alone, severity 5, batches of 64, mixed",
-            "The same: TENT minus statistics alone",
-        ),
-    ],
-    "multi_task": [
-        (
-            "multi-mnist: pcgrad minus equal weights, %",
-            "MultiMNIST, mean change of the tasks in %: PCGrad minus equal weights",
-        ),
-        (
-            "multi-mnist: cross-stitch minus equal weights, %",
-            "The same: cross-stitch minus equal weights",
-        ),
-    ],
-    "self_supervised": [
-        (
-            "digits: simclr minus random weights, k-NN accuracy",
-            "Pretraining on digits, k-NN accuracy: SimCLR minus random weights",
-        ),
-        (
-            "digits: byol minus random weights, k-NN accuracy",
-            "The same: BYOL minus random weights",
-        ),
-        (
-            "emoji: simclr minus random weights, k-NN accuracy",
-            "The same on emoji: SimCLR minus random weights",
-        ),
-    ],
-    "model_selection": [
-        (
-            "tau of linear-probe with the accuracy of fine-tuning",
-            "Ranking backbones, Kendall's tau: cross-validated linear head",
-        ),
-        (
-            "tau of logme with the accuracy of fine-tuning",
-            "The same: LogME",
-        ),
-        (
-            "tau of h-score with the accuracy of fine-tuning",
-            "The same: H-score",
-        ),
-    ],
-    "overfitting": [
-        (
-            "mixup, 20 labels per class: accuracy",
-            "20 labels per class, accuracy: mixup minus plain fine-tuning",
-        ),
-        (
-            "mixup, 20 labels per class: calibration error",
-            "The same: calibration error",
-        ),
-    ],
-}
 SECTIONS = {
     "domain_generalization": "unseen-domains",
     "test_time_adaptation": "streams-of-changing-images",
