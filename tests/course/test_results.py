@@ -34,6 +34,11 @@ def test_rows_are_ordered_by_seed_however_they_were_appended(stored, tmp_path):
     assert stored_results("some_arms", "digits/mnist")["seed"].tolist()[1:] == [0, 1]
 
 
+def test_a_loss_has_two_digits_per_image(stored, tmp_path):
+    (tmp_path / "losses-solar.csv").write_text("arm,seed,test,loss\nlabels,,01,\nplain,0,00,0a10\n")
+    assert stored_results("losses", "solar")["loss"][0].tolist() == [0.1, 0.36]
+
+
 def test_an_unknown_result_names_those_that_are_stored(stored):
     with pytest.raises(UnknownNameError, match="Known: some_arms-digits-mnist"):
         stored_results("some_arms", "solar")

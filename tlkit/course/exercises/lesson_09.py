@@ -6,85 +6,176 @@ from typing import Any
 import numpy as np
 
 from tlkit.course.exercises.exercise import Exercise, Mistake
-from tlkit.course.exercises.expected import function, number
+from tlkit.course.exercises.expected import accuracy, function, several, whole_number
 
-START, MOVED = np.array([1.0, 1.0]), np.array([1.0, 3.0])
+POINTS, SHAPE = 5, (4, 3)  # random weights and starts, and their shape
 
 
-def penalties(penalty: Callable[..., Any]) -> dict[str, float]:
-    """Return a penalty at the start and two away from it, at strengths of a half and of one."""
-    return {
-        "start": float(penalty(START, START, 0.5)),
-        "moved": float(penalty(MOVED, START, 0.5)),
-        "stronger": float(penalty(MOVED, START, 1.0)),
+def penalised(answer: Callable[..., Any]) -> dict[str, bool]:
+    """Return which properties of the L2-SP penalty the answer has at several random points and strengths."""
+    from keras import ops
+
+    from tlkit.plots.saliency import gradient
+
+    found = dict.fromkeys(("number", "start", "alpha", "square", "sum", "value", "gradient"), True)
+    rng = np.random.default_rng(0)
+    for alpha in rng.uniform(0.5, 3, POINTS).tolist():
+        w, start, away = (rng.normal(size=SHAPE).astype("float32") for _ in range(3))
+
+        def value(x: Any, strength: float = alpha, y: np.ndarray = start) -> Any:
+            return answer(ops.convert_to_tensor(x), ops.convert_to_tensor(y), strength)
+
+        if np.ndim(ops.convert_to_numpy(ops.convert_to_tensor(value(w)))) != 0:
+            return found | {"number": False}
+        wanted, one = alpha / 2 * np.sum((w - start) ** 2), float(value(start + away))
+        others = [float(value(start + factor * away)) for factor in (2, -1)]
+        found["start"] &= abs(float(value(start))) < 1e-5
+        found["alpha"] &= bool(np.isclose(float(value(w, 2 * alpha)), 2 * float(value(w)), rtol=1e-3))
+        found["square"] &= bool(np.allclose(others, [4 * one, one], rtol=1e-3))
+        found["sum"] &= not np.isclose(float(value(w)) * w.size, wanted, rtol=1e-3)
+        found["value"] &= bool(np.isclose(float(value(w)), wanted, rtol=1e-3))
+        try:
+            slope = gradient(value, ops.convert_to_tensor(w))
+        except Exception:  # NumPy cannot follow a tensor that is watched
+            slope = None
+        if slope is not None:
+            slope = ops.convert_to_numpy(slope)
+        found["gradient"] &= slope is not None and np.allclose(slope, alpha * (w - start), atol=1e-3)
+    return found
+
+
+def cooled(answer: float, run: Any, labels: np.ndarray) -> dict[str, float]:
+    """Return how far the answer is from the tempered confidence on test images, and from other values."""
+    from tlkit.challenges.overfitting import temperature, tempered
+
+    known, chosen, test = (np.asarray(each)[-1] for each in run)
+    T = [temperature(p, labels) for p in chosen]
+
+    def confidence(p: np.ndarray, strengths: Any) -> float:
+        pairs = zip(p, strengths, strict=True)
+        return float(np.mean([tempered(q, t).max(axis=-1).mean() for q, t in pairs]))
+
+    values = {
+        "apart": confidence(test, T),
+        "plain": float(test.max(axis=-1).mean()),
+        "training": confidence(known, T),
+        "inverse": confidence(test, [1 / t for t in T]),
     }
+    return {name: abs(answer - value) for name, value in values.items()}
 
+
+NEAR = 0.006
 
 EXERCISES = [
     Exercise(
         "09.1",
-        takes=number(0, 1),
-        hint="Each bin has a confidence and an accuracy. Take the gap of each bin, then the mean gap.",
-        shows="A network may be right half of the time and still be honest about it; this one is not.",
+        takes=several(2, whole_number()),
+        hint="Go from epoch to epoch, and count the epochs since the lowest loss. When does the count reach the "
+        "patience?",
+        shows="Too little patience stops at a bump; more patience costs epochs, and keeps the lowest loss so far.",
         mistakes=[
             Mistake(
-                "one bin's gap is given",
-                "Average the gaps, one for each bin.",
-                lambda answer: np.isclose(answer, [0.1, 0.4], atol=1e-3).any(),
+                "the epoch at which the training ends is given",
+                "These are the epochs at which the training ends. Which weights are kept then?",
+                lambda answer: answer[0] == 4 or answer[1] == 7,
             ),
             Mistake(
-                "the gaps are added, or the accuracy is given",
-                "Weigh each bin's gap by its fraction of the images: here half and half.",
-                lambda answer: np.isclose(answer, 0.5, atol=1e-3),
+                "the lowest loss of all is given for a patience of 1",
+                "(a): with a patience of 1, the training does not reach that epoch.",
+                lambda answer: answer[0] == 5,
             ),
             Mistake(
-                "another number",
-                "In both bins half are right: compare with 0.9 and 0.6.",
-                lambda answer: not np.isclose(answer, 0.25, atol=1e-3),
+                "epochs are counted from 0",
+                "The first epoch is epoch 1.",
+                lambda answer: answer[0] == 2 or answer[1] == 4,
+            ),
+            Mistake(
+                "the first rise ends the training in (b)",
+                "(b): a patience of 2 survives one epoch without a new lowest loss.",
+                lambda answer: answer[0] == 3 and answer[1] == 3,
+            ),
+            Mistake(
+                "another epoch",
+                "Write down the lowest loss so far, epoch by epoch, until the patience ends the training.",
+                lambda answer: answer != [3, 5],
             ),
         ],
     ),
     Exercise(
         "09.2",
-        takes=function("w", "start", "strength"),
-        hint="The squared distance is np.sum((w - start) ** 2). What stands before it?",
-        shows="Weight decay is the same with 0 for the start: it pulls away from what was learned.",
-        measure=penalties,
+        takes=function("w", "start", "alpha"),
+        hint="The equation of section 5 has a difference, a square, a sum and a factor. Begin with w - start.",
+        shows="Zero at the start, and the gradient alpha (w - start) pulls each weight back in proportion to "
+        "its distance.",
+        measure=penalised,
         mistakes=[
             Mistake(
-                "it is weight decay: the distance to 0",
-                "At the start it costs nothing.",
-                lambda found: abs(found["start"]) > 1e-9,
+                "one value per weight is returned",
+                "Return one number for the whole layer.",
+                lambda found: not found["number"],
             ),
             Mistake(
-                "the strength is not used",
-                "Twice the strength should cost twice as much.",
-                lambda found: not np.isclose(found["stronger"], 2 * found["moved"]),
+                "it is weight decay, or the distance from another point",
+                "At the pretrained weights, the penalty must be zero.",
+                lambda found: not found["start"],
             ),
             Mistake(
-                "the half, or the square, is forgotten",
-                "Half of the strength times the squared distance, summed over the weights.",
-                lambda found: not np.isclose(found["moved"], 1),
+                "alpha is not used, or squared",
+                "Twice the alpha must give twice the penalty.",
+                lambda found: not found["alpha"],
+            ),
+            Mistake(
+                "the absolute distance, or the norm without its square",
+                "At twice the distance from the start, or on its other side, the value is not what the "
+                "equation gives.",
+                lambda found: not found["square"],
+            ),
+            Mistake(
+                "the mean over the weights",
+                "That is the mean over the weights.",
+                lambda found: not found["sum"],
+            ),
+            Mistake(
+                "the factor is wrong, or some weights are left out",
+                "It grows as it should, but its size is not that of the equation. Compare each factor.",
+                lambda found: not found["value"],
+            ),
+            Mistake(
+                "NumPy, or a stopped gradient",
+                "The value is right, but Keras cannot compute the gradient with respect to w.",
+                lambda found: not found["gradient"],
             ),
         ],
     ),
     Exercise(
         "09.3",
-        takes=number(-100, 100, "a number of percentage points"),
-        hint="Take the mean over the seeds of measured(...)['test'] with 6 labels, less that of "
-        "plain, times 100.",
-        shows="More labels beat remedies. Whoever has labels to spare learns from them.",
+        takes=accuracy("a confidence"),
+        hint="Use scaled() as in section 6: the probabilities of the last epoch of the validation images, y_val, "
+        "and the probabilities that T is for.",
+        shows="Temperature scaling takes away the confidence of a network that knows nothing about other images. "
+        "It cannot make its predictions right.",
+        measure=cooled,
         mistakes=[
             Mistake(
-                "a fraction is given instead of points",
-                "That is less than a point. Is it a fraction? Give percentage points.",
-                lambda answer, best: answer < 1,
+                "the confidence before the scaling is given",
+                "That is the confidence without T.",
+                lambda found, run, labels: found["plain"] < NEAR < found["apart"],
             ),
             Mistake(
-                "only one seed is taken, or the number of labels is the same",
-                "Twice the labels are worth more than that here: 6 labels a class instead of 3, over "
-                "all seeds.",
-                lambda answer, best: answer <= best,
+                "the training images are scaled",
+                "That is the confidence on the training images.",
+                lambda found, run, labels: found["training"] < NEAR < found["apart"],
+            ),
+            Mistake(
+                "the logits are multiplied by T",
+                "T > 1 must lower the confidence.",
+                lambda found, run, labels: found["inverse"] < NEAR < found["apart"],
+            ),
+            Mistake(
+                "another run, another epoch or other images",
+                "This is another value. Take random_run after its last epoch, T for each seed from the validation "
+                "images, and the mean confidence on the test images.",
+                lambda found, run, labels: found["apart"] > NEAR,
             ),
         ],
     ),

@@ -9,6 +9,7 @@ from tlkit.errors import UnknownNameError
 
 FOLDER = Path(__file__).parent
 PREDICTIONS = {"test", "shifted"}  # columns of predicted classes, a digit per image
+LOSSES = {"loss"}  # columns of losses in hundredths, two digits of base 36 per image
 
 
 def stored_results(name: str, dataset: str) -> pd.DataFrame:
@@ -20,7 +21,7 @@ def stored_results(name: str, dataset: str) -> pd.DataFrame:
 
     Returns:
         The table, ordered by seed; rows without a seed come first. Predictions are class indices, an int
-        array `(n,)` in each row. The true classes of the same images are `attrs["labels"]`, int `(n,)`.
+        array `(n,)` in each row. The column `loss`, if there is one, is a float array `(n,)`. The true classes of the same images are `attrs["labels"]`, int `(n,)`.
 
     Raises:
         UnknownNameError: there are no such results; the message lists all.
@@ -32,9 +33,12 @@ def stored_results(name: str, dataset: str) -> pd.DataFrame:
     path = FOLDER / f"{name}-{dataset.replace('/', '-')}.csv"
     if not path.exists():
         raise UnknownNameError("stored result", path.stem, sorted(each.stem for each in FOLDER.glob("*.csv")))
-    table = pd.read_csv(path, dtype={column: str for column in PREDICTIONS})
+    table = pd.read_csv(path, dtype={column: str for column in PREDICTIONS | LOSSES})
     for column in PREDICTIONS & set(table):
         table[column] = [np.array([int(digit, 36) for digit in row]) for row in table[column].fillna("")]
+    for column in LOSSES & set(table):
+        pairs = ([row[i : i + 2] for i in range(0, len(row), 2)] for row in table[column].fillna(""))
+        table[column] = [np.array([int(pair, 36) / 100 for pair in row]) for row in pairs]
     truth = table["arm"] == "labels"
     [labels], table = table[truth]["test"], table[~truth]
     # arms are compared seed by seed, and two processes can append their seeds in any order
