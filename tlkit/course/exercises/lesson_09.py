@@ -70,9 +70,9 @@ EXERCISES = [
     Exercise(
         "09.1",
         takes=several(2, whole_number()),
-        hint="Go from epoch to epoch, and count the epochs since the lowest loss. When does the count reach the "
-        "patience?",
-        shows="Too little patience stops at a bump; more patience costs epochs, and keeps the lowest loss so far.",
+        hint="Go from epoch to epoch, and count the epochs since the lowest loss so far. When does the count "
+        "reach the patience?",
+        shows="Too little patience can stop at a bump, before the lowest loss. More patience costs epochs.",
         mistakes=[
             Mistake(
                 "the epoch at which the training ends is given",
@@ -104,7 +104,7 @@ EXERCISES = [
     Exercise(
         "09.2",
         takes=function("w", "start", "alpha"),
-        hint="The equation of section 5 has a difference, a square, a sum and a factor. Begin with w - start.",
+        hint="The equation of section 5 has a difference, a square, a sum and a factor. Which comes first?",
         shows="Zero at the start, and the gradient alpha (w - start) pulls each weight back in proportion to "
         "its distance.",
         measure=penalised,
@@ -142,7 +142,8 @@ EXERCISES = [
             ),
             Mistake(
                 "NumPy, or a stopped gradient",
-                "The value is right, but Keras cannot compute the gradient with respect to w.",
+                "The value is right, but its gradient with respect to w is missing or wrong. Keras must be able to "
+                "follow each operation on w.",
                 lambda found: not found["gradient"],
             ),
         ],
@@ -150,9 +151,9 @@ EXERCISES = [
     Exercise(
         "09.3",
         takes=accuracy("a confidence"),
-        hint="Use scaled() as in section 6: the probabilities of the last epoch of the validation images, y_val, "
-        "and the probabilities that T is for.",
-        shows="Temperature scaling takes away the confidence of a network that knows nothing about other images. "
+        hint="random_run has three arrays, as known, val and test in section 1. scaled() of section 6 takes "
+        "the probabilities that choose T, their labels, and the probabilities to scale.",
+        shows="Temperature scaling lowers the confidence of a network that knows nothing about other images. "
         "It cannot make its predictions right.",
         measure=cooled,
         mistakes=[
@@ -173,8 +174,8 @@ EXERCISES = [
             ),
             Mistake(
                 "another run, another epoch or other images",
-                "This is another value. Take random_run after its last epoch, T for each seed from the validation "
-                "images, and the mean confidence on the test images.",
+                "This is another value. Take random_run after its last epoch, a T for each seed from the "
+                "validation images, and the mean confidence on the test images.",
                 lambda found, run, labels: found["apart"] > NEAR,
             ),
         ],

@@ -21,7 +21,8 @@ def stored_results(name: str, dataset: str) -> pd.DataFrame:
 
     Returns:
         The table, ordered by seed; rows without a seed come first. Predictions are class indices, an int
-        array `(n,)` in each row. The column `loss`, if there is one, is a float array `(n,)`. The true classes of the same images are `attrs["labels"]`, int `(n,)`.
+        array `(n,)` in each row. The column `loss`, if there is one, is a float array `(n,)`. The true
+        classes of the same images are `attrs["labels"]`, int `(n,)`.
 
     Raises:
         UnknownNameError: there are no such results; the message lists all.
