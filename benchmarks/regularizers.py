@@ -6,7 +6,8 @@
 Block 7 and all above it learn, at 96 pixels, from 96 training images that a seed draws (stratified). Every
 arm has the same images, order, random head, batch size of 16, 32 epochs, and Adam with a constant learning
 rate; BatchNormalization is frozen. The frozen part below runs once. The control has random weights instead
-of those of ImageNet, and statistics of BatchNormalization that were measured on its training images.
+of those of ImageNet, and statistics of BatchNormalization that were measured on its training images. In
+L2-SP, the penalty that pulls the head to zero always has the strength 0.01.
 
 Each strength and learning rate was chosen with one seed that serves nothing else, by the validation loss
 after the last epoch (the learning rate: after the best epoch). The script appends to the table, and skips

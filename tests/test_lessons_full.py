@@ -28,6 +28,7 @@ SABOTAGE = {
         'labels, runs = runs.attrs["labels"],',
         'labels, runs = np.random.default_rng(0).permutation(runs.attrs["labels"]),',
     ),
+    "09": ("overfitting.temperature(*pair) for pair in pairs", "1.0 for pair in pairs"),
     "10": (
         "learned = {arm: learn(ridge, *x) for arm, x in features.items()}",
         'learned = {arm: learn(ridge, *features["random"]) for arm in features}',
@@ -44,6 +45,7 @@ FREE = {
     "05": "emoji/openmoji",
     "06": "emoji/twemoji",
     "08": "digits/optical",
+    "09": "emoji/twemoji",
     "10": "emoji/twemoji",
     "11": "emoji/twemoji",
 }

@@ -142,8 +142,8 @@ EXERCISES = [
             ),
             Mistake(
                 "NumPy, or a stopped gradient",
-                "The value is right, but its gradient with respect to w is missing or wrong. Keras must be able to "
-                "follow each operation on w.",
+                "The value is right, but its gradient with respect to w is missing or wrong. Keras must be "
+                "able to follow each operation on w.",
                 lambda found: not found["gradient"],
             ),
         ],
