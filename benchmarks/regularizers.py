@@ -9,9 +9,10 @@ rate; BatchNormalization is frozen. The frozen part below runs once. The control
 of those of ImageNet, and statistics of BatchNormalization that were measured on its training images. In
 L2-SP, the penalty that pulls the head to zero always has the strength 0.01.
 
-Each strength and learning rate was chosen with one seed that serves nothing else, by the validation loss
-after the last epoch (the learning rate: after the best epoch). The script appends to the table, and skips
-what the table has. Delete the table to start again. The columns are:
+Each strength, and the learning rates of "plain" and "random weights", were chosen twice with one seed that
+serves nothing else: by the validation loss after the last epoch, and by that after the best epoch. The
+regularised arms have the learning rate of "plain" at its best epoch. The script appends to the table, and
+skips what the table has. Delete the table to start again. The columns are:
 
     arm, strength      the regulariser, and its strength; for "plain" and "random weights" the learning rate
     seed               empty for the rows that served to choose a strength
@@ -25,6 +26,7 @@ import argparse
 import csv
 import os
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +87,15 @@ class Study:
                 if self.finished(arm, strength, None).empty:
                     rows = self.train(arm, strength, CHOOSING)
                     self.append([row | {"seed": ""} for row in rows])
-            strength = self.chosen(arm)
-            for seed in SEEDS:
-                if self.finished(arm, strength, seed).empty:
-                    self.append(self.train(arm, strength, seed))
+            for stop, seed in product(("last", "best"), SEEDS):
+                strength = self.chosen(arm, stop)
+                if stop not in set(self.finished(arm, strength, seed)["stop"]):
+                    rows = self.train(arm, strength, seed)
+                    self.append([row for row in rows if self.chosen(arm, row["stop"]) == strength])
 
-    def chosen(self, arm: str) -> float:
-        """Return the strength with the lowest validation loss."""
-        rows = self.read().query("arm == @arm and seed != seed")
-        rows = rows[rows["stop"] == ("best" if arm in ("plain", "random weights") else "last")]
+    def chosen(self, arm: str, stop: str) -> float:
+        """Return the strength with the lowest validation loss after the `"last"` or the `"best"` epoch."""
+        rows = self.read().query("arm == @arm and seed != seed and stop == @stop")
         return float(rows.set_index("strength")["validation"].idxmin())
 
     def read(self) -> pd.DataFrame:
@@ -121,7 +123,7 @@ class Study:
             [],
             np.eye(self.classes, dtype="float32")[few.labels],
         )
-        rate = strength if arm in ("plain", "random weights") else self.chosen("plain")
+        rate = strength if arm in ("plain", "random weights") else self.chosen("plain", "best")
         optimizer = keras.optimizers.Adam(rate)
         if arm == "weight decay":
             optimizer = keras.optimizers.AdamW(rate, weight_decay=strength)

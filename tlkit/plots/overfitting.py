@@ -42,8 +42,8 @@ def reliability(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         }
         ax.bar(x, confidence - accuracy, bar_width, bottom=accuracy, **gap)
     ax.plot([0, 1], [0, 1], "--", color=PALETTE["grey"], linewidth=1)
-    ax.bar(0, 0, color=PALETTE["blue"], label="accuracy")
-    ax.bar(0, 0, facecolor="none", edgecolor=PALETTE["vermillion"], hatch="///", label="gap to confidence")
+    ax.bar(-1, 0, color=PALETTE["blue"], label="accuracy")
+    ax.bar(-1, 0, facecolor="none", edgecolor=PALETTE["vermillion"], hatch="///", label="gap to confidence")
     error = float(np.sum(fraction * np.abs(table["accuracy"] - table["confidence"])))
     ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     images = f"{table['count'].sum():,} images"

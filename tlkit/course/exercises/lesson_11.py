@@ -144,23 +144,23 @@ EXERCISES = [
             Mistake(
                 "an accuracy is given",
                 "That is an accuracy of the winners. What is the difference of the two?",
-                lambda found, correct, draws: found["from an accuracy"] < 0.003,
+                lambda found, correct, draws: found["from an accuracy"] < 0.002,
             ),
             Mistake(
                 "the winner is chosen anew on the other images",
                 "The winner of the 40 images must be scored on the others too, not the best one there.",
-                lambda found, correct, draws: found["from the best"] < 0.003 < found["apart"],
+                lambda found, correct, draws: found["from the best"] < 0.002 < found["apart"],
             ),
             Mistake(
                 "the 40 are among the other images",
                 "The other images must not include the 40.",
-                lambda found, correct, draws: found["from all"] < min(1e-6, found["apart"]),
+                lambda found, correct, draws: found["from all"] < 0.001 < found["apart"],
             ),
             Mistake(
                 "another candidate or other images are scored",
                 "This is another value. For each draw choose on its 40 images, score the winner on these and "
                 "on all others, and average the differences.",
-                lambda found, correct, draws: found["apart"] > 0.006,
+                lambda found, correct, draws: found["apart"] > 0.002,
             ),
         ],
     ),
