@@ -24,6 +24,7 @@ SABOTAGE = {
         "ys, x_test = source.train.labels,",
         "ys, x_test = np.random.default_rng(0).permutation(source.train.labels),",
     ),
+    "07": ("{related: y[related][order]} if shuffled else {}", "{related: y[related][order]}"),
     "08": (
         'labels, runs = runs.attrs["labels"],',
         'labels, runs = np.random.default_rng(0).permutation(runs.attrs["labels"]),',
@@ -44,6 +45,7 @@ FREE = {
     "04": "emoji/twemoji",
     "05": "emoji/openmoji",
     "06": "emoji/twemoji",
+    "07": "emoji/styles",
     "08": "digits/optical",
     "09": "emoji/twemoji",
     "10": "emoji/twemoji",

@@ -1,49 +1,75 @@
 import numpy as np
+from keras import ops
 
 
-def surgery(a, b):
-    along = min(0.0, a @ b)
-    return a - along / (b @ b) * b + b - along / (a @ a) * a
+def inverse(losses):
+    return ops.stop_gradient(1 / losses)
 
 
-def always(a, b):
-    return a - (a @ b) / (b @ b) * b + b - (a @ b) / (a @ a) * a
+def inside(losses):
+    return 1 / ops.stop_gradient(losses)
 
 
-def one_side(a, b):
-    return a - min(0.0, a @ b) / (b @ b) * b + b
+def not_stopped(losses):
+    return 1 / losses
 
 
-class InverseLoss:
-    def weigh(self, losses, products=None):
-        return 1 / losses
+def half_stopped(losses):
+    return ops.stop_gradient(losses) / losses**2
 
 
-class Equal(InverseLoss):
-    def weigh(self, losses, products=None):
-        return np.ones_like(losses)
+def equal(losses):
+    return ops.stop_gradient(ops.ones_like(losses))
 
 
-class Shares(InverseLoss):
-    def weigh(self, losses, products=None):
-        return 1 / losses / np.sum(1 / losses)
+def itself(losses):
+    return ops.stop_gradient(losses)
 
 
-class Itself(InverseLoss):
-    def weigh(self, losses, products=None):
-        return losses
+def rooted(losses):
+    return ops.stop_gradient(1 / ops.sqrt(losses))
 
 
-class Rooted(InverseLoss):
-    def weigh(self, losses, products=None):
-        return 1 / np.sqrt(losses)
+def squared(losses):
+    return ops.stop_gradient(1 / losses**2)
+
+
+def normalised(losses):
+    return ops.stop_gradient(1 / losses / ops.sum(1 / losses))
+
+
+def halved(losses):
+    return ops.stop_gradient(0.5 / losses)
+
+
+def one_for_all(losses):
+    return ops.stop_gradient(1 / ops.sum(losses))
+
+
+def by_numpy(losses):
+    return 1 / np.asarray(losses.numpy())
 
 
 ANSWERS = {
-    "07.1": {"right": 257 * 24, "wrong": [256 * 24, 1281 * 24, 24, "many"], "facts": {"shared": 256}},
+    "07.1": {"right": (0.6 + 1.0) / 2 + 10 * 0.3, "wrong": [3.4, 1.1, 13.6, 1.9, "many"]},
     "07.2": {
-        "right": surgery,
-        "wrong": [always, lambda a, b: a + b, one_side, lambda a: a, surgery(np.ones(2), np.ones(2))],
+        "right": inverse,
+        "wrong": [
+            not_stopped,
+            half_stopped,
+            equal,
+            itself,
+            rooted,
+            squared,
+            normalised,
+            halved,
+            one_for_all,
+            by_numpy,
+            inverse(np.ones(2, "float32")),
+        ],
     },
-    "07.3": {"right": InverseLoss, "wrong": [Equal, Itself, Rooted, InverseLoss(), int]},
+    "07.3": {
+        "right": [2, 2, 1, 3],
+        "wrong": [[1, 3, 1, 3], [2, 2, 2, 2], [2, 2, 3, 1], [2, 2, 0.4, 1.2], [2, 2], [2, 2, 1, "3"]],
+    },
 }

@@ -6,87 +6,146 @@ from typing import Any
 import numpy as np
 
 from tlkit.course.exercises.exercise import Exercise, Mistake
-from tlkit.course.exercises.expected import function, subclass, whole_number
+from tlkit.course.exercises.expected import function, number, several
 
-A, B = np.array([2.0, 0.0]), np.array([-1.0, 1.0])  # two gradients in conflict
-LOSSES = np.array([1.0, 10_000.0], "float32")
-
-
-def operated(surgery: Callable[..., Any]) -> dict[str, np.ndarray]:
-    """Return what gradient surgery makes of two gradients that agree, and of two in conflict."""
-    return {"agree": np.asarray(surgery(A, -B)), "conflict": np.asarray(surgery(A, B))}
+ALPHA_0, ALPHA_1 = [2.0, 2.0], [1.0, 3.0]
 
 
-def weighted_losses(rule: type) -> np.ndarray:
-    """Return the losses 1 and 10,000 times the weights that a rule gives them, `(2,)`."""
-    return np.asarray(rule().weigh(LOSSES)) * LOSSES
+def inverse(answer: Callable[..., Any]) -> dict[str, bool]:
+    """Return which properties the weights of a rule have at several random losses."""
+    from keras import KerasTensor, ops
+
+    from tlkit.plots.saliency import gradient
+
+    rng = np.random.default_rng(0)
+    found = dict.fromkeys(("shape", "graph", "constant", "equal", "grows", "scaled", "value"), True)
+    for count in (2, 3, 3, 4):
+        losses = np.exp(rng.normal(size=count) * 2).astype("float32")
+
+        def total(losses: Any) -> Any:
+            return ops.sum(answer(losses) * losses)
+
+        try:
+            answer(KerasTensor((count,)))  # as in a compiled step, where a tensor has no values yet
+        except (AttributeError, TypeError, ValueError):
+            return found | {"graph": False}
+        weights = ops.convert_to_numpy(answer(ops.convert_to_tensor(losses)))
+        if weights.shape != losses.shape:
+            return found | {"shape": False}
+        slope = gradient(total, ops.convert_to_tensor(losses))
+        slope = np.zeros(count) if slope is None else ops.convert_to_numpy(slope)
+        found["constant"] &= np.allclose(slope, weights, rtol=1e-3)
+        found["equal"] &= not np.allclose(weights, weights[0], rtol=1e-3)
+        found["grows"] &= not weights[losses.argmax()] > weights[losses.argmin()]
+        products = weights * losses
+        same = np.allclose(products, products[0], rtol=1e-3)
+        found["scaled"] &= not same or bool(abs(products[0] - 1) < 1e-2)
+        found["value"] &= np.allclose(products, 1, rtol=1e-2)
+    return found
 
 
 EXERCISES = [
     Exercise(
         "07.1",
-        takes=whole_number(),
-        hint="The head is one dense layer. On which layer does it stand, and how many units has that?",
-        shows="A further task costs a head, some thousands of parameters; a further network would "
-        "cost millions.",
+        takes=number(),
+        hint="Start with the target. How many of the four images count for its mean?",
+        shows="Each task averages over its own labels. Only then do the weights act.",
         mistakes=[
             Mistake(
-                "the biases are left out",
-                "Each class has a bias, too.",
-                lambda answer, shared: answer == shared * 24,
+                "the missing labels are counted",
+                "Two images have no label of the target. They must not count in its mean.",
+                lambda answer: abs(answer - 3.4) < 1e-6,
             ),
             Mistake(
-                "the head is put on the backbone",
-                "The head stands on the shared layer, not on the backbone.",
-                lambda answer, shared: answer == (1280 + 1) * 24,
+                "the weight of the helper is left out",
+                "The tasks do not have the same weight.",
+                lambda answer: abs(answer - 1.1) < 1e-6,
             ),
             Mistake(
-                "another number",
-                "A weight for each pair of shared unit and class, a bias for each class.",
-                lambda answer, shared: answer != (shared + 1) * 24,
+                "losses are added instead of averaged",
+                "Within a task, the loss is the mean over the images that have a label.",
+                lambda answer: min(abs(answer - 13.6), abs(answer - 12.8), abs(answer - 4.6)) < 1e-6,
+            ),
+            Mistake(
+                "the tasks are averaged, or another number",
+                "Compute one mean for each task, and then the weighted sum of the two.",
+                lambda answer: abs(answer - 3.8) > 1e-6,
             ),
         ],
     ),
     Exercise(
         "07.2",
-        takes=function("a", "b"),
-        hint="The part of a along b is (a @ b) / (b @ b) * b. Take it away only where a @ b is negative.",
-        shows="This is PCGrad: after surgery no task's step undoes another's.",
-        measure=operated,
+        takes=function("losses"),
+        hint="First write the weights as they should be in value. Then ask: what does the optimizer see of a "
+        "loss that is multiplied by a weight which contains the same loss?",
+        shows="Each weighted loss is 1, whatever its units. Only because the weights are constants to the "
+        "gradient is there still something to learn.",
+        measure=inverse,
         mistakes=[
             Mistake(
-                "gradients that agree are changed, too",
-                "Without a conflict nothing changes.",
-                lambda found: not np.allclose(found["agree"], A - B),
+                "one number is returned for all tasks",
+                "Return one weight for each loss: an array of the shape of `losses`.",
+                lambda found: not found["shape"],
             ),
             Mistake(
-                "nothing is changed",
-                "The gradients (2, 0) and (-1, 1) are in conflict, and your function only adds them.",
-                lambda found: np.allclose(found["conflict"], A + B),
+                "NumPy is used, which needs values that a compiled step does not have",
+                "This fails in a compiled training step. Use functions of keras.ops, not of NumPy.",
+                lambda found: not found["graph"],
             ),
             Mistake(
-                "only one gradient loses its part, or the length is not squared",
-                "Both lose their part along the other; divide by the squared length of the other.",
-                lambda found: not np.allclose(found["conflict"], [1.0, 2.0]),
+                "all tasks get the same weight",
+                "These weights are equal, so the task with the largest numbers still takes over.",
+                lambda found: not found["equal"],
+            ),
+            Mistake(
+                "a larger loss gets a larger weight",
+                "A task with a larger loss must get a smaller weight.",
+                lambda found: not found["grows"],
+            ),
+            Mistake(
+                "the weights have the right proportions and another size",
+                "The proportions fit, but the weighted losses do not have the asked value.",
+                lambda found: not found["scaled"],
+            ),
+            Mistake(
+                "another power or function of the loss",
+                "Multiply each weight by its loss: the products must all have the same value, whatever the units.",
+                lambda found: not found["value"],
+            ),
+            Mistake(
+                "the weights are not constants to the gradient, or stop_gradient is at the wrong place",
+                "The values fit. But the gradient of the weighted sum does not equal the weights: the optimizer "
+                "still differentiates through a weight.",
+                lambda found: not found["constant"],
             ),
         ],
     ),
     Exercise(
         "07.3",
-        takes=subclass("mt.Balancing", "weigh"),
-        hint="weigh(self, losses, products=None) returns a weight for each loss.",
-        shows="Loss over loss is the constant 1: without stop_gradient there would be no gradient left.",
-        measure=weighted_losses,
+        takes=several(4, number(0)),
+        hint="First compute the mean of the two lengths, and the mean of the two ratios.",
+        shows="Only alpha = 0 makes the lengths equal. A larger alpha gives the task that trains more slowly a "
+        "longer gradient.",
         mistakes=[
             Mistake(
-                "equal weights are returned",
-                "These are equal weights: the second task still has 10,000 times the loss.",
-                lambda found: np.allclose(found / found[0], LOSSES),
+                "the lengths stay as they are with alpha 0",
+                "Alpha = 0: any positive number to the power 0 is the same.",
+                lambda answer: not np.allclose(answer[:2], ALPHA_0, rtol=0.01),
             ),
             Mistake(
-                "the weights are the losses, or are made to add up to one",
-                "Each weighted loss has to be 1.",
-                lambda found: not np.allclose(found, 1, rtol=0.01),
+                "alpha is left out",
+                "Alpha = 1: these are the lengths without an effect of the ratios.",
+                lambda answer: np.allclose(answer[2:], ALPHA_0, rtol=0.01),
+            ),
+            Mistake(
+                "the faster task gets the longer gradient",
+                "Alpha = 1: which task has the larger part of its loss left, and so trains more slowly?",
+                lambda answer: answer[2] > answer[3],
+            ),
+            Mistake(
+                "the ratios are not divided by their mean",
+                "Alpha = 1: r is relative to the mean of the ratios, so it is 1 on average.",
+                lambda answer: not np.allclose(answer[2:], ALPHA_1, rtol=0.01),
             ),
         ],
     ),
