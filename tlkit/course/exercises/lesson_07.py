@@ -109,12 +109,14 @@ EXERCISES = [
             ),
             Mistake(
                 "another power or function of the loss",
-                "Multiply each weight by its loss: the products must all have the same value, whatever the units.",
+                "Multiply each weight by its loss: the products must all have the same value, "
+                "whatever the units.",
                 lambda found: not found["value"],
             ),
             Mistake(
                 "the weights are not constants to the gradient, or stop_gradient is at the wrong place",
-                "The values fit. But the gradient of the weighted sum does not equal the weights: the optimizer "
+                "The values fit. But the gradient of the weighted sum does not equal the weights: the "
+                "optimizer "
                 "still differentiates through a weight.",
                 lambda found: not found["constant"],
             ),
@@ -124,7 +126,8 @@ EXERCISES = [
         "07.3",
         takes=several(4, number(0)),
         hint="First compute the mean of the two lengths, and the mean of the two ratios.",
-        shows="Only alpha = 0 makes the lengths equal. A larger alpha gives the task that trains more slowly a "
+        shows="Only alpha = 0 makes the lengths equal. A larger alpha gives the task that trains "
+        "more slowly a "
         "longer gradient.",
         mistakes=[
             Mistake(
