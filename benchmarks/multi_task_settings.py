@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/multi_task_settings.py
 
-The task `suspect` has ten labels per class, and all 394 validation images have its label. Three draws that the
-lesson does not use. The best mean validation balanced accuracy decides; no test image is used. The script writes
-`multi_task_settings.csv` beside this file.
+The task `suspect` has ten labels per class, and all 394 validation images have its label. The three draws are
+not those of the lesson. The best mean validation balanced accuracy decides; no test image is used. The script
+writes `multi_task_settings.csv` beside this file.
 """
 
 import itertools
