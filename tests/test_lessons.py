@@ -17,7 +17,7 @@ from tlkit.course.opening import FILE, TAG, figures
 from tlkit.course.solved import read_solved
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-OLD = "09", "11", "12"  # they keep the older rules until they are written again
+OLD = ("12",)  # they keep the older rules until they are written again
 RENEWED = [path for path in NOTEBOOKS if not path.name.startswith(OLD)]
 
 
