@@ -44,7 +44,7 @@ def penalised(answer: Callable[..., Any]) -> dict[str, bool]:
     return found
 
 
-def cooled(answer: float, run: Any, labels: np.ndarray) -> dict[str, float]:
+def cooled(answer: float, run: Any, labels: np.ndarray, test_labels: np.ndarray) -> dict[str, float]:
     """Return how far the answer is from the tempered confidence on test images, and from other values."""
     from tlkit.challenges.overfitting import temperature, tempered
 
@@ -60,6 +60,7 @@ def cooled(answer: float, run: Any, labels: np.ndarray) -> dict[str, float]:
         "plain": float(test.max(axis=-1).mean()),
         "training": confidence(known, T),
         "inverse": confidence(test, [1 / t for t in T]),
+        "on test": confidence(test, [temperature(p, test_labels) for p in test]),
     }
     return {name: abs(answer - value) for name, value in values.items()}
 
@@ -76,7 +77,7 @@ EXERCISES = [
         mistakes=[
             Mistake(
                 "the epoch at which the training ends is given",
-                "These are the epochs at which the training ends. Which weights are kept then?",
+                "5 and 7 are epochs at which the training ends. Which weights are kept then?",
                 lambda answer: answer[0] == 5 or answer[1] == 7,
             ),
             Mistake(
@@ -153,30 +154,35 @@ EXERCISES = [
         takes=accuracy("a confidence"),
         hint="random_run has three arrays, as known, val and test in section 1. scaled() of section 6 takes "
         "the probabilities that choose T, their labels, and the probabilities to scale.",
-        shows="Temperature scaling lowers the confidence of a network that knows nothing about other images. "
-        "It cannot make its predictions right.",
+        shows="Temperature scaling lowers the confidence of a network that learned random labels. It cannot make "
+        "its predictions right.",
         measure=cooled,
         mistakes=[
             Mistake(
                 "the confidence before the scaling is given",
                 "That is the confidence without T.",
-                lambda found, run, labels: found["plain"] < NEAR < found["apart"],
+                lambda found, run, labels, test_labels: found["plain"] < NEAR < found["apart"],
             ),
             Mistake(
                 "the training images are scaled",
                 "That is the confidence on the training images.",
-                lambda found, run, labels: found["training"] < NEAR < found["apart"],
+                lambda found, run, labels, test_labels: found["training"] < NEAR < found["apart"],
             ),
             Mistake(
                 "the logits are multiplied by T",
                 "T > 1 must lower the confidence.",
-                lambda found, run, labels: found["inverse"] < NEAR < found["apart"],
+                lambda found, run, labels, test_labels: found["inverse"] < NEAR < found["apart"],
+            ),
+            Mistake(
+                "T is chosen on the test images",
+                "That T is chosen on the images on which you report. Choose it on the validation images.",
+                lambda found, run, labels, test_labels: found["on test"] < min(1e-4, found["apart"]),
             ),
             Mistake(
                 "another run, another epoch or other images",
                 "This is another value. Take random_run after its last epoch, a T for each seed from the "
                 "validation images, and the mean confidence on the test images.",
-                lambda found, run, labels: found["apart"] > NEAR,
+                lambda found, run, labels, test_labels: found["apart"] > NEAR,
             ),
         ],
     ),
