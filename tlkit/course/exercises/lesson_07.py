@@ -8,7 +8,7 @@ import numpy as np
 from tlkit.course.exercises.exercise import Exercise, Mistake
 from tlkit.course.exercises.expected import function, number, several
 
-ALPHA_0, ALPHA_1 = [2.0, 2.0], [1.0, 3.0]
+ALPHA_0, ALPHA_1 = [2.0, 2.0], [3.0, 1.0]
 
 
 def inverse(answer: Callable[..., Any]) -> dict[str, bool]:
@@ -53,7 +53,7 @@ EXERCISES = [
         mistakes=[
             Mistake(
                 "the missing labels are counted",
-                "Two images have no label of the target. They must not count in its mean.",
+                "Two images have no label for the target. They must not count in its mean.",
                 lambda answer: abs(answer - 3.4) < 1e-6,
             ),
             Mistake(
@@ -104,20 +104,18 @@ EXERCISES = [
             ),
             Mistake(
                 "the weights have the right proportions and another size",
-                "The proportions fit, but the weighted losses do not have the asked value.",
+                "The proportions fit, but each weight must be exactly 1 over its loss.",
                 lambda found: not found["scaled"],
             ),
             Mistake(
                 "another power or function of the loss",
-                "Multiply each weight by its loss: the products must all have the same value, "
-                "whatever the units.",
+                "Multiply each weight by its loss: each product must be 1.",
                 lambda found: not found["value"],
             ),
             Mistake(
                 "the weights are not constants to the gradient, or stop_gradient is at the wrong place",
                 "The values fit. But the gradient of the weighted sum does not equal the weights: the "
-                "optimizer "
-                "still differentiates through a weight.",
+                "optimizer still differentiates through a weight.",
                 lambda found: not found["constant"],
             ),
         ],
@@ -126,24 +124,23 @@ EXERCISES = [
         "07.3",
         takes=several(4, number(0)),
         hint="First compute the mean of the two lengths, and the mean of the two ratios.",
-        shows="Only alpha = 0 makes the lengths equal. A larger alpha gives the task that trains "
-        "more slowly a "
-        "longer gradient.",
+        shows="Only alpha = 0 makes the lengths equal. A larger alpha gives the task that trains more slowly "
+        "a longer gradient.",
         mistakes=[
             Mistake(
                 "the lengths stay as they are with alpha 0",
-                "Alpha = 0: any positive number to the power 0 is the same.",
+                "Alpha = 0: any positive number to the power 0 is 1.",
                 lambda answer: not np.allclose(answer[:2], ALPHA_0, rtol=0.01),
             ),
             Mistake(
                 "alpha is left out",
-                "Alpha = 1: these are the lengths without an effect of the ratios.",
+                "Alpha = 1: these lengths ignore the ratios.",
                 lambda answer: np.allclose(answer[2:], ALPHA_0, rtol=0.01),
             ),
             Mistake(
                 "the faster task gets the longer gradient",
                 "Alpha = 1: which task has the larger part of its loss left, and so trains more slowly?",
-                lambda answer: answer[2] > answer[3],
+                lambda answer: answer[2] < answer[3],
             ),
             Mistake(
                 "the ratios are not divided by their mean",
