@@ -74,7 +74,11 @@ def probabilities(n, seed):
 
 KNOWN, CHOSEN, TEST = probabilities(8, 0) ** 2, probabilities(6, 1), probabilities(10, 2)
 KNOWN /= KNOWN.sum(axis=-1, keepdims=True)
-FACTS = {"run": [KNOWN, CHOSEN, TEST], "labels": np.array([0, 0, 0, 0, 1, 1]), "test_labels": np.repeat([0, 1], [8, 2])}
+FACTS = {
+    "run": [KNOWN, CHOSEN, TEST],
+    "labels": np.array([0, 0, 0, 0, 1, 1]),
+    "test_labels": np.repeat([0, 1], [8, 2]),
+}
 
 ANSWERS = {
     "09.1": {

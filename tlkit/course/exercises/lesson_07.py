@@ -20,14 +20,14 @@ def inverse(answer: Callable[..., Any]) -> dict[str, bool]:
     rng = np.random.default_rng(0)
     found = dict.fromkeys(("shape", "graph", "constant", "equal", "grows", "scaled", "value"), True)
     for count in (2, 3, 3, 4):
-        losses = np.exp(rng.normal(size=count) * 2).astype("float32")
+        losses = np.exp(rng.normal(size=count) * 4).astype("float32")
 
         def total(losses: Any) -> Any:
             return ops.sum(answer(losses) * losses)
 
         try:
             answer(KerasTensor((count,)))  # as in a compiled step, where a tensor has no values yet
-        except (AttributeError, TypeError, ValueError):
+        except (AttributeError, NotImplementedError, TypeError, ValueError):
             return found | {"graph": False}
         weights = ops.convert_to_numpy(answer(ops.convert_to_tensor(losses)))
         if weights.shape != losses.shape:
@@ -89,7 +89,8 @@ EXERCISES = [
             ),
             Mistake(
                 "NumPy is used, which needs values that a compiled step does not have",
-                "This fails in a compiled training step. Use functions of keras.ops, not of NumPy.",
+                "Use only functions of keras.ops: others, such as NumPy's, fail in compiled steps or on other "
+                "backends.",
                 lambda found: not found["graph"],
             ),
             Mistake(
@@ -141,6 +142,11 @@ EXERCISES = [
                 "the faster task gets the longer gradient",
                 "Alpha = 1: which task has the larger part of its loss left, and so trains more slowly?",
                 lambda answer: answer[2] < answer[3],
+            ),
+            Mistake(
+                "the present length is used in place of the mean length",
+                "Alpha = 1: r multiplies the mean of the two lengths, not the present length of its task.",
+                lambda answer: np.allclose(answer[2:], [1.5, 1.5], rtol=0.01),
             ),
             Mistake(
                 "the ratios are not divided by their mean",

@@ -154,8 +154,8 @@ EXERCISES = [
         takes=accuracy("a confidence"),
         hint="random_run has three arrays, as known, val and test in section 1. scaled() of section 6 takes "
         "the probabilities that choose T, their labels, and the probabilities to scale.",
-        shows="Temperature scaling lowers the confidence of a network that learned random labels. It cannot make "
-        "its predictions right.",
+        shows="Temperature scaling lowers the confidence of a network that learned random labels. It cannot "
+        "make its predictions right.",
         measure=cooled,
         mistakes=[
             Mistake(
