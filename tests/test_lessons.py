@@ -17,8 +17,6 @@ from tlkit.course.opening import FILE, TAG, figures
 from tlkit.course.solved import read_solved
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-OLD = ("12",)  # they keep the older rules until they are written again
-RENEWED = [path for path in NOTEBOOKS if not path.name.startswith(OLD)]
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem, scope="module")
@@ -127,28 +125,22 @@ def test_its_recipe_runs_alone(lesson):
     assert done.returncode == 0, done.stdout
 
 
-@pytest.fixture(params=RENEWED, ids=lambda path: path.stem, scope="module")
-def renewed(request):
-    return nbformat.read(request.param, as_version=4)
-
-
 def said(cell):
     """The text below a code cell."""
     shown = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
     return "\n".join(shown)
 
 
-def test_no_result_is_shown_before_the_prediction(renewed):
-    first = re.sub(r"\*\*(Time|Data)\*\*.*?\n\n", "", renewed.cells[0].source + "\n\n", flags=re.S)
+def test_no_result_is_shown_before_the_prediction(lesson):
+    first = re.sub(r"\*\*(Time|Data)\*\*.*?\n\n", "", lesson.cells[0].source + "\n\n", flags=re.S)
     assert not re.search(r"\d\.\d|\d ?%", first)
-    [opening] = code(renewed, TAG)
+    [opening] = code(lesson, TAG)
     assert not re.search(r"Evidence|evidence|scores|\.plot\(|compare_arms|curves\(", opening.source)
-    at = next(i for i, cell in enumerate(renewed.cells) if "## Predict first" in cell.source)
-    before = "\n".join(cell.source for cell in renewed.cells[:at])
+    at = next(i for i, cell in enumerate(lesson.cells) if "## Predict first" in cell.source)
+    before = "\n".join(cell.source for cell in lesson.cells[:at])
     assert not re.search(r"accuracy of|Evidence\(|\.gain\(", before)
 
 
-@pytest.mark.parametrize("path", RENEWED, ids=lambda path: path.stem)
 def test_the_prediction_is_empty_in_the_students_copy(path):
     copy = code(student(read_solved(path)))
     [form] = [cell.source for cell in copy if cell.source.startswith("my_prediction = ")]
@@ -159,45 +151,45 @@ def leaves(value):
     return [leaf for each in value.values() for leaf in leaves(each)] if isinstance(value, dict) else [value]
 
 
-def test_results_have_two_decimals_at_most(renewed):
-    for cell in renewed.cells:
+def test_results_have_two_decimals_at_most(lesson):
+    for cell in lesson.cells:
         text = said(cell) if cell.cell_type == "code" else cell.source
         long = re.findall(r"(?<![\w.])\d+\.\d{3,}(?![\d.])", text)
         assert all(0 < abs(float(number)) < 0.01 for number in long), (long, cell.source)
 
 
-def test_each_exercise_says_its_minutes_and_they_add_up(renewed):
-    minutes = re.findall(r"^\*\*\d\d\.\d \([a-z, ]+ (\d+) min\)\.\*\*", prose(renewed), flags=re.M)
-    assert len(minutes) == len(code(renewed, "exercise"))
-    stated = re.search(r"(\d+)\s+min\s+to\s+practise", renewed.cells[0].source)
+def test_each_exercise_says_its_minutes_and_they_add_up(lesson):
+    minutes = re.findall(r"^\*\*\d\d\.\d \([a-z, ]+ (\d+) min\)\.\*\*", prose(lesson), flags=re.M)
+    assert len(minutes) == len(code(lesson, "exercise"))
+    stated = re.search(r"(\d+)\s+min\s+to\s+practise", lesson.cells[0].source)
     assert sum(map(int, minutes)) == int(stated[1])
 
 
-def test_the_learner_writes_the_core_line_of_the_method(renewed):
-    assert any(re.search(r"^def ", cell.source, flags=re.M) for cell in code(renewed, "exercise"))
+def test_the_learner_writes_the_core_line_of_the_method(lesson):
+    assert any(re.search(r"^def ", cell.source, flags=re.M) for cell in code(lesson, "exercise"))
 
 
-def test_a_headline_claim_asserts_its_interval(renewed):
+def test_a_headline_claim_asserts_its_interval(lesson):
     claims = [
         cell
-        for cell in code(renewed)
+        for cell in code(lesson)
         if re.search(r"assert .*(\.low\b.*> 0|\.high\b.*< 0|excludes_zero)", cell.source)
     ]
     assert any(not {"exercise", "solution"} & set(cell.metadata.get("tags", ())) for cell in claims)
 
 
-def test_its_words_are_the_standard_terms(renewed):
+def test_its_words_are_the_standard_terms(lesson):
     home_made = r"\b(pictures?|passes|step sizes?|unseen|judges?|foretell)\b"
-    assert not re.findall(home_made, prose(renewed), flags=re.I)
+    assert not re.findall(home_made, prose(lesson), flags=re.I)
 
 
-def test_a_caption_quotes_only_what_its_figure_holds(renewed):
+def test_a_caption_quotes_only_what_its_figure_holds(lesson):
     """Class names in quotation marks are class names of the lesson's data."""
     loaded = re.findall(
-        r"\"((?:solar|emoji|digits)[\w/-]*)\"", "\n".join(cell.source for cell in code(renewed))
+        r"\"((?:solar|emoji|digits)[\w/-]*)\"", "\n".join(cell.source for cell in code(lesson))
     )
     names = {name for data in set(loaded) for name in class_names(data)}
-    for cell, after in itertools.pairwise(renewed.cells):
+    for cell, after in itertools.pairwise(lesson.cells):
         drawn = cell.cell_type == "code" and figures(nbformat.v4.new_notebook(cells=[cell]))
         caption = re.match(r"\*[^*].*?\*(?=\n|$)", after.source, flags=re.S) if drawn else None
         for quoted in re.findall(r"[\"“](\w[\w ]*)[\"”]", caption[0] if caption else ""):

@@ -35,6 +35,10 @@ SABOTAGE = {
         'learned = {arm: learn(ridge, *features["random"]) for arm in features}',
     ),
     "11": ("epochs=4", "epochs=0"),
+    "12": (
+        'heads = [learn(x["train"][i], t["train"][i]) for i in draws]',
+        'heads = [learn(x["train"][i], np.random.default_rng(0).permutation(t["train"][i])) for i in draws]',
+    ),
     "13": ("return rehearse(new, old.few(20, seed=seed), seed=seed)", "return new"),
 }
 # Data that may be used in paid courses too.
@@ -51,6 +55,7 @@ FREE = {
     "09": "emoji/twemoji",
     "10": "emoji/twemoji",
     "11": "emoji/twemoji",
+    "12": "digits/mnist",
     "13": "digits/mnist",
 }
 

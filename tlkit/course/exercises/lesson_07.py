@@ -89,8 +89,8 @@ EXERCISES = [
             ),
             Mistake(
                 "NumPy is used, which needs values that a compiled step does not have",
-                "Use only functions of keras.ops: others, such as NumPy's, fail in compiled steps or on other "
-                "backends.",
+                "Use only functions of keras.ops: others, such as NumPy's, fail in compiled steps or on "
+                "other backends.",
                 lambda found: not found["graph"],
             ),
             Mistake(
