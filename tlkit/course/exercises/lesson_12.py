@@ -19,7 +19,7 @@ def problems() -> list[tuple[np.ndarray, float, float, float]]:
     rng = np.random.default_rng(0)
     found = []
     for _ in range(POINTS):
-        miss, false_alarm = rng.uniform(3, 30), rng.uniform(0.5, 2)
+        miss, false_alarm = rng.uniform(0.5, 30), rng.uniform(0.5, 5)
         most = miss * false_alarm / (miss + false_alarm)  # a question that costs more is never worth it
         found.append((rng.uniform(size=CELLS), miss, false_alarm, rng.uniform(0.3, 1.6) * most))
     return found
@@ -80,7 +80,7 @@ EXERCISES = [
         "12.1",
         takes=several(3, one_of("raises", "lowers", "leaves")),
         hint="Take one test image with the flaw. Is the model's answer more often equal to its label than "
-        "without the flaw?",
+        "without the flaw? Is the image in the test at all?",
         shows="Flaws can act against each other: a plausible accuracy does not show that a folder is clean.",
         mistakes=[
             Mistake(
@@ -124,7 +124,7 @@ EXERCISES = [
             ),
             Mistake(
                 "p and 1 - p are swapped",
-                "p is the probability of a defect. Which decision is wrong if there is one?",
+                "p is the probability of a defect. Which decision is wrong if the cell has a defect?",
                 lambda found: found["swapped"],
             ),
             Mistake(
@@ -175,7 +175,7 @@ EXERCISES = [
             Mistake(
                 "another number",
                 "This is another number. Divide the number of pairs of one cell by the number of all pairs.",
-                lambda found, images: apart(found) > 0.006,
+                lambda found, images: not apart(found) <= 0.006,
             ),
         ],
     ),
