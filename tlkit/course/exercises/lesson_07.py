@@ -78,8 +78,8 @@ EXERCISES = [
         takes=function("losses"),
         hint="First write the weights as they should be in value. Then ask: what does the optimizer see of a "
         "loss that is multiplied by a weight which contains the same loss?",
-        shows="Each weighted loss is 1, whatever its units. There is still something to learn only because the "
-        "gradient treats the weights as constants.",
+        shows="Each weighted loss is 1, whatever its units. There is still something to learn only because "
+        "the gradient treats the weights as constants.",
         measure=inverse,
         mistakes=[
             Mistake(
