@@ -1,6 +1,6 @@
 """Choose the settings of lesson 13: a learning rate for each arm, and the strength of the distillation.
 
-    .venv/bin/python benchmarks/forgetting.py  # about ten minutes on one core
+    .venv/bin/python benchmarks/forgetting.py  # about seven minutes on one core
 
 A LeNet learns the digits 0 to 4 of MNIST-M. Then each arm adds the digits 5 to 9, in the same number of
 steps, with every learning rate and strength. The script scores validation images only. Its seeds are not
@@ -33,8 +33,8 @@ from tlkit.techniques.continual_learning import LearningWithoutForgetting, add_c
 DATASET = "digits/mnist-m"
 TABLE = Path(__file__).parents[1] / "tlkit" / "course" / "results" / "forgetting-digits-mnist-m.csv"
 COLUMNS = ("arm", "rate", "strength", "seed", "told", "not told", "test")
-SEEDS, SIZE, OLD, CLASSES, MEMORY, EPOCHS = (100, 101, 102), 16, 5, 10, 20, 8
-RATES, STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2), (0.3, 1.0, 3.0)
+SEEDS, SIZE, OLD, CLASSES, MEMORY, EPOCHS = (100, 101, 102), 16, 5, 10, 20, 4
+RATES, STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1), (0.1, 0.3, 1.0, 3.0)
 
 
 def main() -> None:
@@ -48,27 +48,27 @@ def main() -> None:
     learners = arms(network)
     for seed in SEEDS:
         table = pd.read_csv(TABLE)
-        done = set(table[table["seed"] == seed][["arm", "strength"]].itertuples(index=False, name=None))
-        if done == set(learners):
+        of_seed = table[table["seed"] == seed][["arm", "strength", "rate"]]
+        done = set(of_seed.itertuples(index=False, name=None))
+        open_runs = [(*each, rate) for each in learners for rate in RATES if (*each, rate) not in done]
+        if not open_runs:
             continue
         restart(network, seed)
         train(network, known, epochs=EPOCHS)
         start = add_classes(network, CLASSES - OLD).get_weights()
         both = rehearse(new, known.few(MEMORY, seed=seed), seed=seed)
-        examples = {"rehearsal": both, "LwF + rehearsal": both, "ceiling": data.train}
-        for arm, strength in tqdm([each for each in learners if each not in done], desc=f"seed {seed}"):
-            learner, rows = learners[arm, strength], []
-            for rate in RATES:
-                restart(learner, seed)
-                learner.classifier.set_weights(start)
-                learner.teacher.set_weights(network.get_weights())
-                learner.optimizer.learning_rate = rate
-                images, epochs = examples.get(arm, new), EPOCHS // (2 if arm in examples else 1)
-                train(learner, images, epochs)
-                scores = accuracies(learner.classifier, data.validation)
-                rows.append([arm, rate, strength, seed, *(round(each, 3) for each in scores), ""])
+        examples = {"rehearsal": both, "ceiling": data.train}
+        for arm, strength, rate in tqdm(open_runs, desc=f"seed {seed}"):
+            learner = learners[arm, strength]
+            restart(learner, seed)
+            learner.classifier.set_weights(start)
+            learner.teacher.set_weights(network.get_weights())
+            learner.optimizer.learning_rate = rate
+            images, epochs = examples.get(arm, new), EPOCHS // (2 if arm in examples else 1)
+            train(learner, images, epochs)
+            scores = [round(each, 3) for each in accuracies(learner.classifier, data.validation)]
             with TABLE.open("a", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerows(rows)
+                csv.writer(file, lineterminator="\n").writerow([arm, rate, strength, seed, *scores, ""])
 
 
 def arms(network: keras.Model) -> dict[tuple[str, float], LearningWithoutForgetting]:
@@ -78,9 +78,7 @@ def arms(network: keras.Model) -> dict[tuple[str, float], LearningWithoutForgett
         ("fine-tuned", 0.0): {"separate": False},
         ("own softmax", 0.0): {"separate": True},
         **{("LwF", strength): {"separate": True} for strength in STRENGTHS},
-        ("LwF, one softmax", 1.0): {"separate": False},
         ("rehearsal", 0.0): {"separate": False},
-        ("LwF + rehearsal", 1.0): {"separate": False},
         ("ceiling", 0.0): {"separate": False},
     }
     found = {}
@@ -102,7 +100,7 @@ def restart(model: keras.Model, seed: int) -> None:
 
 def train(model: keras.Model, split: tlkit.data.Split, epochs: int) -> None:
     """Train a compiled model in place."""
-    model.fit(split.images, split.labels, batch_size=64, epochs=epochs, verbose=0)
+    model.fit(split.images, split.labels, batch_size=32, epochs=epochs, verbose=0)
 
 
 def accuracies(classifier: keras.Model, split: tlkit.data.Split) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from tlkit.course.exercises.exercise import Exercise, Mistake
 from tlkit.course.exercises.expected import accuracy, function, several, whole_number
 
 PROBABILITIES = (0.40, 0.05, 0.20, 0.35)  # of 13.1; classes 0 and 1 are old, and the image shows class 2
-CLOSE = 0.006
+CLOSE = 0.003  # the answer has three decimals
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -39,7 +39,7 @@ def distilled(answer: Callable[..., Any]) -> dict[str, bool]:
     from keras import ops
 
     cases = ("right", "no T", "no factor", "factor T", "multiplied", "one softened", "sign", "swapped")
-    cases += ("sum", "mean of classes", "labels", "new outputs")
+    cases += ("sum", "mean of classes", "labels")
     matches, found = dict.fromkeys(cases, True), {"scalar": True, "teacher": False, "constant": True}
     for seed, (n, k) in enumerate([(5, 3), (4, 6), (7, 4), (3, 5)]):
         rng = np.random.default_rng(seed)
@@ -75,7 +75,7 @@ def distilled(answer: Callable[..., Any]) -> dict[str, bool]:
         }
         for name in cases:
             matches[name] &= of_student is not None and any(
-                np.allclose(of_student, slope, atol=2e-4) for slope in wanted.get(name, ())
+                np.allclose(of_student, slope, atol=2e-4) for slope in wanted[name]
             )
     return found | matches
 
@@ -88,7 +88,10 @@ def corrected(
     rest: np.ndarray,
     is_new: np.ndarray,
 ) -> dict[str, float]:
-    """Return the answer, and the accuracies with the right offset and with those of typical mistakes."""
+    """Return the answer, and the accuracies with the right offset and with those of typical mistakes.
+
+    An offset chosen with the labels of the stream can have nearly the same accuracy: then it is accepted.
+    """
     found = {"answer": answer, "right": 0.0, "none": 0.0, "sign": 0.0, "all": 0.0}
     for log in (np.log(np.maximum(each, 1e-30)) for each in probabilities):
         lead = log[:, ~is_new].max(axis=1) - log[:, is_new].max(axis=1)
@@ -102,7 +105,7 @@ def corrected(
 
 def near(found: dict[str, Any], case: str) -> bool:
     """Return whether the answer is the result of this mistake, and not the right one."""
-    return abs(found["answer"] - found[case]) < CLOSE / 6 < abs(found["answer"] - found["right"])
+    return abs(found["answer"] - found[case]) < CLOSE / 3 < abs(found["answer"] - found["right"])
 
 
 EXERCISES = [
@@ -211,10 +214,9 @@ EXERCISES = [
     Exercise(
         "13.3",
         takes=accuracy(),
-        hint="For each seed and image of the stream: how far does the best old output lead the best new one? "
-        "The offset must exceed half of these leads.",
-        shows="The share of new predictions is right now, and yet many classes are still confused: a right "
-        "share does not prove a good classifier.",
+        hint="Take one image of the stream. Which offset is just large enough to make its prediction new?",
+        shows="On the stream the fraction of new predictions is right now, yet many digits are still misread: "
+        "a right fraction does not prove a good classifier.",
         measure=corrected,
         mistakes=[
             Mistake(
@@ -224,7 +226,8 @@ EXERCISES = [
             ),
             Mistake(
                 "the offset has the other sign",
-                "That moves the share the other way. Count the predictions of new classes before and after.",
+                "That moves the fraction the other way. Count the predictions of new classes before and "
+                "after.",
                 lambda found, **facts: near(found, "sign"),
             ),
             Mistake(
@@ -234,8 +237,9 @@ EXERCISES = [
             ),
             Mistake(
                 "another offset, other images or another arm",
-                "This is another value. Choose an offset for each seed on the images of the stream, and give "
-                "the mean accuracy on the rest.",
+                "This is another value. For each seed, add the offset to the logarithms of the new "
+                "probabilities only, and choose it on the stream. Give the mean accuracy on the rest, to three "
+                "decimals.",
                 lambda found, **facts: abs(found["answer"] - found["right"]) > CLOSE,
             ),
         ],
