@@ -215,8 +215,8 @@ EXERCISES = [
         "13.3",
         takes=accuracy(),
         hint="Take one image of the stream. Which offset is just large enough to make its prediction new?",
-        shows="On the stream the fraction of new predictions is right now, yet many digits are still misread: "
-        "a right fraction does not prove a good classifier.",
+        shows="On the stream the fraction of new predictions is right now, yet many digits are still "
+        "misread: a right fraction does not prove a good classifier.",
         measure=corrected,
         mistakes=[
             Mistake(
@@ -238,8 +238,8 @@ EXERCISES = [
             Mistake(
                 "another offset, other images or another arm",
                 "This is another value. For each seed, add the offset to the logarithms of the new "
-                "probabilities only, and choose it on the stream. Give the mean accuracy on the rest, to three "
-                "decimals.",
+                "probabilities only, and choose it on the stream. Give the mean accuracy on the rest, to "
+                "three decimals.",
                 lambda found, **facts: abs(found["answer"] - found["right"]) > CLOSE,
             ),
         ],
