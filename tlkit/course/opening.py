@@ -24,8 +24,8 @@ class OpeningPicture(Preprocessor):
         nb.metadata.language_info = {"name": "python"}
         for cell in nb.cells:
             times = cell.metadata.pop("execution", {})
-            if elapsed := seconds(times):
-                cell.metadata["seconds"] = elapsed
+            if times:
+                cell.metadata["seconds"] = seconds(times)
         if pictures := figures(nb, TAG):
             nb.cells[0].attachments = {FILE: {"image/png": pictures[-1]}}
         return nb, resources
