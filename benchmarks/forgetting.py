@@ -1,6 +1,6 @@
 """Choose the settings of lesson 13: a learning rate for each arm, and the strength of the distillation.
 
-    .venv/bin/python benchmarks/forgetting.py  # about seven minutes on one core
+    .venv/bin/python benchmarks/forgetting.py
 
 A LeNet learns the digits 0 to 4 of MNIST-M. Then each arm adds the digits 5 to 9, in the same number of
 steps, with every learning rate and strength. The script scores validation images only. Its seeds are not

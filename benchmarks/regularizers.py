@@ -1,6 +1,6 @@
 """Fine-tune on 96 labels with different regularisers: what lesson 09 reads.
 
-    .venv/bin/python benchmarks/regularizers.py                          # about ten minutes on one core
+    .venv/bin/python benchmarks/regularizers.py
     .venv/bin/python benchmarks/regularizers.py --dataset emoji/twemoji
 
 Block 7 and all above it learn, at 96 pixels, from 96 training images that a seed draws (stratified). Every
@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-# two threads would wait for each other
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 
 import keras
@@ -118,11 +117,8 @@ class Study:
         keras.utils.set_random_seed(seed)
         few = self.data.train.subset(nested_indices(self.data.train.labels, [LABELS], seed=seed)[LABELS])
         network = self.pretrained if arm != "random weights" else Network(self, None, few.images)
-        known, rows, y = (
-            network.begin(few.images, seed),
-            [],
-            np.eye(self.classes, dtype="float32")[few.labels],
-        )
+        known, rows = network.begin(few.images, seed), []
+        y = np.eye(self.classes, dtype="float32")[few.labels]
         rate = strength if arm in ("plain", "random weights") else self.chosen("plain", "best")
         optimizer = keras.optimizers.Adam(rate)
         if arm == "weight decay":

@@ -20,6 +20,7 @@ import pandas as pd
 
 import tlkit
 from tlkit._internal.intervals import mean_interval
+from tlkit.reports.words import counted
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PAGE = Path(__file__).parent / "pages" / "measured.md"
@@ -98,8 +99,7 @@ def seeds(table: pd.DataFrame) -> str:
     >>> seeds(pd.DataFrame({"seed": [0, 0, 1]}))
     '2 seeds'
     """
-    count = table["seed"].nunique()
-    return f"{count} seed{'s' if count > 1 else ''}"
+    return counted(table["seed"].nunique(), "seed")
 
 
 @cache
@@ -140,8 +140,8 @@ def few_labels() -> Iterable[Row]:
             compared = found[measure][f"auto minus {other}"]
             for where, settings in (("", "all settings"), (", without digits", "without digits")):
                 own = compared[settings]
-                common = min(runs["auto"], runs[other])
-                over = f"{own['settings']} settings; {common} seed{'s' if common > 1 else ''} in each"
+                common = counted(min(runs["auto"], runs[other]), "seed")
+                over = f"{own['settings']} settings; {common} in each"
                 yield row(f"default minus {other}, {said}{where}", own["mean"], own["low"], own["high"], over)
             ((setting, points),) = compared["worst"].items()
             yield f"default minus {other}, {said}: worst setting", f"{points:+.1f}", "", setting
@@ -149,8 +149,8 @@ def few_labels() -> Iterable[Row]:
 
 def audit() -> Iterable[Row]:
     script = benchmark("audit")
-    found = pd.DataFrame(json_of("audit"))
-    means = 100 * script.summary(json_of("audit"))
+    found = json_of("audit")
+    means, found = 100 * script.summary(found), pd.DataFrame(found)
     for name, said in script.DATA.items():
         for rate in script.RATES:
             over = seeds(found[(found["data"] == name) & (found["planted"] == rate)])
@@ -227,8 +227,8 @@ def gaps(script: Any, table: pd.DataFrame) -> Iterable[Row]:
 def domain_generalization() -> Iterable[Row]:
     script, table = benchmark("domain_generalization"), table_of("domain_generalization")
     found = 100 * script.differences(table)[["difference", "low", "high"]]
+    domains = table["left_out"].nunique()
     for (_, arm), own in found.iterrows():
-        domains = table["left_out"].nunique()
         yield row(f"{arm} minus ERM, mean of {domains} unseen domains", *own, seeds(table))
     means = 100 * table[table["left_out"] == "mnist-m"].groupby("arm")["accuracy"].mean()
     for arm in ("erm", "mixstyle"):
@@ -240,12 +240,8 @@ def test_time_adaptation() -> Iterable[Row]:
     table = script.measured(pd.read_csv(BENCHMARKS / "test_time_adaptation.csv", keep_default_na=False))
     strong = table[table["severity"] == 5]
     plain = strong[strong["arm"] == script.NONE]["measure"].mean()
-    yield (
-        "accuracy without adaptation, severity 5",
-        f"{plain:.1f} %",
-        "",
-        f"{strong['corruption'].nunique()} corruptions",
-    )
+    kinds = counted(strong["corruption"].nunique(), "corruption")
+    yield "accuracy without adaptation, severity 5", f"{plain:.1f} %", "", kinds
     gains = script.differences(strong, ["batch", "order"])
     for (batch, order, arm), own in gains.groupby(["batch", "order", "arm"]):
         if arm == "statistics":
@@ -302,12 +298,8 @@ def model_selection() -> Iterable[Row]:
             what = f"tau of {score} with the accuracy of {said}"
             yield mean_row(what, taus[truth][score], "data sets", digits=2)
     for score in order:
-        yield (
-            f"median time of {score}",
-            f"{seconds[score]:.3f} s",
-            "",
-            f"{len(taus['tuned'][score])} data sets",
-        )
+        over = counted(len(taus["tuned"][score]), "data set")
+        yield f"median time of {score}", f"{seconds[score]:.3f} s", "", over
 
 
 def overfitting() -> Iterable[Row]:
