@@ -7,6 +7,7 @@ from itertools import count
 import keras
 import numpy as np
 import pytest
+from pushes import full
 
 from tlkit import adapt, train
 from tlkit.data import Dataset, Split
@@ -59,8 +60,11 @@ TUNED |= {"least_steps": 24, "most_steps": 24, "learning_rate": 1e-3}
 
 @pytest.mark.parametrize(
     ("settings", "epochs"),
-    [(SCRATCH, (1, 1)), (TUNED, (1, 5, 4)), (TUNED | {"fraction": 1.0}, (6,))],
-    ids=["from scratch", "fine-tuning on stored activations", "fine-tuning of all layers"],
+    [
+        pytest.param(SCRATCH, (1, 1), id="from scratch"),
+        pytest.param(TUNED, (1, 5, 4), id="fine-tuning on stored activations"),
+        pytest.param(TUNED | {"fraction": 1.0}, (6,), id="fine-tuning of all layers", marks=full),
+    ],
 )
 def test_training_continues_after_a_kill(few, tmp_path, settings, epochs, monkeypatch):
     better = count()  # the fine-tuned network is chosen, so that it is trained on all labels, too
@@ -107,8 +111,11 @@ AUTO = {"backbone": "LeNet", "weights": None, "epochs": 2, "minutes": None}
 
 @pytest.mark.parametrize(
     ("settings", "epochs"),
-    [(SINGLE, (1, 1)), (SINGLE | {"validator": "entropy"}, (2,)), (ON_FEATURES, (1,))],
-    ids=["end to end", "with a validator", "on features"],
+    [
+        pytest.param(SINGLE, (1, 1), id="end to end", marks=full),
+        pytest.param(SINGLE | {"validator": "entropy"}, (2,), id="with a validator"),
+        pytest.param(ON_FEATURES, (1,), id="on features"),
+    ],
 )
 def test_adaptation_continues_after_a_kill(few, inverted, tmp_path, settings, epochs):
     options = {"seed": 2, "evaluate": inverted, **settings}
