@@ -197,3 +197,11 @@ def test_a_formula_needs_no_script_and_keeps_its_text():
     written = mathml.mathml(r'a < b \& "c"', "inline")
     assert written.startswith("<math ")
     assert 'alttext="a &lt; b' in written
+
+
+@pytest.mark.parametrize("lesson", lessons(), ids=lambda each: each.path.stem)
+def test_the_site_can_draw_every_command_of_a_formula(lesson):
+    text = "\n".join(each.source for each in lesson.notebook.cells if each.cell_type == "markdown")
+    formulas = [block or inline for block, inline in re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", text, re.S)]
+    unknown = {each for each in formulas if ">\\" in mathml.mathml(each, "block")}
+    assert not unknown
