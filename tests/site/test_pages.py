@@ -177,7 +177,7 @@ def test_a_solution_is_folded_until_it_is_asked_for(tab, address):
 
 @in_a_browser
 def test_formulas_are_drawn_by_the_browser_itself(tab, address):
-    tab.goto(f"{address}/notebooks/11_model_selection.html")
+    tab.goto(f"{address}/notebooks/07_multi_task_learning.html")
     sizes = tab.locator("math").evaluate_all("all => all.map(each => each.getBoundingClientRect().height)")
     assert len(sizes) >= 3
     assert min(sizes) > 5
