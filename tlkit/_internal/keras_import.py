@@ -45,8 +45,8 @@ def import_keras() -> ModuleType:
 
     TensorFlow 2.21 writes these messages from C++ while it loads, before it reads any log level. All other
     lines are still written. TensorFlow computes convolutions with oneDNN, unless TF_ENABLE_ONEDNN_OPTS is set
-    to 0. Loading creates a million permanent objects, so garbage collection, which would
-    scan them repeatedly, is off meanwhile.
+    to 0. Loading creates a million permanent objects, so garbage collection, which would scan them
+    repeatedly, is off meanwhile.
 
     Raises:
         TlkitError: the environment variable `KERAS_BACKEND` names no backend that tlkit runs on.
