@@ -15,7 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads
 
 import numpy as np
 import pytest
-from pushes import FULL, traced
+from pushes import FULL, few_folds, traced, untuned_input
 
 
 def pytest_collection_modifyitems(config, items):
@@ -32,9 +32,9 @@ def pytest_collection_finish():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _eager():
-    """Run the steps of trainings without a graph; see `pushes`."""
-    with traced(FULL):
+def _quick():
+    """Run the steps of trainings without a graph, and draw few folds; see `pushes`."""
+    with traced(FULL), few_folds(not FULL), untuned_input():
         yield
 
 

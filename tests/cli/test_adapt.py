@@ -2,7 +2,7 @@
 
 import pytest
 from PIL import Image
-from pushes import graph
+from pushes import full, graph
 
 from tlkit.data import load
 
@@ -24,12 +24,14 @@ def numerals(tmp_path_factory):
 @graph
 def test_it_writes_the_model_the_metrics_and_the_report(tmp_path, numerals, command, metrics):
     """The target is a folder without class sub-folders; labelled images of its kind evaluate the result."""
-    for i, image in enumerate(load("digits/optical").train.images[:60]):
-        path = tmp_path / "target" / f"{i}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(image).save(path)
+    digits = load("digits/optical").train
+    for i, (image, label) in enumerate(zip(digits.images[:60], digits.labels, strict=False)):
+        labelled = tmp_path / "labelled" / ("train" if i < 30 else "test") / str(label)
+        for path in (tmp_path / "target" / f"{i}.png", labelled / f"{i}.png"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
     options = ("--method", "dann", "--validator", "snd", *LENET_BN, "--epochs", 2)
-    options += ("--evaluate", "digits/optical")
+    options += ("--evaluate", tmp_path / "labelled")
     done = command("adapt", numerals, tmp_path / "target", "--out", tmp_path / "run", *options)
     assert done.exit_code == 0, done
     assert f"target: {tmp_path / 'target'}, 60 images without labels" in done.stdout
@@ -49,7 +51,7 @@ def test_it_writes_the_model_the_metrics_and_the_report(tmp_path, numerals, comm
 
 def test_without_target_labels_it_says_so(tmp_path, numerals, command, metrics):
     options = (*LENET_BN, "--epochs", 1, "--method", "adabn")
-    done = command("adapt", numerals, "digits/optical", "--out", tmp_path / "run", *options)
+    done = command("adapt", numerals, numerals, "--out", tmp_path / "run", *options)
     assert done.exit_code == 0, done
     assert "on the target:" not in done.stdout
     found = metrics(tmp_path / "run")
@@ -62,6 +64,7 @@ def test_without_target_labels_it_says_so(tmp_path, numerals, command, metrics):
     assert command("card", tmp_path / "run").exit_code == 0
 
 
+@full
 @graph
 def test_by_default_methods_vote(tmp_path, numerals, command, metrics):
     options = (*LENET_BN, "--epochs", 1, "--evaluate", numerals)
@@ -112,6 +115,7 @@ def test_the_classifier_of_a_run_is_adapted_without_its_source(tmp_path, numeral
     assert "needs a labelled source" in message
 
 
+@full
 @graph
 def test_several_sources_need_the_option_target(tmp_path, numerals, command, metrics, refused):
     out = ("--out", tmp_path / "run", *LENET, "--epochs", 1, "--method", "coral")

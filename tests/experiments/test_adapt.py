@@ -6,7 +6,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from pushes import graph, traced
+from pushes import full, graph, mostly_full, traced
 
 import tlkit
 from tlkit.callbacks import Interruptible
@@ -237,6 +237,7 @@ def test_end_to_end_a_network_that_no_other_agrees_with_is_not_chosen(source, ta
     assert found.target_frequencies[7] == 1
 
 
+@full
 @graph
 def test_end_to_end_features_of_the_source_are_normalised_by_its_own_statistics(source, target):
     found = tlkit.adapt(source, target, **LENET | {"backbone": "LeNetBN"})
@@ -245,7 +246,7 @@ def test_end_to_end_features_of_the_source_are_normalised_by_its_own_statistics(
 
 
 @graph
-@pytest.mark.parametrize("trained", [0, 2])
+@pytest.mark.parametrize("trained", mostly_full([0, 2], 0))
 def test_after_ctrl_c_the_networks_trained_so_far_vote(source, target, monkeypatch, trained):
     fits = []
 
@@ -329,6 +330,7 @@ def test_other_classes_than_those_of_the_source_are_refused(source, target):
         tlkit.adapt(source, target, evaluate=mixed, **LENET)
 
 
+@full
 @graph
 def test_several_sources_are_joined_and_compared_with_each_other(source, brighter, backbone, voted):
     dark = Split(source.train.images // 2, source.train.labels, source.train.names)
@@ -399,7 +401,7 @@ def test_ctrl_c_during_the_vote_leaves_a_result_of_the_methods_trained_so_far(
     np.testing.assert_allclose(predicted, found.probabilities["target"], atol=1e-3)
 
 
-@pytest.mark.parametrize("pretrained", [True, False])
+@pytest.mark.parametrize("pretrained", mostly_full([True, False], False))
 def test_after_ctrl_c_in_the_training_on_the_source_nothing_else_is_trained(
     source, brighter, backbone, monkeypatch, pretrained
 ):

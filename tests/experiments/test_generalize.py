@@ -5,7 +5,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from pushes import graph, traced
+from pushes import full, graph, mostly_full, traced
 
 import tlkit
 from tlkit.callbacks import Interruptible
@@ -83,7 +83,7 @@ def test_the_backbone_keeps_its_own_weights(domains, backbone, found):
 
 
 @graph
-@pytest.mark.parametrize("pretrained", [True, False])
+@pytest.mark.parametrize("pretrained", mostly_full([True, False], True))
 def test_no_image_of_the_domain_that_is_left_out_is_read(domains, backbone, pretrained):
     hidden = ImageFiles(["missing.png"] * 48, 28, [b""] * 48)  # raises as soon as an image is read
     secret = replace(domains[1], train=Split(hidden, domains[1].train.labels), validation=None)
@@ -95,6 +95,7 @@ def test_no_image_of_the_domain_that_is_left_out_is_read(domains, backbone, pret
             trainings.fit("erm", [0, 1])
 
 
+@full
 @graph
 def test_from_random_weights_there_are_no_frozen_features(domains):
     found = tlkit.generalize(domains[:2], methods=["frozen", "group-dro"], **LENET)

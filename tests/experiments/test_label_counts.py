@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from pushes import full
 
 from tlkit.challenges.dataset_size import fit_power_law
 from tlkit.errors import DataError, TlkitError, UnknownNameError
@@ -77,6 +78,7 @@ def test_by_default_all_techniques_meet_six_sizes_from_two_per_class_to_all(digi
     assert found.data is digits
 
 
+@full
 def test_two_labels_a_class_are_trained_on_in_earnest(digits):
     found = label_counts(digits, sizes=[20], steps=40, **OPTIONS | {"techniques": ["scratch"], "seeds": [0]})
     assert found.table["accuracy"].item() > 0.35, "chance is 0.1"

@@ -158,7 +158,7 @@ def test_views_come_from_the_seed_whenever_the_objective_was_built(digits, untra
     ("method", "rows"),
     [
         ("rotation", ["image", "rotated 90°", "rotated 180°", "rotated 270°"]),
-        ("masked", ["image", "corrupted", "reconstructed"]),
+        pytest.param("masked", ["image", "corrupted", "reconstructed"], marks=full),
     ],
 )
 def test_what_a_method_asks_is_shown(method, rows, digits):

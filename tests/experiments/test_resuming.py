@@ -56,13 +56,15 @@ def same(one, other):
 SCRATCH = {"technique": "scratch", "backbone": "LeNet", "epochs": 4, "batch_size": 16}
 TUNED = {"technique": "fine-tuning", "backbone": "LeNet", "weights": None, "minutes": None, "folds": 2}
 TUNED |= {"least_steps": 24, "most_steps": 24, "learning_rate": 1e-3}
+SHORT = {"least_steps": 9, "most_steps": 9}
 
 
 @pytest.mark.parametrize(
     ("settings", "epochs"),
     [
-        pytest.param(SCRATCH, (1, 1), id="from scratch"),
-        pytest.param(TUNED, (1, 5, 4), id="fine-tuning on stored activations"),
+        pytest.param(SCRATCH, (2,), id="from scratch"),
+        pytest.param(TUNED | SHORT, (4,), id="fine-tuning on stored activations"),
+        pytest.param(TUNED, (1, 5, 4), id="fine-tuning, killed three times", marks=full),
         pytest.param(TUNED | {"fraction": 1.0}, (6,), id="fine-tuning of all layers", marks=full),
     ],
 )
@@ -74,8 +76,7 @@ def test_training_continues_after_a_kill(few, tmp_path, settings, epochs, monkey
     for epoch in epochs:
         with pytest.raises(Killed):
             train(few, seed=3, backup=tmp_path / "killed", callbacks=[Kill(epoch)], **settings)
-    for _ in range(2):  # once more, when all is done, changes nothing
-        same(whole, train(few, seed=3, backup=tmp_path / "killed", **settings))
+    same(whole, train(few, seed=3, backup=tmp_path / "killed", **settings))
 
 
 def test_the_order_of_the_images_depends_on_the_seed(few, tmp_path, monkeypatch):
@@ -113,7 +114,7 @@ AUTO = {"backbone": "LeNet", "weights": None, "epochs": 2, "minutes": None}
     ("settings", "epochs"),
     [
         pytest.param(SINGLE, (1, 1), id="end to end", marks=full),
-        pytest.param(SINGLE | {"validator": "entropy"}, (2,), id="with a validator"),
+        pytest.param(SINGLE | {"validator": "entropy"}, (2,), id="with a validator", marks=full),
         pytest.param(ON_FEATURES, (1,), id="on features"),
     ],
 )
@@ -129,6 +130,7 @@ def test_adaptation_continues_after_a_kill(few, inverted, tmp_path, settings, ep
     assert again.accuracies == pytest.approx(whole.accuracies)
 
 
+@full
 def test_a_vote_continues_with_the_next_network(few, inverted, tmp_path, monkeypatch):
     monkeypatch.setattr(adapt_by_vote, "NETWORKS", ("mcc", "entropy"))
     whole = adapt(few, inverted, backup=tmp_path / "whole", **AUTO)

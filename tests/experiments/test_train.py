@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from pushes import traced
+from pushes import full, traced
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -203,6 +203,7 @@ def test_the_same_seed_gives_the_same_model(few, weights):
         np.testing.assert_array_equal(one, other)
 
 
+@full
 def test_a_small_network_learns_from_a_hundred_images(digits):
     with traced():
         few = replace(digits, train=digits.train.few(10), validation=digits.validation.few(2))

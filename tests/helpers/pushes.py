@@ -1,7 +1,8 @@
 """What every push runs, and what only `make test-full` runs.
 
-A push leaves out cases and seeds that add little to those beside them. It also runs the steps of most
-trainings as they are, which is faster for a few steps than tracing a graph; `make test-full` traces all.
+A push leaves out cases and seeds that add little to those beside them. It draws the folds of few labels
+once instead of several times. It also runs the steps of most trainings as they are, which is faster for a
+few steps than tracing a graph; `make test-full` traces all.
 """
 
 import os
@@ -40,3 +41,34 @@ def traced(whether=True):
         yield
     finally:
         tf.config.run_functions_eagerly(before)
+
+
+@contextmanager
+def few_folds(whether=True):
+    """Draw the folds of few labels once, so that there are fewer trainings and fewer solved heads."""
+    from tlkit.techniques import logistic_regression, robust_fine_tuning
+
+    with pytest.MonkeyPatch.context() as patch:
+        if whether:
+            patch.setattr(logistic_regression, "MOST_REPEATS", 1)
+            patch.setattr(robust_fine_tuning, "MOST_DIVISIONS", 1)
+        yield
+
+
+@contextmanager
+def untuned_input():
+    """On TensorFlow, iterate over batches without the thread that tunes the input.
+
+    TensorFlow wakes this thread before it marks the iterator as cancelled, so the thread can fall asleep
+    again. The end of an iterator then waits for it, up to a minute if the iterator is old.
+    """
+    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    iterate, options = tf.data.Dataset.__iter__, tf.data.Options()
+    options.autotune.enabled = False
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.data.Dataset, "__iter__", lambda dataset: iterate(dataset.with_options(options)))
+        yield

@@ -13,7 +13,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from pushes import full, graph
+from pushes import full, graph, mostly_full
 from sklearn.neighbors import KNeighborsClassifier
 
 from tlkit.challenges import model_selection
@@ -123,12 +123,16 @@ def test_a_script_predicts_an_image_file(answers, pretrained, folder, digits_of_
 @pytest.mark.parametrize(
     ("name", "epochs"),
     [
-        ("frozen-features", {"EPOCHS": 20}),
+        pytest.param("frozen-features", {"EPOCHS": 20}, marks=full),
         (
             "fine-tuning",
             {"HEAD_EPOCHS, HEAD_RATE": "8, 2e-2", "EPOCHS, LEARNING_RATE": "2, 1e-4", "FLIP": None},
         ),
-        ("discriminative-rates", {"HEAD_EPOCHS, HEAD_RATE": "8, 2e-2", "EPOCHS, LEARNING_RATE": "1, 1e-4"}),
+        pytest.param(
+            "discriminative-rates",
+            {"HEAD_EPOCHS, HEAD_RATE": "8, 2e-2", "EPOCHS, LEARNING_RATE": "1, 1e-4"},
+            marks=full,
+        ),
     ],
 )
 def test_a_saved_network_replaces_a_download(
@@ -186,7 +190,7 @@ def test_coral_brings_the_covariances_together(run, domains, digits_of_three, fa
     assert distance(100.0) < 0.5 * distance(0.0)
 
 
-@pytest.mark.parametrize("name", ["dann", "coral"])
+@pytest.mark.parametrize("name", mostly_full(["dann", "coral"], "coral"))
 def test_adaptation_reports_on_the_target(run, name, domains, faded_folder, saved_network, capsys):
     offline = {"WEIGHTS": repr(str(saved_network)), "BACKBONE": None, "PREPROCESS": None, "EPOCHS": 1}
     out = run(name, **{**domains, **offline})
@@ -291,6 +295,7 @@ def test_a_learning_curve_rises_with_the_labels(run, pretrained, capsys):
     assert (out / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+@full
 def test_logme_scores_a_saved_network_as_its_weights(run, settings, folder, weights, saved_network, capsys):
     tiny = f"({settings['BACKBONE']}, {settings['PREPROCESS']}, {str(weights)!r})"
     candidates = f"{{'trained': {tiny}, 'saved': (None, None, {str(saved_network)!r})}}"

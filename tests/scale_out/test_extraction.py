@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow
 import pytest
 from PIL import Image
+from pushes import mostly_full
 
 from tlkit import scale_out
 from tlkit.backbones import engines, load_backbone
@@ -350,7 +351,7 @@ def test_a_plan_whose_values_have_changed_is_refused(run, out):
         scale_out.read(out)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.05, 0.3])
+@pytest.mark.parametrize("delay", mostly_full([0.0, 0.05, 0.3], 0.05))
 def test_after_ctrl_c_at_any_moment_the_same_call_continues(run, out, same, undisturbed, delay):
     """The signal comes as soon as the folder exists, or a little later."""
     killer = threading.Thread(target=interrupt_soon_after, args=(out, delay))

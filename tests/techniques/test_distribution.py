@@ -7,7 +7,7 @@ import sys
 
 import keras
 import pytest
-from pushes import FULL, mostly_full
+from pushes import FULL, full, mostly_full
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="Keras distributes on TensorFlow and JAX"
@@ -94,11 +94,13 @@ def learned():
     return dict(zip(techniques, zip(*found, strict=True), strict=True))
 
 
+@full
 @pytest.mark.parametrize("technique", mostly_full(TRAIN, ON_EVERY_PUSH))
 def test_two_devices_give_the_same_result_as_one(technique, learned):
     one, two = learned[technique]
     assert one == pytest.approx(two, rel=1e-3)
 
 
+@full
 def test_the_moving_average_follows_the_network_on_both(learned):
     assert [found[-1] for found in learned["self-supervised learning"]] == [1.0, 1.0]

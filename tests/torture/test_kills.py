@@ -14,6 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 from PIL import Image
+from pushes import full
 
 TORTURE = bool(os.environ.get("TLKIT_TORTURE"))
 LENET = ["--backbone", "LeNet", "--weights", "none", "--image-size", 28]
@@ -144,6 +145,7 @@ def end_of_children(process, works):
     return psutil.wait_procs(children, timeout=120)[1]
 
 
+@full
 def test_workers_end_with_their_parent(folder, tmp_path):
     out = tmp_path / "run"
     process = start([*COMMANDS["label-counts"][0][:-1], 2], folder, out)

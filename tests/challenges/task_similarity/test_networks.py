@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from pushes import full
 
 from tlkit import backbones
 from tlkit.challenges.task_similarity import layer_features, linear_cka, procrustes, similarities
@@ -36,6 +37,7 @@ def test_an_unknown_stage_is_refused(lenet, digits):
         layer_features(backbone_of(lenet), digits.train.images[:2], ["conv3"])
 
 
+@full
 def test_training_the_upper_stage_changes_only_that_stage(lenet, digits):
     backbone = backbone_of(lenet)
     before = layer_features(backbone, digits.validation.images)

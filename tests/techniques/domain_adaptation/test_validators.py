@@ -99,7 +99,7 @@ def test_the_best_epoch_from_the_start_on_is_put_back():
 
 
 @graph
-@pytest.mark.parametrize("name", mostly_full(VALIDATORS.names, "snd", "dev", "iwcv"))
+@pytest.mark.parametrize("name", mostly_full(VALIDATORS.names, "snd", "iwcv"))
 def test_the_best_epoch_by_the_score_is_kept(name, adapted, shifted):
     (x, y), _ = shifted
     adapter, history = adapted(MMD(), epochs=6, validator=name, validation_data=(x[:100], y[:100]))

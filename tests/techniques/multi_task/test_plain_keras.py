@@ -129,7 +129,7 @@ def test_a_resumed_training_ends_with_the_same_weights(name, tasks, examples, le
 # data
 
 
-@pytest.mark.parametrize("kind", ["tf.data", "PyDataset"])
+@pytest.mark.parametrize("kind", mostly_full(["tf.data", "PyDataset"], "tf.data"))
 def test_batches_and_arrays_give_the_same_result(kind, tasks, examples, learner_of):
     x, labels = examples
     labels = labels | {"size": labels["size"][:, 0]}  # of shape (n,)
@@ -203,7 +203,7 @@ def test_unsuitable_arrays_raise_a_clear_error(tasks, examples, learner_of):
 # custom heads
 
 
-@pytest.mark.parametrize("rule", [None, "pcgrad", "gradnorm"])
+@pytest.mark.parametrize("rule", mostly_full([None, "pcgrad", "gradnorm"], "gradnorm"))
 def test_logits_and_probabilities_give_the_same_result(rule, tasks, examples, user_network):
     x, labels = examples
     found = []
@@ -307,6 +307,7 @@ def test_its_config_makes_an_equal_object(made):
     check_its_settings_make_an_equal_one(made)
 
 
+@full
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("name", mostly_full(BALANCINGS.names, "gradnorm"))
 def test_a_saved_learner_resumes_training(name, tasks, examples, learner_of, tmp_path):

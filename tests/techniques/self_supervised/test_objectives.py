@@ -140,6 +140,7 @@ def test_a_decoder_reconstructs_images_of_any_size(small):
             assert objective.reconstruct(ops.zeros((2, size, size, 3))).shape == (2, size, size, 3)
 
 
+@full
 @graph
 @pytest.mark.parametrize("made", mostly_full([Denoising, Masked], Masked))
 def test_reconstructions_differ_between_images(made, digits):

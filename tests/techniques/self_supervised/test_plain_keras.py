@@ -82,7 +82,9 @@ def test_callbacks_of_keras_work(small, images, tmp_path):
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
-@pytest.mark.parametrize("kind", ["tf.data", "PyDataset", "split.batches", "files"])
+@pytest.mark.parametrize(
+    "kind", mostly_full(["tf.data", "PyDataset", "split.batches", "files"], "tf.data", "files")
+)
 def test_images_can_have_any_type_that_keras_accepts(kind, small, images, tmp_path):
     names = [tmp_path / f"{i}.png" for i in range(64)]
     for name, image in zip(names, images, strict=True):
@@ -103,6 +105,7 @@ def test_images_can_have_any_type_that_keras_accepts(kind, small, images, tmp_pa
     assert not np.array_equal(before[0], backbone.get_weights()[0])
 
 
+@full
 def test_the_seed_determines_the_noise_for_batches_too(small, images):
     data, losses = Batches(images), []
     for seed in (0, 0, 1):
@@ -218,6 +221,7 @@ def test_its_config_makes_an_equal_object(made):
     check_its_settings_make_an_equal_one(made)
 
 
+@full
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("method", mostly_full(METHODS, METHODS.find("byol")), ids=lambda each: each.name)
 def test_a_saved_learner_resumes_training(method, small, images, tmp_path):
