@@ -19,8 +19,12 @@ from pushes import FULL, few_folds, traced, untuned_input
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave the cases marked `full` to `make test-full`."""
-    left = [] if FULL else [item for item in items if item.get_closest_marker("full")]
+    """Leave the cases marked `full` to `make test-full` and `make torture`."""
+    left = (
+        []
+        if FULL or os.environ.get("TLKIT_TORTURE")
+        else [item for item in items if item.get_closest_marker("full")]
+    )
     config.hook.pytest_deselected(items=left)
     items[:] = [item for item in items if item not in left]
 

@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from pushes import full
 
 import tlkit
 from tlkit import backbones
@@ -52,7 +53,8 @@ def assert_close(actual, expected):
     np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
 
 
-SMALL = [("LeNet", 28), ("LeNetBN", 28), ("EfficientNetLite0", 32), ("MobileNetV2", 32)]
+SMALL = [("LeNet", 28), ("LeNetBN", 28), ("EfficientNetLite0", 32)]
+SMALL += [pytest.param("MobileNetV2", 32, marks=full)]
 
 
 @pytest.mark.parametrize(("name", "size"), SMALL)

@@ -9,6 +9,7 @@ from functools import partial
 
 import keras
 import pytest
+from pushes import full
 
 import tlkit
 from tlkit.cli import cli, main
@@ -110,6 +111,7 @@ def adapted(run, shapes, command):
     return out
 
 
+@full
 def test_a_run_that_was_adapted_without_its_source_has_a_card_and_can_be_evaluated(adapted, shapes, command):
     for words in (("evaluate", adapted, shapes), ("card", adapted), ("export", adapted)):
         assert command(*words).exit_code == 0, words

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pushes import full
 
 from tlkit.data import is_folder, load
 from tlkit.errors import DataError, UnknownNameError
@@ -121,6 +122,7 @@ print(load("tfds:parity", image_size=4).card.counts)
 """
 
 
+@full
 def test_a_data_set_of_the_installed_tfds_loads(tmp_path):
     """The real tensorflow-datasets prepares, stores and reads a data set."""
     pytest.importorskip("tensorflow_datasets")

@@ -20,7 +20,7 @@ def model(digits):
     model = tlkit.build_classifier("LeNetBN", 10, weights=None, dropout=0.0)
     model.compile("adam", "sparse_categorical_crossentropy")
     with traced():
-        model.fit(digits.train.images[:], digits.train.labels, epochs=20, verbose=0)
+        model.fit(digits.train.images[:], digits.train.labels, epochs=12, verbose=0)
     return model
 
 

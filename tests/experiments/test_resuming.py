@@ -62,7 +62,7 @@ SHORT = {"least_steps": 9, "most_steps": 9}
 @pytest.mark.parametrize(
     ("settings", "epochs"),
     [
-        pytest.param(SCRATCH, (2,), id="from scratch"),
+        pytest.param(SCRATCH, (2,), id="from scratch", marks=full),
         pytest.param(TUNED | SHORT, (4,), id="fine-tuning on stored activations"),
         pytest.param(TUNED, (1, 5, 4), id="fine-tuning, killed three times", marks=full),
         pytest.param(TUNED | {"fraction": 1.0}, (6,), id="fine-tuning of all layers", marks=full),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from pushes import graph, mostly_full, traced
+from pushes import full, graph, mostly_full, traced
 
 from tlkit.data import Split
 from tlkit.data.batches import Batches
@@ -232,6 +232,7 @@ def test_ctrl_c_keeps_the_best_epoch_and_skips_the_next_phase(data):
     assert set(run.predictions) == {"train", "validation", "test"}
 
 
+@full
 @graph
 @pytest.mark.parametrize("validated", mostly_full([True, False], False))
 def test_a_fine_tuning_that_ctrl_c_stopped_is_undone_unless_it_was_better(data, validated):

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from pushes import graph
+from pushes import full, graph
 
 from tlkit import backbones
 from tlkit.backbones import engines
@@ -76,7 +76,8 @@ def test_the_weights_of_the_best_epoch_are_restored(digits, lenet):
 
 
 @pytest.mark.parametrize(
-    ("images", "batch_size", "steps"), [(64, None, 2), (3333, None, 99), (3333, 32, 105)]
+    ("images", "batch_size", "steps"),
+    [(64, None, 2), (3333, None, 99), pytest.param(3333, 32, 105, marks=full)],
 )
 def test_by_default_an_epoch_of_the_head_has_at_most_a_hundred_steps(lenet, images, batch_size, steps):
     split = Split(np.zeros((images, 28, 28, 3), "uint8"), np.arange(images) % 10)
@@ -85,6 +86,7 @@ def test_by_default_an_epoch_of_the_head_has_at_most_a_hundred_steps(lenet, imag
     assert recorder.params["steps"] == steps
 
 
+@full
 def test_class_weights_reach_the_loss(digits):
     """A class with weight 0 is never predicted."""
     keras.utils.set_random_seed(0)

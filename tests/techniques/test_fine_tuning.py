@@ -99,6 +99,7 @@ def test_a_layer_of_keras_cv_can_augment_images(digits, lenet):
     fine_tune(lenet, digits.train.batches(augment=keras_cv.layers.RandAugment((0, 255))), epochs=1)
 
 
+@full
 def test_the_same_seed_gives_the_same_model(digits):
     def trained():
         from tlkit.models import augmentation, build_classifier

@@ -110,6 +110,7 @@ def saved(out):
     return any(path.suffix in (".npz", ".csv") for path in Path(out).rglob("unfinished/**/*"))
 
 
+@full
 @pytest.mark.parametrize("name", COMMANDS if TORTURE else IN_THE_SAMPLE)
 def test_what_was_killed_ends_like_what_was_not(name, folder, undisturbed, tmp_path):
     words, file = COMMANDS[name]

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from pushes import graph, traced
 
 from tlkit.errors import TlkitError
 from tlkit.models import build_classifier
@@ -24,7 +25,8 @@ def knows_the_source(shifted, small):
     (x, y), _ = shifted
     network = small()
     network.compile(keras.optimizers.Adam(5e-3), **LOSS)
-    network.fit(x, y, epochs=20, batch_size=50, verbose=0)
+    with traced():
+        network.fit(x, y, epochs=20, batch_size=50, verbose=0)
     return network
 
 
@@ -34,6 +36,7 @@ def fit(network, pairs, method="shot", epochs=20, **options):
     return adapter.fit(pairs, epochs=epochs, verbose=0, **options).history
 
 
+@graph
 def test_it_adapts_a_trained_network_to_a_target_without_any_source(knows_the_source, shifted, accuracy):
     _, (target, _) = shifted
     before = accuracy(knows_the_source)
