@@ -20,11 +20,8 @@ from pushes import FULL, few_folds, traced, untuned_input
 
 def pytest_collection_modifyitems(config, items):
     """Leave the cases marked `full` to `make test-full` and `make torture`."""
-    left = (
-        []
-        if FULL or os.environ.get("TLKIT_TORTURE")
-        else [item for item in items if item.get_closest_marker("full")]
-    )
+    every = FULL or os.environ.get("TLKIT_TORTURE")
+    left = [] if every else [item for item in items if item.get_closest_marker("full")]
     config.hook.pytest_deselected(items=left)
     items[:] = [item for item in items if item not in left]
 
