@@ -164,7 +164,9 @@ def test_stored_activations_give_the_same_training(bright, monkeypatch):
     np.testing.assert_allclose(*after, atol=0.05 * changed)  # stored in float16
 
 
-@pytest.mark.parametrize(("seconds", "cached"), [(600, True), (1e-6, False)])
+@pytest.mark.parametrize(
+    ("seconds", "cached"), [pytest.param(math.inf, True, marks=full), (600, True), (1e-6, False)]
+)
 def test_views_are_cached_if_there_is_time(bright, seconds, cached):
     model = build_classifier("LeNet", 2, weights=None, augmentation=augmentation())
     images, labels = bright[0].images, bright[0].labels
