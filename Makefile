@@ -37,7 +37,7 @@ test-full: export TLKIT_TESTS := full
 test-full: test ## The same with every case and seed, and with all steps as graphs
 
 torture: export TLKIT_TORTURE := 1
-torture: setup ## Many random bad inputs, kills and signals: minutes; `make test` runs a small sample
+torture: setup ## Many random bad inputs, kills and signals: minutes; `make test` runs a few of the inputs
 	$(BIN)/pytest -n $(WORKERS) tests/torture
 
 style: setup ## Style alone, in a second

@@ -25,7 +25,7 @@ def numerals(tmp_path_factory):
 def test_it_writes_the_model_the_metrics_and_the_report(tmp_path, numerals, command, metrics):
     """The target is a folder without class sub-folders; labelled images of its kind evaluate the result."""
     digits = load("digits/optical").train
-    for i, (image, label) in enumerate(zip(digits.images[:60], digits.labels, strict=False)):
+    for i, (image, label) in enumerate(zip(digits.images[:60], digits.labels[:60], strict=True)):
         labelled = tmp_path / "labelled" / ("train" if i < 30 else "test") / str(label)
         for path in (tmp_path / "target" / f"{i}.png", labelled / f"{i}.png"):
             path.parent.mkdir(parents=True, exist_ok=True)

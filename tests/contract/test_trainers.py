@@ -229,7 +229,7 @@ TRAINERS = (
 
 
 LOGITS = {"softmax": "softmax", "logits": None}
-# A push leaves out those that call `fine_tune`, and two that share a base class with the last two of these.
+# On a push, these stand for all: the others call `fine_tune`, or have the base class of the last two.
 ON_PUSH = ("train_head", "fine_tune", "DomainAdapter", "LearningWithoutForgetting")
 
 

@@ -59,8 +59,7 @@ def few_folds(whether=True):
 def untuned_input():
     """On TensorFlow, iterate over batches without the thread that tunes the input.
 
-    TensorFlow wakes this thread before it marks the iterator as cancelled, so the thread can fall asleep
-    again. The end of an iterator then waits for it, up to a minute if the iterator is old.
+    The end of an iterator waits for this thread, which sometimes sleeps on for tens of seconds.
     """
     if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
         yield

@@ -7,11 +7,12 @@ import sys
 
 import keras
 import pytest
-from pushes import FULL, full, mostly_full
+from pushes import full
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() == "torch", reason="Keras distributes on TensorFlow and JAX"
-)
+pytestmark = [
+    full,
+    pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras distributes on TensorFlow and JAX"),
+]
 SET_DEVICES = """
 import contextlib, json, sys
 import keras, numpy as np
@@ -72,8 +73,6 @@ found = [*history["loss"], *history["rotation_accuracy"], 0 < max(differences) <
 """,
 }
 
-ON_EVERY_PUSH = "self-supervised learning"  # the one with a moving average besides its own loss
-
 
 @pytest.fixture(scope="module")
 def learned():
@@ -81,8 +80,8 @@ def learned():
 
     The number of devices must be set before a backend starts, so each number has its own process.
     """
-    script, techniques = SET_DEVICES, TRAIN if FULL else (ON_EVERY_PUSH,)
-    for train in map(TRAIN.get, techniques):
+    script = SET_DEVICES
+    for train in TRAIN.values():
         script += f"keras.utils.set_random_seed(0){train}print(json.dumps([float(v) for v in found]))\n"
     found = []
     for devices in ("1", "2"):
@@ -91,16 +90,14 @@ def learned():
         command = [sys.executable, "-c", script, devices]
         done = subprocess.run(command, env=os.environ | more, check=True, capture_output=True, text=True)
         found.append([json.loads(line) for line in done.stdout.splitlines()])
-    return dict(zip(techniques, zip(*found, strict=True), strict=True))
+    return dict(zip(TRAIN, zip(*found, strict=True), strict=True))
 
 
-@full
-@pytest.mark.parametrize("technique", mostly_full(TRAIN, ON_EVERY_PUSH))
+@pytest.mark.parametrize("technique", TRAIN)
 def test_two_devices_give_the_same_result_as_one(technique, learned):
     one, two = learned[technique]
     assert one == pytest.approx(two, rel=1e-3)
 
 
-@full
 def test_the_moving_average_follows_the_network_on_both(learned):
     assert [found[-1] for found in learned["self-supervised learning"]] == [1.0, 1.0]

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tlkit.errors import DataError, TlkitError
 from tlkit.techniques import logistic_regression
-from tlkit.techniques.logistic_regression import solve
+from tlkit.techniques.logistic_regression import MOST_REPEATS, solve
 
 
 def features(n=60, d=90, classes=3, spread=2.0, seed=0, scales=(0.1, 30)):
@@ -84,8 +84,8 @@ def test_C_has_the_lowest_cross_validated_log_loss():
 
 def test_with_few_labels_the_folds_are_drawn_several_times(monkeypatch):
     x, y = features(30, spread=2)
-    log_losses, repeats = [], 5
-    for repeat in range(repeats):
+    log_losses = []
+    for repeat in range(5):
         seeded = partial(StratifiedKFold, random_state=repeat)
         monkeypatch.setattr(
             logistic_regression, "StratifiedKFold", lambda n, seeded=seeded, **_: seeded(n, shuffle=True)
@@ -93,7 +93,7 @@ def test_with_few_labels_the_folds_are_drawn_several_times(monkeypatch):
         monkeypatch.setattr(logistic_regression, "MOST_REPEATS", 1)
         log_losses.append(solve(x, y, 3, Cs=[0.01, 0.1]).log_losses)
     monkeypatch.undo()
-    monkeypatch.setattr(logistic_regression, "MOST_REPEATS", repeats)
+    monkeypatch.setattr(logistic_regression, "MOST_REPEATS", MOST_REPEATS)  # not as on a push
     found = solve(x, y, 3, Cs=[0.01, 0.1]).log_losses
     for C, value in found.items():
         assert value == pytest.approx(np.mean([each[C] for each in log_losses]), rel=1e-4)

@@ -18,7 +18,7 @@ from tlkit.models import frozen_table
 from tlkit.techniques import robust_fine_tuning
 from tlkit.techniques.interpolation import interpolated
 from tlkit.techniques.repeated_training import Recipe, RepeatedTraining
-from tlkit.techniques.robust_fine_tuning import MIXES, affordable, log_loss, robust_fine_tune
+from tlkit.techniques.robust_fine_tuning import MIXES, MOST_DIVISIONS, affordable, log_loss, robust_fine_tune
 from tlkit.techniques.solved_head import solve_head
 from tlkit.techniques.step_budget import StepBudget
 
@@ -114,11 +114,11 @@ def test_every_label_is_held_out_once_and_the_last_training_sees_all(bright, mod
 
 def test_the_folds_of_few_labels_are_drawn_several_times(bright, model, monkeypatch):
     losses = []
-    monkeypatch.setattr(robust_fine_tuning, "MOST_DIVISIONS", 2)
+    monkeypatch.setattr(robust_fine_tuning, "MOST_DIVISIONS", MOST_DIVISIONS)  # not as on a push
     monkeypatch.setattr(robust_fine_tuning, "log_loss", lambda _, labels: losses.append(labels) or 0.0)
     found = robust_fine_tune(model, bright[0].few(5), **QUICK)
-    assert found.folds == 6
-    assert [len(labels) for labels in losses] == [20] * len(MIXES)  # every prediction counts
+    assert found.folds == 9
+    assert [len(labels) for labels in losses] == [30] * len(MIXES)  # every prediction counts
     assert sorted(found.rows.tolist()) == list(range(10))
     assert {each.shape for each in found.held_out.values()} == {(10, 2)}
     assert found.mix == 0  # the first of equals

@@ -309,7 +309,7 @@ def test_its_config_makes_an_equal_object(made):
 
 @full
 @pytest.mark.filterwarnings("error::UserWarning")
-@pytest.mark.parametrize("name", mostly_full(BALANCINGS.names, "gradnorm"))
+@pytest.mark.parametrize("name", BALANCINGS.names)
 def test_a_saved_learner_resumes_training(name, tasks, examples, learner_of, tmp_path):
     x, labels = examples
     learner = learner_of(tasks, name, optimizer=keras.optimizers.Adam(0.01), watch_gradients=True)
