@@ -48,7 +48,7 @@ import tlkit
 from tlkit.data import Split
 from tlkit.data.corruptions import corrupt
 from tlkit.optimizers import warmup_cosine
-from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
+from tlkit.techniques.domain_adaptation.adabn import adapt_statistics
 from tlkit.techniques.frozen_trunk import cut
 from tlkit.techniques.interpolation import interpolated
 from tlkit.techniques.training import class_weights

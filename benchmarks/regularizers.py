@@ -40,7 +40,7 @@ import pandas as pd
 import tlkit
 from tlkit.challenges.dataset_size import nested_indices
 from tlkit.challenges.overfitting import keep_near_start
-from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
+from tlkit.techniques.domain_adaptation.adabn import adapt_statistics
 from tlkit.techniques.frozen_trunk import cut
 
 FOLDER = Path(__file__).parents[1] / "tlkit" / "course" / "results"

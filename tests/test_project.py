@@ -110,7 +110,7 @@ FLOORS = (
     {"cli"},
 )
 EXPERIMENTS = (
-    *("train", "adapt", "generalize", "pretrain", "train_tasks", "select", "similarity", "label_counts"),
+    *("train", "adapt", "pretrain", "train_tasks", "select", "similarity", "label_counts"),
     *("audit", "compare"),
 )
 

@@ -14,7 +14,6 @@ _HOME = {
     "train": "experiments.train",
     "train_tasks": "experiments.train_tasks",
     "adapt": "experiments.adapt",
-    "generalize": "experiments.generalize",
     "pretrain": "experiments.pretrain",
     "select": "experiments.select",
     "similarity": "experiments.similarity",

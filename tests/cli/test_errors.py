@@ -130,12 +130,6 @@ def test_results_are_not_written_among_the_images(shapes, refused):
     assert not (shapes / "runs").exists()
 
 
-def test_a_domain_is_given_once(shapes, refused, tmp_path):
-    again = shapes / ".." / shapes.name
-    words = ("generalize", shapes, again, "--out", tmp_path / "run", "--backbone", "LeNet")
-    assert "have the same training images" in refused(*words)
-
-
 def test_a_stopped_training_is_named_by_commands_that_need_a_result(refused, shapes, tmp_path):
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished" / "settings.json").write_text("{}")

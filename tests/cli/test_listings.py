@@ -15,16 +15,14 @@ from tlkit.deployment.formats import FORMATS
 from tlkit.recipes import RECIPES
 from tlkit.techniques import TECHNIQUES
 from tlkit.techniques.domain_adaptation.methods import METHODS as ADAPTATION
-from tlkit.techniques.domain_adaptation.methods import STREAM_METHODS, VALIDATORS
-from tlkit.techniques.domain_generalization.methods import METHODS as GENERALIZATION
+from tlkit.techniques.domain_adaptation.methods import VALIDATORS
 from tlkit.techniques.multi_task.methods import BALANCINGS
 from tlkit.techniques.self_supervised.methods import METHODS as PRETRAINING
 
 LISTED = {
     "train": [TECHNIQUES],
     "train-tasks": [BALANCINGS],
-    "adapt": [ADAPTATION, STREAM_METHODS, VALIDATORS],
-    "generalize": [GENERALIZATION],
+    "adapt": [ADAPTATION, VALIDATORS],
     "pretrain": [PRETRAINING],
     "label-counts": [TECHNIQUES],
     "similarity": [MEASURES],

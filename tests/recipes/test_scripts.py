@@ -25,7 +25,7 @@ from tlkit.recipes import (
     multi_task,
     temperature,
 )
-from tlkit.techniques.domain_adaptation.divergence import coral
+from tlkit.techniques.domain_adaptation.correlation_alignment import coral
 
 pytestmark = graph  # a recipe trains for many steps
 STEPS = 6  # of an epoch: 168 of 240 digits

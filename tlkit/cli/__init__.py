@@ -17,7 +17,6 @@ from tlkit.cli.course import course
 from tlkit.cli.deployment import card, evaluate, export, predict, serve
 from tlkit.cli.doctor import doctor
 from tlkit.cli.features import features
-from tlkit.cli.generalize import generalize
 from tlkit.cli.label_counts import label_counts
 from tlkit.cli.listings import backbones, datasets, recipe
 from tlkit.cli.pretrain import pretrain
@@ -68,7 +67,7 @@ def cli() -> None:
 
 
 COMMANDS = (
-    *(demo, train, train_tasks, adapt, generalize, pretrain, label_counts, similarity, select, audit),
+    *(demo, train, train_tasks, adapt, pretrain, label_counts, similarity, select, audit),
     *(predict, evaluate, card, export, serve, features, recipe, course, doctor, backbones, datasets),
 )
 EXTRAS = {  # of tlkit, by the package that it installs

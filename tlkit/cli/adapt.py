@@ -7,7 +7,6 @@ import click
 
 from tlkit._internal.keras_import import import_keras
 from tlkit.cli.shared import (
-    Number,
     backbone_and_size,
     backbone_option,
     bars,
@@ -21,8 +20,7 @@ from tlkit.cli.shared import (
     weights_of,
     weights_option,
 )
-from tlkit.errors import TlkitError
-from tlkit.techniques.domain_adaptation.methods import METHODS, VALIDATORS
+from tlkit.techniques.domain_adaptation.methods import METHODS, WITHOUT_SOURCE
 
 if TYPE_CHECKING:
     from tlkit.data import Dataset
@@ -30,53 +28,44 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE... [TARGET]")
-@click.option("--target", help="The target, if there are several sources.")
+@click.argument("source")
+@click.argument("target")
 @click.option("--out", type=Path, required=True, help="Folder for model.keras, metrics.json, report.html.")
 @click.option(
     "--method",
     default="auto",
     show_default=True,
-    help="auto: several methods vote. Or one of `tlkit adapt --list`, or several joined by +.",
+    help="auto: mcc on features, adamatch+mcc end to end. Or one of `tlkit adapt --list`, or several joined "
+    "by +.",
+)
+@click.option(
+    "--compare",
+    default="",
+    help="Further methods, joined by commas. Each is trained, and the report shows all side by side.",
 )
 @backbone_option()
 @weights_option()
 @click.option(
     "--features/--end-to-end",
-    "on_features",
+    "features",
     default=None,
     help="Train the head on features, or the network.  [default: features where there are weights]",
 )
-@click.option(
-    "--validator",
-    help="For one method: score that chooses the epoch without target labels. See `tlkit adapt --list`.  "
-    "[default: the last epoch]",
-)
-@click.option(
-    "--minutes",
-    type=Number(0, min_open=True, infinite=True),
-    default=5.0,
-    show_default=True,
-    help="With auto and --end-to-end: time limit of each training; that of the voters has no limit.",
-)
 @click.option("--evaluate", help="Labelled images of the target, used for evaluation alone.")
 @list_option(
-    "techniques.domain_adaptation.methods.METHODS",
-    "techniques.domain_adaptation.methods.STREAM_METHODS",
-    "techniques.domain_adaptation.methods.VALIDATORS",
+    "techniques.domain_adaptation.methods.METHODS", "techniques.domain_adaptation.methods.VALIDATORS"
 )
 @resume_option()
 @training_options
 def adapt(
-    sources: tuple[str, ...],
-    target: str | None,
+    source: str,
+    target: str,
     out: Path,
     method: str,
+    compare: str,
     backbone: str,
     weights: str | None,
-    on_features: bool | None,
-    validator: str | None,
-    minutes: float,
+    features: bool | None,
     evaluate: str | None,
     image_size: int | None,
     epochs: int | None,
@@ -88,80 +77,53 @@ def adapt(
 
     TARGET may be a folder without class sub-folders.
 
-    To learn from several sources with the same classes, name the target by an option:
-
-        tlkit adapt PHOTOS SKETCHES --target PAINTINGS --out RUN
-
     SOURCE may also be the folder of a run of `tlkit train`. Its classifier then adapts to TARGET without its
-    training images, by shot (the default), adabn or tent (--method). Of the other options, only --epochs,
+    training images, by shot (the default) or adabn (--method). Of the other options, only --epochs,
     --evaluate, --seed, --out and --overwrite apply.
     """
-    names, target = _domains(sources, target)
-    runs = [Path(each) for each in names if (Path(each) / "metrics.json").is_file()]
-    if runs and len(names) > 1:
-        raise TlkitError(
-            f"{runs[0]} is the folder of a run. Adapt one run at a time: tlkit adapt RUN TARGET."
+    run = Path(source) if (Path(source) / "metrics.json").is_file() else None
+    method = WITHOUT_SOURCE if run and method.lower() == "auto" else method
+    compared = [name.strip() for name in compare.split(",") if name.strip()]
+    for name in [*compared, *([] if method.lower() == "auto" else [method])]:
+        METHODS.find(name)
+    if run is not None and (resume or compared):
+        raise click.UsageError(
+            "A run is adapted by one method in one step. Leave out --resume and --compare."
         )
-    run = runs[0] if runs else None
-    method = "shot" if run and method.lower() == "auto" else method
-    if method.lower() != "auto":
-        METHODS.find(method)
-    chosen = None if validator in (None, "none") else VALIDATORS.find(validator).name
-    if run is not None and resume:
-        raise click.UsageError("A run is adapted in one step. Leave out --resume.")
     claim(out, overwrite, resume)
     if run is not None:
         result = _adapted_run(run, target, method, evaluate, epochs, seed)
     else:
-        network, size = backbone_and_size(names[0], backbone, image_size)
+        network, size = backbone_and_size(source, backbone, image_size)
         import_keras()
+        from tlkit.data import is_folder, load
         from tlkit.experiments import adapt as experiment
 
-        labelled = [_source(name, size, seed) for name in names]
+        # A source needs no test split, so all images of a folder are trained on.
+        labelled = load(
+            source, image_size=size, seed=seed, test=0.0 if is_folder(source) else 0.2, progress=bars()
+        )
         unlabelled, evaluation = _target(target, evaluate, size)
-        for each in labelled:
-            click.echo(each)
+        click.echo(labelled)
         click.echo(f"target: {target}, {len(unlabelled.train)} images without labels")
         result = experiment.adapt(
             labelled,
             unlabelled,
             method=method,
+            features=features,
             backbone=network.name,
             weights=weights_of(weights, network),
-            on_features=on_features,
-            validator=chosen,
             epochs=epochs,
-            minutes=minutes,
+            compare=compared,
             evaluate=evaluation,
             seed=seed,
             verbose=verbosity(),
             backup=state_in(out, overwrite, network),
         )
-    known = {name: value for name, value in result.accuracies.items() if value is not None}
-    if known:
-        click.echo("on the target: " + ", ".join(f"{name} {value:.1%}" for name, value in known.items()))
+    if result.accuracies:
+        reached = ", ".join(f"{name} {value:.1%}" for name, value in result.accuracies.items())
+        click.echo(f"on the target: {reached}")
     finish(result, out)
-
-
-def _domains(given: tuple[str, ...], target: str | None) -> tuple[tuple[str, ...], str]:
-    """Return the sources and the target; without `--target`, the second of two names is the target."""
-    if target is not None:
-        return given, target
-    if len(given) != 2:
-        raise TlkitError(
-            f"Got {len(given)} {'name' if len(given) == 1 else 'names'} and no --target; expected SOURCE "
-            "TARGET, or several sources and --target TARGET."
-        )
-    return given[:1], given[1]
-
-
-def _source(name: str, size: int, seed: int) -> "Dataset":
-    """Load a labelled source."""
-    from tlkit.data import is_folder, load
-
-    # a source needs no test split, so all images of a folder are trained on
-    test = 0.0 if is_folder(name) else 0.2
-    return load(name, image_size=size, seed=seed, test=test, progress=bars())
 
 
 def _adapted_run(

@@ -1,5 +1,6 @@
-"""Adapt a classifier to a target domain without labels, and measure what it gained."""
+"""Adapt a classifier to a target domain without labels, and measure what that changes."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,239 +11,325 @@ import numpy as np
 
 from tlkit._internal.seeds import set_seed
 from tlkit._internal.sizes import check_length
+from tlkit._internal.state import SavedState
 from tlkit.callbacks import Backup, Interruptible, interrupts_raise
 from tlkit.data import Dataset, Split
-from tlkit.errors import DataError, TlkitError
+from tlkit.data.batches import Batches
+from tlkit.data.images import joined
+from tlkit.errors import DataError
 from tlkit.experiments import phases
-from tlkit.experiments.adapt_by_vote import adapt_fine_tuned, adapt_head, adapt_network
-from tlkit.experiments.adaptation_arms import COMPILE, Arms, alone_and_together, sample, with_all_labels
-from tlkit.experiments.domains import check_domains, class_difference, domain_names, joined_domains
-from tlkit.experiments.fitting import MINUTES
-from tlkit.models import frozen_table
-from tlkit.reports.adaptation import AUTO, Adaptation
-from tlkit.reports.classifier import accuracy
-from tlkit.techniques.domain_adaptation import METHODS, VALIDATORS, DomainAdapter, Pairs, proxy_a_distance
-from tlkit.techniques.feature_extraction import feature_precision
+from tlkit.models import build_classifier, cut_last, frozen_table, unfreeze
+from tlkit.reports.adaptation import Adaptation, Compared
+from tlkit.techniques.domain_adaptation import (
+    METHODS,
+    DomainAdapter,
+    Pairs,
+    matched_moments,
+    pair,
+    proxy_a_distance,
+)
+from tlkit.techniques.domain_adaptation.methods import END_TO_END, ON_FEATURES
+from tlkit.techniques.domain_adaptation.validators import Outputs, soft_neighborhood_density, target_entropy
+from tlkit.techniques.feature_extraction import extract, feature_precision
+from tlkit.techniques.logistic_regression import SolvedHead, solve
 from tlkit.techniques.resuming import trained_once
+from tlkit.techniques.step_budget import Budget
+from tlkit.techniques.training import compile_state_kept, make_state
+
+AUTO = "auto"
+BATCH_SIZE, LEARNING_RATE, BOTTLENECK = 32, 1e-3, 256
+UNFROZEN = 0.3  # top fraction of a pretrained backbone that learns end to end
+SAMPLE = 500  # examples of a domain whose features are compared and drawn
+HEAD = Budget(epochs=40, least_steps=400, most_steps=4_000)
+PRETRAINED = Budget(epochs=10, least_steps=200, most_steps=1_000)
+FROM_SCRATCH = Budget(epochs=40, least_steps=1_000, most_steps=3_000)
+COMPILE: dict[str, Any] = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
 
 
 def adapt(
-    source: Dataset | Sequence[Dataset],
+    source: Dataset,
     target: Dataset | Split,
     *,
     method: str = AUTO,
+    features: bool | None = None,
     backbone: str | keras.Model = "EfficientNetLite0",
     weights: str | None = "imagenet",
-    on_features: bool | None = None,
-    validator: str | None = None,
     epochs: int | None = None,
-    minutes: float | None = MINUTES,
+    compare: Sequence[str] = (),
     evaluate: Dataset | None = None,
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = 0,
     backup: str | Path | None = None,
 ) -> Adaptation:
-    """Train a classifier on a labelled source for an unlabelled target, and measure what adaptation gained.
+    """Train a classifier on a labelled source for an unlabelled target, and measure what adaptation changed.
 
-    By default, several methods vote on the class of each target image. With pretrained features, the
-    classifier learns from the source with its labels and from the target with the classes of the vote. On
-    features, it is a single linear layer (see `tlkit.techniques.domain_adaptation.voting`). End to end, a
-    pretrained network is first fine-tuned on the source, as by `tlkit.train`. The methods then train heads on
-    its features, joined with those of the pretrained backbone. These heads vote, and the head of the network
-    learns from the source and from the vote. If the weights are random, each of three methods trains a
-    network. The networks vote, and the one that agrees most with the vote is the result.
+    On features, a head with a hidden layer learns from source features that have the target's mean and
+    standard deviation (`matched_moments`), and by default from MCC (Jin et al. 2020). End to end, the network
+    learns by AdaMatch + MCC (Roelofs et al. 2022). `benchmarks/domain_adaptation.py` chose both.
 
-    With pretrained features there are two exceptions. If the target shows hardly any structure along the
-    features that tell the classes apart, or little structure and a vote that differs much from the head on
-    matched features, the result is the classifier of the source alone. Otherwise, if the vote hardly agrees
-    with this head, the classes are those of this head instead of the vote.
-
-    If there are several sources, all networks learn from all of them. For the vote on features, each source
-    is matched to the target separately. The report compares the sources with each other.
-
-    The control is the same network and learns from the source alone. For a single method, it takes the same
-    number of steps. If the methods vote, it is the solved head (`tlkit.solve_head`) on features, or a
-    network that is trained as by `tlkit.train` end to end.
+    The control learns from the source alone: on features the solved head (`tlkit.solve_head`), end to end the
+    same network with the same number of steps.
 
     Args:
-        source: the labelled data set, or several with the same classes in the same order. The validation
-            split is trained on, too, unless there is a validator.
+        source: the labelled data set. The validation split is trained on, too.
         target: images of the target domain; of a data set, the train split. Their labels are not read.
         method: `"auto"`, as above; or a name of `tlkit.techniques.domain_adaptation.METHODS`, or several
-            joined by `+`, such as `"cdan-e+mcc"`, to train by this method alone. `tlkit adapt --list`
-            explains each.
+            joined by `+`, such as `"cdan-e+mcc"`. `tlkit adapt --list` explains each.
+        features: train only the head, on features of the frozen backbone, or train end to end. End to end,
+            only the upper part of a pretrained backbone is trained. By default on features if the backbone is
+            pretrained.
         backbone: a name of `tlkit.list_backbones()`, or a model from raw images to features.
         weights: `"imagenet"`, `None` (random) or a weights file; only if `backbone` is a name.
-        on_features: train only the head, on features of the frozen backbone, or train end to end. End to
-            end, only the upper part of a pretrained backbone is trained, or none if `tlkit.train` keeps it
-            frozen. By default on features if the backbone is pretrained.
-        validator: for a single method, the score that chooses the epoch without target labels; `None` keeps
-            the last epoch.
-        epochs: of the training by each method. By default 40, but at least 400 and at most 4,000 steps on
-            features, and 1,000 to 3,000 from random weights; or 10, with 200 to 1,000 steps, for a pretrained
-            backbone end to end by a single method.
-        minutes: time limit for each training as by `tlkit.train`, which is made only if the methods vote and
-            training is end to end. The training of the voters has no limit. None for no limit. From random
-            weights, the result is a voter, so the limit concerns only the control and the ceiling.
+        epochs: by default 40, but at least 400 and at most 4,000 steps on features, and 1,000 to 3,000 from
+            random weights; or 10, with 200 to 1,000 steps, for a pretrained backbone end to end.
+        compare: names of further methods. Each is trained like `method`, and the report shows them side by
+            side. Nothing is chosen among them: no score that needs no target labels reliably finds the best.
         evaluate: labelled images of the target, used for evaluation alone: its test split, or its train
             split if it has no test split. If it has both, training on its train labels gives the ceiling.
         seed: of the weights and the order of the images.
-        callbacks: further Keras callbacks for the adaptation by a single method.
+        callbacks: further Keras callbacks for the adaptation.
         verbose: as for Keras's `fit`: 0 is silent, 1 shows progress bars, 2 prints a line for each epoch.
         backup: a folder for the state of all trainings. Called again with the same arguments, `adapt`
-            continues where it stopped: with the next head on features, with the next epoch end to end. With
-            a backup, some trainings shuffle their images in another order than without one.
+            continues where it stopped.
 
     Returns:
         The adapted model with its figures.
 
     Raises:
-        DataError: the domains do not fit together, such as sources with different classes; see also
-            `tlkit.pair`.
-        TlkitError: a validator was given, but no single method, or no held-out source labels that it needs;
-            or the network lacks a kind of layer that the method needs.
-        UnknownNameError: there is no such method, validator or backbone.
+        DataError: the domains do not fit together; see also `tlkit.pair`.
+        TlkitError: the network lacks a kind of layer that the method needs.
+        UnknownNameError: there is no such method or backbone.
     """
-    auto = method.lower() == AUTO  # what can fail early fails here
-    chosen = None if auto else METHODS.find(method)
-    validator = None if validator is None else VALIDATORS.find(validator).name
-    if auto and validator:
-        raise TlkitError(
-            f"validator={validator!r} chooses the epoch of a single method, and method='auto' lets several "
-            "vote. Leave it out, or give a method such as 'mcc'."
-        )
-    check_length(epochs, minutes)
-    sources = [source] if isinstance(source, Dataset) else list(source)
-    check_domains(sources)
-    check_classes(sources[0], evaluate)
+    check_length(epochs, None)
+    check_classes(source, evaluate)
+    known = [METHODS.find(name).name for name in ([] if method.lower() == AUTO else [method]) + list(compare)]
     clock, watch = phases.Clock(), Interruptible()
     set_seed(seed)
-    network, pretrained = phases.loaded(backbone, weights, sources[0].image_size)
-    on_features = pretrained if on_features is None else on_features
-    source, domains = joined_domains(sources if validator else [with_all_labels(each) for each in sources])
-    arms = Arms(network, len(source.class_names), pretrained, on_features, epochs, seed, verbose)
-    arms.domains = domains if len(sources) > 1 else None
-    images = (target.train if isinstance(target, Dataset) else target).unlabelled()
-    settings = {"method": method.lower(), "validator": validator, "backbone": network, "epochs": epochs}
-    settings |= {"minutes": minutes, "on features": on_features, "seed": seed}
-    settings["images by source"] = np.bincount(domains).tolist()
-    arms.state = phases.saved_state(backup, settings, source=replace(source, test=images), target=evaluate)
+    network, pretrained = phases.loaded(backbone, weights, source.image_size)
+    features = pretrained if features is None else features
+    default = [] if method.lower() != AUTO else [ON_FEATURES if features else END_TO_END]
+    names = list(dict.fromkeys(default + known))
+    source, images = with_all_labels(source), unlabelled(target)
     evaluated = images if evaluate is None else evaluate.test or evaluate.train
-    ceiling = evaluate if evaluate is not None and evaluate.test is not None else None
-    name = next((each.card.name for each in (evaluate, target) if isinstance(each, Dataset)), "target")
-    found = Adaptation(keras.Model(), source, evaluated, name, method.lower(), validator, network.name, seed)
-    found.precision = feature_precision(network, source.train) if on_features else None
+    settings = {"methods": names, "backbone": network, "epochs": epochs, "features": features, "seed": seed}
+    state = phases.saved_state(backup, settings, source=replace(source, test=images), target=evaluate)
+
+    def inputs(split: Split) -> Any:
+        progress = phases.shows_progress(verbose)
+        return extract(network, split, progress=progress) if features else split.images
+
+    x, x_target, labels = inputs(source.train), inputs(images), source.train.labels
+    x_evaluated = x_target if evaluated is images else inputs(evaluated)
+    size = min(BATCH_SIZE, len(labels), len(x_target))
+    aligned = matched_moments(x, x_target) if features else x
+    pairs = pair((aligned, labels), x_target, batch_size=size, seed=seed)
+    budget = HEAD if features else PRETRAINED if pretrained else FROM_SCRATCH
+    steps = len(pairs) * (epochs or budget.epochs_for(len(pairs)))
+    options: dict[str, Any] = {"seed": seed, "state": state, "watch": watch, "verbose": verbose}
+
+    def build() -> tuple[keras.Model, keras.Model]:
+        return build_parts(network, len(source.class_names), pretrained, features, seed)
+
+    def from_labels(name: str, inputs: Any, labels: np.ndarray) -> SolvedHead | keras.Model:
+        if features:
+            return solve(inputs, labels, len(source.class_names))
+        return fit_labelled(name, build()[1], (inputs, labels), size, steps, **options)
+
     with clock.part("training"):
-        if chosen is not None:
-            found.method = chosen.name
-            _adapt_by(found, arms, chosen.build(), source, images, ceiling, callbacks, watch)
-        elif on_features:
-            adapt_head(found, arms, source, images, ceiling, watch)
+        with interrupts_raise():  # without an adaptation there is no result
+            control = from_labels("source only", x, labels)
+        models, compared = [], []
+        for name in names:
+            began, (model, trained) = time.perf_counter(), build()
+            adapter = DomainAdapter(trained, METHODS.find(name).build())
+            history = fit_adapter(name, adapter, pairs, steps, callbacks, **options)
+            outputs = adapter.target_outputs(x_evaluated)
+            compared.append(measured(name, outputs, time.perf_counter() - began))
+            models.append((model, adapter, outputs.probabilities, history))
+            if watch.interrupted:
+                break
+        ceiling = None
+        if evaluate is not None and evaluate.test is not None and not watch.interrupted:
+            best = from_labels("ceiling", inputs(evaluate.train), evaluate.train.labels)
+            ceiling = predicted(best, x_evaluated).argmax(axis=1)
+    model, adapter, probabilities, history = models[0]
+    rows, target_rows = sample(x), sample(x_target)
+    encoder = None if features else cut_last(control)[0]
+    seen = {
+        "before": (encoded(encoder, x[rows]), encoded(encoder, x_target[target_rows])),
+        "after": (
+            adapter.source_outputs(aligned[rows]).features,
+            adapter.target_outputs(x_target[target_rows]).features,
+        ),
+    }
+    return Adaptation(
+        model=model,
+        source=source,
+        target=evaluated,
+        target_name=name_of(evaluate, target),
+        method=names[0],
+        backbone=network.name,
+        seed=seed,
+        history={"adaptation": history} if history else {},
+        probabilities={"train": predicted(adapter.classifier, aligned), "target": probabilities},
+        before=predicted(control, x_evaluated),
+        ceiling=ceiling,
+        compared=compared,
+        features=seen,
+        source_labels=labels[rows],
+        a_distance={when: proxy_a_distance(*domains) for when, domains in seen.items()},
+        frozen=frozen_table(model),
+        precision=feature_precision(network, source.train) if features else None,
+        interrupted=watch.interrupted,
+        seconds=clock.stop(),
+    )
+
+
+def build_parts(
+    backbone: keras.Model, classes: int, pretrained: bool, features: bool, seed: int
+) -> tuple[keras.Model, keras.Model]:
+    """Return a new classifier, and the part of it that learns: the head on features, or the whole."""
+    set_seed(seed)
+    body = backbone
+    if not features:
+        body = keras.models.clone_model(backbone)
+        if pretrained:
+            body.set_weights(backbone.get_weights())
         else:
-            end_to_end = adapt_fine_tuned if pretrained else adapt_network
-            end_to_end(found, arms, source, images, ceiling, minutes, watch)
-    found.sources = alone_and_together(arms, domain_names(sources), source.train, evaluated)
-    found.frozen = frozen_table(found.model)
-    found.a_distance = {when: proxy_a_distance(*each) for when, each in found.features.items()}
-    found.source_labels = source.train.labels[sample(source.train)]
-    found.measure()
-    found.interrupted, found.seconds = watch.interrupted, clock.stop()
-    return found
+            phases.prepare_from_scratch(body)
+    model = build_classifier(body, classes, bottleneck=BOTTLENECK if pretrained else None)
+    if pretrained:
+        unfreeze(model, fraction=0.0 if features else UNFROZEN)
+    return model, model.get_layer("head") if features else model
 
 
-def _adapt_by(
-    found: Adaptation,
-    arms: Arms,
-    method: Any,
-    source: Dataset,
-    images: Split,
-    ceiling: Dataset | None,
-    callbacks: Sequence[keras.callbacks.Callback],
+def fit_labelled(
+    name: str,
+    network: keras.Model,
+    examples: tuple[Any, np.ndarray],
+    batch_size: int,
+    steps: int,
+    *,
+    seed: int,
+    state: SavedState | None,
     watch: Interruptible,
-) -> None:
-    """Train the control and the adapted network by one method; write what they predict into the result."""
-    evaluated = found.target
-    inputs = {name: arms.inputs(each) for name, each in source.splits.items() if name != "test"}
-    unlabelled = arms.inputs(images)
-    inputs["target"] = unlabelled if evaluated is images else arms.inputs(evaluated)
-    pairs = arms.pairs(inputs["train"], source.train.labels, unlabelled)
-    held_out = (inputs["validation"], source.validation.labels) if source.validation else None
-    found.model, network = arms.build()
-    fresh = network.get_weights()
-    adapter = DomainAdapter(network, method)
-    generators = [each for each in adapter.variables if each.name == "seed_generator_state"]
-    drawn = [np.array(each) for each in generators]
-    known = inputs["train"], source.train.labels
-    with interrupts_raise():  # without an adaptation there is no result
-        control = arms.fit("control", network, known, pairs, watch, validation_data=held_out)
-    found.history["source only"] = control
-    found.before = adapter.target_outputs(inputs["target"]).probabilities
-    found.features["before"] = _sampled_features(adapter, pairs)
-    if not method.starts_from_source:
-        network.set_weights(fresh)
-    labels = evaluated.labels if evaluated.labelled else None
-    by_epoch = TargetAccuracy(adapter, inputs["target"], labels)
-    epochs = arms.epochs_for(len(pairs))
-    adapter.compile(arms.optimizer(epochs * len(pairs)), **COMPILE)
-    for generator, value in zip(generators, drawn, strict=True):  # as if the control had drawn nothing
-        generator.assign(value)
+    verbose: int | str,
+) -> keras.Model:
+    """Train on labelled examples alone, for as many steps as the adaptation takes."""
+    batches = Batches(*examples, batch_size, True, seed)
+    epochs = max(1, round(steps / len(batches)))
 
     def fit(backup: Backup | None) -> dict[str, list[float]]:
+        network.compile(decaying_adam(epochs * len(batches)), **COMPILE)
+        make_state(network, examples[1], network.output_shape)
+        callbacks, start = ([watch], 0) if backup is None else ([watch, backup], backup.epoch)
+        batches.start_epoch(start)
+        return network.fit(
+            batches, epochs=epochs, initial_epoch=start, callbacks=callbacks, shuffle=False, verbose=verbose
+        ).history
+
+    with compile_state_kept(network):
+        trained_once(state, name, network, [watch], fit)
+    return network
+
+
+def fit_adapter(
+    name: str,
+    adapter: DomainAdapter,
+    pairs: Pairs,
+    steps: int,
+    others: Sequence[keras.callbacks.Callback] = (),
+    *,
+    seed: int,
+    state: SavedState | None,
+    watch: Interruptible,
+    verbose: int | str,
+) -> dict[str, list[float]]:
+    """Train by a method of domain adaptation, and return Keras's history."""
+    set_seed(seed)
+    epochs = max(1, steps // len(pairs))
+    first = epochs if adapter.alignment.starts_from_source else 0
+    adapter.compile(decaying_adam(epochs * len(pairs)), **COMPILE)
+
+    def fit(backup: Backup | None) -> dict[str, list[float]]:
+        callbacks, start = (
+            [*others, watch, *([] if backup is None else [backup])],
+            backup.epoch if backup else 0,
+        )
+        options = {"source_epochs": 0 if start else first, "verbose": verbose}
         return adapter.fit(
             pairs,
             epochs=epochs,
-            source_epochs=0,
-            validator=found.validator,
-            validation_data=held_out,
-            callbacks=[*callbacks, by_epoch, watch, *([] if backup is None else [backup])],
-            verbose=arms.verbose,
-            **({} if backup is None else {"initial_epoch": backup.epoch}),
+            callbacks=callbacks,
+            **options,
+            **({"initial_epoch": start} if start else {}),
         ).history
 
-    history = trained_once(arms.state, "adaptation", adapter, [watch], fit)
-    found.target_accuracy = history.pop(by_epoch.name, [])
-    found.history["adaptation"] = history
-    found.probabilities = {name: adapter.target_outputs(x).probabilities for name, x in inputs.items()}
-    found.features["after"] = _sampled_features(adapter, pairs)
-    if ceiling is not None and not watch.interrupted:
-        _, network = arms.build()
-        examples = arms.inputs(ceiling.train), ceiling.train.labels
-        arms.fit("ceiling", network, examples, pairs, watch, verbose=0)
-        predicted = network.predict(inputs["target"][:], verbose=0)
-        found.ceiling = predicted.argmax(axis=1)
+    return trained_once(state, f"adaptation-{name}", adapter, [watch], fit)
+
+
+def decaying_adam(steps: int) -> keras.optimizers.Optimizer:
+    """Return Adam with a learning rate that decays along a cosine."""
+    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps))
+
+
+def measured(name: str, target: Outputs, seconds: float) -> Compared:
+    """Return the row of one method: its predictions, and two scores that need no target labels."""
+    rows = sample(target.features)
+    part = Outputs(target.features[rows], target.probabilities[rows])
+    scores = {"entropy": target_entropy(part, part), "snd": soft_neighborhood_density(part, part)}
+    return Compared(name, target.probabilities.argmax(axis=1), scores, seconds)
+
+
+def predicted(model: SolvedHead | keras.Model, inputs: Any) -> np.ndarray:
+    """Return the probabilities of a head or a network, float32 `(n, classes)`."""
+    if isinstance(model, SolvedHead):
+        return model.predict(inputs)
+    return model.predict(inputs[:], batch_size=256, verbose=0)
+
+
+def encoded(encoder: keras.Model | None, inputs: np.ndarray) -> np.ndarray:
+    """Return the features of inputs, float32 `(n, d)`; without an encoder, the inputs are features."""
+    return inputs if encoder is None else encoder.predict(inputs, batch_size=256, verbose=0)
+
+
+def sample(inputs: Any) -> np.ndarray:
+    """Return the positions of some examples whose features are compared and drawn, int `(at most 500,)`."""
+    return np.sort(np.random.default_rng(0).permutation(len(inputs))[:SAMPLE])
+
+
+def with_all_labels(data: Dataset) -> Dataset:
+    """Return a data set whose training split includes the validation split; files are not read."""
+    if data.validation is None or not data.validation.labelled:
+        return data
+    parts = [data.train, data.validation]
+    labels = np.concatenate([part.labels for part in parts])
+    names = np.concatenate([part.names for part in parts])
+    return replace(data, train=Split(joined([part.images for part in parts]), labels, names), validation=None)
+
+
+def unlabelled(target: Dataset | Split) -> Split:
+    """Return the images of the target; a data set lends its training split."""
+    return (target.train if isinstance(target, Dataset) else target).unlabelled()
+
+
+def name_of(*candidates: Any) -> str:
+    """Return the name of the first data set among these."""
+    return next((data.card.name for data in candidates if isinstance(data, Dataset)), "target")
 
 
 def check_classes(source: Dataset, evaluate: Dataset | None) -> None:
     """Raise DataError if the labelled target has other classes than the source, or another order of them."""
-    if evaluate is None:
+    if evaluate is None or source.class_names == evaluate.class_names:
         return
-    names = "the source", "the target"
-    if difference := class_difference(source.class_names, evaluate.class_names, names):
-        raise DataError(
-            f"Source and labelled target must have the same classes: {difference}. Rename or remove the "
-            "class folders that are in only one of them."
-        )
-
-
-class TargetAccuracy(keras.callbacks.Callback):
-    """Record the accuracy on the labelled target after each epoch, for the report; training never uses it.
-
-    It is in Keras's history under `name`, a fraction from 0 to 1.
-    """
-
-    name = "target_accuracy"
-
-    def __init__(self, adapter: DomainAdapter, inputs: Any, labels: np.ndarray | None) -> None:
-        super().__init__()
-        self.adapter, self.inputs, self.labels = adapter, inputs, labels
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if self.labels is not None and logs is not None:
-            found = self.adapter.target_outputs(self.inputs).probabilities
-            logs[self.name] = accuracy(found, self.labels)
-
-
-def _sampled_features(adapter: DomainAdapter, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
-    source = adapter.source_outputs(pairs.source[sample(pairs.source)]).features
-    return source, adapter.target_outputs(pairs.target[sample(pairs.target)]).features
+    ours, others = source.class_names, evaluate.class_names
+    only = {
+        "the source": [name for name in ours if name not in others],
+        "the target": [name for name in others if name not in ours],
+    }
+    difference = "; ".join(f"only {domain} has {', '.join(names)}" for domain, names in only.items() if names)
+    raise DataError(
+        f"Source and labelled target must have the same classes: {difference or 'their order differs'}. "
+        "Rename or remove the class folders that are in only one of them."
+    )

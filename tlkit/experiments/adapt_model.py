@@ -1,5 +1,6 @@
 """Adapt a trained classifier to a target domain, with neither source images nor target labels."""
 
+import time
 from collections.abc import Sequence
 
 import keras
@@ -9,11 +10,11 @@ from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset, Split
 from tlkit.errors import DataError
 from tlkit.experiments import phases
-from tlkit.experiments.adaptation_arms import PRETRAINED, UNFROZEN, predicted_by
+from tlkit.experiments.adapt import BATCH_SIZE, PRETRAINED, UNFROZEN, measured, name_of, predicted, unlabelled
 from tlkit.models import backbone_of, frozen_table, unfreeze
 from tlkit.reports.adaptation import Adaptation
 from tlkit.techniques.domain_adaptation import METHODS, DomainAdapter, pair
-from tlkit.techniques.domain_adaptation.voting import BATCH_SIZE
+from tlkit.techniques.domain_adaptation.methods import WITHOUT_SOURCE
 
 LEARNING_RATE = 1e-4  # a tenth of that of a training: the network knows the classes, and no label corrects it
 
@@ -23,7 +24,7 @@ def adapt_model(
     target: Dataset | Split,
     *,
     class_names: Sequence[str],
-    method: str = "shot",
+    method: str = WITHOUT_SOURCE,
     epochs: int | None = None,
     evaluate: Dataset | None = None,
     seed: int = 0,
@@ -35,7 +36,7 @@ def adapt_model(
         model: images to class probabilities or logits; it does not change.
         target: images of the target domain; of a data set, the train split. Their labels are not read.
         class_names: the names of the model's classes, in the order of its outputs.
-        method: one that needs no source: `"shot"`, `"adabn"` or `"tent"`.
+        method: one that needs no source: `"shot"` or `"adabn"`.
         epochs: by default 10, with 200 to 1,000 steps.
         evaluate: labelled images of the target, used for evaluation alone: its test split, or its train
             split if it has no test split.
@@ -50,8 +51,7 @@ def adapt_model(
         TlkitError: the method needs a source, or a kind of layer that the model lacks.
         UnknownNameError: there is no such method.
     """
-    chosen = METHODS.find(method)
-    names = list(class_names)
+    row, names = METHODS.find(method), list(class_names)
     if len(names) != model.output_shape[-1] or (evaluate is not None and evaluate.class_names != names):
         known = "" if evaluate is None else f", and the labelled target has {', '.join(evaluate.class_names)}"
         raise DataError(
@@ -60,26 +60,36 @@ def adapt_model(
         )
     clock, watch = phases.Clock(), Interruptible()
     set_seed(seed)
-    images = (target.train if isinstance(target, Dataset) else target).unlabelled()
+    images = unlabelled(target)
     evaluated = images if evaluate is None else evaluate.test or evaluate.train
-    name = next((each.card.name for each in (evaluate, target) if isinstance(each, Dataset)), "target")
     adapted = keras.models.clone_model(model)
     adapted.set_weights(model.get_weights())
     backbone = backbone_of(adapted)
-    unfreeze(adapted, fraction=UNFROZEN, batch_norm=chosen.name == "tent")
-    found = Adaptation(adapted, None, evaluated, name, chosen.name, None, backbone.name, seed)
-    found.class_names = names
-    found.before = predicted_by(adapted, evaluated)
+    unfreeze(adapted, fraction=UNFROZEN)
+    before = predicted(adapted, evaluated.images)
     pairs = pair(None, images, batch_size=min(BATCH_SIZE, len(images)), seed=seed)
     epochs = epochs or PRETRAINED.epochs_for(len(pairs))
     schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs * len(pairs))
+    began = time.perf_counter()
     with clock.part("training"):
-        adapter = DomainAdapter(adapted, chosen.build())
+        adapter = DomainAdapter(adapted, row.build())
         adapter.compile(keras.optimizers.Adam(schedule))
-        history = adapter.fit(pairs, epochs=epochs, callbacks=[watch], verbose=verbose)
-    found.history["adaptation"] = history.history
-    found.probabilities = {"target": predicted_by(adapted, evaluated)}
-    found.frozen = frozen_table(adapted)
-    found.measure()
-    found.interrupted, found.seconds = watch.interrupted, clock.stop()
-    return found
+        history = adapter.fit(pairs, epochs=epochs, callbacks=[watch], verbose=verbose).history
+    outputs = adapter.target_outputs(evaluated.images)
+    return Adaptation(
+        model=adapted,
+        source=None,
+        target=evaluated,
+        target_name=name_of(evaluate, target),
+        method=row.name,
+        backbone=backbone.name,
+        seed=seed,
+        history={"adaptation": history} if history else {},
+        probabilities={"target": predicted(adapted, evaluated.images)},
+        before=before,
+        compared=[measured(row.name, outputs, time.perf_counter() - began)],
+        frozen=frozen_table(adapted),
+        class_names=names,
+        interrupted=watch.interrupted,
+        seconds=clock.stop(),
+    )

@@ -13,7 +13,7 @@ from tlkit.challenges.task_similarity import (
     proxy_a_distance,
 )
 from tlkit.errors import DataError, TlkitWarning, UnknownNameError
-from tlkit.techniques.domain_adaptation.divergence import BANDWIDTHS
+from tlkit.techniques.domain_adaptation.dan import BANDWIDTHS
 
 RNG = np.random.default_rng(0)
 NAMES = [measure.name for measure in MEASURES]

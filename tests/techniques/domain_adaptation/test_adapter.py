@@ -35,7 +35,7 @@ def test_target_labels_cannot_be_read_anywhere_in_fit():
     vars(target)["_labels"] = Unreadable()
     adapter = DomainAdapter(build_classifier("LeNet", 3, weights=None), DANN())
     adapter.compile("adam", **LOSS)
-    adapter.fit(pair(source, target, batch_size=16), epochs=1, validator="snd", verbose=0)
+    adapter.fit(pair(source, target, batch_size=16), epochs=1, verbose=0)
     with pytest.raises(NoLabelsError):
         _ = target.unlabelled().labels
 

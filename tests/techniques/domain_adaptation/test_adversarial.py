@@ -5,9 +5,10 @@ from keras import ops
 from pushes import graph
 
 from tlkit.plots.saliency import gradient
-from tlkit.techniques.domain_adaptation import ADDA, CDAN, DANN, MCD, MDD, PADA, WDGRL, DomainAdapter, pair
-from tlkit.techniques.domain_adaptation.adversarial import certainty, multilinear_map, reverse_gradient
+from tlkit.techniques.domain_adaptation import ADDA, CDAN, DANN, MCD, DomainAdapter, pair
 from tlkit.techniques.domain_adaptation.alignment import Domain
+from tlkit.techniques.domain_adaptation.cdan import certainty, multilinear_map
+from tlkit.techniques.domain_adaptation.dann import reverse_gradient
 
 RNG = np.random.default_rng(0)
 FEATURES = ops.convert_to_tensor(RNG.normal(size=(6, 4)).astype("float32"))
@@ -59,15 +60,6 @@ def test_the_discriminator_beats_chance_where_nothing_opposes_it(adapted):
 def test_the_reversal_lowers_what_the_discriminator_finds(adapted):
     found = [min(adapted(DANN(weight=w))[1].history["discriminator_accuracy"][5:]) for w in (0.0, 0.3)]
     assert found[1] < found[0] - 0.1
-
-
-def test_the_gradient_of_the_critic_is_the_true_one():
-    keras.utils.set_random_seed(0)
-    method = WDGRL()
-    method.prepare(keras.Sequential([keras.Input((4,)), keras.layers.ReLU()]), None)
-    expected = gradient(lambda x: ops.sum(method.critic(x)), FEATURES)
-    found = ops.convert_to_numpy(method.critic_gradient(FEATURES))
-    np.testing.assert_allclose(found, ops.convert_to_numpy(expected), rtol=1e-4, atol=1e-6)
 
 
 def test_adda_leaves_the_source_encoder_and_the_classifier_bit_identical(shifted, small, weights_of):
@@ -152,50 +144,3 @@ def test_the_classifiers_of_mcd_disagree_more_while_the_features_agree():
         slopes[0], ops.convert_to_numpy(gradient(apart, FEATURES)), rtol=1e-4, atol=1e-7
     )
     np.testing.assert_array_equal(slopes[1], 0)
-
-
-def test_the_adversary_of_mdd_is_judged_by_the_answers_of_the_classifier():
-    keras.utils.set_random_seed(0)
-    method = MDD(margin=2.0)
-    encoder = keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])
-    method.prepare(encoder, keras.layers.Dense(3))
-    q = ops.convert_to_numpy(method.adversary(FEATURES))
-    rows, answers = np.arange(6), P.argmax(axis=1)
-    expected = -2 * np.log(q[rows, answers] + 1e-6).mean() - np.log(1 - q[rows, answers] + 1e-6).mean()
-    domain = Domain(None, FEATURES, ops.convert_to_tensor(P))
-    assert float(method.loss(domain, domain, 1.0)) == pytest.approx(expected, rel=1e-4)
-
-
-def test_pada_leaves_out_classes_that_the_target_lacks(small):
-    adapter = DomainAdapter(small(), PADA())
-    method = adapter.alignment
-    method.update(np.zeros((3, 32)), np.array([[1.0, 0.0], [0.9, 0.1], [0.8, 0.2]], "float32"))
-    np.testing.assert_allclose(ops.convert_to_numpy(method.class_weights), [1.0, 1 / 9], rtol=1e-5)
-    method.update(np.zeros((1, 32)), np.array([[1.0, 0.0]], "float32"))
-    features = [RNG.normal(size=(8, 32)).astype("float32") for _ in range(3)]
-    probabilities, labels = np.full((8, 2), 0.5, "float32"), np.repeat([0, 1], 4)
-    found = []
-    for absent in features[:2]:  # the examples of the absent class do not count for the discriminator
-        of_source = np.concatenate([features[2][:4], absent[4:]])
-        source = Domain(None, of_source, probabilities, labels)
-        found.append(float(method.loss(source, Domain(None, features[0], probabilities), 1.0)))
-    assert found[0] == pytest.approx(found[1], rel=1e-4)
-    adapter.compile("sgd", loss="sparse_categorical_crossentropy")
-    outputs = adapter({"source": np.ones((8, 2)), "target": np.ones((8, 2))})
-    supervised = []
-    for label in (1, 0):
-        adapter.supervised_loss.reset_state()
-        adapter.compute_loss({"source": None, "target": None}, ops.full((8,), label, "int32"), outputs)
-        supervised.append(float(adapter.supervised_loss.result()))
-    assert supervised[0] == pytest.approx(0, abs=1e-6)
-    assert supervised[1] > 0.1
-
-
-def test_a_combination_weights_the_examples_by_pada(small):
-    adapter = DomainAdapter(small(), "mcc+pada")
-    assert adapter.alignment.watches_target
-    assert DomainAdapter(small(), "mcc+dann").alignment.example_weights(np.zeros(1, int)) is None
-    adapter.alignment.update(np.zeros((1, 32)), np.array([[0.5, 0.25]], "float32"))
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(adapter.alignment.example_weights(np.arange(2))), [1, 0.5]
-    )

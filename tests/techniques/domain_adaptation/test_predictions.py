@@ -6,7 +6,8 @@ from keras import ops
 from tlkit.errors import TlkitError
 from tlkit.models import augmentation, build_classifier
 from tlkit.techniques.domain_adaptation import AdaMatch, Domain, DomainAdapter, PseudoLabel, pair
-from tlkit.techniques.domain_adaptation.predictions import class_confusion, entropy
+from tlkit.techniques.domain_adaptation.entropy import entropy
+from tlkit.techniques.domain_adaptation.mcc import class_confusion
 
 RNG = np.random.default_rng(0)
 

@@ -23,8 +23,8 @@ from tlkit.challenges.task_similarity.checks import (
 from tlkit.challenges.task_similarity.measures import MEASURES, Measure
 from tlkit.errors import DataError
 from tlkit.techniques.domain_adaptation import validators
-from tlkit.techniques.domain_adaptation.divergence import BANDWIDTHS
-from tlkit.techniques.domain_adaptation.weighting import both_domains, domain_classifier
+from tlkit.techniques.domain_adaptation.dan import BANDWIDTHS
+from tlkit.techniques.domain_adaptation.validators import both_domains, domain_classifier
 
 FOLDS = 5  # of the domain classifier's cross-validation
 

@@ -5,28 +5,29 @@
     adapter.fit(pair(source, target), epochs=20)
     model.save("model.keras")
 
-Pan & Yang 2010, "A Survey on Transfer Learning", call this transductive transfer.
+Each method is one file with its equation and its paper. Pan & Yang 2010, "A Survey on Transfer Learning",
+call this transductive transfer.
 """
 
 from tlkit._internal.registry import attach
-from tlkit.techniques.domain_adaptation.methods import METHODS, STREAM_METHODS
+from tlkit.techniques.domain_adaptation.methods import METHODS
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    (METHODS, STREAM_METHODS),
+    (METHODS,),
     {
+        "adabn": ["match_statistics"],
         "adapter": ["DomainAdapter"],
-        "adversarial": ["reverse_gradient"],
         "alignment": ["Alignment", "Domain"],
-        "combination": ["Combined"],
-        "divergence": ["cmd", "coral", "coral_map", "joint_mmd", "mmd"],
+        "combined": ["Combined"],
+        "correlation_alignment": ["coral", "coral_map", "matched_moments"],
+        "dan": ["mmd"],
+        "dann": ["reverse_gradient"],
+        "importance_weighting": ["kliep"],
+        "jan": ["joint_mmd"],
         "label_shift": ["bbse", "mlls", "reweighted"],
-        "methods": ["METHODS", "STREAM_METHODS", "VALIDATORS"],
-        "normalization": ["match_statistics"],
+        "methods": ["METHODS", "VALIDATORS"],
         "pairs": ["Pairs", "pair"],
-        "streams.adapter": ["StreamAdapter"],
         "validators": ["proxy_a_distance"],
-        "voting": ["vote_on_features"],
-        "weighting": ["domain_ratio", "kliep"],
     },
 )

@@ -10,28 +10,25 @@ from keras import ops
 
 from tlkit._internal.registry import resolve
 from tlkit.backbones.structure import output_activation
-from tlkit.callbacks import StopAtNaN, save_with_backup, saving
+from tlkit.callbacks import StopAtNaN, saving, watch_steps
 from tlkit.data import Split
-from tlkit.data.labelled import check_labels, fits, in_order, unpacked
+from tlkit.data.labelled import check_labels, fits
 from tlkit.errors import DataError, TlkitError
 from tlkit.models import cut_last, flat_layers, normalizations
 from tlkit.optimizers import fresh, scaled_learning_rates
+from tlkit.techniques.domain_adaptation.adabn import adapt_statistics
 from tlkit.techniques.domain_adaptation.alignment import (
     ALL,
     ENCODER,
     LAST_LAYER,
-    NORMALIZATION,
     NOTHING,
     Alignment,
     ClassProbabilities,
     Domain,
 )
-from tlkit.techniques.domain_adaptation.callbacks import KeepBest
-from tlkit.techniques.domain_adaptation.epochs import fit_pairs
 from tlkit.techniques.domain_adaptation.methods import METHODS
-from tlkit.techniques.domain_adaptation.normalization import adapt_statistics
 from tlkit.techniques.domain_adaptation.pairs import PairBatches, Pairs, as_pairs
-from tlkit.techniques.domain_adaptation.validators import MAX_TARGET, Outputs
+from tlkit.techniques.domain_adaptation.validators import Outputs
 from tlkit.techniques.learners import Learner
 from tlkit.techniques.training import (
     class_weights,
@@ -80,7 +77,7 @@ class DomainAdapter(Learner):
         self.logits = output_activation(classifier) == "linear"
         own = dense.activation is keras.activations.softmax
         self.last = dense if own else ClassProbabilities(dense)
-        self.answer = dense if self.logits else self.last  # what loss and metrics are given
+        self.output_layer = dense if self.logits else self.last  # what loss and metrics are given
         self.alignment = resolve(METHODS, alignment, Alignment, "alignment")
         self.alignment.prepare(self.encoder, self.last)
         self.supervised_loss = keras.metrics.Mean("supervised_loss")
@@ -108,24 +105,24 @@ class DomainAdapter(Learner):
         loss = loss_for(self.classifier, np.zeros(1, "int32"), loss)
         super().compile(optimizer, loss, **settings)
         self._settings = {"loss": loss, **settings}
-        self.steps_are_given = "steps_per_execution" in settings
-        self.epoch_function = None
+        self.steps_are_set = "steps_per_execution" in settings
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not isinstance(inputs, dict):
             return self.classifier(inputs, training=training)
         features = self.alignment.encode(self.encoder, inputs.get("source"), inputs["target"], training)
-        given = [each for each in features if each is not None]
-        both = ops.cast(ops.concatenate(given), "float32")
-        answers, n = ops.cast(self.answer(both), "float32"), ops.shape(given[0])[0] if len(given) > 1 else 0
-        probabilities = ops.softmax(answers) if self.logits else answers
+        domains = [of_domain for of_domain in features if of_domain is not None]
+        both = ops.cast(ops.concatenate(domains), "float32")
+        outputs = ops.cast(self.output_layer(both), "float32")
+        n = ops.shape(domains[0])[0] if len(domains) > 1 else 0
+        probabilities = ops.softmax(outputs) if self.logits else outputs
         if training:
             self.done.assign_add(1.0)
         return {
             "features": (both[:n], both[n:]),
             "probabilities": (probabilities[:n], probabilities[n:]),
-            "source": answers[:n],
-            "target": answers[n:],
+            "source": outputs[:n],
+            "target": outputs[n:],
         }
 
     def compute_loss(
@@ -145,9 +142,6 @@ class DomainAdapter(Learner):
         source, supervised = None, 0.0
         if y is not None:
             source = Domain(x["source"], fs, ps, y)
-            weights = self.alignment.example_weights(y)
-            if weights is not None:
-                sample_weight = weights if sample_weight is None else weights * sample_weight
             supervised = super().compute_loss(x, compared, y_pred["source"], sample_weight, training)
         target = Domain(x["target"], ft, pt)
         strength = self.alignment.strength(ops.minimum(self.done / self.planned, 1.0))
@@ -184,7 +178,6 @@ class DomainAdapter(Learner):
         epochs: int = 1,
         source_epochs: int | None = None,
         validation_data: Any = None,
-        validator: str | None = None,
         callbacks: Any = (),
         **options: Any,
     ) -> keras.callbacks.History:
@@ -203,19 +196,16 @@ class DomainAdapter(Learner):
                 many as there are.
             epochs: number of epochs; an epoch is one pass over the larger domain, or over the batches.
             source_epochs: epochs on the source alone, before adaptation. By default as many as `epochs` for
-                a method that adapts a trained network (ADDA, SHOT, AdaBN, TENT, closed-form CORAL, importance
-                weighting), else 0.
+                a method that adapts a trained network (ADDA, SHOT, AdaBN, closed-form CORAL, KLIEP), else 0.
             validation_data: held-out source: a split, inputs and labels, or batches of these. Never the
                 target's labels.
-            validator: keep the epoch with the best score, which needs no target labels; see
-                `tlkit.techniques.domain_adaptation.VALIDATORS`. By default the last epoch is kept.
             callbacks: as in Keras. `ModelCheckpoint` saves the classifier.
             options: as in Keras, `class_weight="balanced"` too. Weights of examples belong to batches, and
                 held-out examples into `validation_data`.
 
         Returns:
-            Keras's history. Besides the loss, it contains `supervised_loss` and `alignment_loss`, the score
-            by its name, and what the method measures of itself.
+            Keras's history. Besides the loss, it contains `supervised_loss`, `alignment_loss`, and what the
+            method measures of itself.
 
         Raises:
             DataError: x is of another kind, or does not fit the classifier.
@@ -235,10 +225,6 @@ class DomainAdapter(Learner):
             options["class_weight"] = class_weights(options["class_weight"], known)
         held_out = _inputs_and_labels(validation_data)
         watching = [*saving(callbacks, self.classifier), self._stop_at_nan(), *self._updating(pairs)]
-        if validator is not None:
-            target = pairs.sample_target(MAX_TARGET)
-            watching.insert(0, KeepBest(validator, self, _in_memory(held_out), target, epochs // 2))
-            save_with_backup(watching, watching[:1])
         with compile_state_kept(self.classifier):
             pairs = self._learn_source(pairs, epochs, source_epochs, options.get("verbose"))
             self._has_source = pairs.labels is not None
@@ -275,7 +261,7 @@ class DomainAdapter(Learner):
         elif self.alignment.needs_source:
             raise TlkitError(
                 f"{type(self.alignment).__name__} needs a labelled source, and none was given. Give "
-                "pair(source, target), or use a method that needs none: SHOT, TENT or AdaBN."
+                "pair(source, target), or use a method that needs none: SHOT or AdaBN."
             )
 
     def _learn_source(
@@ -311,14 +297,10 @@ class DomainAdapter(Learner):
             history = keras.callbacks.History()
             history.history, history.epoch = {}, []
             return history
-        parts: dict[str, list[keras.Layer]] = {
-            ENCODER: [self.encoder],
-            LAST_LAYER: [self.last],
-            NORMALIZATION: normalizations(self.encoder),
-        }
         if method.trains == ALL:
             return self._fit_pairs(pairs, options)
-        with self.training_only(*parts[method.trains], learning_rate_factor=method.learning_rate_factor):
+        part = {ENCODER: self.encoder, LAST_LAYER: self.last}[method.trains]
+        with self.training_only(part, learning_rate_factor=method.learning_rate_factor):
             return self._fit_pairs(pairs, options)
 
     def _updating(self, pairs: Pairs | PairBatches) -> list[keras.callbacks.Callback]:
@@ -342,11 +324,26 @@ class DomainAdapter(Learner):
         return StopAtNaN(self.classifier, terms, advice)
 
     def _fit_pairs(self, pairs: Pairs | PairBatches, options: dict[str, Any]) -> keras.callbacks.History:
-        """Run the `fit` of `keras.Model` on pairs, as fast as the backend allows."""
+        """Run the `fit` of `keras.Model` on pairs.
+
+        TensorFlow gets small pairs as tensors, and runs all short steps of an epoch in one call, unless a
+        callback must be called at every step: a step on features is shorter than a call from Python.
+        """
         make_state(self, pairs.labels, self.classifier.output_shape)
         if isinstance(pairs, PairBatches):
             return super().fit(pairs.data, shuffle=False, **options)  # in the order that the user made
-        return fit_pairs(self, super().fit, pairs, options)
+        first = options.get("initial_epoch", 0)
+        pairs.epoch = first or pairs.epoch
+        resumes = any(isinstance(call, keras.callbacks.BackupAndRestore) for call in options["callbacks"])
+        changed = resumes or "steps_per_epoch" in options or options["epochs"] <= first
+        if changed or not pairs.small or replica_fraction() != 1 or keras.backend.backend() != "tensorflow":
+            return super().fit(pairs, shuffle=False, **options)
+        at_once = 1 if watch_steps(options["callbacks"]) else pairs.steps_at_once
+        if not self.steps_are_set and at_once != self.steps_per_execution:
+            self.steps_per_execution = at_once
+            self.train_function = self.test_function = None  # Keras makes them again
+        batches = pairs.tensors(options["epochs"] - first)
+        return super().fit(batches, shuffle=False, steps_per_epoch=len(pairs), **options)
 
     def target_outputs(self, inputs: Any) -> Outputs:
         """Return the features and class probabilities of target inputs, in inference mode."""
@@ -373,29 +370,26 @@ class DomainAdapter(Learner):
         return Outputs(ops.convert_to_numpy(features), ops.convert_to_numpy(self.last(features)))
 
     @contextmanager
-    def training_only(self, *parts: keras.Layer, learning_rate_factor: float = 1.0) -> Iterator[None]:
-        """Train only these parts of the classifier within the block, and the method's own layers.
+    def training_only(self, part: keras.Layer, *, learning_rate_factor: float = 1.0) -> Iterator[None]:
+        """Train only one part of the classifier within the block, and the method's own layers.
 
-        A layer that was frozen within a part stays frozen; a part that is a single layer learns in any case.
+        A layer that was frozen within the part stays frozen. A part that is a single layer always learns.
 
         Args:
-            parts: layers or models within the classifier.
-            learning_rate_factor: the fraction of the learning rate that they take; the method's own layers
+            part: a layer or model within the classifier.
+            learning_rate_factor: the fraction of the learning rate that it takes; the method's own layers
                 take all of it.
         """
-        layers = flat_layers(self.classifier)
+        layers, chosen = flat_layers(self.classifier), flat_layers(part)
         before = [layer.trainable for layer in layers]
-        chosen = {id(leaf) for part in parts for leaf in flat_layers(part)}
-        given = {id(leaf) for part in parts for leaf in flat_layers(part) if len(flat_layers(part)) == 1}
+        inside = {id(layer) for layer in chosen}
         optimizer = self.optimizer
         try:
             for layer, learns in zip(layers, before, strict=True):
-                layer.trainable = id(layer) in given or (learns and id(layer) in chosen)
+                layer.trainable = id(layer) in inside and (learns or len(chosen) == 1)
             self.compile(self.fresh_optimizer(), **self._settings)
-            with scaled_learning_rates(
-                self.optimizer,
-                dict.fromkeys((each.path for each in self.classifier.variables), learning_rate_factor),
-            ):
+            paths = [variable.path for variable in self.classifier.variables]
+            with scaled_learning_rates(self.optimizer, dict.fromkeys(paths, learning_rate_factor)):
                 yield
         finally:
             for layer, learns in zip(layers, before, strict=True):
@@ -409,10 +403,3 @@ class DomainAdapter(Learner):
 
 def _inputs_and_labels(held_out: Any) -> Any:
     return (held_out.images[:], held_out.labels) if isinstance(held_out, Split) else held_out
-
-
-def _in_memory(held_out: Any) -> tuple[Any, Any] | None:
-    if held_out is None or isinstance(held_out, tuple | list):
-        return None if held_out is None else tuple(held_out[:2])
-    inputs, labels, _ = zip(*map(unpacked, in_order(held_out)), strict=True)
-    return np.concatenate(inputs), np.concatenate(labels)

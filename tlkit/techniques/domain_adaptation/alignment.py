@@ -10,13 +10,7 @@ from tlkit.models import normalizations
 from tlkit.techniques.domain_adaptation.pairs import Pairs
 from tlkit.techniques.learners import Configured
 
-ALL, ENCODER, LAST_LAYER, NORMALIZATION, NOTHING = (
-    "all",
-    "encoder",
-    "last layer",
-    "batch normalization",
-    "nothing",
-)
+ALL, ENCODER, LAST_LAYER, NOTHING = "all", "encoder", "last layer", "nothing"
 
 
 class Domain(NamedTuple):
@@ -50,8 +44,8 @@ class Alignment(Configured, keras.Layer):
 
     Attributes:
         starts_from_source: the first phase trains the classifier on the source alone.
-        trains: the part of the classifier that adaptation trains: `ALL`, `ENCODER`, `LAST_LAYER`,
-            `NORMALIZATION` or `NOTHING`. The method's own layers train in any case.
+        trains: the part of the classifier that adaptation trains: `ALL`, `ENCODER`, `LAST_LAYER` or
+            `NOTHING`. The method's own layers train in any case.
         learning_rate_factor: the fraction of the learning rate that this part takes.
         supervised: adaptation also minimises the supervised loss of the source.
         moves_features: the method has no effect unless a layer below the last one can learn.
@@ -97,14 +91,6 @@ class Alignment(Configured, keras.Layer):
     def update(self, features: np.ndarray, probabilities: np.ndarray) -> None:
         """Prepare an epoch, given the features `(n, d)` and probabilities `(n, classes)` of the target."""
 
-    def example_weights(self, labels: Any) -> Any:
-        """Return the weight of each source example in the supervised loss `(n,)`, or None for equal weights.
-
-        Args:
-            labels: int `(n,)` of the source.
-        """
-        return None
-
     def encode(self, encoder: keras.Model, source: Any, target: Any, training: bool) -> tuple[Any, Any]:
         """Return the features of both domains; of a source of None, None.
 
@@ -144,9 +130,9 @@ class ClassProbabilities(keras.Layer):
 
 def keeping_statistics(network: keras.Model, inputs: Any) -> Any:
     """Call a network in training mode without updating the statistics of its batch normalisation."""
-    statistics = [each for norm in normalizations(network) for each in norm.non_trainable_variables]
-    before = [ops.copy(each) for each in statistics]
+    statistics = [variable for norm in normalizations(network) for variable in norm.non_trainable_variables]
+    before = [ops.copy(variable) for variable in statistics]
     outputs = network(inputs, training=True)
-    for each, value in zip(statistics, before, strict=True):
-        each.assign(value)
+    for variable, value in zip(statistics, before, strict=True):
+        variable.assign(value)
     return outputs

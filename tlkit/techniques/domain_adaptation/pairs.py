@@ -85,11 +85,6 @@ class Pairs(keras.utils.PyDataset):
         """Return the pairs themselves; see `PairBatches`."""
         return self
 
-    def sample_target(self, count: int) -> Any:
-        """Return at most `count` inputs of the target, chosen at random."""
-        rows = np.random.default_rng(self.seed).permutation(len(self.target))[:count]
-        return self.target[np.sort(rows)]
-
     @property
     def small(self) -> bool:
         """Whether both domains are arrays in memory that may be held there a second time."""
@@ -196,16 +191,6 @@ class PairBatches:
         weights = [w for _, _, w in batches]
         given = None if weights[0] is None else np.concatenate(weights)
         return Pairs(source, _indices(labels), target, self.batch_size, self.seed, given)
-
-    def sample_target(self, count: int) -> np.ndarray:
-        """Return at most `count` inputs of the target, from the first batches."""
-        found: list[np.ndarray] = []
-        for batch in in_order(self.data):
-            inputs: Any = unpacked(batch)[0]
-            found.append(inputs["target"])
-            if sum(map(len, found)) >= count:
-                break
-        return np.concatenate(found)[:count]
 
 
 def as_pairs(x: Any, y: Any = None, *, batch_size: int | None = None) -> "Pairs | PairBatches":

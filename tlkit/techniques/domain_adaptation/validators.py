@@ -1,17 +1,18 @@
-"""Validators: scores that choose among trained networks without target labels.
+"""Validators: scores of an adapted network that need no target labels.
 
-Each score takes the outputs of a network for held-out source examples and for the target. Higher is better.
+Each score takes the outputs of a network for held-out source examples and for the target. Higher is better;
+compare scores only on the same data. None of them reliably finds the best method: `tlkit adapt --compare`
+shows two of them as information, and nothing in tlkit decides by them.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.model_selection import cross_val_score
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict, cross_val_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
-
-from tlkit.techniques.domain_adaptation.weighting import both_domains, domain_classifier, domain_ratio
-
-MAX_TARGET = 1000  # target examples that are scored; some scores compare all pairs
 
 
 class Outputs(NamedTuple):
@@ -61,21 +62,18 @@ def soft_neighborhood_density(source: Outputs, target: Outputs, temperature: flo
 def importance_weighted(source: Outputs, target: Outputs) -> float:
     """Return minus the source's error, weighted to the target's density (IWCV); 0 is best.
 
-    Sugiyama et al. 2007, "Covariate Shift Adaptation by Importance Weighted Cross Validation".
+    The weights are `p(target | x) n / (p(source | x) m)` by a linear domain classifier that did not see `x`,
+    scaled to a mean of 1. Sugiyama et al. 2007, "Covariate Shift Adaptation by Importance Weighted Cross
+    Validation"; Bickel et al. 2009, "Discriminative Learning Under Covariate Shift".
     """
-    weights, errors = _weighted_errors(source, target)
-    return -float(np.mean(weights * errors))
-
-
-def deep_embedded(source: Outputs, target: Outputs) -> float:
-    """Return minus the weighted source error with its variance reduced (DEV); 0 is best.
-
-    You et al. 2019, "Towards Accurate Model Selection in Deep Unsupervised Domain Adaptation".
-    """
-    weights, errors = _weighted_errors(source, target)
-    covariance = np.cov(weights * errors, weights)
-    eta = -covariance[0, 1] / max(covariance[1, 1], 1e-12)
-    return -float(np.mean(weights * errors) + eta * (np.mean(weights) - 1.0))
+    x, domain = both_domains(source.features, target.features)
+    with threadpool_limits(1):  # on so few examples threads only wait for each other
+        p = cross_val_predict(domain_classifier(), x, domain, method="predict_proba")[
+            : len(source.features), 1
+        ]
+    ratio = p / np.maximum(1.0 - p, 1e-6)
+    errors = (source.probabilities.argmax(axis=1) != source.labels).astype(float)
+    return -float(np.mean(ratio / ratio.mean() * errors))
 
 
 def a_distance(source: Outputs, target: Outputs) -> float:
@@ -93,11 +91,16 @@ def proxy_a_distance(source: np.ndarray, target: np.ndarray) -> float:
         source, target: features `(n, d)` and `(m, d)`, at least five examples each.
     """
     x, domain = both_domains(source, target)
-    with threadpool_limits(1):  # on so few examples threads only wait for each other
-        found = cross_val_score(domain_classifier(), x, domain, scoring="balanced_accuracy").mean()
-    return max(0.0, 2.0 * (2.0 * float(found) - 1.0))
+    with threadpool_limits(1):
+        accuracy = cross_val_score(domain_classifier(), x, domain, scoring="balanced_accuracy").mean()
+    return max(0.0, 2.0 * (2.0 * float(accuracy) - 1.0))
 
 
-def _weighted_errors(source: Outputs, target: Outputs) -> tuple[np.ndarray, np.ndarray]:
-    errors = (source.probabilities.argmax(axis=1) != source.labels).astype(float)
-    return domain_ratio(source.features, target.features), errors
+def domain_classifier() -> Pipeline:
+    """Build the linear classifier that tells the domains apart."""
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=200))
+
+
+def both_domains(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of both domains and the domain of each, 0 for the source and 1 for the target."""
+    return np.concatenate([source, target]), np.repeat([0, 1], [len(source), len(target)])

@@ -1,4 +1,8 @@
-"""Adapt a trained classifier to a target without any source example."""
+"""SHOT: a trained classifier adapts to the target without any source example.
+
+Liang et al. 2020, "Do We Really Need to Access the Source Data? Source Hypothesis Transfer for Unsupervised
+Domain Adaptation".
+"""
 
 from typing import Any
 
@@ -7,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from tlkit.techniques.domain_adaptation.alignment import ENCODER, Alignment, Domain
-from tlkit.techniques.domain_adaptation.predictions import EPSILON, entropy
+from tlkit.techniques.domain_adaptation.entropy import EPSILON, entropy
 
 
 class SHOT(Alignment):
@@ -18,9 +22,6 @@ class SHOT(Alignment):
     use all classes equally often. Each class has a centroid, the mean direction of its target features. The
     pseudo-label of an example is the class whose centroid is nearest by cosine. The centroids are computed
     before each epoch.
-
-    Liang et al. 2020, "Do We Really Need to Access the Source Data? Source Hypothesis Transfer for
-    Unsupervised Domain Adaptation".
 
     Args:
         weight, rise: see `Alignment`.
@@ -56,8 +57,8 @@ class SHOT(Alignment):
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
         certain = ops.mean(entropy(target.probabilities))
         diverse = entropy(ops.mean(target.probabilities, axis=0))
-        similar = ops.matmul(ops.stop_gradient(target.features), ops.transpose(self.centroids))
-        labels = ops.argmax(similar, axis=-1)
+        similarities = ops.matmul(ops.stop_gradient(target.features), ops.transpose(self.centroids))
+        labels = ops.argmax(similarities, axis=-1)
         errors = ops.sparse_categorical_crossentropy(labels, target.probabilities)
         return strength * (certain - diverse + self.pseudo_labels * ops.mean(errors))
 

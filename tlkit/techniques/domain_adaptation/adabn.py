@@ -1,6 +1,12 @@
-"""Adapt nothing but the batch normalisation of a network that has learned the source."""
+"""AdaBN: replace the statistics of batch normalisation, and train nothing.
+
+Li et al. 2017, "Revisiting Batch Normalization for Practical Domain Adaptation".
+"""
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import keras
@@ -9,16 +15,15 @@ from keras import ops
 
 from tlkit.errors import TlkitError
 from tlkit.models import flat_layers, normalizations
-from tlkit.techniques.domain_adaptation.alignment import NORMALIZATION, NOTHING, Alignment, Domain
+from tlkit.techniques.domain_adaptation.alignment import NOTHING, Alignment
 from tlkit.techniques.domain_adaptation.pairs import Pairs
-from tlkit.techniques.domain_adaptation.predictions import entropy
-from tlkit.techniques.domain_adaptation.streams.statistics import Statistics, follow, measure
 
 
 class AdaBN(Alignment):
     """Adaptive batch normalisation: replace the statistics of the source by those of the target.
 
-    No weight is trained. Li et al. 2017, "Revisiting Batch Normalization for Practical Domain Adaptation".
+    Raises:
+        TlkitError: the network has no BatchNormalization.
     """
 
     starts_from_source = True
@@ -34,38 +39,6 @@ class AdaBN(Alignment):
         return pairs
 
 
-class TENT(AdaBN):
-    """Test-time entropy minimisation: train the scale and offset of batch normalisation for sure predictions.
-
-    The loss is the entropy of the target predictions alone; each target batch is normalised by its own
-    statistics. Wang et al. 2021, "Tent: Fully Test-Time Adaptation by Entropy Minimization".
-
-    Args:
-        weight, rise: see `Alignment`.
-        learning_rate_factor: the fraction of the learning rate that the normalisation takes, 0 to 1.
-    """
-
-    trains = NORMALIZATION
-    supervised = False
-
-    def __init__(
-        self,
-        weight: float = 1.0,
-        rise: float | None = None,
-        learning_rate_factor: float = 0.1,
-        **options: Any,
-    ) -> None:
-        super().__init__(weight, rise, **options)
-        self.learning_rate_factor = learning_rate_factor
-
-    def encode(self, encoder: keras.Model, source: Any, target: Any, training: bool) -> tuple[Any, Any]:
-        known = None if source is None else encoder(source, training=False)
-        return known, encoder(target, training=training)
-
-    def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
-        return strength * ops.mean(entropy(target.probabilities))
-
-
 def adapt_statistics(network: keras.Model, inputs: Any, batch_size: int = 32, *, frozen: bool = True) -> None:
     """Set mean and variance of every BatchNormalization to those of these inputs, averaged over batches.
 
@@ -79,26 +52,26 @@ def adapt_statistics(network: keras.Model, inputs: Any, batch_size: int = 32, *,
         TlkitError: the network has no BatchNormalization.
     """
     norms = [norm for norm in require(network) if frozen or norm.trainable]
-    others = [layer for layer in flat_layers(network) if isinstance(layer, keras.layers.Dropout)]
-    before = [(layer, layer.momentum, layer.trainable) for layer in norms]
-    rates = [(layer, layer.rate) for layer in others]
+    dropouts = [layer for layer in flat_layers(network) if isinstance(layer, keras.layers.Dropout)]
+    before = [(norm, norm.momentum, norm.trainable) for norm in norms]
+    rates = [layer.rate for layer in dropouts]
     try:
-        for layer, _ in rates:
+        for layer in dropouts:
             layer.rate = 0.0
-        for layer in norms:
-            layer.trainable = True
+        for norm in norms:
+            norm.trainable = True
         for step in range(math.ceil(len(inputs) / batch_size)):
-            for layer in norms:  # the k-th batch counts 1 / k: the plain mean over all of them
-                layer.momentum = 1.0 - 1.0 / (step + 1)
+            for norm in norms:  # the k-th batch counts 1 / k: the plain mean over all of them
+                norm.momentum = 1.0 - 1.0 / (step + 1)
             network(inputs[step * batch_size : (step + 1) * batch_size], training=True)
     finally:
-        for layer, momentum, trainable in before:
-            layer.momentum, layer.trainable = momentum, trainable
-        for layer, rate in rates:
+        for norm, momentum, trainable in before:
+            norm.momentum, norm.trainable = momentum, trainable
+        for layer, rate in zip(dropouts, rates, strict=True):
             layer.rate = rate
 
 
-def match_statistics(network: keras.Model, source: Any, target: Any, batch_size: int = 64) -> None:
+def match_statistics(network: keras.Model, source: Any, target: Any) -> None:
     """Set each BatchNormalization so that target images leave it with the statistics of source images.
 
     The layer measures each channel's mean and variance `m_s, v_s` in the source and `m_t, v_t` in the target.
@@ -107,13 +80,10 @@ def match_statistics(network: keras.Model, source: Any, target: Any, batch_size:
     images, such as ImageNet, so its layers still hold the statistics of those. With `AdaBN`, features of the
     target would be normalised, and those of the source, on which the head was trained, would not.
 
-    Li et al. 2017, "Revisiting Batch Normalization for Practical Domain Adaptation".
-
     Args:
         network: its weights stay as they are, apart from the moving means and variances.
-        source, target: images or other inputs `(n, ...)` and `(m, ...)`, without labels. Lesson 04
-            uses 64 of each; each position of a feature map counts.
-        batch_size: inputs of which the statistics are measured at a time.
+        source, target: images or other inputs `(n, ...)` and `(m, ...)`, without labels. Each is one batch,
+            so it has to fit the memory; 64 of each are enough, because each position of a feature map counts.
 
     Raises:
         TlkitError: the network has no BatchNormalization.
@@ -128,11 +98,43 @@ def match_statistics(network: keras.Model, source: Any, target: Any, batch_size:
     >>> np.abs(after.mean(axis=0) - before.mean(axis=0)).max() < 0.01
     np.True_
     """
-    statistics = [Statistics(norm) for norm in require(network)]
-    measure(network, statistics, source, batch_size)
-    for start in range(0, len(target), batch_size):
-        batch = np.asarray(target[start : start + batch_size], "float32")
-        follow(network, statistics, batch, len(batch) / (start + len(batch)))
+    norms, of_source = require(network), {}
+
+    def measure(norm: Any, inputs: Any) -> None:
+        of_source[id(norm)] = _moments(norm, inputs)
+
+    def match(norm: Any, inputs: Any) -> None:
+        (mean, variance), (new_mean, new_variance) = of_source[id(norm)], _moments(norm, inputs)
+        ratio = (new_variance + norm.epsilon) / (variance + norm.epsilon)
+        norm.moving_mean.assign(new_mean - (mean - norm.moving_mean) * ops.sqrt(ratio))
+        norm.moving_variance.assign((norm.moving_variance + norm.epsilon) * ratio - norm.epsilon)
+
+    for inputs, act in ((source, measure), (target, match)):
+        with _before_each(norms, act):
+            network(np.asarray(inputs[:], "float32"), training=False)
+
+
+@contextmanager
+def _before_each(norms: list[Any], act: Callable[[Any, Any], None]) -> Iterator[None]:
+    """Within the block, each layer calls `act(layer, inputs)` before it normalises the inputs."""
+
+    def call(norm: Any, inputs: Any, training: bool = False, mask: Any = None) -> Any:
+        act(norm, inputs)
+        return type(norm).call(norm, inputs, training=False)
+
+    try:
+        for norm in norms:
+            norm.call = partial(call, norm)
+        yield
+    finally:
+        for norm in norms:
+            vars(norm).pop("call", None)  # that of the class again
+
+
+def _moments(norm: Any, inputs: Any) -> tuple[Any, Any]:
+    """Return mean and variance of each channel, `(channels,)`."""
+    x = ops.stop_gradient(ops.cast(inputs, "float32"))
+    return ops.moments(x, [axis for axis in range(x.ndim) if axis != norm.axis % x.ndim])
 
 
 def require(network: keras.Model) -> list[keras.layers.BatchNormalization]:

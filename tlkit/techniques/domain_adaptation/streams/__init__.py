@@ -1,1 +1,0 @@
-"""Test-time adaptation: a deployed classifier adapts to the stream of unlabelled images that it predicts."""
