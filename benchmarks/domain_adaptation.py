@@ -1,19 +1,26 @@
-"""Which method of domain adaptation should be the default? Every pair, method and seed, and the interval over pairs.
+"""Which method of domain adaptation should be the default? Every method on every pair of domains.
 
     TLKIT_DATA=../shared/data .venv/bin/python benchmarks/domain_adaptation.py [--seeds 3] [--kind features]
 
 - `features`: a head on features of a frozen EfficientNetLite0 at 128 pixels. Pairs of emoji vendors, of solar
-  cells, and of clothing photographs with their renderings as edges, as a pencil sketch, with other colours, and
-  tiny. `*` marks targets whose classes are unbalanced, up to 12 to 1.
-- `end to end`: LeNetBN from random weights on 1,000 images per domain. Digits, and MNIST over photographs, with
-  colours, and with noise.
+  cells, and of clothing photographs with their renderings as edges, as a pencil sketch, with other colours,
+  and tiny. `*` marks targets whose classes are unbalanced, up to 12 to 1.
+- `end to end`: LeNetBN from random weights on 1,000 images per domain. Digits, and MNIST over photographs,
+  with colours, and with noise.
 
-Each method runs with the settings of `tlkit.adapt(source, target, method=...)`; no setting is chosen here. The
-default was chosen by the mean over the pairs in TUNED; the others are reported. Source and target never show
-the same thing: the images of a set are divided by the seed. Accuracy is that on the unlabelled target images.
+Each method runs with the settings of `tlkit.adapt(source, target, method=...)`; no setting is chosen here.
+Settings may be tried on the pairs in TUNED; the others are reported apart. Source and target never show the
+same thing: the images of a set are divided by the seed. Accuracy is that on the unlabelled target
+images.
 
-The script appends to `domain_adaptation.csv` after each pair, skips what the file has, prints the table and
-draws `domain_adaptation.png`.
+The script appends to `domain_adaptation.csv` after each pair, skips what it has, prints a summary and draws
+`domain_adaptation.png`. The columns are:
+
+    pair, kind, arm, seed          the pair of domains; `features` or `end to end`; the method; the seed
+    accuracy, balanced_accuracy    on the target, 0 to 1
+    classes_used                   classes that are predicted at least a tenth as often as the average class
+    entropy, snd                   validators, which need no target labels; higher is better
+    seconds                        of the training
 """
 
 import os
@@ -28,6 +35,7 @@ import pandas as pd
 from scipy import ndimage
 
 HERE = Path(__file__)
+TABLE = HERE.with_suffix(".csv")
 SOURCE_ONLY, FEATURES, END_TO_END = "source only", "features", "end to end"
 ARMS = {
     FEATURES: ["mcc", "cdan-e+mcc", "adamatch+mcc", "jan", "cdan-e", "dann", "entropy"],
@@ -59,18 +67,17 @@ SIZE, IMAGES = 128, 1000
 
 
 def main(seeds: int, kinds: list[str]) -> None:
-    table = HERE.with_suffix(".csv")
     for seed in range(seeds):
         for kind in kinds:
             for names in PAIRS[kind]:
-                done = pd.read_csv(table) if table.exists() else pd.DataFrame(columns=["pair", "seed"])
+                done = pd.read_csv(TABLE) if TABLE.exists() else pd.DataFrame(columns=["pair", "seed"])
                 pair = " to ".join(names)
                 if not ((done["pair"] == pair) & (done["seed"] == seed)).any():
                     rows = pd.DataFrame(measure(kind, names, seed))
                     rows.insert(0, "pair", pair)
-                    rows.to_csv(table, mode="a", header=not table.exists(), index=False)
+                    rows.to_csv(TABLE, mode="a", header=not TABLE.exists(), index=False)
                     print(rows.to_string(header=False), flush=True)
-    found = pd.read_csv(table)
+    found = pd.read_csv(TABLE)
     print(summary(found))
     draw(found)
 
@@ -204,13 +211,13 @@ RENDERINGS = {"edges": edges, "sketch": sketch, "colours": colours, "tiny": tiny
 
 
 def gains(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the accuracy minus that of source only, in points, by kind, pair and arm: the mean of the seeds."""
+    """Return the accuracy minus that of source only, in points; the mean of the seeds."""
     means = table.groupby(["kind", "pair", "arm"])["accuracy"].mean().unstack()
     return 100 * means.sub(means[SOURCE_ONLY], axis=0)
 
 
 def summary(table: pd.DataFrame) -> str:
-    """Return a Markdown table: the mean gain over pairs with its 95 % interval, tuned and reported pairs apart."""
+    """Return a Markdown table of the mean gain over pairs, with the 95 % interval of the reported ones."""
     from tlkit._internal.intervals import mean_interval
 
     rows = []

@@ -8,7 +8,6 @@ A table stands in the page between two comments with its name. A test compares t
 import json
 import re
 import tomllib
-import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
@@ -164,99 +163,24 @@ def audit() -> Iterable[Row]:
 
 
 def domain_adaptation() -> Iterable[Row]:
-    table, script = table_of("domain_adaptation"), benchmark("domain_adaptation")
-    real = table[~table["task"].str.startswith("digits")]
-    cells = 100 * real.pivot_table(index=["task", "seed"], columns="arm", values="accuracy")
-    tasks = cells.index.get_level_values("task").nunique()
-    for arm, other in (
-        ("auto", "source only"),
-        ("auto", "jan"),
-        ("kliep", "source only"),
-        ("ratio", "source only"),
-        ("shot", "source only"),
-    ):
-        gain = (cells[arm] - cells[other]).groupby("seed").mean()
-        said = "default" if arm == "auto" else arm
-        yield mean_row(f"{said} minus {other}, mean of {tasks} tasks of emoji and solar cells", gain, "seeds")
-    by_task = (cells["auto"] - cells["source only"]).groupby("task").mean()
-    yield mean_row("default minus source only, for other tasks of this kind", by_task, "tasks")
-    by_task = (cells["auto"] - cells["jan"]).groupby("task").mean()
-    yield mean_row("default minus jan, for other tasks of this kind", by_task, "tasks")
-    yield from gaps(script, table)
-    end = table[table["arm"] == script.END_TO_END]
-    first = cells["auto"].xs(end["seed"].iloc[0], level="seed").mean()
-    for said, value in (
-        ("fine-tuned on the source", 100 * end["control"].mean()),
-        ("the default", first),
-        ("fine-tuned, then adapted by vote", 100 * end["accuracy"].mean()),
-    ):
+    script = benchmark("domain_adaptation")
+    table = pd.read_csv(script.TABLE)
+    for kind, arms in script.ARMS.items():
+        means = script.gains(table).loc[kind]
+        default, reported = means[arms[0]], ~means.index.isin(script.TUNED)
+        yield mean_row(f"{kind}: {arms[0]} minus source only", default, "pairs")
+        yield mean_row(f"{kind}: the same, pairs that were not tuned on", default[reported], "pairs")
         yield (
-            f"accuracy of {said}, mean of {tasks} tasks of emoji and solar cells",
-            f"{value:.1f} %",
+            f"{kind}: {arms[0]} minus source only, worst pair",
+            f"{default.min():+.1f}",
             "",
-            seeds(end),
+            default.idxmin(),
         )
-
-
-def gaps(script: Any, table: pd.DataFrame) -> Iterable[Row]:
-    """Yield what fraction of the gap is closed, and how far the default is below the best single method."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tlkit.errors.TlkitWarning)  # one seed of the digits
-        closed, _ = script.gaps(table)
-    mean = 100 * table.groupby(["arm", "task"])["accuracy"].mean().unstack()[closed.columns]
-    singles = [arm for arm in closed.index if arm not in (script.AUTO, script.END_TO_END)]
-    behind = mean.loc[singles].max() - mean.loc[script.AUTO]
-    digits = closed.columns.str.startswith("digits")
-    for said, chosen in (("emoji and solar cells", ~digits), ("digits", digits)):
-        over = f"{chosen.sum()} tasks, {seeds(table[table['task'].isin(closed.columns[chosen])])}"
-        yield (
-            f"fraction of the gap that the default closes, {said}",
-            f"{100 * closed.loc['auto', chosen].mean():.0f} %",
-            "",
-            over,
-        )
-        yield (
-            f"best single method of each task minus default, {said}",
-            f"{behind[chosen].mean():+.1f}",
-            "",
-            over,
-        )
-        yield f"the same in the worst task, {said}", f"{behind[chosen].max():+.1f}", "", over
-
-
-def domain_generalization() -> Iterable[Row]:
-    script, table = benchmark("domain_generalization"), table_of("domain_generalization")
-    found = 100 * script.differences(table)[["difference", "low", "high"]]
-    domains = table["left_out"].nunique()
-    for (_, arm), own in found.iterrows():
-        yield row(f"{arm} minus ERM, mean of {domains} unseen domains", *own, seeds(table))
-    means = 100 * table[table["left_out"] == "mnist-m"].groupby("arm")["accuracy"].mean()
-    for arm in ("erm", "mixstyle"):
-        yield f"accuracy of {arm} on MNIST-M", f"{means[arm]:.1f} %", "", seeds(table)
-
-
-def test_time_adaptation() -> Iterable[Row]:
-    script = benchmark("test_time_adaptation")
-    table = script.measured(pd.read_csv(BENCHMARKS / "test_time_adaptation.csv", keep_default_na=False))
-    strong = table[table["severity"] == 5]
-    plain = strong[strong["arm"] == script.NONE]["measure"].mean()
-    kinds = counted(strong["corruption"].nunique(), "corruption")
-    yield "accuracy without adaptation, severity 5", f"{plain:.1f} %", "", kinds
-    gains = script.differences(strong, ["batch", "order"])
-    for (batch, order, arm), own in gains.groupby(["batch", "order", "arm"]):
-        if arm == "statistics":
-            what = f"gain by statistics, severity 5, batches of {batch}, {order}"
-            yield mean_row(what, own["difference"], "draws of the images")
-    both = strong.pivot_table(
-        index=["corruption", "batch", "order", "seed"], columns="arm", values="measure", aggfunc="mean"
-    )
-    gain = (both["statistics"] - both[script.NONE]).xs(64, level="batch")
-    for (corruption, order), own in gain.groupby(["corruption", "order"]):
-        yield mean_row(f"the same for {corruption}, batches of 64, {order}", own, "draws of the images")
-    mixed = both.xs((64, "mixed"), level=("batch", "order")).groupby("seed").mean()
-    for arm in ("tent", "eata", "sar"):
-        what = f"{arm} minus statistics alone, severity 5, batches of 64, mixed"
-        yield mean_row(what, mixed[arm] - mixed["statistics"], "draws of the images")
+        for arm in arms[1:]:
+            yield mean_row(f"{kind}: {arm} minus {arms[0]}", means[arm] - default, "pairs")
+        for score in ("entropy", "snd"):
+            chosen = script.chosen_by(table, score, kind)
+            yield mean_row(f"{kind}: the method that {score} chooses minus {arms[0]}", chosen, "pairs")
 
 
 def multi_task() -> Iterable[Row]:
@@ -318,8 +242,6 @@ TABLES: dict[str, Callable[[], Iterable[Row]]] = {
         few_labels,
         audit,
         domain_adaptation,
-        domain_generalization,
-        test_time_adaptation,
         multi_task,
         self_supervised,
         model_selection,
@@ -328,8 +250,6 @@ TABLES: dict[str, Callable[[], Iterable[Row]]] = {
 }
 
 SECTIONS = {
-    "domain_generalization": "unseen-domains",
-    "test_time_adaptation": "streams-of-changing-images",
     "multi_task": "multi-task-learning",
     "self_supervised": "self-supervised-learning",
 }  # where a section of the page has another name than the script

@@ -1,7 +1,7 @@
-"""Domain adaptation: DANN and Deep CORAL by tlkit, by ADAPT, and by loops written by hand.
+"""Domain adaptation: DANN and Deep CORAL by tlkit, by ADAPT, and by a loop written by hand.
 
 From end to end (LeNet, MNIST to optical digits), and on kept features (EfficientNetLite0, emoji of two
-styles). The losses of the first steps of tlkit and the loops agree, or this stops. ADAPT trains the same
+styles). The losses of the first steps of tlkit and the loop agree, or this stops. ADAPT trains the same
 network as its own documentation does. Target labels serve evaluation alone.
 """
 
@@ -26,35 +26,29 @@ import tlkit
 
 HERE = Path(__file__).parent / "peers"
 OURS, LOOP, ADAPT = "tlkit", "tf.function loop", "ADAPT 0.4.5"
-ON_JAX, JAX_LOOP = "tlkit on JAX", "JAX loop"
 METHODS = {"dann": "DANN", "coral": "Deep CORAL"}
 DIGITS, FEATURES = "LeNet on digits, end to end", "a head on kept features"
 TOLERANCE = 1e-4  # of the losses of the first steps
 SHORT_STEPS = ("dann", "coral", "jan")
-WITHOUT = ("coral-closed", "adabn", "tent", "kliep", "ratio")  # these have no step of their own kind
+WITHOUT = ("coral-closed", "adabn", "kliep")  # these have no step of their own kind
 STEPS, BATCH = 8, 64
 
 Examples = tuple[np.ndarray, np.ndarray]
 
 
 def measure(full: bool) -> Report:
-    report = Report("Domain adaptation beside its peers", missing=absent("adapt", "jax"))
+    report = Report("Domain adaptation beside its peers", missing=absent("adapt"))
     apart = []
     with tempfile.TemporaryDirectory() as folder:
         for kind, domains in ((DIGITS, digits()), (FEATURES, emoji())):
             epochs = {DIGITS: 15 if full else 2, FEATURES: 40 if full else 4}[kind]
-            given = {name: str(Path(folder, f"{name}.npz")) for name in ("whole", "part")}
-            write(given["whole"], *(domains if full or kind == FEATURES else first(1000, domains)))
-            # on a CPU XLA's gradients of convolutions take ten times as long as TensorFlow's
-            write(given["part"], *(domains if kind == FEATURES else first(640, domains)))
-            for method in METHODS:
-                apart.append(compare(report, kind, method, given["whole"], epochs))
-                if "jax" not in report.missing and (full or kind == FEATURES):
-                    on_jax = 3 if kind == DIGITS else epochs
-                    apart.append(compare_on_jax(report, kind, method, given["part"], on_jax))
+            used = domains if full or kind == FEATURES else [(x[:1000], y[:1000]) for x, y in domains]
+            given = str(Path(folder, "given.npz"))
+            write(given, *used)
+            apart += [compare(report, kind, method, given, epochs) for method in METHODS]
     report.comparisons.append(step_costs(full))
     report.notes.append(
-        f"From the same weights and batches the losses of the first {FIRST} steps of tlkit and of the loops "
+        f"From the same weights and batches the losses of the first {FIRST} steps of tlkit and of the loop "
         f"are at most {max(apart):.0e} of their size apart."
     )
     return report
@@ -69,10 +63,6 @@ def digits() -> list[Examples]:
     return [(source.images[:2000], source.labels[:2000]), (images, labels)]
 
 
-def first(n: int, domains: list[Examples]) -> list[Examples]:
-    return [(inputs[:n], labels[:n]) for inputs, labels in domains]
-
-
 def emoji() -> list[Examples]:
     """Features of Twemoji and OpenMoji of 64 pixels."""
     backbone, found = tlkit.load_backbone("EfficientNetLite0", image_size=64), []
@@ -84,7 +74,7 @@ def emoji() -> list[Examples]:
 
 
 def compare(report: Report, kind: str, method: str, given: str, epochs: int) -> float:
-    """tlkit, the loop for TensorFlow and ADAPT take turns; a round is a seed."""
+    """tlkit, the loop and ADAPT take turns; a round is a seed."""
     with ExitStack() as stack:
         sides = {OURS: Tlkit(method, given, epochs), LOOP: TensorFlowLoop(method, given, epochs)}
         apart = agree({name: side.first_losses() for name, side in sides.items()})
@@ -95,21 +85,7 @@ def compare(report: Report, kind: str, method: str, given: str, epochs: int) -> 
             peer = stack.enter_context(Peer("adapt", HERE / "adapt_library.py", method, given, str(epochs)))
             runs[ADAPT] = peer.ask
         title = f"{METHODS[method]}, {kind}, {sizes(given)}, {epochs} epochs"
-        report.comparisons += turns(title, OURS, runs, LOOP)
-    return apart
-
-
-def compare_on_jax(report: Report, kind: str, method: str, given: str, epochs: int) -> float:
-    """tlkit on JAX and the loop for JAX take turns, and start as tlkit on TensorFlow does."""
-    script = HERE / "adaptation.py"
-    with (
-        Peer("jax", script, "tlkit", method, given, str(epochs)) as ours,
-        Peer("jax", script, "loop", method, given, str(epochs)) as loop,
-    ):
-        asked = {ON_JAX: ours.ask()["losses"], JAX_LOOP: loop.ask()["losses"]}
-        apart = agree({OURS: Tlkit(method, given, epochs).first_losses(), **asked})
-        title = f"{METHODS[method]}, {kind}, {sizes(given)}, {epochs} epochs on JAX"
-        report.comparisons += turns(title, ON_JAX, {ON_JAX: ours.ask, JAX_LOOP: loop.ask}, JAX_LOOP)
+        report.comparisons += turns(title, runs)
     return apart
 
 
@@ -122,10 +98,8 @@ def run_next(side: Any, seeds: Iterator[int]) -> dict[str, Any]:
     return side.run(next(seeds))
 
 
-def turns(
-    title: str, ours: str, runs: dict[str, Callable[[], dict[str, Any]]], loop: str
-) -> list[Comparison]:
-    """Return the seconds an epoch and the target accuracies; the loop has learned as well as ours."""
+def turns(title: str, runs: dict[str, Callable[[], dict[str, Any]]]) -> list[Comparison]:
+    """Return the seconds an epoch and the target accuracies; the loop has learned as well as tlkit."""
     accuracy: dict[str, list[float]] = {name: [] for name in runs}
 
     def job(name: str) -> float:
@@ -135,12 +109,12 @@ def turns(
 
     seconds = take_turns({name: partial(job, name) for name in runs})
     accuracy = {name: values[1:] for name, values in accuracy.items()}  # without the round that warms up
-    one, other = (np.array(accuracy[name]) for name in (ours, loop))
+    one, other = (np.array(accuracy[name]) for name in (OURS, LOOP))
     spread = np.hypot(one.std(ddof=1), other.std(ddof=1))
     assert abs(one.mean() - other.mean()) <= max(2 * spread, 2.0), f"{title}: not the same accuracy"
     return [
-        Comparison(f"{title}: an epoch", "s", ours, seconds),
-        Comparison(f"{title}: target accuracy", "%", ours, accuracy, better="more"),
+        Comparison(f"{title}: an epoch", "s", OURS, seconds),
+        Comparison(f"{title}: target accuracy", "%", OURS, accuracy, better="more"),
     ]
 
 

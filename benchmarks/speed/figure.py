@@ -26,7 +26,6 @@ ROWS = (
     ("domain_adaptation", "DANN, LeNet", "tf.function loop", "DANN, an epoch on digits: tf.function loop"),
     ("domain_adaptation", "DANN, a head", "ADAPT 0.4.5", "DANN, an epoch on features: ADAPT"),
     ("domain_adaptation", "DANN, a head", "tf.function loop", "DANN, an epoch on features: tf.function loop"),
-    ("domain_adaptation", "on JAX", "JAX loop", "DANN, an epoch on features: JAX loop"),
     (
         "training_loop",
         "LeNet, 28 pixels, batches of 64, jax",

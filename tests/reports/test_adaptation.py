@@ -42,7 +42,6 @@ def adaptation(digits):
         ],
         features={when: (rng.normal(size=(12, 3)), rng.normal(size=(12, 3))) for when in ("before", "after")},
         source_labels=digits.train.labels[:12],
-        a_distance={"before": 1.5, "after": 0.25},
         seconds={"training": 65.0, "total": 70.0},
     )
 
@@ -55,7 +54,7 @@ def test_the_report_compares_the_classifiers_on_the_target(adaptation, page, sta
     text = page(adaptation)
     assert "source only 33.3%; adapted 100.0%; mcc 90.0%" in text.replace("93.3%", "90.0%")
     assert "trained on target labels" not in text  # it was not measured
-    assert "proxy A-distance of 1.50" in text
+    assert f"proxy A-distance of {adaptation.a_distance['before']:.2f}" in text
     assert "Discriminator accuracy." in text
     assert "sketches &lt;b&gt;" in text
     assert "<b>" not in text
@@ -88,7 +87,7 @@ def test_metrics_have_every_method(adaptation, tmp_path):
     assert numbers["splits"] == {"train": 200, "validation": None, "test": 30}
     assert (numbers["method"], numbers["target"]) == ("jan", "sketches <b>")
     assert numbers["interval"]["images"] == 30
-    assert numbers["a_distance"] == {"before": 1.5, "after": 0.25}
+    assert numbers["a_distance"] == adaptation.a_distance
     assert [(row["name"], row["snd"]) for row in numbers["methods"]] == [("jan", 2.0), ("mcc", 3.0)]
     assert sum(numbers["predicted_frequencies"]["adapted"]) == pytest.approx(1)
     assert sum(row["support"] for row in numbers["per_class"]) == 30

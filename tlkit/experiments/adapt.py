@@ -1,49 +1,39 @@
 """Adapt a classifier to a target domain without labels, and measure what that changes."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from tlkit._internal.seeds import set_seed
 from tlkit._internal.sizes import check_length
-from tlkit._internal.state import SavedState
-from tlkit.callbacks import Backup, Interruptible, interrupts_raise
+from tlkit.callbacks import Interruptible, interrupts_raise
 from tlkit.data import Dataset, Split
-from tlkit.data.batches import Batches
-from tlkit.data.images import joined
-from tlkit.errors import DataError
 from tlkit.experiments import phases
-from tlkit.models import build_classifier, cut_last, frozen_table, unfreeze
-from tlkit.reports.adaptation import Adaptation, Compared
-from tlkit.techniques.domain_adaptation import (
-    METHODS,
-    DomainAdapter,
-    Pairs,
-    matched_moments,
-    pair,
-    proxy_a_distance,
+from tlkit.experiments.adapting import (
+    BATCH_SIZE,
+    build_parts,
+    check_classes,
+    domain_features,
+    inputs_of,
+    learn_labels,
+    name_of,
+    predicted,
+    run_method,
+    sample,
+    steps_for,
+    unlabelled,
+    with_all_labels,
 )
+from tlkit.reports.adaptation import Adaptation
+from tlkit.techniques.domain_adaptation import METHODS, matched_moments, pair
 from tlkit.techniques.domain_adaptation.methods import END_TO_END, ON_FEATURES
-from tlkit.techniques.domain_adaptation.validators import Outputs, soft_neighborhood_density, target_entropy
-from tlkit.techniques.feature_extraction import extract, feature_precision
-from tlkit.techniques.logistic_regression import SolvedHead, solve
-from tlkit.techniques.resuming import trained_once
-from tlkit.techniques.step_budget import Budget
-from tlkit.techniques.training import compile_state_kept, make_state
+from tlkit.techniques.feature_extraction import feature_precision
 
 AUTO = "auto"
-BATCH_SIZE, LEARNING_RATE, BOTTLENECK = 32, 1e-3, 256
-UNFROZEN = 0.3  # top fraction of a pretrained backbone that learns end to end
-SAMPLE = 500  # examples of a domain whose features are compared and drawn
-HEAD = Budget(epochs=40, least_steps=400, most_steps=4_000)
-PRETRAINED = Budget(epochs=10, least_steps=200, most_steps=1_000)
-FROM_SCRATCH = Budget(epochs=40, least_steps=1_000, most_steps=3_000)
-COMPILE: dict[str, Any] = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
 
 
 def adapt(
@@ -66,7 +56,8 @@ def adapt(
 
     On features, a head with a hidden layer learns from source features that have the target's mean and
     standard deviation (`matched_moments`), and by default from MCC (Jin et al. 2020). End to end, the network
-    learns by AdaMatch + MCC (Roelofs et al. 2022). `benchmarks/domain_adaptation.py` chose both.
+    learns by AdaMatch + MCC (Roelofs et al. 2022). `benchmarks/domain_adaptation.py` compares them
+    with other methods.
 
     The control learns from the source alone: on features the solved head (`tlkit.solve_head`), end to end the
     same network with the same number of steps.
@@ -103,233 +94,51 @@ def adapt(
     """
     check_length(epochs, None)
     check_classes(source, evaluate)
-    known = [METHODS.find(name).name for name in ([] if method.lower() == AUTO else [method]) + list(compare)]
-    clock, watch = phases.Clock(), Interruptible()
+    auto, clock, watch = method.lower() == AUTO, phases.Clock(), Interruptible()
+    further = [METHODS.find(name).name for name in ([] if auto else [method]) + list(compare)]
     set_seed(seed)
     network, pretrained = phases.loaded(backbone, weights, source.image_size)
     features = pretrained if features is None else features
-    default = [] if method.lower() != AUTO else [ON_FEATURES if features else END_TO_END]
-    names = list(dict.fromkeys(default + known))
+    default = [ON_FEATURES if features else END_TO_END] if auto else []
+    names = list(dict.fromkeys(default + further))
     source, images = with_all_labels(source), unlabelled(target)
     evaluated = images if evaluate is None else evaluate.test or evaluate.train
     settings = {"methods": names, "backbone": network, "epochs": epochs, "features": features, "seed": seed}
     state = phases.saved_state(backup, settings, source=replace(source, test=images), target=evaluate)
 
-    def inputs(split: Split) -> Any:
-        progress = phases.shows_progress(verbose)
-        return extract(network, split, progress=progress) if features else split.images
-
+    inputs = partial(inputs_of, network if features else None, verbose=verbose)
     x, x_target, labels = inputs(source.train), inputs(images), source.train.labels
     x_evaluated = x_target if evaluated is images else inputs(evaluated)
-    size = min(BATCH_SIZE, len(labels), len(x_target))
     aligned = matched_moments(x, x_target) if features else x
+    size = min(BATCH_SIZE, len(labels), len(x_target))
     pairs = pair((aligned, labels), x_target, batch_size=size, seed=seed)
-    budget = HEAD if features else PRETRAINED if pretrained else FROM_SCRATCH
-    steps = len(pairs) * (epochs or budget.epochs_for(len(pairs)))
+    steps = steps_for(len(pairs), epochs, pretrained, features)
+    build = partial(build_parts, network, len(source.class_names), pretrained, features, seed)
     options: dict[str, Any] = {"seed": seed, "state": state, "watch": watch, "verbose": verbose}
-
-    def build() -> tuple[keras.Model, keras.Model]:
-        return build_parts(network, len(source.class_names), pretrained, features, seed)
-
-    def from_labels(name: str, inputs: Any, labels: np.ndarray) -> SolvedHead | keras.Model:
-        if features:
-            return solve(inputs, labels, len(source.class_names))
-        return fit_labelled(name, build()[1], (inputs, labels), size, steps, **options)
-
+    alone = options | {"build": None if features else build, "size": size, "steps": steps}
+    alone["classes"] = len(source.class_names)
     with clock.part("training"):
         with interrupts_raise():  # without an adaptation there is no result
-            control = from_labels("source only", x, labels)
-        models, compared = [], []
+            control = learn_labels("source only", x, labels, **alone)
+        runs: list[Any] = []
         for name in names:
-            began, (model, trained) = time.perf_counter(), build()
-            adapter = DomainAdapter(trained, METHODS.find(name).build())
-            history = fit_adapter(name, adapter, pairs, steps, callbacks, **options)
-            outputs = adapter.target_outputs(x_evaluated)
-            compared.append(measured(name, outputs, time.perf_counter() - began))
-            models.append((model, adapter, outputs.probabilities, history))
-            if watch.interrupted:
-                break
+            if not watch.interrupted:
+                runs.append(run_method(name, *build(), pairs, steps, x_evaluated, callbacks, **options))
         ceiling = None
         if evaluate is not None and evaluate.test is not None and not watch.interrupted:
-            best = from_labels("ceiling", inputs(evaluate.train), evaluate.train.labels)
+            best = learn_labels("ceiling", inputs(evaluate.train), evaluate.train.labels, **alone)
             ceiling = predicted(best, x_evaluated).argmax(axis=1)
-    model, adapter, probabilities, history = models[0]
-    rows, target_rows = sample(x), sample(x_target)
-    encoder = None if features else cut_last(control)[0]
-    seen = {
-        "before": (encoded(encoder, x[rows]), encoded(encoder, x_target[target_rows])),
-        "after": (
-            adapter.source_outputs(aligned[rows]).features,
-            adapter.target_outputs(x_target[target_rows]).features,
-        ),
-    }
+    model, adapter, history, probabilities = runs[0][0]
     return Adaptation(
-        model=model,
-        source=source,
-        target=evaluated,
-        target_name=name_of(evaluate, target),
-        method=names[0],
-        backbone=network.name,
-        seed=seed,
-        history={"adaptation": history} if history else {},
+        *(model, source, evaluated, name_of(evaluate, target), names[0], network.name, seed),
         probabilities={"train": predicted(adapter.classifier, aligned), "target": probabilities},
         before=predicted(control, x_evaluated),
+        history={"adaptation": history} if history else {},
         ceiling=ceiling,
-        compared=compared,
-        features=seen,
-        source_labels=labels[rows],
-        a_distance={when: proxy_a_distance(*domains) for when, domains in seen.items()},
-        frozen=frozen_table(model),
+        compared=[compared for _, compared in runs],
+        features=domain_features(None if features else control, adapter, x, aligned, x_target),
+        source_labels=labels[sample(x)],
         precision=feature_precision(network, source.train) if features else None,
         interrupted=watch.interrupted,
         seconds=clock.stop(),
-    )
-
-
-def build_parts(
-    backbone: keras.Model, classes: int, pretrained: bool, features: bool, seed: int
-) -> tuple[keras.Model, keras.Model]:
-    """Return a new classifier, and the part of it that learns: the head on features, or the whole."""
-    set_seed(seed)
-    body = backbone
-    if not features:
-        body = keras.models.clone_model(backbone)
-        if pretrained:
-            body.set_weights(backbone.get_weights())
-        else:
-            phases.prepare_from_scratch(body)
-    model = build_classifier(body, classes, bottleneck=BOTTLENECK if pretrained else None)
-    if pretrained:
-        unfreeze(model, fraction=0.0 if features else UNFROZEN)
-    return model, model.get_layer("head") if features else model
-
-
-def fit_labelled(
-    name: str,
-    network: keras.Model,
-    examples: tuple[Any, np.ndarray],
-    batch_size: int,
-    steps: int,
-    *,
-    seed: int,
-    state: SavedState | None,
-    watch: Interruptible,
-    verbose: int | str,
-) -> keras.Model:
-    """Train on labelled examples alone, for as many steps as the adaptation takes."""
-    batches = Batches(*examples, batch_size, True, seed)
-    epochs = max(1, round(steps / len(batches)))
-
-    def fit(backup: Backup | None) -> dict[str, list[float]]:
-        network.compile(decaying_adam(epochs * len(batches)), **COMPILE)
-        make_state(network, examples[1], network.output_shape)
-        callbacks, start = ([watch], 0) if backup is None else ([watch, backup], backup.epoch)
-        batches.start_epoch(start)
-        return network.fit(
-            batches, epochs=epochs, initial_epoch=start, callbacks=callbacks, shuffle=False, verbose=verbose
-        ).history
-
-    with compile_state_kept(network):
-        trained_once(state, name, network, [watch], fit)
-    return network
-
-
-def fit_adapter(
-    name: str,
-    adapter: DomainAdapter,
-    pairs: Pairs,
-    steps: int,
-    others: Sequence[keras.callbacks.Callback] = (),
-    *,
-    seed: int,
-    state: SavedState | None,
-    watch: Interruptible,
-    verbose: int | str,
-) -> dict[str, list[float]]:
-    """Train by a method of domain adaptation, and return Keras's history."""
-    set_seed(seed)
-    epochs = max(1, steps // len(pairs))
-    first = epochs if adapter.alignment.starts_from_source else 0
-    adapter.compile(decaying_adam(epochs * len(pairs)), **COMPILE)
-
-    def fit(backup: Backup | None) -> dict[str, list[float]]:
-        callbacks, start = (
-            [*others, watch, *([] if backup is None else [backup])],
-            backup.epoch if backup else 0,
-        )
-        options = {"source_epochs": 0 if start else first, "verbose": verbose}
-        return adapter.fit(
-            pairs,
-            epochs=epochs,
-            callbacks=callbacks,
-            **options,
-            **({"initial_epoch": start} if start else {}),
-        ).history
-
-    return trained_once(state, f"adaptation-{name}", adapter, [watch], fit)
-
-
-def decaying_adam(steps: int) -> keras.optimizers.Optimizer:
-    """Return Adam with a learning rate that decays along a cosine."""
-    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps))
-
-
-def measured(name: str, target: Outputs, seconds: float) -> Compared:
-    """Return the row of one method: its predictions, and two scores that need no target labels."""
-    rows = sample(target.features)
-    part = Outputs(target.features[rows], target.probabilities[rows])
-    scores = {"entropy": target_entropy(part, part), "snd": soft_neighborhood_density(part, part)}
-    return Compared(name, target.probabilities.argmax(axis=1), scores, seconds)
-
-
-def predicted(model: SolvedHead | keras.Model, inputs: Any) -> np.ndarray:
-    """Return the probabilities of a head or a network, float32 `(n, classes)`."""
-    if isinstance(model, SolvedHead):
-        return model.predict(inputs)
-    return model.predict(inputs[:], batch_size=256, verbose=0)
-
-
-def encoded(encoder: keras.Model | None, inputs: np.ndarray) -> np.ndarray:
-    """Return the features of inputs, float32 `(n, d)`; without an encoder, the inputs are features."""
-    return inputs if encoder is None else encoder.predict(inputs, batch_size=256, verbose=0)
-
-
-def sample(inputs: Any) -> np.ndarray:
-    """Return the positions of some examples whose features are compared and drawn, int `(at most 500,)`."""
-    return np.sort(np.random.default_rng(0).permutation(len(inputs))[:SAMPLE])
-
-
-def with_all_labels(data: Dataset) -> Dataset:
-    """Return a data set whose training split includes the validation split; files are not read."""
-    if data.validation is None or not data.validation.labelled:
-        return data
-    parts = [data.train, data.validation]
-    labels = np.concatenate([part.labels for part in parts])
-    names = np.concatenate([part.names for part in parts])
-    return replace(data, train=Split(joined([part.images for part in parts]), labels, names), validation=None)
-
-
-def unlabelled(target: Dataset | Split) -> Split:
-    """Return the images of the target; a data set lends its training split."""
-    return (target.train if isinstance(target, Dataset) else target).unlabelled()
-
-
-def name_of(*candidates: Any) -> str:
-    """Return the name of the first data set among these."""
-    return next((data.card.name for data in candidates if isinstance(data, Dataset)), "target")
-
-
-def check_classes(source: Dataset, evaluate: Dataset | None) -> None:
-    """Raise DataError if the labelled target has other classes than the source, or another order of them."""
-    if evaluate is None or source.class_names == evaluate.class_names:
-        return
-    ours, others = source.class_names, evaluate.class_names
-    only = {
-        "the source": [name for name in ours if name not in others],
-        "the target": [name for name in others if name not in ours],
-    }
-    difference = "; ".join(f"only {domain} has {', '.join(names)}" for domain, names in only.items() if names)
-    raise DataError(
-        f"Source and labelled target must have the same classes: {difference or 'their order differs'}. "
-        "Rename or remove the class folders that are in only one of them."
     )

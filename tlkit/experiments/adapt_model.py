@@ -10,8 +10,16 @@ from tlkit.callbacks import Interruptible
 from tlkit.data import Dataset, Split
 from tlkit.errors import DataError
 from tlkit.experiments import phases
-from tlkit.experiments.adapt import BATCH_SIZE, PRETRAINED, UNFROZEN, measured, name_of, predicted, unlabelled
-from tlkit.models import backbone_of, frozen_table, unfreeze
+from tlkit.experiments.adapting import (
+    BATCH_SIZE,
+    PRETRAINED,
+    UNFROZEN,
+    measured,
+    name_of,
+    predicted,
+    unlabelled,
+)
+from tlkit.models import backbone_of, unfreeze
 from tlkit.reports.adaptation import Adaptation
 from tlkit.techniques.domain_adaptation import METHODS, DomainAdapter, pair
 from tlkit.techniques.domain_adaptation.methods import WITHOUT_SOURCE
@@ -88,7 +96,6 @@ def adapt_model(
         probabilities={"target": predicted(adapted, evaluated.images)},
         before=before,
         compared=[measured(row.name, outputs, time.perf_counter() - began)],
-        frozen=frozen_table(adapted),
         class_names=names,
         interrupted=watch.interrupted,
         seconds=clock.stop(),

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tlkit import plots
 from tlkit.data import Dataset, Split
+from tlkit.models import frozen_table
 from tlkit.reports import classifier
 from tlkit.reports.data import INTERRUPTED, class_terms, data_metrics, data_section, problem_sections, tiles
 from tlkit.reports.document import Block, Document, Images, Section, Table, Text
@@ -19,6 +20,7 @@ from tlkit.reports.figures import accuracies, figure
 from tlkit.reports.measures import MEASURE_NAMES, headline, measures, point_measures
 from tlkit.reports.result import Result
 from tlkit.reports.words import duration, percent
+from tlkit.techniques.domain_adaptation.validators import proxy_a_distance
 
 SOURCE_ONLY, ADAPTED, CEILING = "source only", "adapted", "trained on target labels"
 SHOWN = 12  # images on which both classifiers differ
@@ -69,13 +71,13 @@ class Adaptation(Result):
         compared: each method that was trained; the first one is the result.
         features: `before` and `after`: features of some source and some target examples, float32 `(n, d)`.
         source_labels: int `(n,)` of these source examples.
-        a_distance: proxy A-distance of the features, 0 to 2, `before` and `after`.
-        frozen: what was frozen; see `tlkit.frozen_table`.
         precision: in which the features of the frozen backbone were computed, "bfloat16" or "float32"; None
             if they were not.
         class_names: the names of the classes; by default those of the source.
         interrupted: Ctrl-C stopped the training.
         seconds: how long the parts took: training, total.
+        a_distance: proxy A-distance of the features, 0 to 2, `before` and `after`.
+        frozen: what was frozen; see `tlkit.frozen_table`.
     """
 
     model: keras.Model
@@ -92,8 +94,6 @@ class Adaptation(Result):
     compared: list[Compared] = field(default_factory=list)
     features: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     source_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
-    a_distance: dict[str, float] = field(default_factory=dict)
-    frozen: pd.DataFrame = field(default_factory=pd.DataFrame)
     precision: str | None = None
     class_names: list[str] = field(default_factory=list)
     interrupted: bool = False
@@ -102,6 +102,8 @@ class Adaptation(Result):
     def __post_init__(self) -> None:
         if self.source is not None:
             self.class_names = self.source.class_names
+        self.frozen = frozen_table(self.model)
+        self.a_distance = {when: proxy_a_distance(*domains) for when, domains in self.features.items()}
 
     @property
     def predictions(self) -> dict[str, np.ndarray]:
@@ -253,7 +255,7 @@ class Adaptation(Result):
                 reached,
                 f"{quantity.capitalize()} on the target",
                 f"All on the same {len(self.target):,} target images; training did not use their labels. "
-                "*Source only* learned from the source alone.",
+                "Source only learned from the source alone.",
                 quantity=f"{quantity} on the target",
             ),
             figure(
@@ -280,9 +282,8 @@ class Adaptation(Result):
         if self.collapsed:
             blocks.append(
                 Text(
-                    "The adapted classifier uses at most half of the classes that source only uses. In our "
-                    "measurements this came with a loss of accuracy. Prefer source only unless labelled "
-                    "target images show otherwise.",
+                    "The adapted classifier uses at most half of the classes that source only uses, which can be a "
+                    "sign that adaptation failed. Compare both on a few labelled target images.",
                     "caution",
                 )
             )

@@ -1,4 +1,4 @@
-"""DANN and Deep CORAL by ADAPT 0.4.5, as its documentation uses it, on the network of `adaptation.py`.
+"""DANN and Deep CORAL by ADAPT 0.4.5, as its documentation uses it, on the network of `sides.py`.
 
     .peers/adapt/bin/python peers/adapt_library.py METHOD GIVEN EPOCHS
 

@@ -1,4 +1,4 @@
-"""The sides of `domain_adaptation.py`: `DomainAdapter`, and what loops written by hand share.
+"""The sides of `domain_adaptation.py`: `DomainAdapter`, and a loop written by hand.
 
 All sides have the same network, start from the same weights and see the same batches, so the losses of their
 first steps agree. `given` is the file that `write` made.
@@ -15,7 +15,7 @@ from tlkit.models import cut_last, reinitialize
 from tlkit.techniques.domain_adaptation import METHODS
 
 FIRST, BATCH, LEARNING_RATE, PLANNED = 3, 64, 1e-3, 100  # FIRST: steps whose losses are compared
-WEIGHTS = {"dann": 0.1, "coral": 1.0}  # tlkit's own, for the loops
+WEIGHTS = {"dann": 0.1, "coral": 1.0}  # tlkit's own, for the loop
 
 
 class Side:
@@ -82,7 +82,7 @@ class Tlkit(Side):
 
 
 class Loop(Side):
-    """What the two loops share; `step` takes rows and the strength, and returns the loss."""
+    """A loop whose `step` takes rows and the strength, and returns the loss."""
 
     def __init__(self, method: str, given: str, epochs: int) -> None:
         super().__init__(method, given, epochs)
@@ -121,9 +121,6 @@ class Loop(Side):
     def step(self, i: np.ndarray, j: np.ndarray, strength: np.float32) -> Any:
         raise NotImplementedError
 
-    def synced(self) -> None:
-        """Wait for what runs, and put the weights where Keras has them."""
-
     def first_losses(self) -> list[float]:
         set_weights((self.network, getattr(self, "discriminator", None)), self.given)
         rows = map(self.batch, range(FIRST))
@@ -141,7 +138,6 @@ class Loop(Side):
             for i, j in zip(*(each.reshape(steps, BATCH) for each in rows), strict=True):
                 done += 1
                 self.step(i, j, self.strength(done / (steps * self.epochs)))
-            self.synced()
             ends.append(time.perf_counter())
         return ends
 

@@ -339,7 +339,7 @@ class DomainAdapter(Learner):
         if changed or not pairs.small or replica_fraction() != 1 or keras.backend.backend() != "tensorflow":
             return super().fit(pairs, shuffle=False, **options)
         at_once = 1 if watch_steps(options["callbacks"]) else pairs.steps_at_once
-        if not self.steps_are_set and at_once != self.steps_per_execution:
+        if not self.steps_are_set and at_once != getattr(self, "steps_per_execution", None):
             self.steps_per_execution = at_once
             self.train_function = self.test_function = None  # Keras makes them again
         batches = pairs.tensors(options["epochs"] - first)

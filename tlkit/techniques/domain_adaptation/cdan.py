@@ -29,7 +29,7 @@ class CDAN(Adversary):
     def loss(self, source: Domain, target: Domain, strength: Any) -> Any:
         weights = (certainty(source), certainty(target)) if self.entropy else None
         inputs = [reverse_gradient(self.conditioned(domain), strength) for domain in (source, target)]
-        return self.discriminate(*inputs, weights)
+        return self.discriminate(inputs[0], inputs[1], weights)
 
     def conditioned(self, domain: Domain) -> Any:
         """Return the input of the discriminator: `multilinear_map`, or random features that estimate it."""
