@@ -120,10 +120,11 @@ def adapt(
     with clock.part("training"):
         with interrupts_raise():  # without an adaptation there is no result
             control = learn_labels("source only", x, labels, **alone)
-        runs: list[Any] = []
-        for name in names:
-            if not watch.interrupted:
-                runs.append(run_method(name, *build(), pairs, steps, x_evaluated, callbacks, **options))
+        runs = [
+            run_method(name, *build(), pairs, steps, x_evaluated, callbacks, **options)
+            for name in names
+            if not watch.interrupted
+        ]
         ceiling = None
         if evaluate is not None and evaluate.test is not None and not watch.interrupted:
             best = learn_labels("ceiling", inputs(evaluate.train), evaluate.train.labels, **alone)

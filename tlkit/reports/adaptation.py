@@ -282,8 +282,8 @@ class Adaptation(Result):
         if self.collapsed:
             blocks.append(
                 Text(
-                    "The adapted classifier uses at most half of the classes that source only uses, which can be a "
-                    "sign that adaptation failed. Compare both on a few labelled target images.",
+                    "The adapted classifier uses at most half of the classes that source only uses. This can "
+                    "be a sign that adaptation failed. Compare both on a few labelled target images.",
                     "caution",
                 )
             )
