@@ -269,7 +269,7 @@ def draw(table: pd.DataFrame) -> None:
         for (row, column), value in np.ndenumerate(part.to_numpy()):
             color = "white" if abs(value) > 20 else "black"
             ax.text(column, row, f"{value:+.0f}", ha="center", va="center", fontsize=8, color=color)
-        ax.set_xticks(range(part.shape[1]), part.columns, fontsize=8)
+        ax.set_xticks(range(part.shape[1]), part.columns, fontsize=8, rotation=20)
         ax.set_yticks(range(len(part)), part.index, fontsize=8)
         ax.set_title(kind, fontsize=10, loc="left")
     figure.colorbar(image, ax=axes, label="accuracy minus source only, in points", shrink=0.6)

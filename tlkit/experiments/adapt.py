@@ -110,13 +110,12 @@ def adapt(
     x, x_target, labels = inputs(source.train), inputs(images), source.train.labels
     x_evaluated = x_target if evaluated is images else inputs(evaluated)
     aligned = matched_moments(x, x_target) if features else x
-    size = min(BATCH_SIZE, len(labels), len(x_target))
-    pairs = pair((aligned, labels), x_target, batch_size=size, seed=seed)
+    pairs = pair((aligned, labels), x_target, batch_size=min(BATCH_SIZE, len(x), len(x_target)), seed=seed)
     steps = steps_for(len(pairs), epochs, pretrained, features)
     build = partial(build_parts, network, len(source.class_names), pretrained, features, seed)
     options: dict[str, Any] = {"seed": seed, "state": state, "watch": watch, "verbose": verbose}
-    alone = options | {"build": None if features else build, "size": size, "steps": steps}
-    alone["classes"] = len(source.class_names)
+    alone = options | {"build": None if features else build, "classes": len(source.class_names)}
+    alone |= {"size": pairs.batch_size, "steps": steps}
     with clock.part("training"):
         with interrupts_raise():  # without an adaptation there is no result
             control = learn_labels("source only", x, labels, **alone)

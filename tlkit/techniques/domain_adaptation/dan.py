@@ -33,6 +33,7 @@ def mmd(source: Any, target: Any, bandwidths: Sequence[float] = BANDWIDTHS) -> A
         source, target: `(n, d)` and `(m, d)`.
         bandwidths: widths of the kernels, as multiples of `m`.
 
+    >>> import numpy as np
     >>> same = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
     >>> float(mmd(same, same)), float(mmd(same, same + 1)) > 0.1
     (0.0, True)
