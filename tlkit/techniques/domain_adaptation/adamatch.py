@@ -5,7 +5,6 @@ Roelofs et al. 2022, "AdaMatch: A Unified Approach to Semi-Supervised Learning a
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from tlkit.techniques.domain_adaptation.alignment import Domain
@@ -28,14 +27,9 @@ class AdaMatch(PseudoLabel):
     """
 
     def __init__(
-        self,
-        weight: float = 1.0,
-        rise: float | None = 10.0,
-        threshold: float = 0.9,
-        change: keras.Layer | None = None,
-        **options: Any,
+        self, weight: float = 1.0, rise: float | None = 10.0, threshold: float = 0.9, **options: Any
     ) -> None:
-        super().__init__(weight, rise, threshold, change, **options)
+        super().__init__(weight, rise, threshold, **options)
 
     def guesses(self, source: Domain, target: Domain) -> tuple[Any, Any]:
         mean_source, mean_target = (ops.mean(domain.probabilities, axis=0) for domain in (source, target))
